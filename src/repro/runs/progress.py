@@ -1,0 +1,58 @@
+"""One line that tells how far the whole study is, how long it still takes, and what each run at hand is doing.
+
+tqdm's plain text bar: it works in a terminal, in a notebook, and through papermill into the terminal it runs in.
+"""
+
+import threading
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+SHOWN = 2  # runs named on the line; a terminal has no room for more
+
+
+class Progress:
+    """Progress over runs of different cost; `update` may be called from any thread."""
+
+    def __init__(self, title: str, runs: dict[str, tuple[str, float]]) -> None:
+        """runs: for each key its label and its cost, in any unit common to all."""
+        self._labels = {key: label for key, (label, _) in runs.items()}
+        self._costs = {key: max(cost, 1.0) for key, (_, cost) in runs.items()}
+        self._done = dict.fromkeys(runs, 0.0)
+        self._began: dict[str, tuple[float, float]] = {}  # when a run was first heard of, and how far it then was
+        self._lock = threading.Lock()
+        layout = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} to go{postfix}"
+        self._bar = tqdm(total=sum(self._costs.values()), desc=title, bar_format=layout, mininterval=0.5)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def update(self, key: str, done: float) -> None:
+        """The run `key` is done to the fraction `done`; fractions never go backwards."""
+        with self._lock:
+            if key not in self._done or done <= self._done[key]:
+                return
+            self._began.setdefault(key, (time.monotonic(), done))
+            gained = (done - self._done[key]) * self._costs[key]
+            self._done[key] = done
+            self._bar.set_postfix_str(self._line(), refresh=False)
+            self._bar.update(min(gained, self._bar.total - self._bar.n))  # sums of floats may overshoot
+
+    def _line(self) -> str:
+        finished = sum(done >= 1 for done in self._done.values())
+        at_hand = [self._at_hand(key) for key, done in self._done.items() if 0 < done < 1][:SHOWN]
+        return "; ".join([f"{finished} of {len(self._done)} runs", *at_hand])
+
+    def _at_hand(self, key: str) -> str:
+        began, before = self._began[key]
+        done = self._done[key]
+        if done == before:
+            return f"{self._labels[key]} {done:.0%}"
+        left = (time.monotonic() - began) * (1 - done) / (done - before)
+        return f"{self._labels[key]} {done:.0%}, {tqdm.format_interval(left)} to go"

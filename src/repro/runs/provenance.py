@@ -1,0 +1,59 @@
+"""What produced a result: commit, packages, hardware."""
+
+import functools
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from repro.home import home
+
+
+@functools.cache
+def commit() -> str:
+    """The checkout's commit, with "+changes" if tracked files differ from it; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=home(), capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changes else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """Versions of Python and of every package this project pins for its runs (not those of its tests)."""
+    pinned = [line for line in metadata.requires("repro") or [] if "extra ==" not in line]
+    names = sorted(line.split("==")[0] for line in pinned)
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+
+
+@functools.cache
+def hardware(device: str) -> str:
+    """One line naming the processor, or the accelerator, that did the work."""
+    if device == "cuda":
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    memory = round(psutil.virtual_memory().total / 2**30)
+    return f"{_processor()}, {os.cpu_count()} logical cores, {memory} GiB"
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """The part of a run's record that says where its numbers come from."""
+    return {"commit": commit(), "packages": packages(), "hardware": hardware(device)}

@@ -1,0 +1,127 @@
+"""Finished folders on disk. A folder under its final name is the only sign that a stage is done.
+
+Work happens in ``<folder>.part``; its files are hashed into ``manifest.json`` and one rename publishes it. A
+process that dies leaves its ``.part``, from which the next attempt resumes.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from repro.runs.provenance import provenance
+from repro.runs.spec import Machine, Stage, Work, canonical
+
+MANIFEST, RECORD, FAILURE, SCRATCH = "manifest.json", "record.json", "failure.txt", "checkpoint"
+
+
+class Corrupt(RuntimeError):
+    """A finished folder whose files are not those of its manifest."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished stages, safe to share between processes."""
+
+    root: Path
+
+    def path(self, stage: Stage) -> Path:
+        """Where the finished stage lies, whether or not it is there yet."""
+        return self.root / stage.folder
+
+    def has(self, stage: Stage) -> bool:
+        return (self.path(stage) / MANIFEST).is_file()
+
+    def record(self, stage: Stage) -> dict[str, Any]:
+        """What is known of the finished run: stage, commit, packages, hardware, seconds.
+
+        Raises:
+            FileNotFoundError: if the stage is not done.
+
+        """
+        record: dict[str, Any] = json.loads((self.path(stage) / RECORD).read_text())
+        return record
+
+    def status(self, stage: Stage) -> str:
+        """ "done", "failed" (the last attempt left a traceback), "begun" (it can resume) or "missing"."""
+        if self.has(stage):
+            return "done"
+        part = _part(self.path(stage))
+        if (part / FAILURE).is_file():
+            return "failed"
+        return "begun" if part.is_dir() else "missing"
+
+    def finished(self, stage: Stage) -> Path:
+        """The folder of a finished stage, its files checked against the manifest.
+
+        Raises:
+            FileNotFoundError: if the stage is not done. Corrupt: if a file is missing or altered.
+
+        """
+        path = self.path(stage)
+        if not self.has(stage):
+            raise FileNotFoundError(f"{stage.label} has not been run: nothing at {path}")
+        verify(path)
+        return path
+
+    def build(self, stage: Stage, machine: Machine, report: Callable[[float], None]) -> Path:
+        """Do `stage` unless it is done; its upstream stages must be. Of several processes one works."""
+        final = self.path(stage)
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(final.with_suffix(".lock")):
+            if not self.has(stage):
+                self._work(stage, _part(final), machine, report)
+                _part(final).replace(final)
+        final.with_suffix(".lock").unlink(missing_ok=True)
+        report(1.0)
+        return final
+
+    def _work(self, stage: Stage, part: Path, machine: Machine, report: Callable[[float], None]) -> None:
+        part.mkdir(exist_ok=True)
+        (part / FAILURE).unlink(missing_ok=True)
+        started = time.time()
+        try:
+            stage.execute(Work(path=part, inputs=self.finished, machine=machine, report=report))
+        except Exception:
+            (part / FAILURE).write_text(traceback.format_exc())
+            raise
+        shutil.rmtree(part / SCRATCH, ignore_errors=True)
+        record = {"key": stage.key, "label": stage.label, "stage": canonical(stage)}
+        record |= provenance(machine.device) | {"seconds": round(time.time() - started, 3)}
+        (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        (part / MANIFEST).write_text(json.dumps(_digests(part), indent=1) + "\n")
+
+
+def verify(path: Path) -> None:
+    """Check every file of a finished folder against its manifest.
+
+    Raises:
+        Corrupt: naming the first file that is missing or altered.
+
+    """
+    for name, digest in json.loads((path / MANIFEST).read_text()).items():
+        file = path / name
+        if not file.is_file() or _digest(file) != digest:
+            state = "altered" if file.exists() else "missing"
+            raise Corrupt(f"{file} is {state} since it was published; remove {path} to run it again")
+
+
+def _part(final: Path) -> Path:
+    return final.with_name(final.name + ".part")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return {str(p.relative_to(folder)): _digest(p) for p in files}
