@@ -1,0 +1,1 @@
+"""Text, tokens, models, training and scoring. Knows nothing of runs, stores or studies."""
