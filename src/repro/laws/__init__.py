@@ -1,0 +1,25 @@
+"""Scaling laws: numbers in, numbers out. Knows nothing of training, files or figures."""
+
+from repro.laws.analysis import Analysis, Group, TokenLaws, analyse
+from repro.laws.critical import CriticalRatio, TurningPoint, turning_point
+from repro.laws.mixture import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.results import Fit
+from repro.laws.separable import Law, Linear, Nonlinear
+
+__all__ = [
+    "CMR_LAW",
+    "DOMAIN_TOKEN_LAW",
+    "GENERAL_TOKEN_LAW",
+    "RATIO_LAW",
+    "Analysis",
+    "CriticalRatio",
+    "Fit",
+    "Group",
+    "Law",
+    "Linear",
+    "Nonlinear",
+    "TokenLaws",
+    "TurningPoint",
+    "analyse",
+    "turning_point",
+]

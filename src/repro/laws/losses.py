@@ -1,0 +1,99 @@
+"""A frame of validation losses, checked and turned into increments over the loss before training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+NUMBERS = ("tokens", "general_loss", "domain_loss")
+DEFAULTS: dict[str, str | int] = {"size": "model", "domain": "domain", "seed": 0}
+KEYS = ["size", "domain"]
+
+
+class Base(NamedTuple):
+    """Losses before continual pre-training, nats per token, the mean over seeds."""
+
+    general: float
+    domain: float
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """One model size on one domain: its base, and increments at every point with tokens > 0.
+
+    points has columns ratio, tokens, general, domain; each seed's increments are over that seed's own base.
+    """
+
+    size: str
+    domain: str
+    base: Base
+    points: pd.DataFrame = field(repr=False, compare=False)
+
+    def measured(self, t_max: float) -> pd.DataFrame:
+        """Mean increments over seeds, in the columns of :meth:`repro.laws.Analysis.measured`."""
+        mean = self.points.groupby(["ratio", "tokens"], as_index=False)[["general", "domain"]].mean()
+        return pd.DataFrame({
+            "size": self.size, "domain_name": self.domain,
+            "ratio": mean["ratio"], "t": 100 * mean["tokens"] / t_max,
+            "general": mean["general"], "domain": mean["domain"], "kind": "measured",
+        })  # fmt: skip
+
+
+def trajectories(losses: pd.DataFrame) -> list[Trajectories]:
+    """One entry for each (size, domain), in order of appearance.
+
+    Args:
+        losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
+            tokens = 0 give the base: one for each seed, or one for all (the ratio of these rows is not read).
+
+    Raises:
+        ValueError: for a missing column, a value that is not finite or out of range, or a group without a row
+            at 0 tokens or without any row beyond; it names the row and what is allowed.
+
+    """
+    frame = _checked(losses)
+    groups = frame.groupby(KEYS, sort=False)
+    return [_group(str(rows["size"].iloc[0]), str(rows["domain"].iloc[0]), rows) for _, rows in groups]
+
+
+def _checked(losses: pd.DataFrame) -> pd.DataFrame:
+    missing = [name for name in ("ratio", *NUMBERS) if name not in losses]
+    if missing:
+        raise ValueError(f"the losses lack {', '.join(missing)}; columns are ratio, {', '.join(NUMBERS)}")
+    frame = losses.copy()
+    for name, value in DEFAULTS.items():
+        if name not in frame:
+            frame[name] = value
+    frame[KEYS] = frame[KEYS].astype(str)
+    for name in NUMBERS:
+        _refuse(frame, ~frame[name].astype(float).abs().lt(np.inf), name, "a finite number")
+    _refuse(frame, frame["tokens"] < 0, "tokens", "0 or more")
+    trained = frame["tokens"] > 0
+    _refuse(frame, trained & ~frame["ratio"].between(0, 1), "ratio", "between 0 and 1")
+    return frame
+
+
+def _refuse(frame: pd.DataFrame, bad: pd.Series, name: str, allowed: str) -> None:
+    if bad.any():
+        row = bad[bad].index[0]
+        raise ValueError(f"row {row}: {name} is {frame.loc[bad, name].iloc[0]}; it must be {allowed}")
+
+
+def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
+    before, after = rows[rows["tokens"] == 0], rows[rows["tokens"] > 0]
+    if before.empty:
+        raise ValueError(f"{size}, {domain}: no row with tokens = 0, so the losses before training are not known")
+    if after.empty:
+        raise ValueError(f"{size}, {domain}: no row with tokens > 0")
+    by_seed = before.groupby("seed")[["general_loss", "domain_loss"]].mean()
+    mean = by_seed.mean()
+    own = by_seed.reindex(after["seed"]).fillna(mean).to_numpy()
+    points = pd.DataFrame({
+        "ratio": after["ratio"].to_numpy(float), "tokens": after["tokens"].to_numpy(float),
+        "general": after["general_loss"].to_numpy(float) - own[:, 0],
+        "domain": after["domain_loss"].to_numpy(float) - own[:, 1],
+    })  # fmt: skip
+    return Trajectories(size, domain, Base(float(mean["general_loss"]), float(mean["domain_loss"])), points)

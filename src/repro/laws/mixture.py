@@ -1,0 +1,90 @@
+"""The four laws of paper A (CMR scaling law), with the names of its equations.
+
+T is counted in any unit and must be positive: the laws describe increments of the loss, which are 0 by
+definition at T = 0, so those rows are left out of a fit. R is the domain share of tokens, 0 < R < 1 in
+Section 5.1.
+
+Exponents may take either sign unless a law says otherwise, and near 0 a power beside a constant is a logarithm:
+alpha grows without limit while the curve stays put (the paper's Table 4 has alpha = 260 with s = -0.0002). The search
+therefore runs in Box-Cox columns (x^s - 1)/s, which pass smoothly through log x at s = 0; what is reported are the
+paper's parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import boxcox
+
+from repro.laws.projection import Array
+from repro.laws.separable import GAP, Law, Linear, Nonlinear
+
+
+def _power(x: NDArray[Any], theta: Array) -> NDArray[Any]:
+    return np.stack([x ** theta[0], np.ones_like(x)], axis=-1)
+
+
+def _power_conditioned(x: NDArray[Any], theta: Array) -> NDArray[Any]:
+    return np.stack([boxcox(x / x.max(), theta[0]), np.ones_like(x)], axis=-1)
+
+
+def _two_powers(x: NDArray[Any], theta: Array) -> NDArray[Any]:
+    return np.stack([x ** theta[0], x ** theta[1], np.ones_like(x)], axis=-1)
+
+
+def _two_powers_conditioned(x: NDArray[Any], theta: Array) -> NDArray[Any]:
+    # Mean and divided difference of the two Box-Cox columns: as the exponents meet, the second tends to x^s
+    # log x instead of repeating the first.
+    middle, half = (theta[0] + theta[1]) / 2, max(abs(theta[1] - theta[0]) / 2, GAP / 2)
+    low, high = boxcox(x / x.max(), middle - half), boxcox(x / x.max(), middle + half)
+    return np.stack([np.ones_like(x), (low + high) / 2, (high - low) / (2 * half)], axis=-1)
+
+
+RATIO_LAW = Law(
+    name="loss against mixture ratio",
+    latex=r"L(R) = \alpha R^{s} + \beta",
+    nonlinear=(Nonlinear("s", -3.0, 5.0, singular=0.0),),
+    linear=(Linear("alpha"), Linear("beta")),
+    basis=_power,
+    conditioned=_power_conditioned,
+)
+"""Section 5.1: loss (nats per token) at the end of training against the domain share R, for either loss."""
+
+DOMAIN_TOKEN_LAW = Law(
+    name="domain loss increment against tokens",
+    latex=r"\Delta L_{dom}(T) = \alpha_1 T^{s_1} + \beta_1",
+    nonlinear=(Nonlinear("s1", -3.0, 3.0, singular=0.0),),
+    linear=(Linear("alpha1"), Linear("beta1")),
+    basis=_power,
+    conditioned=_power_conditioned,
+)
+"""Equation 6, first line (Section 5.2): the domain loss minus its value before continual pre-training."""
+
+GENERAL_TOKEN_LAW = Law(
+    name="general loss increment against tokens",
+    latex=r"\Delta L_{gen}(T) = \alpha_2 T^{s_2} + \alpha_3 T^{s_3} + \beta_2",
+    nonlinear=(Nonlinear("s2", 0.02, 1.0), Nonlinear("s3", 0.02, 1.0)),
+    linear=(Linear("alpha2"), Linear("alpha3"), Linear("beta2")),
+    basis=_two_powers,
+    conditioned=_two_powers_conditioned,
+    ordered=True,
+)
+"""Equation 6, second line (Section 5.2): the general loss increment; two terms, so that it can rise and then
+fall.
+
+Exponents lie between 0 and 1, as all but one of the paper's do: an increment starts at a finite value, and no loss
+moves faster the longer one trains. Without that limit noise bends fits into curves that dip before they rise, or
+rise without end after they fall. The two terms are interchangeable; fits report s2 < s3.
+"""
+
+CMR_LAW = Law(
+    name="critical mixture ratio against tokens",
+    latex=r"R_{CMR}(T) = \alpha_4 T^{s_4} + \beta_3",
+    nonlinear=(Nonlinear("s4", -3.0, 3.0, singular=0.0),),
+    linear=(Linear("alpha4"), Linear("beta3")),
+    basis=_power,
+    conditioned=_power_conditioned,
+)
+"""Equation 8 (Section 5.3): the ratio whose general loss turns at T, so the critical ratio at T_max = T."""
