@@ -1,0 +1,157 @@
+"""Which runs a set of parameters asks for: the experimental design of paper A as stages."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from repro.lm.corpora import Split
+from repro.lm.size import Shape
+from repro.lm.sources import PACKAGES, FolderSource, HubSource, PackageSource, Source, digest_files, folder_files
+from repro.params import Params, ParamsError, SourceParams
+from repro.runs.spec import Stage
+from repro.stages.adapt import Continue
+from repro.stages.corpus import Text, Tokenizer, Tokens
+from repro.stages.pretrain import Pretrain
+from repro.stages.training import Training
+
+
+@dataclass(frozen=True)
+class Design:
+    """The stages of a study: `domains` has one entry or two, the runs are in order of size, domain and ratio."""
+
+    general: Tokens
+    domains: tuple[Tokens, ...]
+    pretraining: tuple[Pretrain, ...]
+    continual: tuple[Continue, ...]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Every stage that gives a result of its own."""
+        return (self.general, *self.domains, *self.pretraining, *self.continual)
+
+
+def design(params: Params) -> Design:
+    """The stages that `params` ask for.
+
+    Raises:
+        ParamsError: if a source does not exist.
+
+    """
+    general_text = Text(
+        name="general",
+        sources=_sources(params.general, "general"),
+        split=_split(params, params.validation_share, params.replay_share),
+    )
+    tokenizer = Tokenizer(text=general_text, vocabulary=params.vocabulary)
+    general = Tokens(text=general_text, tokenizer=tokenizer)
+    wanted = {"domain": params.domain, "second_domain": params.second_domain}
+    domains = tuple(
+        Tokens(
+            text=Text(
+                name=domain.name,
+                sources=_sources(domain.sources, f"{field}.sources"),
+                split=_split(params, params.domain_validation_share, Fraction(0)),
+                general=general_text,
+            ),
+            tokenizer=tokenizer,
+        )
+        for field, domain in wanted.items()
+        if domain is not None
+    )
+    pretraining = tuple(_pretrain(params, general, model, seed) for model in _shapes(params) for seed in params.seeds)
+    smallest = pretraining[: len(params.seeds)]
+    continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
+    if len(domains) > 1:
+        continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
+    return Design(general, domains, pretraining, tuple(continual))
+
+
+def _shapes(params: Params) -> list[Shape]:
+    return [Shape(hidden=m.hidden, intermediate=m.intermediate, layers=m.layers, heads=m.heads) for m in params.models]
+
+
+def _split(params: Params, validation: Fraction, replay: Fraction) -> Split:
+    return Split(validation=validation, replay=replay, near_duplicate=params.near_duplicate)
+
+
+def _pretrain(params: Params, general: Tokens, shape: Shape, seed: int) -> Pretrain:
+    training = _training(
+        params,
+        tokens=params.pretrain_tokens,
+        peak=params.pretrain_lr,
+        warmup=params.pretrain_warmup,
+        floor=params.pretrain_floor,
+    )
+    return Pretrain(tokens=general, shape=shape, training=training, sequences=params.validation_sequences, seed=seed)
+
+
+def _continue(params: Params, base: Pretrain, domain: Tokens, ratio: Fraction) -> Continue:
+    training = _training(
+        params, tokens=params.continual_tokens, peak=params.continual_lr, warmup=params.continual_warmup, floor=1.0
+    )
+    return Continue(
+        base=base,
+        domain=domain,
+        ratio=ratio,
+        training=training,
+        sequences=params.validation_sequences,
+        seed=base.seed,
+    )
+
+
+def _training(params: Params, *, tokens: int, peak: float, warmup: float, floor: float) -> Training:
+    return Training(
+        tokens=tokens,
+        length=params.sequence_length,
+        batch=params.batch,
+        peak=float(peak),
+        warmup=float(warmup),
+        floor=float(floor),
+        weight_decay=float(params.weight_decay),
+        clip=float(params.clip),
+        precision=params.precision,
+        measures=params.validation_points,
+    )
+
+
+def _sources(given: tuple[SourceParams, ...], field: str) -> tuple[Source, ...]:
+    return tuple(_source(source, f"{field}[{number}]") for number, source in enumerate(given))
+
+
+def _source(source: SourceParams, field: str) -> Source:
+    if source.package is not None:
+        return _package(source, f"{field}.package")
+    if source.folder is not None:
+        return _folder(source, f"{field}.folder")
+    return HubSource(
+        dataset=str(source.hub),
+        revision=str(source.revision),
+        config=source.config,
+        split=source.split,
+        text_field=source.text_field,
+        licence=source.licence or HubSource.licence,
+        part=source.part,
+        documents_limit=source.documents_limit,
+    )
+
+
+def _package(source: SourceParams, field: str) -> PackageSource:
+    if source.package not in PACKAGES:
+        raise ParamsError(f"{field}: no package {source.package!r}; there are {', '.join(PACKAGES)}")
+    return PackageSource(
+        package=source.package, sha256=PACKAGES[source.package].sha256, topics=source.topics, part=source.part
+    )
+
+
+def _folder(source: SourceParams, field: str) -> FolderSource:
+    folder = Path(str(source.folder)).expanduser().resolve()
+    files = folder_files(folder) if folder.is_dir() else []
+    if not files:
+        raise ParamsError(f"{field}: {folder} holds no .txt, .md, .jsonl or .parquet files")
+    return FolderSource(
+        digest=digest_files(files, folder),
+        text_field=source.text_field,
+        licence=source.licence or FolderSource.licence,
+        part=source.part,
+        folder=folder,
+    )

@@ -1,0 +1,138 @@
+"""Turning points, and the critical mixture ratio against tokens: Figures 5 and 6 of paper A."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from repro.cmr import style
+
+_CROSS = "M-0.7,-0.7L0.7,0.7M-0.7,0.7L0.7,-0.7"
+_STATUS = {"inside": "inside the run", "extrapolated": "extrapolated", "none": "no turning point"}
+_AT_ONCE = "falls from the start"
+_EARLIEST = 0.005  # share of T_max below which a turn is drawn at the lower edge of the logarithmic axis
+
+
+def critical_ratio(
+    curves: pd.DataFrame,
+    points: pd.DataFrame | None = None,
+    *,
+    t_max: float = 100.0,
+    unit: str = style.UNIT_T,
+    highest: float | None = None,
+) -> Any:
+    """Figures 5 and 6: the critical mixture ratio against T (Equation 8), with its value at ``t_max``.
+
+    Args:
+        curves: columns size, t, ratio, kind; optionally low and high.
+        points: turning points (size, ratio, t): the points (T0, R) that the law was fitted to.
+        t_max: where the run ends, in the unit of t.
+        unit: title of the T axis.
+        highest: upper end of the ratio axis; by default a little above the largest ratio, at most 1.
+
+    """
+    sizes = style.in_order([*([] if points is None else points["size"]), *curves["size"]])
+    pick, last = style.picked("size"), float(curves["t"].max()) if len(curves) else t_max
+    found = None if points is None else style.labelled(points[points["t"].notna() & (points["t"] <= last)])
+    shares = [*curves["ratio"], *([] if found is None else found["ratio"])]
+    top = min(1.0, max(shares, default=1.0) * 1.1) if highest is None else highest
+    x = alt.X("t:Q", title=unit, scale=alt.Scale(domain=[0, last], nice=False))
+    share, limits = alt.Axis(format=".0%"), alt.Scale(domain=[0, top], nice=False)
+    y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=share, scale=limits)
+    colour, shown = style.size_colour(sizes), style.faded(pick)
+    tips = [
+        style.word("size", "Model size"),
+        style.number("t", "T", ".0f"),
+        style.number("ratio", "Ratio", ".1%"),
+    ]
+    place = curves.groupby("size", sort=False).cumcount()
+    base = alt.Chart(style.inline(curves.assign(hover=place % 5 == 0))).encode(x, y, colour)
+    dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([5, 4])).otherwise(alt.value([1, 0]))
+    layers: list[Any] = [style.rule("x", t_max)]
+    if {"low", "high"} <= set(curves.columns):
+        layers.append(base.mark_area(opacity=0.16, clip=True).encode(alt.Y("low:Q"), alt.Y2("high:Q")))
+    line = base.mark_line(strokeWidth=2, clip=True)
+    line = line.encode(opacity=shown, strokeDash=dash, detail=["size:N", "kind:N"])
+    layers.append(line.add_params(pick, style.zoom()))
+    layers.append(base.transform_filter("datum.hover").mark_point(size=60, opacity=0, clip=True).encode(tooltip=tips))
+    if found is not None:
+        dots = alt.Chart(style.inline(found[["size", "ratio", "mixture", "t"]]))
+        marks = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
+        layers.append(marks.encode(x, y, colour, opacity=shown, tooltip=[*tips[:2], style.word("mixture", "T0 of R")]))
+    layers += _labels(curves, t_max, x, y, colour, shown)
+    chart = alt.layer(*layers).properties(width=600, height=360)
+    text = "Critical mixture ratio against tokens, a curve for each model size"
+    return style.finish(chart, text)
+
+
+def _labels(curves: pd.DataFrame, t_max: float, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[alt.Chart]:
+    """A ring where each curve crosses ``t_max``, its value beside it, spread so that none overlap."""
+    rows: list[dict[str, Any]] = []
+    for size, part in curves.groupby("size", sort=False):
+        if part["t"].min() <= t_max <= part["t"].max():
+            rows.append({"size": size, "t": t_max, "ratio": float(np.interp(t_max, part["t"], part["ratio"]))})
+    rows.sort(key=lambda row: row["ratio"])
+    floor = float("-inf")
+    for row in rows:
+        floor = row["at"] = max(row["ratio"], floor + 0.034)
+        row["says"] = f"{row['ratio']:.1%}"
+    if not rows:
+        return []
+    base = alt.Chart(style.inline(pd.DataFrame(rows)))
+    ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, opacity=shown)
+    words = base.mark_text(align="left", dx=4, dy=10, fontSize=11, fontWeight="bold", clip=True)
+    return [ring, words.encode(x, alt.Y("at:Q"), colour, text="says:N", opacity=shown)]
+
+
+def turning_points(
+    points: pd.DataFrame,
+    *,
+    t_max: float = 100.0,
+    title: str = "Turning point T0 (CPT tokens, run ends at 100)",
+) -> Any:
+    """Turning point T0 against R for every size; a cross at the top where a trajectory has none.
+
+    ``points`` has columns size, ratio, t (NaN where there is none), status ("inside" | "extrapolated" |
+    "none"), optionally low and high (an interval of t, drawn as error bars).
+    """
+    rows = style.labelled(points.assign(status=points["status"].map(_STATUS), drawn=points["t"]))
+    at_once = rows["t"] < _EARLIEST * t_max
+    rows = rows.assign(status=rows["status"].mask(at_once, _AT_ONCE), drawn=rows["t"].clip(lower=_EARLIEST * t_max))
+    sizes, pick = style.in_order(rows["size"]), style.picked("size")
+    found, lost = rows[rows["t"].notna()], rows[rows["t"].isna()]
+    x = style.ratio_axis(style.ratios_of(rows))
+    colour, shown = style.size_colour(sizes), style.faded(pick)
+    key = alt.Legend(title=None, orient="top", symbolOpacity=1)
+    words = [word for word in [*_STATUS.values(), _AT_ONCE] if (rows["status"] == word).any()]
+    forms = dict(zip([*_STATUS.values(), _AT_ONCE], ["circle", "square", _CROSS, "triangle-down"], strict=True))
+    shape = alt.Shape("status:N", scale=alt.Scale(domain=words, range=[forms[word] for word in words]), legend=key)
+    tips = [
+        style.word("size", "Model size"),
+        style.word("mixture", "Domain share R"),
+        style.number("t", "T0", ".1f"),
+        style.word("status", "Status"),
+    ]
+    limits = _log_limits([*found["drawn"], t_max], headroom=0.22 if len(lost) else 0.05)
+    y = alt.Y("drawn:Q", title=title, scale=alt.Scale(type="log", domain=limits, nice=False))
+    base = alt.Chart(style.inline(found)).encode(x, y, colour)
+    layers: list[Any] = [
+        style.rule("y", t_max),
+        base.mark_line(strokeWidth=1.5).encode(opacity=shown).add_params(pick),
+    ]
+    if {"low", "high"} <= set(rows.columns):
+        bars = base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(clip=True)
+        layers.append(bars.encode(alt.Y("low:Q"), alt.Y2("high:Q"), opacity=shown))
+    layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, opacity=shown, tooltip=tips))
+    for place, size in enumerate(sizes):
+        none = alt.Chart(style.inline(lost[lost["size"] == size])).mark_point(size=55, strokeWidth=2)
+        layers.append(none.encode(x, colour, shape, y=alt.value(9 + 13 * place), opacity=shown, tooltip=tips))
+    chart = alt.layer(*layers).properties(width=600, height=340)
+    return style.finish(chart, "Turning point of the general loss against the domain share, a line for each model size")
+
+
+def _log_limits(values: list[float], headroom: float) -> list[float]:
+    low, high = min(values) * 0.8, max(values) * 1.2
+    return [low, high * (high / low) ** headroom]

@@ -1,0 +1,114 @@
+"""Losses at the end of the run against the mixture ratio, and the law L(R): Figure 3 of paper A."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from repro.cmr import style
+
+# A five-pointed star in the unit square that Vega scales; its built-in shapes have none.
+_STAR = "M0,-1L0.22,-0.31L0.95,-0.31L0.36,0.12L0.59,0.81L0,0.38L-0.59,0.81L-0.36,0.12L-0.95,-0.31L-0.22,-0.31Z"
+_MARKS = {
+    "measured": ("circle", "#3f86e8"),
+    "measured, not fitted": ("triangle-up", "#7a8088"),
+    "held out, measured": ("square", "#3f86e8"),
+    "held out, predicted": (_STAR, "#e2622f"),
+}
+
+
+def loss_against_ratio(
+    points: pd.DataFrame,
+    fitted: pd.DataFrame,
+    *,
+    losses: Sequence[str] | None = None,
+    value_title: str = "Loss (nats/token)",
+) -> Any:
+    """Figure 3: loss at the end of the run against R, the law L(R), and its prediction of a ratio held out.
+
+    Args:
+        points: columns size, ratio, loss ("domain" | "general"), value, kind ("measured" | "measured,
+            not fitted" | "held out, measured" | "held out, predicted"); optionally low and high, drawn as
+            error bars.
+        fitted: columns size, ratio, loss, value, kind ("fitted" | "extrapolated", dashed) along the law,
+            fitted without the ratio held out; optionally low and high, drawn as a band.
+        losses: which to draw, in which order; by default those there are.
+        value_title: title of the vertical axes, with the unit.
+
+    """
+    kinds = style.in_order(points["loss"]) if losses is None else list(losses)
+    sizes = style.in_order(points["size"])
+    there = [kind for kind in _MARKS if (points["kind"] == kind).any()]
+    cells: list[Any] = []
+    for place, size in enumerate(sizes):
+        for loss in kinds:
+            last = place >= len(sizes) - (1 if len(kinds) > 1 else 2)
+            seen, law = (f[(f["size"] == size) & (f["loss"] == loss)] for f in (points, fitted))
+            panel = _ratio_panel(seen, law, value_title, there, f"zoom_{len(cells)}", titled=last)
+            cells.append(panel.properties(title=f"{size}, {loss} loss"))
+    text = "Loss at the end of the run against the domain share, measured, fitted and predicted"
+    return style.finish(style.grid(cells, columns=2), text)
+
+
+def _ratio_panel(
+    points: pd.DataFrame,
+    fitted: pd.DataFrame,
+    value_title: str,
+    kinds: Sequence[str],
+    zoom: str,
+    *,
+    titled: bool,
+) -> Any:
+    y = alt.Y("value:Q", title=value_title, scale=alt.Scale(zero=False, padding=9))
+    x = style.ratio_axis(style.ratios_of(points), titled=titled)
+    key = alt.Legend(title=None, orient="top", symbolStrokeWidth=1.6, symbolOpacity=1)
+    shapes = alt.Scale(domain=list(kinds), range=[_MARKS[kind][0] for kind in kinds])
+    colours = alt.Scale(domain=list(kinds), range=[_MARKS[kind][1] for kind in kinds])
+    tips = [
+        style.word("size", "Model size"),
+        style.word("mixture", "Domain share R"),
+        style.word("kind", "Point"),
+        style.number("value", "Loss"),
+    ]
+    marks = alt.Chart(style.inline(style.labelled(points))).mark_point(size=80, strokeWidth=1.8, opacity=1)
+    marks = marks.encode(
+        x,
+        y,
+        alt.Color("kind:N", scale=colours, legend=key),
+        alt.Shape("kind:N", scale=shapes, legend=key),
+        tooltip=tips,
+    ).add_params(style.zoom(zoom))
+    dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([4, 3])).otherwise(alt.value([1, 0]))
+    line = alt.Chart(style.inline(_joined(fitted))).mark_line(color=style.GREY, strokeWidth=1.8)
+    layers: list[Any] = [
+        *_interval(fitted, x, "area"),
+        line.encode(x, y, strokeDash=dash, detail="part:N"),
+        *_interval(points, x, "rule"),
+        marks,
+    ]
+    return alt.layer(*layers).properties(width=style.PANEL, height=180)
+
+
+def _joined(fitted: pd.DataFrame) -> pd.DataFrame:
+    """Stretches of one kind numbered in ``part``, each repeating the last row of the one before: no gaps."""
+    rows = fitted.sort_values("ratio", kind="stable").reset_index(drop=True)
+    begins = rows["kind"].ne(rows["kind"].shift())
+    rows = rows.assign(part=begins.cumsum().astype(str))
+    seams = [
+        rows.loc[at - 1].to_dict() | {"kind": rows.loc[at, "kind"], "part": rows.loc[at, "part"]}
+        for at in rows.index[begins]
+        if at > 0
+    ]
+    return pd.concat([rows, pd.DataFrame(seams)]).sort_values("ratio", kind="stable") if seams else rows
+
+
+def _interval(frame: pd.DataFrame, x: Any, form: str) -> list[alt.Chart]:
+    """A grey band ("area") or error bars ("rule") where the frame has columns low and high."""
+    if not {"low", "high"} <= set(frame.columns):
+        return []
+    chart = alt.Chart(style.inline(frame.dropna(subset=["low", "high"])))
+    drawn = chart.mark_area(color=style.GREY, opacity=0.18) if form == "area" else chart.mark_rule(color=style.GREY)
+    return [drawn.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"))]

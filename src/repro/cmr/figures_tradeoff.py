@@ -1,0 +1,167 @@
+"""General loss against domain loss along training: Figures 1, 2 and 8 of paper A."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from repro.cmr import figures_parts as parts
+from repro.cmr import style
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One panel of the trade-off plane: its rows, how they are coloured and how large it is."""
+
+    rows: parts.Rows
+    colour: alt.Color
+    pick: alt.Parameter
+    title: str
+    width: int = style.PANEL
+    height: int = 190
+    epsilon: float | None = None
+    titled: bool = True
+
+    def chart(self, zoom: str) -> Any:
+        """The panel; ``zoom`` is a name, unique in the figure, for its drag-and-scroll selection."""
+        x_span = self.rows.span("domain")
+        y_span = self.rows.span("general")
+        x = alt.X(
+            "domain:Q",
+            title=style.DOMAIN if self.titled else None,
+            axis=alt.Axis(tickCount=5, labelSeparation=8),
+            scale=_scale(x_span),
+        )
+        y = alt.Y("general:Q", title=style.GENERAL, scale=_scale(y_span))
+        base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
+        shown = style.faded(self.pick)
+        path = base.mark_line(strokeWidth=2, clip=True).encode(
+            order="t:Q", opacity=shown, detail=["size:N", "mixture:N"]
+        )
+        path = path.add_params(self.pick, style.zoom(zoom))
+        hover = base.transform_filter("datum.hover").mark_point(size=70, opacity=0, clip=True, aria=False)
+        layers = [style.rule("y", 0.0, (1, 3)).encode(y=alt.Y("at:Q", scale=_scale(y_span)))]
+        if self.epsilon is not None and self.epsilon <= y_span[1]:
+            layers.append(style.rule("y", self.epsilon))
+        if len(self.rows.dots):
+            seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=9, clip=True, aria=False)
+            layers.append(
+                seen.encode(x, y, self.colour, opacity=style.faded(self.pick, 0.55), tooltip=parts.tooltips())
+            )
+        marks = alt.Chart(style.inline(self._marks(x_span, y_span))).mark_point(filled=True, size=75, clip=True)
+        layers += [
+            path,
+            hover.encode(tooltip=parts.tooltips()),
+            marks.encode(
+                x,
+                y,
+                self.colour,
+                parts.mark_shape(parts.END, parts.TURN),
+                opacity=shown,
+                angle=alt.Angle("angle:Q", scale=None),
+                tooltip=[style.word("mark", "Mark"), *parts.tooltips()],
+            ),
+        ]
+        return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
+
+    def _marks(self, x_span: Sequence[float], y_span: Sequence[float]) -> pd.DataFrame:
+        """Arrow heads turned along the end of each trajectory as drawn, and turning points."""
+        ends = parts.ends(self.rows.drawn)
+        across = (ends["domain"] - ends["from_domain"]) / (x_span[1] - x_span[0]) * self.width
+        up = (ends["general"] - ends["from_general"]) / (y_span[1] - y_span[0]) * self.height
+        angle = np.degrees(np.arctan2(across.astype(float), up.astype(float)))
+        marks = pd.concat([ends.assign(angle=angle), self.rows.turns.assign(angle=0.0)], ignore_index=True)
+        return marks[["size", "mixture", "t", "general", "domain", "mark", "angle"]]
+
+
+_FIELDS = ["size", "mixture", "t", "general", "domain", "hover"]
+
+
+def _scale(limits: Sequence[float]) -> alt.Scale:
+    return alt.Scale(domain=list(limits), nice=False, zero=False)
+
+
+def trade_off(
+    curves: pd.DataFrame,
+    points: pd.DataFrame | None = None,
+    *,
+    split: float = 0.5,
+    epsilon: float | None = None,
+) -> Any:
+    """Figure 1: every size and ratio in the plane of the two increments, following training.
+
+    A row of panels for each size: ratios up to ``split`` on the left, at their own scale, all on the right.
+    """
+    rows = parts.Rows.of(curves, points, extrapolated=False)
+    colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
+    sizes = style.in_order(rows.drawn["size"])
+    cells: list[Any] = []
+    for size in sizes:
+        for name, largest in ((f"up to {style.ratio_label(split)}", split), ("all ratios", None)):
+            mine = rows.where("size", size).up_to(largest)
+            plane = Plane(mine, colour, pick, f"{size}, {name}", epsilon=epsilon, titled=size == sizes[-1])
+            cells.append(plane.chart(f"zoom_{len(cells)}"))
+    text = "General against domain loss increment, a row for each model size, a line for each ratio"
+    return style.finish(style.grid(cells, columns=2), text)
+
+
+def trade_off_zoom(
+    curves: pd.DataFrame,
+    size: str,
+    points: pd.DataFrame | None = None,
+    *,
+    largest: float | None = 0.5,
+    epsilon: float | None = None,
+) -> Any:
+    """Figure 1, right: the same plane for one size, large, with ratios up to ``largest`` (None for all).
+
+    Raises:
+        ValueError: if there is nothing to draw for this size.
+
+    """
+    chosen = parts.up_to(curves[curves["size"] == size], largest)
+    if chosen.empty:
+        raise ValueError(f"no curves for size {size!r}; there are {', '.join(style.in_order(curves['size']))}")
+    rows = parts.Rows.of(chosen, points, extrapolated=False)
+    colour = style.ratio_colour(style.ratios_of(rows.drawn), style.ratios_of(curves))
+    pick = style.picked("mixture")
+    plane = Plane(rows, colour, pick, size, width=600, height=360, epsilon=epsilon)
+    text = f"General against domain loss increment along training of {size}, a line for each ratio"
+    return style.finish(plane.chart("zoom"), text)
+
+
+def same_ratio(
+    curves: pd.DataFrame, points: pd.DataFrame | None = None, *, ratios: Sequence[float] = (1 / 4, 1 / 3)
+) -> Any:
+    """Figure 2: one panel for each of two ratios, all sizes in it."""
+    return cross_sections(curves, points, ratios=ratios)
+
+
+def cross_sections(
+    curves: pd.DataFrame, points: pd.DataFrame | None = None, *, ratios: Sequence[float] | None = None
+) -> Any:
+    """Figure 8: the trade-off cut at each ratio (all ratios unless given), coloured by size.
+
+    Raises:
+        ValueError: if none of the ratios is in the curves.
+
+    """
+    rows = parts.Rows.of(curves, points, extrapolated=False)
+    there = [style.ratio_label(ratio) for ratio in style.ratios_of(rows.drawn)]
+    asked = there if ratios is None else [style.ratio_label(ratio) for ratio in ratios]
+    wanted = [label for label in asked if label in there]
+    if not wanted:
+        raise ValueError(f"none of these ratios was run; there are {', '.join(there)}")
+    colour, pick = style.size_colour(style.in_order(rows.drawn["size"])), style.picked("size")
+    cells: list[Any] = []
+    for place, label in enumerate(wanted):
+        titled = place >= len(wanted) - 2
+        plane = Plane(rows.where("mixture", label), colour, pick, f"R = {label}", titled=titled)
+        cells.append(plane.chart(f"zoom_{place}"))
+    text = "General against domain loss increment, a panel for each ratio, a line for each model size"
+    return style.finish(style.grid(cells, columns=2), text)

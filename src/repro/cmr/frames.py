@@ -1,0 +1,209 @@
+"""From an analysis of losses to the frames that figures and tables draw; `published` gives the paper's own.
+
+Every function takes an analysis of one domain; :func:`of_domain` cuts one out of a study of several.
+T is in hundredths of T_max throughout, as in :meth:`repro.laws.Analysis.curves`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from repro.laws import RATIO_LAW, Analysis, Fit, Group, TokenLaws
+
+HELD_OUT = 1 / 4  # the ratio that the paper's Table 2 predicts from the others
+
+
+def of_domain(analysis: Analysis, domain: str) -> Analysis:
+    """The groups of one domain.
+
+    Raises:
+        ValueError: if the analysis has none.
+
+    """
+    groups = tuple(group for group in analysis.groups if group.domain == domain)
+    if not groups:
+        there = dict.fromkeys(group.domain for group in analysis.groups)
+        raise ValueError(f"no domain {domain!r} in this analysis; there are {', '.join(there)}")
+    points = analysis.points[analysis.points["domain_name"] == domain]
+    return replace(analysis, groups=groups, points=points)
+
+
+def curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
+    """Measured increments and the fitted curves at ``t`` (> 0) together: the frame that figures take.
+
+    No curve begins before the first point measured, where the powers of Equation 6 run away unchecked.
+    """
+    measured = analysis.measured()
+    fitted: pd.DataFrame = analysis.curves(t)
+    fitted = fitted.loc[fitted["t"].to_numpy() >= measured["t"].min()]
+    return pd.concat([measured, fitted], ignore_index=True)
+
+
+def turning_points(analysis: Analysis) -> pd.DataFrame:
+    """Columns size, ratio, t (NaN where there is none), general, domain (fitted increments there), status."""
+    rows = [_turning_point(analysis, group, laws) for group in analysis.groups for laws in group.token_laws]
+    return pd.DataFrame(rows, columns=["size", "ratio", "t", "general", "domain", "status"])
+
+
+def _turning_point(analysis: Analysis, group: Group, laws: TokenLaws) -> dict[str, object]:
+    row: dict[str, object] = {
+        "size": group.size,
+        "ratio": laws.ratio,
+        "t": np.nan,
+        "general": np.nan,
+        "domain": np.nan,
+        "status": laws.turning_point.status,
+    }
+    value = laws.turning_point.value
+    if value is None:
+        return row
+    # At T = 0, where a curve that only falls turns, both increments are 0 by definition.
+    at = {"general": laws.general, "domain": laws.domain}
+    found = {name: float(fit.predict(value)) if value > 0 else 0.0 for name, fit in at.items()}
+    return row | found | {"t": 100 * value * analysis.unit / analysis.t_max}
+
+
+def coefficients(analysis: Analysis) -> pd.DataFrame:
+    """Equation 6 as fitted, in the columns of the paper's Table 4 (`published.table4`)."""
+    return pd.DataFrame(
+        {"size": group.size, "ratio": laws.ratio, **laws.domain.params, **laws.general.params}
+        for group in analysis.groups
+        for laws in group.token_laws
+    )
+
+
+def fit_quality(analysis: Analysis) -> pd.DataFrame:
+    """Mean squared error and R2 of Equation 6, in the columns of the paper's Table 3 (`published.table3`)."""
+    rows = []
+    for group in analysis.groups:
+        for laws in group.token_laws:
+            for loss, fit in (("general", laws.general), ("domain", laws.domain)):
+                key = {"ratio": laws.ratio, "loss": loss, "size": group.size}
+                rows.append({"metric": "MSE", **key, "value": fit.sse / fit.n})
+                rows.append({"metric": "R2", **key, "value": fit.r2})
+    return pd.DataFrame(rows)
+
+
+def critical_ratios(analysis: Analysis) -> pd.DataFrame:
+    """One row for each size; NaN where a thing does not exist.
+
+    Columns size, domain, alpha4, s4, beta3 (Equation 8, T in the unit of the laws), critical_ratio (by
+    turning points), tolerance_ratio (the largest whose general loss rises by at most epsilon), epsilon,
+    feasible (a tuple of the measured ratios that are).
+    """
+    return pd.DataFrame([_critical_ratio(group) for group in analysis.groups])
+
+
+def _critical_ratio(group: Group) -> dict[str, object]:
+    turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
+    law = dict.fromkeys(("alpha4", "s4", "beta3"), np.nan) if turning.law is None else turning.law.params
+    return {
+        "size": group.size,
+        "domain": group.domain,
+        **law,
+        "critical_ratio": np.nan if turning.value is None else turning.value,
+        "tolerance_ratio": np.nan if tolerance.value is None else tolerance.value,
+        "epsilon": tolerance.epsilon,
+        "feasible": group.feasible,
+    }
+
+
+def two_domains(first: Analysis, other: Analysis, distances: pd.DataFrame) -> pd.DataFrame:
+    """The critical ratios of the smallest size on two domains, as `tables.second_domain` takes them.
+
+    distances: columns corpus, distance (from the general text).
+    """
+    rows = pd.concat([critical_ratios(analysis).head(1) for analysis in (first, other)], ignore_index=True)
+    away = distances.set_index("corpus")["distance"]
+    return rows.assign(distance=rows["domain"].map(away))[
+        ["domain", "size", "distance", "critical_ratio", "tolerance_ratio"]
+    ]
+
+
+def ratio_curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
+    """Equation 8 of every size that has one, at ``t`` (> 0). Columns size, t, ratio, kind."""
+    at = np.asarray(t, dtype=float)
+    units = at * analysis.t_max / 100 / analysis.unit
+    frames = [pd.DataFrame(columns=["size", "t", "ratio", "kind"])]
+    for group in analysis.groups:
+        law = group.critical_ratio.turning_point.law
+        if law is not None:
+            kind = np.where(at <= 100, "fitted", "extrapolated")
+            frames.append(pd.DataFrame({"size": group.size, "t": at, "ratio": law.predict(units), "kind": kind}))
+    return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def end_losses(analysis: Analysis) -> pd.DataFrame:
+    """Losses at the last point of every trajectory. Columns size, ratio, loss, value (nats per token)."""
+    bases = {group.size: group.base for group in analysis.groups}
+    last = analysis.points.sort_values("t", kind="stable").groupby(["size", "ratio"], sort=False).tail(1)
+    rows = [
+        {
+            "size": row["size"],
+            "ratio": row["ratio"],
+            "loss": loss,
+            "value": row[loss] + getattr(bases[row["size"]], loss),
+        }
+        for loss in ("domain", "general")
+        for _, row in last.iterrows()
+    ]
+    order = {size: place for place, size in enumerate(bases)}
+    key = {"size": lambda column: column.map(order)}
+    frame = pd.DataFrame(rows)
+    return frame.sort_values(
+        ["loss", "size", "ratio"], key=lambda c: key.get(str(c.name), lambda x: x)(c), ignore_index=True
+    )
+
+
+def held_out(
+    ends: pd.DataFrame, ratio: float = HELD_OUT, *, among: Sequence[float] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Section 5.1: fit L(R) without one ratio and predict it.
+
+    Args:
+        ends: columns size, ratio, loss, value, as :func:`end_losses` gives them.
+        ratio: the ratio held out.
+        among: the ratios fitted; by default all others strictly between 0 and 1.
+
+    Returns:
+        The two frames of `figures.loss_against_ratio`: points (kind "measured", "measured, not fitted",
+        "held out, measured" or "held out, predicted") and the law (kind "fitted", or "extrapolated"
+        outside the ratios known). A size without the ratio held out, or with fewer than three others, has no
+        prediction.
+
+    """
+    points, fitted = [], []
+    for (size, loss), rows in ends.groupby(["size", "loss"], sort=False):
+        out = np.isclose(rows["ratio"], ratio)
+        used = _used(rows["ratio"], among) & ~out
+        kind = np.select([out, used], ["held out, measured", "measured"], "measured, not fitted")
+        points.append(rows.assign(kind=kind))
+        if used.sum() < len(RATIO_LAW.names):
+            continue
+        law = RATIO_LAW.fit(rows.loc[used, "ratio"], rows.loc[used, "value"])
+        key = {"size": size, "loss": loss}
+        fitted.append(pd.DataFrame(key | _along(law, rows["ratio"], rows.loc[used | out, "ratio"])))
+        if out.any():
+            value = float(law.predict(ratio))
+            points.append(pd.DataFrame([key | {"ratio": ratio, "value": value, "kind": "held out, predicted"}]))
+    none = pd.DataFrame(columns=["size", "loss", "ratio", "value", "kind"])
+    columns = ["size", "ratio", "loss", "value", "kind"]
+    return pd.concat(points, ignore_index=True)[columns], pd.concat(fitted, ignore_index=True) if fitted else none
+
+
+def _used(ratios: pd.Series, among: Sequence[float] | None) -> np.ndarray:
+    if among is None:
+        return ratios.between(0, 1, inclusive="neither").to_numpy()
+    return np.array([bool(np.isclose(ratio, among).any()) for ratio in ratios])
+
+
+def _along(law: Fit, ratios: pd.Series, known: pd.Series) -> dict[str, object]:
+    """The law from the smallest to the largest ratio, "extrapolated" outside the known ones."""
+    grid = np.union1d(np.linspace(float(ratios.min()), float(ratios.max()), 61), known)
+    kind = np.where((grid >= known.min()) & (grid <= known.max()), "fitted", "extrapolated")
+    return {"ratio": grid, "value": law.predict(grid), "kind": kind}

@@ -1,0 +1,161 @@
+"""What a study would cost before any of it is run: runs, tokens, operations, memory, disk, hours."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from repro.cmr.design import design
+from repro.params import Params
+from repro.stages.adapt import Continue
+from repro.stages.pretrain import Pretrain, size_label
+
+# AdamW in fp32: weights, gradients and two moments of 4 bytes each.
+BYTES_TRAINING, BYTES_WEIGHTS = 16, 4
+# Activations kept per token, layer and unit of width without recomputation, and fp32 logits with their gradient.
+BYTES_ACTIVATION, BYTES_LOGIT = 34, 12
+BYTES_TOKEN = 2
+GIB = 2**30
+DEVICE_GIB = 80  # one H100
+# Sustained rates: a modern core on the small models of the quick preset, as measured; an H100 at 40% of its dense
+# bfloat16 peak, which well-kept training code reaches on models of Table 1's sizes.
+RATES = {"one processor core": 45e9, "one H100": 4e14}
+MONTH_HOURS = 30 * 24
+
+
+@dataclass(frozen=True)
+class SizePlan:
+    """One model size: weights, bytes while training, and all its runs' tokens and operations."""
+
+    size: str
+    parameters: int
+    memory_gib: float
+    runs: int
+    tokens: int
+    flops: float
+    naive_flops: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cost of a study. naive_flops is what training every point of every curve by itself would take."""
+
+    preset: str
+    sizes: tuple[SizePlan, ...]
+    disk_gib: float
+
+    @property
+    def flops(self) -> float:
+        return sum(size.flops for size in self.sizes)
+
+    @property
+    def naive_flops(self) -> float:
+        return sum(size.naive_flops for size in self.sizes)
+
+    @property
+    def runs(self) -> int:
+        return sum(size.runs for size in self.sizes)
+
+    @property
+    def tokens(self) -> int:
+        return sum(size.tokens for size in self.sizes)
+
+    @property
+    def hours(self) -> dict[str, float]:
+        """Hours of computing by device, at the rates of `RATES`."""
+        return {device: self.flops / rate / 3600 for device, rate in RATES.items()}
+
+    @property
+    def beyond_one_machine(self) -> tuple[str, ...]:
+        """What a machine with one H100 cannot do, in words; empty if it can do everything."""
+        found = [
+            f"{size.size}: {size.memory_gib:,.0f} GiB to train do not fit into one device of {DEVICE_GIB} GiB"
+            for size in self.sizes
+            if size.memory_gib > DEVICE_GIB
+        ]
+        if (hours := self.hours["one H100"]) > MONTH_HOURS:
+            found.append(f"all runs: {hours:,.0f} hours are {hours / 24:,.0f} days on one H100; it takes a cluster")
+        found += [
+            f"{size.size}: its {size.runs} runs alone are {days:,.0f} days on one H100"
+            for size in self.sizes
+            if (days := size.flops / RATES["one H100"] / 86400) > MONTH_HOURS / 24
+        ]
+        return tuple(found)
+
+    def as_json(self) -> str:
+        """Everything the table shows, as JSON."""
+        extra = {name: getattr(self, name) for name in ("flops", "naive_flops", "runs", "tokens", "hours")}
+        return json.dumps(asdict(self) | extra | {"beyond_one_machine": self.beyond_one_machine}, indent=1)
+
+    def __str__(self) -> str:
+        head = f"{'size':>8} {'parameters':>12} {'memory GiB':>11} {'runs':>5} {'tokens':>9} {'FLOPs':>9} {'naive':>9}"
+        rows = [
+            f"{s.size:>8} {s.parameters:>12,} {s.memory_gib:>11.3g} {s.runs:>5} {_short(s.tokens):>9} "
+            f"{s.flops:>9.2e} {s.naive_flops:>9.2e}"
+            for s in self.sizes
+        ]
+        hours = [f"  {device} at {rate:.0e} FLOP/s: {_hours(self.hours[device])}" for device, rate in RATES.items()]
+        limits = self.beyond_one_machine
+        return "\n".join(
+            [
+                f"{self.preset}: {self.runs} training runs, {_short(self.tokens)} tokens, {self.flops:.2e} FLOPs",
+                f"(training every point of every curve by itself: {self.naive_flops:.2e}, "
+                f"{self.naive_flops / self.flops:.1f} times as much); {self.disk_gib:,.2g} GiB of disk",
+                "",
+                head,
+                *rows,
+                "",
+                "Time",
+                *hours,
+                "",
+                "Beyond one machine with one H100" if limits else "One machine can do all of it.",
+                *(f"  {line}" for line in limits),
+            ]
+        )
+
+
+def plan(params: Params) -> Plan:
+    """The cost of the study that `params` ask for.
+
+    Raises:
+        ParamsError: if a source of text does not exist.
+
+    """
+    found = design(params)
+    sizes = tuple(
+        _size(params, base, [run for run in found.continual if run.base == base], len(params.seeds))
+        for base in found.pretraining
+        if base.seed == params.seeds[0]
+    )
+    weights = sum(s.parameters * (s.runs + 3) * BYTES_WEIGHTS for s in sizes)
+    most_tokens = (params.pretrain_tokens + params.continual_tokens * 2) * BYTES_TOKEN
+    return Plan(params.preset, sizes, (weights + most_tokens) / GIB)
+
+
+def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int) -> SizePlan:
+    shape, length = base.shape, params.sequence_length
+    micro = min(params.micro_batch or params.batch, params.batch) * length
+    activations = micro * (shape.layers * shape.hidden * BYTES_ACTIVATION + params.vocabulary * BYTES_LOGIT)
+    per_token = shape.flops_per_token(params.vocabulary, length)
+    training = [base.training, *(run.training for run in continual)]
+    points = [base.training.tokens] + [
+        step * run.training.batch * length for run in continual for step in run.training.measure_at
+    ]
+    return SizePlan(
+        size=size_label(base.parameters),
+        parameters=base.parameters,
+        memory_gib=(base.parameters * BYTES_TRAINING + activations) / GIB,
+        runs=seeds * len(training),
+        tokens=seeds * sum(t.steps * t.batch * t.length for t in training),
+        flops=float(seeds * (base.cost + sum(run.cost for run in continual))),
+        naive_flops=float(seeds * per_token * sum(points)),
+    )
+
+
+def _short(number: float) -> str:
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.4g}{unit}"
+    return f"{number:.0f}"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours * 60:.1f} minutes" if hours < 2 else f"{hours:,.1f} hours"

@@ -1,0 +1,251 @@
+"""A study of paper A: runs what its parameters ask for and hands out the results as frames."""
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+from scipy.spatial.distance import jensenshannon
+
+from repro import params as parameters
+from repro.cmr import display
+from repro.cmr.colophon import Colophon
+from repro.cmr.design import Design, design
+from repro.home import home
+from repro.laws import Analysis, analyse
+from repro.lm.corpora import REPLAY, TRAINING, VALIDATION
+from repro.params import Params
+from repro.runs import Machine, Stage, Store, run
+from repro.runs.spec import closure
+from repro.stages.adapt import Continue
+from repro.stages.corpus import Tokens, statistics, tokens_of
+from repro.stages.pretrain import Pretrain, size_label
+from repro.stages.training import read_losses
+
+
+def study(namespace: Mapping[str, Any]) -> "Study":
+    """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
+
+    Raises:
+        ParamsError: one line naming the parameter that is wrong and what is allowed.
+
+    """
+    display.enable()
+    return open_study(parameters.from_notebook(namespace))
+
+
+def open_study(params: Params) -> "Study":
+    """The study of checked parameters, its runs kept in the project's store.
+
+    Raises:
+        ParamsError: if a source of text does not exist.
+
+    """
+    return Study(params, design(params), Store(home() / "_runs"))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs lazily: each method first does the runs it needs that the store does not hold, showing progress."""
+
+    params: Params
+    design: Design
+    store: Store
+
+    @cached_property
+    def _machine(self) -> tuple[Machine, int]:
+        """Where runs are done, and how many at a time; torch is only asked when something has to run."""
+        device, workers = self.params.device, self.params.workers
+        count = 0
+        if device != "cpu":
+            import torch
+
+            count = torch.cuda.device_count()
+        if device == "cuda" and not count:
+            raise parameters.ParamsError("device: cuda is not available here; allowed are auto and cpu")
+        on_gpu = count > 0
+        if workers == "auto":
+            cores = min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)))
+            workers = count if on_gpu else cores
+        machine = Machine(
+            device="cuda" if on_gpu else "cpu",
+            micro_batch=self.params.micro_batch,
+            checkpoint_seconds=self.params.checkpoint_seconds,
+        )
+        return machine, workers
+
+    def run(self, stages: Iterable[Stage]) -> None:
+        """Do the stages that are missing.
+
+        Raises:
+            StudyFailed: naming each run that failed, once the others are done.
+
+        """
+        wanted = list(stages)
+        if not all(self.store.has(stage) for stage in wanted):
+            machine, workers = self._machine
+            run(wanted, self.store, machine, workers=workers, title=self.params.preset)
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Labels of the model sizes, smallest first."""
+        return tuple(dict.fromkeys(size_label(stage.parameters) for stage in self.design.pretraining))
+
+    @property
+    def domain(self) -> str:
+        return self.params.domain.name
+
+    @property
+    def second_domain(self) -> str | None:
+        return self.params.second_domain.name if self.params.second_domain else None
+
+    def shapes(self) -> pd.DataFrame:
+        """The models as the columns of Table 1, with their parameter counts."""
+        rows = [
+            {
+                "size": size_label(stage.parameters),
+                "hidden_size": stage.shape.hidden,
+                "intermediate_size": stage.shape.intermediate,
+                "attention_heads": stage.shape.heads,
+                "layers": stage.shape.layers,
+                "vocabulary_size": stage.vocabulary,
+                "parameters": stage.parameters,
+            }
+            for stage in self.design.pretraining
+        ]
+        return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
+
+    def corpora(self) -> pd.DataFrame:
+        """One row per corpus and part: corpus, part, documents, characters, tokens, epochs, and per corpus its
+        sources, licences and how many near-duplicates of held-out documents were dropped.
+
+        epochs: how often the most demanding run goes through the part; NaN for held-out text.
+        """
+        tokens = (self.design.general, *self.design.domains)
+        self.run(tokens)
+        return pd.DataFrame([row for stage in tokens for row in self._corpus(stage)])
+
+    def _corpus(self, stage: Tokens) -> list[dict[str, Any]]:
+        counts = statistics(self.store.finished(stage.text))
+        lengths = statistics(self.store.finished(stage))
+        kept = pd.DataFrame(counts["kept"])
+        return [
+            {
+                "corpus": stage.text.name,
+                "part": str(part),
+                "documents": int(rows["documents"].sum()),
+                "characters": int(rows["characters"].sum()),
+                "tokens": lengths[f"{part} tokens"],
+                "epochs": self._epochs(stage, str(part), lengths[f"{part} tokens"]),
+                "sources": "; ".join(source.label for source in stage.text.sources),
+                "licences": "; ".join(dict.fromkeys(source.licence for source in stage.text.sources)),
+                "near_duplicates": counts["near_duplicates"],
+            }
+            for part, rows in kept.groupby("part", sort=False)
+        ]
+
+    def _epochs(self, stage: Tokens, part: str, tokens: int) -> float:
+        if part == VALIDATION:
+            return math.nan
+        runs = [run for run in self.design.continual if stage in (run.domain, run.base.tokens)]
+        if stage == self.design.general and part == TRAINING:
+            used = [float(run.training.tokens) for run in self.design.pretraining]
+        elif part == REPLAY:
+            used = [float(run.training.tokens * (1 - run.ratio)) for run in runs]
+        else:
+            used = [float(run.training.tokens * run.ratio) for run in runs]
+        return max(used, default=0.0) / tokens
+
+    def distances(self) -> pd.DataFrame:
+        """How far each corpus lies from the general pretraining text: columns corpus, distance.
+
+        The distance is Jensen-Shannon's (base 2, so between 0 and 1) between the frequencies of tokens. The first
+        row, general text kept from pretraining, is what two samples of the same text give.
+        """
+        general, domains = self.design.general, self.design.domains
+        self.run([general, *domains])
+        reference = self._frequencies(general, TRAINING)
+        others = {"general, kept from pretraining": self._frequencies(general, REPLAY)}
+        others |= {stage.text.name: self._frequencies(stage, TRAINING) for stage in domains}
+        rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in others.items()]
+        return pd.DataFrame(rows)
+
+    def _frequencies(self, stage: Tokens, part: str) -> np.ndarray:
+        vocabulary = self.params.vocabulary
+        return np.bincount(tokens_of(self.store.finished(stage), part, vocabulary), minlength=vocabulary)
+
+    def pretraining(self) -> pd.DataFrame:
+        """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token)."""
+        self.run(self.design.pretraining)
+        frames = [
+            read_losses(self.store.finished(stage))
+            .rename(columns={"general": "general_loss"})
+            .assign(size=size_label(stage.parameters), seed=stage.seed)
+            for stage in self.design.pretraining
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def losses(self) -> pd.DataFrame:
+        """Validation losses of continual pretraining, one row per point of each run.
+
+        Columns size, domain, ratio, seed, tokens, general_loss, domain_loss (nats per token), and general_se,
+        domain_se, the standard errors over held-out sequences of the changes since tokens = 0.
+        """
+        self.run(self.design.continual)
+        return pd.concat([self._losses(stage) for stage in self.design.continual], ignore_index=True)
+
+    def _losses(self, stage: Continue) -> pd.DataFrame:
+        frame = read_losses(self.store.finished(stage))
+        frame = frame.rename(columns={"general": "general_loss", "domain": "domain_loss"})
+        return frame.assign(
+            size=size_label(stage.base.parameters),
+            domain=stage.domain.text.name,
+            ratio=float(stage.ratio),
+            seed=stage.seed,
+        )
+
+    def analysis(self) -> Analysis:
+        """The laws of sections 4 and 5 on the losses of every size and domain."""
+        return analyse(self.losses(), epsilon=self.params.epsilon, lagrange=self.params.lagrange)
+
+    def runs(self) -> pd.DataFrame:
+        """The training runs: stage, size, domain, ratio, seed, parameters, tokens, seconds (NaN if not done)."""
+        stages: list[Pretrain | Continue] = [*self.design.pretraining, *self.design.continual]
+        return pd.DataFrame([self._run_row(stage) for stage in stages])
+
+    def _run_row(self, stage: Pretrain | Continue) -> dict[str, Any]:
+        base = stage if isinstance(stage, Pretrain) else stage.base
+        adapted = isinstance(stage, Continue)
+        return {
+            "stage": "continual" if adapted else "pretraining",
+            "size": size_label(base.parameters),
+            "domain": stage.domain.text.name if isinstance(stage, Continue) else None,
+            "ratio": float(stage.ratio) if isinstance(stage, Continue) else math.nan,
+            "seed": stage.seed,
+            "parameters": base.parameters,
+            "tokens": stage.training.steps * stage.training.batch * stage.training.length,
+            "seconds": self.store.record(stage)["seconds"] if self.store.has(stage) else math.nan,
+        }
+
+    def status(self) -> list[dict[str, Any]]:
+        """Every stage, upstream ones included: key, label, status, seconds (None if not done), path."""
+        return [
+            {
+                "key": stage.key,
+                "label": stage.label,
+                "status": self.store.status(stage),
+                "seconds": self.store.record(stage)["seconds"] if self.store.has(stage) else None,
+                "path": str(self.store.path(stage)),
+            }
+            for stage in closure(list(self.design.stages))
+        ]
+
+    def colophon(self) -> Colophon:
+        """What stands behind a page's numbers: parameters, commits, packages, hardware, seconds."""
+        records = [self.store.record(stage) for stage in self.design.stages if self.store.has(stage)]
+        return Colophon.of(self.params, records)

@@ -1,0 +1,179 @@
+"""How every chart looks: colours, labels and the pieces that the figures share.
+
+Charts are drawn on a transparent ground and must read on a white page and on a dark one, so every colour
+has a middle lightness (``tests/test_figures.py`` checks the contrast on both).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Iterable, Sequence
+from fractions import Fraction
+from typing import Any, TypeVar, cast
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+T = TypeVar("T", bound=Hashable)
+
+GREY = "#7a8088"
+GRID = "rgba(128,128,128,0.22)"
+# Ordered from cold to warm; blue to amber stays ordered for colour-blind readers too.
+RATIO_RAMP = ("#3f86e8", "#8a70e6", "#c356b8", "#e04f78", "#e2622f", "#b98400")
+SIZE_RAMP = ("#7a7fe0", "#1f94b8", "#2d9a63", "#b98400")
+DOMAIN_RAMP = ("#3f86e8", "#d0641f", "#2d9a63", "#c356b8")
+UNIT_T = "CPT tokens, T (run ends at 100)"
+GENERAL = "Δ general loss (nats/token)"
+DOMAIN = "Δ domain loss (nats/token)"
+PANEL = 285
+
+
+def ratio_label(ratio: float) -> str:
+    """A mixture ratio as readers know it: ``1/8``, ``1/3``, ``1``; else three decimals."""
+    fraction = Fraction(float(ratio)).limit_denominator(16)
+    if abs(float(fraction) - ratio) > 1e-6:
+        return f"{ratio:.3f}"
+    return str(fraction)
+
+
+def ramp(anchors: Sequence[str], count: int) -> list[str]:
+    """``count`` colours evenly spaced along the line through ``anchors`` (hex), first and last included."""
+    rgb = np.array([[int(a[i : i + 2], 16) for i in (1, 3, 5)] for a in anchors], dtype=float)
+    at = np.linspace(0, len(anchors) - 1, count) if count > 1 else np.zeros(1)
+    channels = [np.interp(at, np.arange(len(anchors)), rgb[:, k]) for k in range(3)]
+    return ["#" + "".join(f"{round(c[i]):02x}" for c in channels) for i in range(count)]
+
+
+def in_order(values: Iterable[T]) -> list[T]:
+    """The distinct values in the order they first appear: for sizes, smallest model first."""
+    return list(dict.fromkeys(values))
+
+
+def ratios_of(frame: pd.DataFrame) -> list[float]:
+    """The distinct mixture ratios of a frame, ascending."""
+    return sorted(set(frame["ratio"].astype(float)))
+
+
+def labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a text column ``mixture`` beside its numeric ``ratio``."""
+    return frame.assign(mixture=[ratio_label(r) for r in frame["ratio"]])
+
+
+def inline(frame: pd.DataFrame) -> alt.InlineData:
+    """The rows as values inside the chart: 6 significant digits, missing as null, no limit on rows.
+
+    Altair's own limit of 5,000 rows can only be lifted for the whole process, so it is stepped around here.
+    """
+    # A tuple, because altair copies every list in a chart again at each step of putting panels together.
+    records = tuple({key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records"))
+    return alt.InlineData(values=cast(Any, records))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.6g}") if np.isfinite(value) else None
+    return None if pd.isna(value) else str(value)
+
+
+def ratio_colour(ratios: Sequence[float], among: Sequence[float] | None = None, *, legend: bool = True) -> alt.Color:
+    """Colour by ``mixture``, the legend in numeric order.
+
+    ``among`` are the ratios of the whole study: a ratio keeps its colour where only some are shown.
+    """
+    study = [ratio_label(r) for r in (ratios if among is None else among)]
+    colours = dict(zip(study, ramp(RATIO_RAMP, len(study)), strict=True))
+    labels = [ratio_label(r) for r in ratios]
+    return _colour("mixture:N", labels, [colours[label] for label in labels], "Domain share R", legend)
+
+
+def size_colour(sizes: Sequence[str], legend: bool = True) -> alt.Color:
+    """Colour by ``size``, the legend in ascending order."""
+    return _colour("size:N", sizes, ramp(SIZE_RAMP, len(sizes)), "Model size", legend)
+
+
+def _colour(field: str, values: Sequence[str], colours: Sequence[str], title: str, legend: bool) -> alt.Color:
+    box = alt.Legend(
+        title=title,
+        orient="top",
+        direction="horizontal",
+        symbolType="stroke",
+        symbolStrokeWidth=4,
+        symbolOpacity=1,
+    )
+    return alt.Color(
+        field,
+        scale=alt.Scale(domain=list(values), range=list(colours)),
+        sort=list(values),
+        legend=box if legend else None,
+    )
+
+
+def ratio_axis(ratios: Sequence[float], *, titled: bool = True) -> alt.X:
+    """The mixture ratio across, from 0 to 1, with ticks at ``ratios`` written as fractions."""
+    named = " : ".join(f"abs(datum.value - {r:.6f}) < 1e-4 ? '{ratio_label(r)}'" for r in ratios)
+    axis = alt.Axis(values=list(ratios), labelExpr=f"{named} : datum.label" if named else "datum.label")
+    scale = alt.Scale(domain=[0, 1.03], nice=False)
+    return alt.X("ratio:Q", title="Domain share R" if titled else None, axis=axis, scale=scale)
+
+
+def picked(field: str) -> alt.Parameter:
+    """A selection driven by clicking the legend of ``field`` (shift-click adds, double click clears)."""
+    return alt.selection_point(name=f"pick_{field}", fields=[field], bind="legend")
+
+
+def zoom(name: str = "zoom") -> alt.Parameter:
+    """Drag moves a panel, shift and wheel zoom it (a bare wheel scrolls the page), double click resets."""
+    return alt.selection_interval(name=name, bind="scales", zoom="wheel![event.shiftKey]")
+
+
+def faded(selection: alt.Parameter, shown: float = 1.0) -> Any:
+    """Opacity ``shown`` for what is picked in the legend (all, if nothing is), faint for the rest."""
+    return alt.when(selection).then(alt.value(shown)).otherwise(alt.value(0.08))
+
+
+def number(field: str, title: str, form: str = ".4f") -> alt.Tooltip:
+    """A tooltip line for a numeric field."""
+    return alt.Tooltip(f"{field}:Q", title=title, format=form)
+
+
+def word(field: str, title: str) -> alt.Tooltip:
+    """A tooltip line for a text field."""
+    return alt.Tooltip(f"{field}:N", title=title)
+
+
+def rule(axis: str, value: float, dash: Sequence[int] = (4, 3)) -> Any:
+    """A dashed grey line across the panel at ``value`` of axis ``x`` or ``y``."""
+    encoding = alt.X("at:Q") if axis == "x" else alt.Y("at:Q")
+    data = alt.InlineData(values=cast(Any, [{"at": value}]))
+    return alt.Chart(data).mark_rule(color=GREY, strokeDash=list(dash), strokeWidth=1.3).encode(encoding)
+
+
+def grid(charts: Sequence[Any], columns: int, spacing: int = 14) -> Any:
+    """The charts side by side, ``columns`` in a row, as one chart that shares legends and legend clicks."""
+    with warnings.catch_warnings():
+        # The panels share one legend selection on purpose; altair warns each time it finds it again.
+        warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
+        return alt.concat(*charts, columns=columns, spacing=spacing)
+
+
+def finish(chart: Any, description: str) -> Any:
+    """The theme, applied once to a whole chart: transparent ground, grey type, light grid.
+
+    ``description`` is what a screen reader says in place of the picture.
+    """
+    text = {"labelColor": GREY, "titleColor": GREY, "titleFontWeight": "normal"}
+    lines = {"gridColor": GRID, "domainColor": GREY, "tickColor": GREY}
+    theme: dict[str, Any] = {
+        "background": "transparent",
+        "padding": 6,
+        "view": {"stroke": GRID},
+        "axis": {**text, **lines, "labelFontSize": 10.5, "titleFontSize": 11.5},
+        "legend": {**text, "labelFontSize": 11.5, "titleFontSize": 11.5},
+        "title": {"color": GREY, "fontSize": 12.5, "anchor": "start", "frame": "group", "offset": 4},
+    }
+    return chart.properties(description=description, config=theme)

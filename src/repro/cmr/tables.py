@@ -1,0 +1,211 @@
+"""Every table of paper A, and those of our own study, as pandas Stylers: pure functions of frames.
+
+The paper's numbers (`published`) and ours (`frames`) go through the same code. Text is escaped; what does not
+exist is a dash that says why under the pointer (never a zero); captions are left to the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from repro.cmr.style import in_order, ratio_label
+
+_FEASIBLE = "ratios run that are feasible"
+DASH = "\u2014"
+NOT_RUN = "not run or not printed"
+Format = str | Callable[[Any], str]
+
+
+def _styled(frame: pd.DataFrame, formats: Mapping[Any, Format] | Format, why: str, *, index: bool) -> Styler:
+    """The frame as a Styler that gives the same HTML every time (no random ids)."""
+    styler = frame.style.format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
+    styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    missing = frame.isna()
+    if missing.any(axis=None):
+        reasons = missing.map(lambda gap: why if gap else "").astype(str)
+        styler = styler.set_tooltips(reasons, as_title_attribute=True)
+    styler = styler.set_table_attributes('class="dataframe"').set_uuid("t")
+    return styler if index else styler.hide(axis="index")
+
+
+def count(number: Any) -> str:
+    """A large number as readers say it: 461.6M, 1.58B, 12.3k."""
+    if abs(number) >= 999_500_000:
+        return f"{number / 1e9:.2f}B"
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size:
+            return f"{number / size:.1f}{unit}"
+    return f"{number:.0f}"
+
+
+def model_shapes(frame: pd.DataFrame) -> Styler:
+    """Table 1, from the columns of `published.table1`: a shape and its parameters for each size."""
+    names = {
+        "hidden_size": "hidden size",
+        "intermediate_size": "intermediate size",
+        "attention_heads": "attention heads",
+        "layers": "layers",
+        "vocabulary_size": "vocabulary",
+        "parameters": "parameters",
+    }
+    turned = frame.set_index("size")[list(names)].rename(columns=names).T
+    turned.columns.name = "model size"
+    styler = _styled(turned, "{:,.0f}", NOT_RUN, index=True)
+    return styler.format(count, subset=pd.IndexSlice[["parameters"], :], escape="html")
+
+
+def held_out(points: pd.DataFrame, printed: pd.DataFrame | None = None) -> Styler:
+    """Table 2: losses at the end of the run, the prediction of the ratio held out, and its relative error.
+
+    Args:
+        points: as `frames.held_out` gives them: size, ratio, loss, value, kind.
+        printed: the paper's own predictions to show beside: columns size, loss, printed_difference (percent).
+
+    """
+    losses, sizes = in_order(points["loss"]), in_order(points["size"])
+    keys = [(loss, size) for loss in losses for size in sizes]
+    known = points[points["kind"] == "measured"]
+    rows: dict[str, list[float]] = {}
+    for ratio in sorted(set(known["ratio"]), reverse=True):
+        rows[f"R = {ratio_label(ratio)}"] = [_one(known[known["ratio"] == ratio], key) for key in keys]
+    out = points[points["kind"] == "held out, measured"]
+    name = f"R = {ratio_label(out['ratio'].iloc[0])}" if len(out) else "held out"
+    seen = [_one(out, key) for key in keys]
+    guess = [_one(points[points["kind"] == "held out, predicted"], key) for key in keys]
+    rows[f"{name}, measured"], rows[f"{name}, predicted from the others"] = seen, guess
+    error = [(g / s - 1) * 100 for g, s in zip(guess, seen, strict=True)]
+    percent = {"relative error": error}
+    if printed is not None:
+        by_size = printed.set_index("size")
+        rows[f"{name}, predicted in the paper"] = [_at(by_size, size, "loss") for _, size in keys]
+        own = rows[f"{name}, predicted in the paper"]
+        percent["relative error in the paper"] = [(g / s - 1) * 100 for g, s in zip(own, seen, strict=True)]
+        percent["difference as printed"] = [_at(by_size, size, "printed_difference") for _, size in keys]
+    columns = pd.MultiIndex.from_tuples(keys, names=["loss", "size"])
+    if len(losses) == 1:
+        columns = pd.Index(sizes, name=f"{losses[0]} loss")
+    frame = pd.DataFrame.from_dict(rows | percent, orient="index", columns=columns)
+    styler = _styled(frame, "{:.4f}", NOT_RUN, index=True)
+    slices = {
+        "relative error": "{:+.3f}%",
+        "relative error in the paper": "{:+.3f}%",
+        "difference as printed": "{:.2f}%",
+    }
+    for row in percent:
+        styler = styler.format(slices[row], subset=pd.IndexSlice[[row], :], na_rep=DASH, escape="html")
+    return styler
+
+
+def _one(points: pd.DataFrame, key: tuple[str, str]) -> float:
+    found = points.loc[(points["loss"] == key[0]) & (points["size"] == key[1]), "value"]
+    return float(found.iloc[0]) if len(found) else float("nan")
+
+
+def _at(frame: pd.DataFrame, row: str, column: str) -> float:
+    return float(frame[column].get(row, float("nan")))
+
+
+def fit_quality(frame: pd.DataFrame) -> Styler:
+    """Table 3: mean squared error and R2 of Equation 6. Columns metric, ratio, loss, size, value."""
+    named = frame.assign(ratio=[ratio_label(r) for r in frame["ratio"]])
+    losses, sizes, metrics = in_order(named["loss"]), in_order(named["size"]), in_order(named["metric"])
+    ratios = [ratio_label(r) for r in sorted(set(frame["ratio"]), reverse=True)]
+    wide = named.pivot(index=["metric", "ratio"], columns=["loss", "size"], values="value")
+    rows = pd.MultiIndex.from_product([metrics, ratios], names=["", "R"])
+    wide = wide.reindex(index=rows, columns=pd.MultiIndex.from_product([losses, sizes], names=["loss", "size"]))
+    styler = _styled(wide, "{:.4f}", NOT_RUN, index=True)
+    return styler.format("{:.2e}", subset=pd.IndexSlice[["MSE"], :], na_rep=DASH, escape="html")
+
+
+_EQUATION_6 = {
+    "alpha1": ("domain", "\u03b11"), "s1": ("domain", "s1"), "beta1": ("domain", "\u03b21"),
+    "alpha2": ("general", "\u03b12"), "s2": ("general", "s2"), "alpha3": ("general", "\u03b13"),
+    "s3": ("general", "s3"), "beta2": ("general", "\u03b22"),
+}  # fmt: skip
+
+
+def coefficients(frame: pd.DataFrame) -> Styler:
+    """Table 4: Equation 6 by size and ratio, from the columns of `published.table4`."""
+    wide = frame.assign(R=[ratio_label(r) for r in frame["ratio"]]).set_index(["size", "R"])[list(_EQUATION_6)]
+    wide.columns = pd.MultiIndex.from_tuples(list(_EQUATION_6.values()))
+    return _styled(wide, "{:.5f}", NOT_RUN, index=True)
+
+
+def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None = None, t_max: float = 100.0) -> Styler:
+    """Table 5: Equation 8 by size and the critical mixture ratio it gives at ``t_max``.
+
+    Args:
+        frame: columns size, alpha4, s4, beta3; where there, critical_ratio, tolerance_ratio and feasible are
+            shown, else the critical ratio is the law at ``t_max``.
+        printed: the paper's critical ratios by size, as shares, for a column beside ours.
+        t_max: the end of the run in the unit of T of the law.
+
+    """
+    law = frame["alpha4"] * t_max ** frame["s4"] + frame["beta3"]
+    shown = pd.DataFrame({
+        "model size": frame["size"], "\u03b14": frame["alpha4"], "s4": frame["s4"], "\u03b23": frame["beta3"],
+        "critical ratio": frame.get("critical_ratio", law),
+    })  # fmt: skip
+    if "tolerance_ratio" in frame:
+        shown["largest ratio within tolerance"] = frame["tolerance_ratio"]
+    if "feasible" in frame:
+        shown[_FEASIBLE] = [", ".join(map(ratio_label, ratios)) or "none" for ratios in frame["feasible"]]
+    if printed is not None:
+        shown["critical ratio as printed"] = frame["size"].map(dict(printed))
+    formats = dict.fromkeys(shown.columns[1:4], "{:.4f}") | {
+        name: "{:.1%}" for name in shown.columns[4:] if name != _FEASIBLE
+    }
+    return _styled(shown, formats, "too few turning points for the law, or no ratio qualifies", index=False)
+
+
+def second_domain(frame: pd.DataFrame) -> Styler:
+    """The critical ratio of one size on several domains.
+
+    Columns domain, size, distance (from the general text), critical_ratio, tolerance_ratio (shares); any
+    others are shown as they are.
+    """
+    names = {
+        "domain": "domain", "size": "model size", "distance": "distance from general text",
+        "critical_ratio": "critical ratio", "tolerance_ratio": "largest ratio within tolerance",
+    }  # fmt: skip
+    formats = {"distance": "{:.3f}", "critical_ratio": "{:.1%}", "tolerance_ratio": "{:.1%}"}
+    return _renamed(frame, names, formats, "does not exist within the horizon, or was not measured")
+
+
+def turning_points(frame: pd.DataFrame) -> Styler:
+    """T0 by size and ratio; a trajectory that does not turn has a dash. Columns size, ratio, t."""
+    wide = frame.pivot(index="ratio", columns="size", values="t").reindex(columns=in_order(frame["size"]))
+    wide.index = pd.Index([ratio_label(r) for r in wide.index], name="R")
+    return _styled(wide, "{:.1f}", "general loss does not turn within the horizon, or was not run", index=True)
+
+
+def runs(frame: pd.DataFrame) -> Styler:
+    """The runs of a study: columns size, parameters, tokens, seconds and any others (stage, ratio, ...)."""
+    names = {"size": "model size", "ratio": "R"}
+    shown = frame.assign(ratio=frame["ratio"].map(ratio_label, na_action="ignore")) if "ratio" in frame else frame
+    formats: dict[str, Format] = {"parameters": count, "tokens": count, "seconds": "{:,.1f}"}
+    return _renamed(shown, names, formats, "does not apply to this run")
+
+
+def corpora(frame: pd.DataFrame) -> Styler:
+    """The corpora: columns corpus, source, licence, documents, tokens, epochs, distance, or some of them."""
+    names = {"epochs": "epochs used", "distance": "distance from general text"}
+    formats: dict[str, Format] = {
+        "documents": "{:,.0f}",
+        "tokens": count,
+        "epochs": "{:.2f}",
+        "distance": "{:.3f}",
+    }
+    return _renamed(frame, names, formats, "does not apply to this corpus")
+
+
+def _renamed(frame: pd.DataFrame, names: Mapping[str, str], formats: Mapping[str, Format], why: str) -> Styler:
+    """The columns under readers' names; where there is none, underscores become spaces."""
+    shown = {column: names.get(column, str(column).replace("_", " ")) for column in frame.columns}
+    there = {shown[column]: form for column, form in formats.items() if column in frame}
+    text = frame.reset_index(drop=True).rename(columns=shown)
+    return _styled(text, there, why, index=False)
