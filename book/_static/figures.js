@@ -1,0 +1,87 @@
+// Draws the charts of a page over their still pictures, in the colours of the page, and again when those change.
+// Vega itself is loaded only where there is a chart, from this site.
+(() => {
+  "use strict";
+  const here = document.currentScript.src;
+  const root = document.documentElement;
+  const SHRINK = 0.68; // of its width: a chart shrinks that far on a narrow page, then scrolls
+
+  const load = (url) =>
+    new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = url;
+      script.onload = resolve;
+      script.onerror = () => reject(new Error(`cannot load ${url}`));
+      document.head.append(script);
+    });
+
+  const merge = (below, above) => {
+    const out = { ...below };
+    for (const [key, value] of Object.entries(above)) {
+      const nested = value && typeof value === "object" && !Array.isArray(value);
+      out[key] = nested ? merge(out[key] ?? {}, value) : value;
+    }
+    return out;
+  };
+
+  const colours = () => {
+    const style = getComputedStyle(document.body);
+    const text = style.getPropertyValue("--pst-color-text-base").trim() || style.color;
+    const muted = style.getPropertyValue("--pst-color-text-muted").trim() || text;
+    const guide = { labelColor: text, titleColor: text };
+    return {
+      background: "transparent",
+      font: style.fontFamily,
+      axis: { ...guide, domainColor: muted, tickColor: muted, gridColor: "rgba(128, 128, 128, 0.25)" },
+      view: { stroke: "rgba(128, 128, 128, 0.25)" },
+      legend: guide,
+      header: guide,
+      title: { color: text, subtitleColor: muted },
+      text: { color: text },
+    };
+  };
+
+  const draw = async (figure) => {
+    const spec = JSON.parse(figure.querySelector(".vega-data").textContent);
+    spec.config = merge(spec.config ?? {}, colours());
+    delete spec.background; // set on the chart itself it would win over the configuration
+    const live = document.createElement("div");
+    live.className = "vega-live";
+    const theme = root.dataset.theme === "dark" ? "dark" : "light";
+    const result = await window.vegaEmbed(live, spec, { renderer: "svg", actions: false, tooltip: { theme } });
+    const svg = live.querySelector("svg");
+    svg.style.minWidth = `${SHRINK * Number(svg.getAttribute("width"))}px`;
+    const alternative = figure.querySelector(".vega-still").alt;
+    if (alternative) svg.setAttribute("aria-label", alternative);
+    figure.finalize?.();
+    figure.finalize = () => result.finalize();
+    figure.querySelector(".vega-live")?.remove();
+    figure.append(live);
+    figure.classList.add("drawn");
+  };
+
+  const drawAll = async (figures) => {
+    for (const figure of figures) {
+      try {
+        await draw(figure);
+      } catch (error) {
+        console.error("chart not drawn, its still picture stays", error);
+      }
+    }
+  };
+
+  const start = async () => {
+    const figures = [...document.querySelectorAll(".vega-figure")];
+    if (figures.length === 0) return;
+    await load(new URL("../assets/vega.js", here));
+    await drawAll(figures);
+    let theme = root.dataset.theme;
+    new MutationObserver(() => {
+      if (root.dataset.theme === theme) return;
+      theme = root.dataset.theme;
+      drawAll(figures);
+    }).observe(root, { attributes: true, attributeFilter: ["data-theme"] });
+  };
+
+  document.addEventListener("DOMContentLoaded", start);
+})();

@@ -1,0 +1,1 @@
+"""Notebook -> executed notebook -> book: `notebooks.execute` and `site.build`."""

@@ -1,0 +1,213 @@
+"""Execute one notebook through papermill, strictly: what papermill only warns about is an error here."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+from repro.params import ParamsError
+
+STAMP = "repro"  # key of our stamp in the notebook's metadata
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class NotebookFailed(Exception):
+    """A notebook did not run to its end.
+
+    Attributes: ``notebook`` (the source), ``cell`` (number of the code cell as Jupyter shows it, ``[3]``;
+    None where the kernel died), ``source`` (its text), ``traceback`` (plain text),
+    ``kept`` (the notebook as far as it came, to look at).
+    """
+
+    def __init__(self, notebook: Path, cell: int | None, source: str, traceback: str, kept: Path) -> None:
+        self.notebook, self.cell, self.source = notebook, cell, source
+        self.traceback, self.kept = traceback, kept
+        where = "the kernel died" if cell is None else f"cell [{cell}] failed"
+        parts = [f"{notebook.name}: {where} (kept for reading: {kept})", source, traceback]
+        super().__init__("\n\n".join(part.strip("\n") for part in parts if part.strip()))
+
+
+def parameters_of(notebook: Path) -> dict[str, str]:
+    """The parameters a notebook declares, name -> default as written in its cell tagged ``parameters``.
+
+    Raises:
+        ParamsError: the notebook has no such cell.
+
+    """
+    from papermill.translators import PythonTranslator  # 0.3 s: only when a notebook is really looked at
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if not tagged:
+        raise ParamsError(f"{notebook}: no cell is tagged 'parameters'")
+    return {parameter.name: parameter.default for parameter in PythonTranslator.inspect(tagged[0])}
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that the notebook does not declare; papermill would warn and use the default.
+
+    Raises:
+        ParamsError: naming what is unknown and what is allowed.
+
+    """
+    allowed = parameters_of(notebook)
+    unknown = [name for name in parameters if name not in allowed]
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        raise ParamsError(f"{notebook.name}: unknown parameter {names}; allowed: {', '.join(allowed)}")
+
+
+@functools.cache
+def installed() -> str:
+    """Python's version and ``name==version`` of every installed package, one a line."""
+    packages = {f"{dist.name}=={dist.version}" for dist in distributions()}
+    return "\n".join([sys.version, *sorted(packages)])
+
+
+def inputs_digest(notebook: Path, parameters: Mapping[str, Any], extra: str = "") -> str:
+    """SHA-256 over what decides a notebook's output.
+
+    That is its source, the parameters, the `installed` packages, the files of this package, and ``extra``:
+    whatever else the notebook reads, such as a digest of data named by a parameter.
+    """
+    digest = hashlib.sha256()
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in cells]
+    digest.update(json.dumps(source, sort_keys=True).encode())
+    digest.update(json.dumps(parameters, sort_keys=True).encode())
+    digest.update(f"{extra}\0{installed()}".encode())
+    for path in sorted(p for p in PACKAGE.rglob("*") if p.suffix in {".py", ".csv", ".json"}):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def stamp_of(output: Path) -> dict[str, Any] | None:
+    """The stamp that `execute` left in a notebook, or None where there is no finished notebook."""
+    if not output.exists():
+        return None
+    stamp = nbformat.read(output, as_version=4).metadata.get(STAMP, {})
+    return dict(stamp) if stamp.get("complete") is True else None
+
+
+def up_to_date(notebook: Path, output: Path, parameters: Mapping[str, Any], extra: str = "") -> bool:
+    """Whether ``output`` is what `execute` would make again from the same inputs."""
+    stamp = stamp_of(output)
+    return stamp is not None and stamp["inputs"] == inputs_digest(notebook, parameters, extra)
+
+
+def execute(
+    notebook: Path, output: Path, parameters: Mapping[str, Any], *, extra: str = "", cwd: Path | None = None
+) -> None:
+    """Run ``notebook`` with ``parameters`` and write the executed copy, stamped complete, to ``output``.
+
+    The kernel is this very interpreter, whatever kernels are installed, and starts in ``cwd``. What it writes
+    to standard error (progress bars) appears on ours while it runs. An earlier ``output`` stays until all has
+    run.
+
+    Raises:
+        ParamsError: no ``parameters`` cell, or a parameter it does not declare.
+        NotebookFailed: a cell raised, ended the process, or the kernel died.
+
+    """
+    check_parameters(notebook, parameters)
+    inputs = inputs_digest(notebook, parameters, extra)  # now: what changes meanwhile must not count as done
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f".{output.stem}.{os.getpid()}.part.ipynb")
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    started = time.monotonic()
+    try:
+        nb = _run(notebook, part, failed, dict(parameters), cwd)
+        _strip_bars(nb)
+        seconds = round(time.monotonic() - started, 1)
+        nb.metadata[STAMP] = {"complete": True, "inputs": inputs, "seconds": seconds}
+        nbformat.write(nb, part)
+        part.replace(output)
+        failed.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any], cwd: Path | None) -> NotebookNode:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    from repro.publish.kernel import ThisInterpreter
+
+    try:
+        nb: NotebookNode = papermill.execute_notebook(
+            str(notebook),
+            str(part),
+            parameters,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=ThisInterpreter,
+            progress_bar=False,
+            stderr_file=sys.stderr,
+            cwd=None if cwd is None else str(cwd),
+        )
+    except PapermillExecutionError as error:
+        part.replace(failed)
+        text = "\n".join(error.traceback)
+        raise NotebookFailed(notebook, error.exec_count, error.source, _plain(text), failed) from None
+    except DeadKernelError as error:
+        part.replace(failed)
+        raise NotebookFailed(notebook, None, "", str(error), failed) from None
+    for fault in (_early_exit(nb), _undrawn(nb)):
+        if fault is not None:
+            part.replace(failed)
+            raise NotebookFailed(notebook, fault[0].execution_count, fault[0].source, fault[1], failed)
+    return nb
+
+
+def _early_exit(nb: NotebookNode) -> tuple[NotebookNode, str] | None:
+    """The cell that ended the process, if one did: papermill takes ``sys.exit(0)`` for success."""
+    code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
+    for position, cell in enumerate(code):
+        if any(out.output_type == "error" for out in cell.outputs):
+            return cell, "the cell ended the process (exit), so the cells after it did not run"
+        if cell.execution_count is None:
+            return code[max(position - 1, 0)], "the cells after this one did not run"
+    return None
+
+
+def _undrawn(nb: NotebookNode) -> tuple[NotebookNode, str] | None:
+    """A cell captioned as figure or table that shows none: IPython only prints what goes wrong in drawing."""
+    for cell in nb.cells:
+        if "figure" not in cell.metadata.get("mystnb", {}):
+            continue
+        kinds = {kind for out in cell.outputs for kind in out.get("data", {})}
+        if not kinds - {"text/plain"}:
+            told = "".join(out.text for out in cell.outputs if out.output_type == "stream")
+            return cell, f"the cell has a caption but shows no figure or table\n{_plain(told)}"
+    return None
+
+
+def _strip_bars(nb: NotebookNode) -> None:
+    """Join what each cell wrote to standard error, without the lines that a progress bar redrew."""
+    for cell in nb.cells:
+        if cell.cell_type != "code":
+            continue
+        errors = [out for out in cell.outputs if out.output_type == "stream" and out.name == "stderr"]
+        text = "".join(out.text for out in errors)
+        text = "".join(f"{line}\n" for line in text.split("\n") if line.strip() and "\r" not in line)
+        cell.outputs = [out for out in cell.outputs if out not in errors]
+        if text:
+            cell.outputs.append(new_output("stream", name="stderr", text=text))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)

@@ -1,0 +1,135 @@
+"""Build the book with jupyter-book from prose pages and executed notebooks, strictly and only when needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import nbformat
+
+from repro.publish.notebooks import installed, stamp_of
+from repro.publish.vega import write_scripts
+
+CONFIG = "_config.yml"
+BOOK = "book"
+SOURCE = "source"  # staged inputs and jupyter-book's own output, beside the site
+RECORD = ".inputs"  # inside the site: the digest of what it was built from
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+# Cells shown folded, and what the fold says.
+FOLDED = {"parameters": "Parameters and their defaults", "injected-parameters": "Parameters of this run"}
+
+
+class SiteFailed(Exception):
+    """The book could not be built; the message holds jupyter-book's warnings and errors."""
+
+
+def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
+    """Build ``out/index.html``; False where the site is already built from the same inputs.
+
+    Args:
+        root: holds ``_config.yml`` and ``book/`` (pages, ``_toc.yml``, ``_static/``, ``references.bib``).
+        notebooks: name -> executed notebook, staged as ``notebooks/<name>.ipynb`` beside the pages.
+        out: the folder of the site, usually ``_build/html``. Replaced only after success.
+
+    Raises:
+        SiteFailed: a notebook is missing or was not executed to its end, or jupyter-book warned or failed.
+
+    """
+    for name, path in notebooks.items():
+        if stamp_of(path) is None:
+            raise SiteFailed(f"notebook {name}: {path} is missing or was not executed to its end")
+    digest = _digest(root, notebooks)
+    record = out / RECORD
+    if (out / "index.html").exists() and record.exists() and record.read_text() == digest:
+        return False
+    work = out.parent / SOURCE
+    # Always from nothing: Sphinx repeats no warning for a page it need not read again, so a second try of a
+    # book with an error in it would pass.
+    shutil.rmtree(work, ignore_errors=True)
+    _stage(root, notebooks, work / BOOK)
+    built = _jupyter_book(root / CONFIG, work)
+    (built / RECORD).write_text(digest)
+    _replace(built, out)
+    return True
+
+
+def _inputs(root: Path) -> Iterator[Path]:
+    yield root / CONFIG
+    for path in sorted((root / BOOK).rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
+            yield path
+
+
+def _digest(root: Path, notebooks: Mapping[str, Path]) -> str:
+    """SHA-256 over pages, executed notebooks, this folder's code and all installed packages' versions."""
+    digest = hashlib.sha256()
+    named = [(str(path.relative_to(root)), path) for path in _inputs(root)]
+    named += [(f"notebooks/{name}", path) for name, path in sorted(notebooks.items())]
+    named += [(path.name, path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    for name, path in named:
+        digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    digest.update(installed().encode())
+    return digest.hexdigest()
+
+
+def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
+    for path in _inputs(root):
+        if path.name == CONFIG:
+            continue
+        target = source / path.relative_to(root / BOOK)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (source / "notebooks").mkdir(exist_ok=True)
+    for name, path in notebooks.items():
+        _stage_notebook(path, source / "notebooks" / f"{name}.ipynb")
+    write_scripts(source / "_extra" / "assets")
+
+
+def _stage_notebook(path: Path, target: Path) -> None:
+    """Copy an executed notebook, its parameter cells folded."""
+    nb = nbformat.read(path, as_version=4)
+    for cell in nb.cells:
+        tags = cell.metadata.get("tags", [])
+        for title in (FOLDED[tag] for tag in tags if tag in FOLDED):
+            cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.metadata["mystnb"] = {"code_prompt_show": title, "code_prompt_hide": title}
+    nbformat.write(nb, target)
+
+
+def _jupyter_book(config: Path, work: Path) -> Path:
+    """Run jupyter-book over the staged pages; the folder with the HTML."""
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(work / BOOK), "--path-output", str(work)]
+    command += ["--config", str(config), "-W", "-n", "--keep-going", "--quiet"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"}
+    )
+    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    (work / "log.txt").write_text(log, encoding="utf-8")
+    html = work / "_build" / "html"
+    if done.returncode != 0:
+        raise SiteFailed(_problems(log, work))
+    if not (html / "index.html").exists():
+        raise SiteFailed(f"jupyter-book wrote no index.html (its version 2 is another program)\n{log}")
+    return html
+
+
+def _problems(log: str, work: Path) -> str:
+    lines = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error|Exception", line)]
+    text = "\n".join(lines) or log
+    return text.replace(f"{work / BOOK}{os.sep}", "") + f"\n(whole log: {work / 'log.txt'})"
+
+
+def _replace(built: Path, out: Path) -> None:
+    """Put the new site where the old one was; a folder cannot be renamed over another one."""
+    old = out.with_name(f"{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    built.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,49 @@
+"""Sphinx extension: a figure of class ``table`` is captioned above and numbered "Table N".
+
+A notebook cell can caption its output only as a figure (myst-nb's ``figure`` cell metadata), and Sphinx
+numbers by node class. So here such figures change their class before they are counted; ``{numref}`` then
+says "Table N".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+
+class TableFigure(nodes.figure):
+    """A captioned table whose body is not a docutils table (here: HTML from a notebook)."""
+
+
+class FiguresToTables(SphinxTransform):
+    """``figure.table`` -> `TableFigure`, caption first."""
+
+    default_priority = 10
+
+    def apply(self, **_: Any) -> None:
+        for figure in self.document.findall(nodes.figure):
+            if "table" not in figure["classes"]:
+                continue
+            # In place: the document's table of labels goes on pointing at this very node.
+            figure.__class__ = TableFigure
+            # The theme's stylesheets mean something else by the class "table".
+            figure["classes"] = ["captioned-table" if name == "table" else name for name in figure["classes"]]
+            figure.children.sort(key=lambda child: not isinstance(child, nodes.caption))
+
+
+def _visit(self: Any, node: nodes.Element) -> None:
+    self.visit_figure(node)
+
+
+def _depart(self: Any, node: nodes.Element) -> None:
+    self.depart_figure(node)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx's entry point."""
+    app.add_enumerable_node(TableFigure, "table", html=(_visit, _depart), latex=(_visit, _depart))
+    app.add_transform(FiguresToTables)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
