@@ -106,8 +106,8 @@ def _book(options: argparse.Namespace) -> int:
     from repro.publish import site
     from repro.publish.book import execute_all
 
-    design(params)  # before any kernel starts: sources that do not exist are told at once
-    notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values)
+    study = design(params).identity  # before any kernel starts: sources that do not exist are told at once
+    notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, study)
     if notebooks is None:
         return FAILED
     out = home() / "_build" / "html"
@@ -124,11 +124,12 @@ def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
         raise ParamsError(f"{options.notebook}: no such notebook")
     values = _values(options)
-    parameters.check(values)
+    params = parameters.check(values)
+    from repro.cmr.design import design
     from repro.publish.book import execute_one
 
     output = home() / "_build" / "notebooks" / options.notebook.name
-    return 0 if execute_one(options.notebook, output, values) else FAILED
+    return 0 if execute_one(options.notebook, output, values, design(params).identity) else FAILED
 
 
 def _plan(options: argparse.Namespace) -> int:

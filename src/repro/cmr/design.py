@@ -29,6 +29,11 @@ class Design:
         """Every stage that gives a result of its own."""
         return (self.general, *self.domains, *self.pretraining, *self.continual)
 
+    @property
+    def identity(self) -> str:
+        """What decides every number of the study, the text in local folders included."""
+        return " ".join(stage.key for stage in self.stages)
+
 
 def design(params: Params) -> Design:
     """The stages that `params` ask for.

@@ -89,7 +89,7 @@ class Study:
         wanted = list(stages)
         if not all(self.store.has(stage) for stage in wanted):
             machine, workers = self._machine
-            run(wanted, self.store, machine, workers=workers, title=self.params.preset)
+            run(wanted, self.store, machine, workers=workers, title=self.params.preset, whole=self.design.stages)
 
     @property
     def sizes(self) -> tuple[str, ...]:

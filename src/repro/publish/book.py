@@ -9,8 +9,10 @@ from typing import Any
 from repro.publish.notebooks import NotebookFailed, execute, up_to_date
 
 
-def execute_all(source: Path, out: Path, parameters: Mapping[str, Any]) -> dict[str, Path] | None:
+def execute_all(source: Path, out: Path, parameters: Mapping[str, Any], extra: str) -> dict[str, Path] | None:
     """Execute every notebook of `source` that is not up to date, in name order.
+
+    extra: whatever else decides what they show, as `notebooks.execute` takes it.
 
     Returns:
         name -> executed notebook; None if one failed, which has then been told on standard error.
@@ -19,20 +21,20 @@ def execute_all(source: Path, out: Path, parameters: Mapping[str, Any]) -> dict[
     done: dict[str, Path] = {}
     for notebook in sorted(source.glob("*.ipynb")):
         done[notebook.stem] = out / notebook.name
-        if not execute_one(notebook, done[notebook.stem], parameters):
+        if not execute_one(notebook, done[notebook.stem], parameters, extra):
             return None
     return done
 
 
-def execute_one(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> bool:
+def execute_one(notebook: Path, output: Path, parameters: Mapping[str, Any], extra: str) -> bool:
     """Execute one notebook unless it is up to date; whether it is done."""
-    if up_to_date(notebook, output, parameters):
+    if up_to_date(notebook, output, parameters, extra):
         print(f"{notebook.name}: up to date", flush=True)
         return True
     started = time.monotonic()
     print(f"{notebook.name} ...", flush=True)
     try:
-        execute(notebook, output, parameters)
+        execute(notebook, output, parameters, extra=extra)
     except NotebookFailed as error:
         print(f"repro: {error}", file=sys.stderr)
         return False

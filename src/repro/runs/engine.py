@@ -24,11 +24,20 @@ class StudyFailed(RuntimeError):
     """Some stages failed; what did not depend on them is done and kept."""
 
 
-def run(stages: Iterable[Stage], store: Store, machine: Machine, *, workers: int = 1, title: str = "study") -> None:
+def run(
+    stages: Iterable[Stage],
+    store: Store,
+    machine: Machine,
+    *,
+    workers: int = 1,
+    title: str = "study",
+    whole: Iterable[Stage] = (),
+) -> None:
     """Do every stage of `stages`, and all they build on, that `store` does not hold yet.
 
     workers: 1 works in this process; more start that many worker processes, each with one thread. A stage that
-    fails leaves the others going.
+    fails leaves the others going. whole: the study that `stages` are part of, where they are; progress and the time
+    still to go are shown for all of it.
 
     Raises:
         StudyFailed: once the rest is done, naming each stage that failed with its traceback's last line.
@@ -37,7 +46,9 @@ def run(stages: Iterable[Stage], store: Store, machine: Machine, *, workers: int
     missing = needed(list(stages), store)
     if not missing:
         return
-    with Progress(title, {stage.key: (stage.label, stage.cost) for stage in missing}) as progress:
+    shown = closure([*whole, *missing]) if whole else missing
+    costs = {stage.key: (stage.label, stage.cost) for stage in shown}
+    with Progress(title, costs, {stage.key for stage in shown if store.has(stage)}) as progress:
         work = _serial if min(workers, len(missing)) == 1 else _cluster
         failures = work(missing, store, machine, progress, min(workers, len(missing)))
     if failures:

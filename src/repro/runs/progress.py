@@ -5,6 +5,7 @@ tqdm's plain text bar: it works in a terminal, in a notebook, and through paperm
 
 import threading
 import time
+from collections.abc import Container
 from types import TracebackType
 
 from tqdm import tqdm
@@ -15,15 +16,17 @@ SHOWN = 2  # runs named on the line; a terminal has no room for more
 class Progress:
     """Progress over runs of different cost; `update` may be called from any thread."""
 
-    def __init__(self, title: str, runs: dict[str, tuple[str, float]]) -> None:
-        """runs: for each key its label and its cost, in any unit common to all."""
+    def __init__(self, title: str, runs: dict[str, tuple[str, float]], finished: Container[str] = ()) -> None:
+        """runs: for each key its label and its cost, in any unit common to all; finished: keys done before."""
         self._labels = {key: label for key, (label, _) in runs.items()}
         self._costs = {key: max(cost, 1.0) for key, (_, cost) in runs.items()}
-        self._done = dict.fromkeys(runs, 0.0)
+        self._done = {key: float(key in finished) for key in runs}
         self._began: dict[str, tuple[float, float]] = {}  # when a run was first heard of, and how far it then was
         self._lock = threading.Lock()
         layout = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} to go{postfix}"
-        self._bar = tqdm(total=sum(self._costs.values()), desc=title, bar_format=layout, mininterval=0.5)
+        before = sum(self._costs[key] for key, done in self._done.items() if done)
+        total = sum(self._costs.values())
+        self._bar = tqdm(total=total, initial=before, desc=title, bar_format=layout, mininterval=0.5)
 
     def __enter__(self) -> "Progress":
         return self

@@ -1,4 +1,4 @@
-"""A panel of a loss increment against training tokens, as `figures_tokens` puts them together."""
+"""A panel of a loss increment against training tokens, as `tokens` puts them together."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.cmr import figures_parts as parts
 from repro.cmr import style
+from repro.cmr.figures import parts
 
 _FIELDS = ["size", "mixture", "t", "general", "domain", "kind", "hover"]
 # Ticks of the symmetric logarithmic axis, which near zero would otherwise be crowded or bare.

@@ -8,9 +8,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.cmr import figures_parts as parts
 from repro.cmr import style
-from repro.cmr.figures_track import Track, joined
+from repro.cmr.figures import parts
+from repro.cmr.figures.track import Track, joined
 
 _SYMLOG = " (symmetric log axis)"
 

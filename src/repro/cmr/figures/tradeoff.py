@@ -10,8 +10,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.cmr import figures_parts as parts
 from repro.cmr import style
+from repro.cmr.figures import parts
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,20 @@
 """Every figure of paper A as a function of frames: printed numbers and ours go through the same code.
 
 Each function returns an Altair chart on a transparent ground, with tooltips, axes in named units, and legends
-that highlight on a click. Their files: ``figures_tradeoff`` (Figures 1, 2, 8), ``figures_tokens`` (4, 7, 9,
-10 and pretraining), ``figures_ratio`` (3), ``figures_critical`` (5, 6, turning points), ``figures_corpora``.
+that highlight on a click. Their files: ``tradeoff`` (Figures 1, 2, 8), ``tokens`` (4, 7, 9,
+10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points), ``corpora``.
 """
 
-from repro.cmr.figures_corpora import corpus_distance, corpus_sizes
-from repro.cmr.figures_critical import critical_ratio, turning_points
-from repro.cmr.figures_ratio import loss_against_ratio
-from repro.cmr.figures_tokens import (
+from repro.cmr.figures.corpora import corpus_distance, corpus_sizes
+from repro.cmr.figures.critical import critical_ratio, turning_points
+from repro.cmr.figures.ratio import loss_against_ratio
+from repro.cmr.figures.tokens import (
     all_loss_against_tokens,
     both_losses,
     loss_against_tokens,
     pretraining_curves,
 )
-from repro.cmr.figures_tradeoff import cross_sections, same_ratio, trade_off, trade_off_zoom
+from repro.cmr.figures.tradeoff import cross_sections, same_ratio, trade_off, trade_off_zoom
 
 __all__ = [
     "all_loss_against_tokens",

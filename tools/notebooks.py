@@ -1,0 +1,27 @@
+"""Bring the notebooks in `notebooks/` up to date with the schema: parameters cell rewritten, outputs removed."""
+
+from pathlib import Path
+
+import nbformat
+
+from repro.params import notebook_cell
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Rewrite what differs; a notebook that is as it should be is left alone."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+                if "parameters" in cell.metadata.get("tags", []):
+                    cell.source = notebook_cell()
+        text = nbformat.writes(notebook) + "\n"
+        if text != path.read_text():
+            path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
