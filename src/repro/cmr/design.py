@@ -4,9 +4,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from repro.home import home
 from repro.lm.corpora import Split
 from repro.lm.size import Shape
-from repro.lm.sources import PACKAGES, FolderSource, HubSource, PackageSource, Source, digest_files, folder_files
+from repro.lm.sources import (
+    PACKAGES,
+    FolderSource,
+    HubSource,
+    PackageSource,
+    Source,
+    digest_files,
+    folder_files,
+    wheel,
+)
 from repro.params import Params, ParamsError, SourceParams
 from repro.runs.spec import Stage
 from repro.stages.adapt import Continue
@@ -69,6 +79,22 @@ def design(params: Params) -> Design:
     if len(domains) > 1:
         continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
     return Design(general, domains, pretraining, tuple(continual))
+
+
+def require_texts(study: Design) -> None:
+    """Make sure that packaged texts have been fetched and are the pinned ones.
+
+    Raises:
+        ParamsError: naming the file that is missing or another one.
+
+    """
+    texts = (stage.text for stage in (study.general, *study.domains))
+    for source in (source for text in texts for source in text.sources):
+        if isinstance(source, PackageSource):
+            try:
+                wheel(PACKAGES[source.package])
+            except (FileNotFoundError, ValueError) as error:
+                raise ParamsError(str(error)) from None
 
 
 def _shapes(params: Params) -> list[Shape]:
@@ -149,7 +175,7 @@ def _package(source: SourceParams, field: str) -> PackageSource:
 
 
 def _folder(source: SourceParams, field: str) -> FolderSource:
-    folder = Path(str(source.folder)).expanduser().resolve()
+    folder = (home() / Path(str(source.folder)).expanduser()).resolve()  # wherever the notebook's kernel was started
     files = folder_files(folder) if folder.is_dir() else []
     if not files:
         raise ParamsError(f"{field}: {folder} holds no .txt, .md, .jsonl or .parquet files")

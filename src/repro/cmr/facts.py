@@ -37,7 +37,7 @@ def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
 def pretraining(losses: pd.DataFrame) -> Facts:
     """From `Study.pretraining`."""
     ends = losses.sort_values("tokens").groupby("size", sort=False)["general_loss"].agg(["first", "last"])
-    ends = ends.reindex(dict.fromkeys(losses["size"]))
+    ends = ends.reindex(losses["size"].unique())
     falls = bool((np.diff(ends["last"]) < 0).all())
     return {
         "tokens": count(losses["tokens"].max()),
@@ -46,8 +46,17 @@ def pretraining(losses: pd.DataFrame) -> Facts:
         "largest": str(ends.index[-1]),
         "smallest_loss": float(ends["last"].iloc[0]),
         "largest_loss": float(ends["last"].iloc[-1]),
+        "still_falling": _still_falling(losses),
         "size_order": "every larger model ends lower" if falls else "size and final loss are not in the same order",
     }
+
+
+def _still_falling(losses: pd.DataFrame) -> str:
+    last = (
+        losses.sort_values("tokens").groupby(["size", "seed"], sort=False)["general_loss"].apply(lambda v: v.iloc[-2:])
+    )
+    falls = last.groupby(level=[0, 1]).apply(lambda pair: pair.iloc[1] < pair.iloc[0])
+    return "all curves still fall" if falls.all() else f"{int(falls.sum())} of {len(falls)} curves still fall"
 
 
 def trade_off(analysis: Analysis) -> Facts:
@@ -57,10 +66,25 @@ def trade_off(analysis: Analysis) -> Facts:
     return {
         "curves": len(points),
         "turned": len(inside),
-        "turned_by_size": _by_size(points, inside, "none"),
         "still_rising": _by_size(points, points[points["status"] != "inside"], "none"),
         "order": turning_order(points),
+        "no_replay": no_replay(analysis.curves([100.0])),
+        "published_no_replay": no_replay(published.curves([100.0])),
     }
+
+
+def no_replay(ends: pd.DataFrame) -> str:
+    """How much higher the general loss ends at R = 1 than at the largest ratio below, in words.
+
+    ends: increments at the end of training, as `Analysis.curves` or `published.curves` gives them.
+    """
+    wide = ends.pivot(index="size", columns="ratio", values="general")
+    below = [float(ratio) for ratio in ends["ratio"].unique() if ratio < 1]
+    if 1.0 not in wide.columns or not below:
+        return "is not known, for want of such runs"
+    factors = wide[1.0] / wide[max(below)]
+    label = ratio_label(max(below))
+    return f"ends {factors.min():.1f} to {factors.max():.1f} times as far above its start as at R = {label}"
 
 
 def turning_order(points: pd.DataFrame) -> str:
@@ -77,9 +101,26 @@ def turning_order(points: pd.DataFrame) -> str:
 
 
 def ratio(points: pd.DataFrame, name: str) -> Facts:
-    """Errors of the held-out prediction, in percent; points as `frames.held_out` gives them."""
+    """Mean absolute errors of the held-out prediction, in percent; points as `frames.held_out` gives them."""
     errors = held_out_errors(points)
     return {f"{name}_{loss}_error": float(values.abs().mean()) for loss, values in errors.items()}
+
+
+def printed_error() -> Facts:
+    """Mean absolute error of the predictions that Table 2 prints, recomputed from the losses it prints, in percent."""
+    seen = published.held_out_points().query("kind == 'held out, measured'").set_index("size")["value"]
+    guess = published.held_out_predictions().set_index("size")["loss"]
+    return {"printed_error": float((guess / seen - 1).abs().mean() * 100)}
+
+
+def beyond_the_law(points: pd.DataFrame, law: pd.DataFrame) -> str:
+    """Where the general loss at R = 1 lies against the law fitted below it, in words."""
+    at_end = [frame[(frame["loss"] == "general") & np.isclose(frame["ratio"], 1)] for frame in (points, law)]
+    seen, fitted = (frame.drop_duplicates("size").set_index("size")["value"] for frame in at_end)
+    gaps = (seen - fitted).dropna()
+    if gaps.empty:
+        return "is not known here, for want of such runs"
+    return f"lies {gaps.min():.2f} to {gaps.max():.2f} nats from the law's continuation"
 
 
 def held_out_errors(points: pd.DataFrame) -> dict[str, pd.Series]:
@@ -104,7 +145,15 @@ def tokens(analysis: Analysis) -> Facts:
         "domain_r2_least": float(r2.min()["domain"]),
         "printed_general_r2": float(printed_r2.median()["general"]),
         "printed_domain_r2": float(printed_r2.median()["domain"]),
+        "mse_factor": _mse_factor(printed),
     }
+
+
+def _mse_factor(printed: pd.DataFrame) -> float:
+    """By how much the printed errors of the domain loss are too small for the printed R2: the median over Table 3."""
+    wide = printed[printed["loss"] == "domain"].pivot(index=["size", "ratio"], columns="metric", values="value")
+    variance = published.curves(np.arange(1, 101)).groupby(["size", "ratio"])["domain"].var(ddof=0)
+    return float(((1 - wide["R2"]) * variance / wide["MSE"]).median())
 
 
 def critical(analysis: Analysis) -> Facts:
@@ -148,9 +197,24 @@ def second(first: Analysis, other: Analysis, distances: pd.DataFrame) -> Facts:
         "far_distance": float(away[far["domain"]]),
         "turning_verdict": _nearer(near["critical_ratio"], far["critical_ratio"]),
         "tolerance_verdict": _nearer(near["tolerance_ratio"], far["tolerance_ratio"]),
+        "rise": _rises(first, other),
         "printed_near": published.critical_ratio("460M", "academic"),
         "printed_far": published.critical_ratio("460M"),
     }
+
+
+def _rises(first: Analysis, other: Analysis) -> str:
+    """The highest the general loss of the smallest size stood on each domain, at the largest ratio of both."""
+    seen = [a.measured() for a in (first, other)]
+    size = seen[1]["size"].iloc[0]
+    common = max(set(seen[0]["ratio"]) & set(seen[1]["ratio"]), default=None)
+    if common is None:
+        return "the domains have no ratio in common"
+    peaks = [
+        f"{f['domain_name'].iloc[0]}: {f.loc[(f['size'] == size) & (f['ratio'] == common), 'general'].max():.3f}"
+        for f in seen
+    ]
+    return f"at R = {ratio_label(common)} it stood at most this many nats above its start: {join(peaks)}"
 
 
 def _nearer(near: float, far: float) -> str:

