@@ -1,0 +1,114 @@
+"""One table of timings: training by model size, fitting laws, finding near-duplicates. One thread each."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from repro import params
+from repro.cmr.design import design
+from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Law
+from repro.lm.duplicates import NearDuplicates
+from repro.lm.mixing import Batches, Stream
+from repro.lm.model import new_model
+from repro.lm.sources import PACKAGES, PackageSource
+from repro.lm.training import Checkpoint, Optimiser, Schedule, train
+from repro.runs.provenance import hardware
+from repro.stages.pretrain import Pretrain
+
+REPEATS = 5
+STEPS = 8
+HELD_OUT, SEARCHED = 500, 1000  # documents
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of several repeats of the same work, `amount` units of it each."""
+
+    name: str
+    amount: int
+    unit: str
+    seconds: tuple[float, ...]
+
+    def __str__(self) -> str:
+        rates = [self.amount / seconds for seconds in self.seconds]
+        middle, low, high = statistics.median(rates), min(rates), max(rates)
+        return f"{self.name:56} {middle:>10,.0f} {self.unit + '/s':12} ({low:,.0f} to {high:,.0f})"
+
+
+def timed(name: str, amount: int, unit: str, work: Callable[[], object]) -> Timing:
+    """`work` done once to warm up and then `REPEATS` times by the clock."""
+    work()
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return Timing(name, amount, unit, tuple(seconds))
+
+
+def training(stage: Pretrain) -> Timing:
+    """Optimiser steps as pretraining does them, without validation."""
+    settings = stage.training
+    tokens = np.random.default_rng(0).integers(0, stage.vocabulary, 100_000, dtype=np.uint16)
+    model = new_model(stage.shape, stage.vocabulary, settings.length, seed=0)
+
+    def steps() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            train(
+                model,
+                Batches(Stream(tokens, settings.length, 0), settings.batch),
+                schedule=Schedule(peak=settings.peak, steps=STEPS, warmup=1),
+                optimiser=Optimiser(),
+                measure=lambda _model: {},
+                measure_at=[],
+                precision=settings.precision,
+                checkpoint=Checkpoint(folder=Path(folder), seconds=3600),
+            )
+
+    amount = STEPS * settings.batch * settings.length
+    name = f"training, {stage.parameters:,} parameters, {settings.batch} x {settings.length}"
+    return timed(name, amount, "tokens", steps)
+
+
+def fitting(law: Law, truth: dict[str, float], x: np.ndarray) -> Timing:
+    """Global fits to as many points as a study has."""
+    noise = 0.001 * np.random.default_rng(0).standard_normal(len(x))
+    y = law.evaluate(truth, x) + noise
+    return timed(f"fitting: {law.name}, {len(x)} points", 1, "fits", lambda: law.fit(x, y))
+
+
+def near_duplicates() -> Iterator[Timing]:
+    """Indexing held-out documents of the encyclopaedia and looking other documents up in them."""
+    source = PackageSource(package="wikipedia-en", sha256=PACKAGES["wikipedia-en"].sha256)
+    texts = [document.text for document in source.documents()][: HELD_OUT + SEARCHED]
+    held_out, others = texts[:HELD_OUT], texts[HELD_OUT:]
+    index = NearDuplicates(held_out, 0.5)
+    yield timed("near-duplicates, indexing", HELD_OUT, "documents", lambda: NearDuplicates(held_out, 0.5))
+    yield timed("near-duplicates, looking up", SEARCHED, "documents", lambda: [text in index for text in others])
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    print(f"{hardware('cpu')}; one thread; median of {REPEATS} (slowest to fastest)\n")
+    ratios = np.array([float(ratio) for ratio in (Fraction(1, 8), 0.25, Fraction(1, 3), 0.5, 0.75, 1)])
+    t = np.linspace(4, 100, 25)
+    for stage in design(params.check(params.read(params.preset_file("quick")))).pretraining:
+        print(training(stage), flush=True)
+    print(fitting(RATIO_LAW, {"s": -0.4, "alpha": 0.05, "beta": 1.2}, ratios), flush=True)
+    print(fitting(DOMAIN_TOKEN_LAW, {"s1": -0.3, "alpha1": 1.2, "beta1": -0.7}, t), flush=True)
+    general = {"s2": 0.3, "s3": 0.8, "alpha2": 0.02, "alpha3": -0.003, "beta2": 0.001}
+    print(fitting(GENERAL_TOKEN_LAW, general, t), flush=True)
+    for timing in near_duplicates():
+        print(timing, flush=True)
+
+
+if __name__ == "__main__":
+    main()
