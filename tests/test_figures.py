@@ -1,0 +1,217 @@
+"""Every figure draws from the paper's numbers and from a study of our own, and reads on white and on dark."""
+
+import json
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import vl_convert
+
+from repro.cmr import figures, frames, published, style
+from repro.laws import analyse
+
+T = np.concatenate([[1.0, 2.0, 5.0], np.arange(10, 251, 10)])
+RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1.0]
+
+
+@pytest.fixture(scope="module")
+def paper() -> dict[str, pd.DataFrame]:
+    points, law = frames.held_out(published.held_out_points().drop(columns="kind"), among=RATIOS[2:])
+    return {
+        "curves": published.curves(T),
+        "points": published.turning_points(),
+        "ratios": published.ratio_curves(T),
+        "ends": points,
+        "law": law,
+    }
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, pd.DataFrame]:
+    """A study of two tiny sizes: general loss rises and falls, later for larger ratios; a little noise."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for size, scale in (("0.1M", 1.0), ("0.3M", 0.8)):
+        for ratio in RATIOS:
+            share = np.linspace(0, 1, 26)
+            general = scale * (0.25 * ratio**1.3 * share**0.5 - 0.06 * (1 - ratio) * share)
+            domain = -(0.4 + 0.6 * ratio) * share**0.3
+            noise = rng.normal(0, 5e-4, (2, share.size)) * (share > 0)
+            rows += [
+                {"size": size, "domain": "far", "ratio": ratio, "tokens": round(1e6 * s),
+                 "general_loss": 4.2 + g, "domain_loss": 5.1 + d, "seed": 0}
+                for s, g, d in zip(share, general + noise[0], domain + noise[1], strict=True)
+            ]  # fmt: skip
+    analysis = frames.of_domain(analyse(pd.DataFrame(rows)), "far")
+    points, law = frames.held_out(frames.end_losses(analysis))
+    return {
+        "curves": frames.curves(analysis, T),
+        "points": frames.turning_points(analysis),
+        "ratios": frames.ratio_curves(analysis, T),
+        "ends": points,
+        "law": law,
+    }
+
+
+FIGURES: dict[str, Callable[[dict[str, pd.DataFrame]], Any]] = {
+    "trade_off": lambda d: figures.trade_off(d["curves"], d["points"], epsilon=0.05),
+    "trade_off_zoom": lambda d: figures.trade_off_zoom(d["curves"], d["curves"]["size"].iloc[-1], d["points"]),
+    "same_ratio": lambda d: figures.same_ratio(d["curves"], d["points"]),
+    "cross_sections": lambda d: figures.cross_sections(d["curves"], d["points"]),
+    "loss_against_tokens": lambda d: figures.loss_against_tokens(d["curves"], d["curves"]["size"].iloc[0], d["points"]),
+    "all_loss_against_tokens": lambda d: figures.all_loss_against_tokens(d["curves"], d["points"]),
+    "both_losses": lambda d: figures.both_losses(d["curves"], d["points"]),
+    "loss_against_ratio": lambda d: figures.loss_against_ratio(d["ends"], d["law"]),
+    "critical_ratio": lambda d: figures.critical_ratio(d["ratios"], d["points"]),
+    "turning_points": lambda d: figures.turning_points(d["points"]),
+}
+
+
+def drawn(chart: Any) -> str:
+    """The chart as SVG, with no warning from altair on the way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        spec = chart.to_dict()
+    return vl_convert.vegalite_to_svg(spec)
+
+
+def values(chart: Any) -> list[dict[str, Any]]:
+    """All rows embedded in a chart."""
+    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("source", ["paper", "ours"])
+def test_every_figure_draws(name: str, source: str, request: pytest.FixtureRequest) -> None:
+    chart = FIGURES[name](request.getfixturevalue(source))
+    svg = drawn(chart)
+    assert "NaN" not in svg
+    assert "undefined" not in svg
+    assert svg.count("<path") > 20
+    spec = chart.to_dict()
+    assert spec["config"]["background"] == "transparent"
+    assert spec["description"]
+    assert '"tooltip"' in json.dumps(spec)
+    assert spec["params"]
+    assert float(svg.split('width="')[1].split('"')[0]) <= 720, "a page of the book is that wide"
+
+
+def test_drawing_the_same_frame_twice_gives_the_same_picture(paper: dict[str, pd.DataFrame]) -> None:
+    def picture() -> str:
+        # Vega numbers its clip paths on and on through a process.
+        return re.sub(r"clip\d+", "clip", drawn(FIGURES["same_ratio"](paper)))
+
+    assert picture() == picture()
+
+
+def test_drawing_leaves_the_frame_alone(paper: dict[str, pd.DataFrame]) -> None:
+    before = paper["curves"].copy()
+    FIGURES["all_loss_against_tokens"](paper)
+    pd.testing.assert_frame_equal(before, paper["curves"])
+
+
+def test_the_trade_off_has_all_sizes_and_ratios_and_ends_with_the_run(paper: dict[str, pd.DataFrame]) -> None:
+    chart = FIGURES["trade_off"](paper)
+    rows = values(chart)
+    assert {row["size"] for row in rows if "size" in row} == set(published.sizes())
+    assert {row["mixture"] for row in rows if "mixture" in row} == {style.ratio_label(r) for r in RATIOS}
+    assert max(row["t"] for row in rows if "t" in row) == 100, "extrapolated stretches are no part of a trajectory"
+
+
+def test_arrow_heads_point_along_the_trajectory() -> None:
+    curve = pd.DataFrame({
+        "size": "a", "ratio": 0.5, "t": [1.0, 50.0, 100.0], "general": [0.0, 0.01, 0.02],
+        "domain": [-0.1, -0.2, -0.3], "kind": "fitted",
+    })  # fmt: skip
+    heads = [row for row in values(figures.trade_off_zoom(curve, "a")) if row.get("mark") == "end of run"]
+    assert len(heads) == 1
+    assert -90 < heads[0]["angle"] < 0, "up and to the left, clockwise from up"
+
+
+def test_a_trajectory_without_a_fit_is_drawn_from_its_measurements(ours: dict[str, pd.DataFrame]) -> None:
+    measured = ours["curves"][ours["curves"]["kind"] == "measured"]
+    assert "<path" in drawn(figures.both_losses(measured))
+    assert "<path" in drawn(figures.all_loss_against_tokens(measured))
+
+
+def test_a_ratio_keeps_its_colour_when_only_some_are_shown() -> None:
+    every: Any = style.ratio_colour(RATIOS).to_dict()
+    some: Any = style.ratio_colour(RATIOS[1:3], RATIOS).to_dict()
+    assert some["scale"]["domain"] == ["1/4", "1/3"]
+    assert some["scale"]["range"] == every["scale"]["range"][1:3]
+
+
+def test_turning_points_say_which_trajectories_have_none(paper: dict[str, pd.DataFrame]) -> None:
+    rows = [row for row in values(FIGURES["turning_points"](paper)) if row.get("status") == "no turning point"]
+    assert {row["mixture"] for row in rows} >= {"1"}
+    falling = pd.DataFrame({"size": ["a", "a"], "ratio": [0.25, 0.5], "t": [0.0, 30.0], "status": "inside"})
+    assert "falls from the start" in drawn(figures.turning_points(falling))
+
+
+def test_the_critical_ratio_is_labelled_where_the_run_ends(paper: dict[str, pd.DataFrame]) -> None:
+    svg = drawn(FIGURES["critical_ratio"](paper))
+    assert all(f">{text}<" in svg for text in ("29.8%", "34.9%", "41.4%", "47.8%"))
+
+
+def test_intervals_are_drawn_where_the_frames_have_them(paper: dict[str, pd.DataFrame]) -> None:
+    def areas(chart: Any) -> int:
+        return json.dumps(chart.to_dict()).count('"type": "area"')
+
+    band = {"low": lambda f: f["ratio"] - 0.02, "high": lambda f: f["ratio"] + 0.02}
+    assert areas(figures.critical_ratio(paper["ratios"])) == 0
+    assert areas(figures.critical_ratio(paper["ratios"].assign(**band))) == 1
+    curves = paper["curves"].assign(general_low=lambda f: f["general"] - 0.001, general_high=lambda f: f["general"])
+    assert areas(figures.loss_against_tokens(curves, "460M")) == 1
+    law = paper["law"].assign(low=lambda f: f["value"] - 0.01, high=lambda f: f["value"] + 0.01)
+    assert areas(figures.loss_against_ratio(paper["ends"], law)) == 4
+
+
+def test_a_size_or_ratio_that_is_not_there_is_named(paper: dict[str, pd.DataFrame]) -> None:
+    for draw in (figures.trade_off_zoom, figures.loss_against_tokens):
+        with pytest.raises(ValueError, match="no curves for size '7B'; there are 460M"):
+            draw(paper["curves"], "7B")
+    with pytest.raises(ValueError, match=r"none of these ratios was run; there are 1/8"):
+        figures.same_ratio(paper["curves"], ratios=[0.9])
+
+
+def test_corpora_and_pretraining() -> None:
+    sizes = pd.DataFrame({
+        "corpus": ["general", "general", "far"], "part": ["training", "validation", "training"],
+        "tokens": [3e6, 1e5, 8e5], "documents": [3, 2, 1],
+    })  # fmt: skip
+    assert "Tokens (millions)" in drawn(figures.corpus_sizes(sizes))
+    far = pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1], "low": [0.3, 0.05], "high": [0.5, 0.2]})
+    assert "divergence (bits)" in drawn(figures.corpus_distance(far, measure="divergence (bits)"))
+    losses = pd.DataFrame({
+        "size": ["a"] * 3 + ["b"] * 3, "tokens": [0, 1e6, 2e6] * 2, "general_loss": [7, 5, 4.5, 7, 4.8, 4.2],
+    })  # fmt: skip
+    assert "Pretraining tokens" in drawn(figures.pretraining_curves(losses))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "label"),
+    [(1 / 8, "1/8"), (1 / 3, "1/3"), (0.333333, "1/3"), (1.0, "1"), (0.0, "0"), (0.298, "0.298")],
+)
+def test_ratio_labels(ratio: float, label: str) -> None:
+    assert style.ratio_label(ratio) == label
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a hex colour (WCAG 2)."""
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize("anchors", [style.RATIO_RAMP, style.SIZE_RAMP, style.DOMAIN_RAMP])
+def test_colours_read_on_white_and_on_dark(anchors: tuple[str, ...], count: int) -> None:
+    colours = style.ramp(anchors, count)
+    assert len(set(colours)) == count
+    for light in map(luminance, [*colours, style.GREY]):
+        assert 1.05 / (light + 0.05) >= 3, "on white"
+        assert (light + 0.05) / (luminance("#121212") + 0.05) >= 3, "on dark"

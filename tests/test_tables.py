@@ -1,0 +1,137 @@
+"""Tables show the numbers they are given, a dash for what is missing, and no markup of others."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.io.formats.style import Styler
+
+from repro.cmr import frames, published, tables
+
+
+class _Cells(HTMLParser):
+    """Rows of an HTML table as lists of text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._open = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+            self._open = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = self._open and tag not in {"td", "th"}
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.rows[-1][-1] += data.strip()
+
+
+def cells(styler: Styler) -> list[list[str]]:
+    """The table as a reader sees it."""
+    parser = _Cells()
+    parser.feed(styler.to_html())
+    return parser.rows
+
+
+def row(styler: Styler, first: str) -> list[str]:
+    """The cells of the row whose first header or cell is ``first``."""
+    return next(found for found in cells(styler) if found and found[0] == first)
+
+
+def test_table_1_has_a_column_for_each_size_and_readable_parameters() -> None:
+    table = tables.model_shapes(published.table1())
+    assert row(table, "model size") == ["model size", "460M", "940M", "1.6B", "3.1B"]
+    assert row(table, "parameters") == ["parameters", "461.6M", "937.8M", "1.58B", "3.06B"]
+    assert row(table, "hidden size")[1:] == ["1,024", "1,536", "2,048", "2,560"]
+
+
+@pytest.fixture(scope="module")
+def held_out() -> pd.DataFrame:
+    points, _ = frames.held_out(published.held_out_points().drop(columns="kind"), among=(1 / 3, 1 / 2, 3 / 4, 1))
+    return points
+
+
+def test_table_2_shows_losses_predictions_and_errors(held_out: pd.DataFrame) -> None:
+    table = tables.held_out(held_out, published.held_out_predictions())
+    assert row(table, "R = 1")[1:] == ["1.4628", "1.3723", "1.3242", "1.2585"]
+    assert row(table, "R = 1/4, measured")[1] == "1.5561"
+    assert row(table, "R = 1/4, predicted in the paper")[1] == "1.5566"
+    errors = [abs(float(text.rstrip("%"))) for text in row(table, "relative error")[1:]]
+    assert max(errors) < 0.01, "the law refitted on the other ratios predicts within a hundredth of a percent"
+    assert row(table, "difference as printed")[1:] == ["0.03%", "0.05%", "0.03%", "0.02%"]
+
+
+def test_table_2_says_when_there_is_no_prediction(held_out: pd.DataFrame) -> None:
+    without = held_out[held_out["kind"] != "held out, predicted"]
+    table = tables.held_out(without)
+    assert row(table, "relative error")[1] == tables.DASH
+    assert f'title="{tables.NOT_RUN}"' in table.to_html()
+
+
+def test_table_3_and_4_have_every_size_and_ratio() -> None:
+    quality = cells(tables.fit_quality(published.table3()))
+    assert sum("1/3" in found for found in quality) == 2
+    text = tables.fit_quality(published.table3()).to_html()
+    assert "1.94e-10" in text
+    assert "0.8741" in text
+    coefficients = tables.coefficients(published.table4()).to_html()
+    assert all(digits in coefficients for digits in ("257.77904", "-0.00022", "3.42674"))
+
+
+def test_table_5_gives_the_critical_ratio_beside_the_printed_one() -> None:
+    printed = {size: published.critical_ratio(size) for size in published.sizes()}
+    table = tables.critical_ratios(published.table5(), printed=printed)
+    assert row(table, "460M")[-2:] == ["29.8%", "29.8%"]
+
+
+def test_a_critical_ratio_that_does_not_exist_is_a_dash_and_never_zero() -> None:
+    frame = pd.DataFrame({
+        "size": ["0.1M"], "alpha4": [np.nan], "s4": [np.nan], "beta3": [np.nan], "critical_ratio": [np.nan],
+        "tolerance_ratio": [0.5], "feasible": [(0.125, 1 / 3)],
+    })  # fmt: skip
+    assert row(tables.critical_ratios(frame), "0.1M") == ["0.1M", *[tables.DASH] * 4, "50.0%", "1/8, 1/3"]
+
+
+def test_turning_points_are_a_grid_of_sizes_and_ratios() -> None:
+    table = tables.turning_points(published.turning_points())
+    assert row(table, "1/8")[1:] == ["39.6", "28.8", "23.0", "20.0"]
+    assert row(table, "1")[1:] == [tables.DASH] * 4
+
+
+def test_text_is_escaped() -> None:
+    frame = pd.DataFrame({"corpus": ["<script>x</script>"], "tokens": [3.1e6], "distance": [None], "epochs": [0.5]})
+    html = tables.corpora(frame).to_html()
+    assert "<script>" not in html
+    assert row(tables.corpora(frame), "<script>x</script>")[1:] == ["3.1M", tables.DASH, "0.50"]
+
+
+def test_runs_show_fractions_and_large_numbers_as_readers_say_them() -> None:
+    frame = pd.DataFrame({
+        "stage": ["pretrain", "continue"], "size": ["0.3M", "0.3M"], "ratio": [np.nan, 1 / 3],
+        "parameters": [291_000, 291_000], "tokens": [3e6, 1e6], "seconds": [115.04, 2345.2],
+    })  # fmt: skip
+    assert row(tables.runs(frame), "continue") == ["continue", "0.3M", "1/3", "291.0k", "1.0M", "2,345.2"]
+    assert row(tables.runs(frame), "pretrain")[2] == tables.DASH
+
+
+def test_the_second_domain_beside_the_first() -> None:
+    frame = pd.DataFrame({"domain": ["far", "near"], "critical_ratio": [0.298, 0.367], "distance": [0.4, 0.1]})
+    assert row(tables.second_domain(frame), "near") == ["near", "36.7%", "0.100"]
+
+
+def test_the_same_frame_gives_the_same_html() -> None:
+    assert tables.fit_quality(published.table3()).to_html() == tables.fit_quality(published.table3()).to_html()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(950, "950"), (12_345, "12.3k"), (461_620_224, "461.6M"), (3_062_499_840, "3.06B")]
+)
+def test_counts(number: float, text: str) -> None:
+    assert tables.count(number) == text

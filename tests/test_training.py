@@ -1,0 +1,213 @@
+"""The one training loop, on a real (very small) model: exact to the bit, whatever interrupts it."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import LlamaForCausalLM
+
+from repro.lm.mixing import Batches, Stream
+from repro.lm.model import new_model
+from repro.lm.scoring import sequence_losses
+from repro.lm.size import Shape
+from repro.lm.training import Checkpoint, Diverged, Optimiser, Schedule, train
+
+VOCABULARY, LENGTH, STEPS = 64, 16, 12
+CONSTANT = Schedule(peak=1e-2, steps=STEPS, warmup=2)
+COSINE = Schedule(peak=1e-2, steps=STEPS, warmup=2, floor=0.1)
+
+
+def tokens(seed: int = 0) -> np.ndarray:
+    """A text in which the next token is mostly the last one plus one, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    return (np.cumsum(rng.choice([1, 1, 1, 7], 5000)) % VOCABULARY).astype(np.uint16)
+
+
+BATCHES = Batches(Stream(tokens(), LENGTH, 0), 8)
+HELD_OUT = Batches(Stream(tokens(1), LENGTH, 0), 16)(0)
+
+
+def tiny(seed: int = 0) -> LlamaForCausalLM:
+    return new_model(Shape(hidden=16, intermediate=48, layers=2, heads=2), VOCABULARY, LENGTH, seed)
+
+
+def losses_of(model: Any) -> dict[str, Any]:
+    return {"held out": sequence_losses(model, HELD_OUT, batch=5, dtype=torch.float32)}
+
+
+def fit(model: LlamaForCausalLM, folder: Path, **options: Any) -> list[dict[str, Any]]:
+    options = {
+        "schedule": CONSTANT,
+        "precision": "fp32",
+        "seconds": 1e9,
+        "measure_at": range(0, STEPS + 1, 3),
+    } | options
+    return train(
+        model,
+        options.pop("batches", BATCHES),
+        optimiser=Optimiser(),
+        measure=losses_of,
+        checkpoint=Checkpoint(folder=folder, seconds=options.pop("seconds")),
+        **options,
+    )
+
+
+def same_weights(one: LlamaForCausalLM, other: LlamaForCausalLM) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_run_again_gives_the_same_bits(tmp_path: Path, precision: str) -> None:
+    models = tiny(), tiny()
+    first, second = (fit(m, tmp_path / str(n), precision=precision) for n, m in enumerate(models))
+    assert first == second
+    assert same_weights(*models)
+    assert not same_weights(models[0], tiny())
+    assert np.mean(first[-1]["held out"]) < np.mean(first[0]["held out"]) - 0.1  # and it learns
+
+
+def test_another_seed_is_another_model() -> None:
+    assert same_weights(tiny(), tiny())
+    assert not same_weights(tiny(), tiny(1))
+
+
+def test_the_first_measurement_is_of_the_untouched_model(tmp_path: Path) -> None:
+    before = losses_of(tiny())
+    measured = fit(tiny(), tmp_path)
+    assert measured[0] == {"step": 0, "training_loss": None} | before
+    assert [point["step"] for point in measured] == [0, 3, 6, 9, 12]
+    assert np.mean(before["held out"]) == pytest.approx(math.log(VOCABULARY), abs=0.1)  # it knows nothing yet
+
+
+def test_measuring_changes_nothing(tmp_path: Path) -> None:
+    often, once = tiny(), tiny()
+    fit(often, tmp_path / "often", measure_at=range(STEPS + 1))
+    fit(once, tmp_path / "once", measure_at=[STEPS])
+    assert same_weights(often, once)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path, micro_batch: int) -> None:
+    whole, parts = tiny(), tiny()
+    expected = fit(whole, tmp_path / "whole")
+    found = fit(parts, tmp_path / "parts", micro_batch=micro_batch)
+    for one, other in zip(expected, found, strict=True):
+        assert other["held out"] == pytest.approx(one["held out"], abs=1e-4)
+    assert found[-1]["training_loss"] == pytest.approx(expected[-1]["training_loss"], abs=1e-4)
+
+
+class Interrupted(Exception):
+    """What stops the tests' training."""
+
+
+def interrupted_after(steps: int, batches: Callable[[int], torch.Tensor]) -> Callable[[int], torch.Tensor]:
+    """`batches`, until `steps` steps are done: the next one is never begun."""
+
+    def until(step: int) -> torch.Tensor:
+        if step == steps:
+            raise Interrupted
+        return batches(step)
+
+    return until
+
+
+@pytest.mark.parametrize("schedule", [CONSTANT, COSINE], ids=["constant", "cosine"])
+@pytest.mark.parametrize("after", [1, 6, STEPS - 1])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, after: int, schedule: Schedule) -> None:
+    whole, first, second = tiny(), tiny(), tiny(5)  # what the second starts from does not matter
+    expected = fit(whole, tmp_path / "whole", schedule=schedule)
+    with pytest.raises(Interrupted):
+        fit(first, tmp_path / "part", schedule=schedule, seconds=0, batches=interrupted_after(after, BATCHES))
+    taken: list[int] = []
+
+    def noted(step: int) -> torch.Tensor:
+        taken.append(step)
+        return BATCHES(step)
+
+    found = fit(second, tmp_path / "part", schedule=schedule, batches=noted)
+    assert taken == list(range(after, STEPS))
+    assert found == expected
+    assert same_weights(whole, second)
+
+
+def test_a_run_that_ended_before_it_was_recorded_only_measures(tmp_path: Path) -> None:
+    whole, second = tiny(), tiny(5)
+    expected = fit(whole, tmp_path, seconds=0)  # its last checkpoint is after its last step
+    assert fit(second, tmp_path, batches=interrupted_after(STEPS, BATCHES)) == expected
+    assert same_weights(whole, second)
+
+
+def test_a_torn_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies while it saves leaves the checkpoint before that."""
+    first, second, whole = tiny(), tiny(5), tiny()
+    expected = fit(whole, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        fit(first, tmp_path / "part", seconds=0, batches=interrupted_after(4, BATCHES))
+    (tmp_path / "part/state.new").write_bytes(b"half")
+    with safe_open(tmp_path / "part/state.safetensors", "pt") as stored:
+        assert json.loads(stored.metadata()["history"])["step"] == 4
+    assert fit(second, tmp_path / "part") == expected
+
+
+def test_a_shorter_constant_run_is_a_prefix_of_a_longer_one(tmp_path: Path) -> None:
+    """What lets one trajectory serve every token budget: bit for bit, not nearly."""
+    short, long = tiny(), tiny()
+    brief = fit(short, tmp_path / "short", schedule=Schedule(peak=1e-2, steps=6, warmup=2), measure_at=[0, 3, 6])
+    at_six: list[dict[str, torch.Tensor]] = []
+
+    def snapshot(step: int) -> torch.Tensor:
+        if step == 6:
+            at_six.append({name: value.clone() for name, value in long.state_dict().items()})
+        return BATCHES(step)
+
+    longer = fit(long, tmp_path / "long", batches=snapshot)
+    assert longer[:3] == brief
+    assert all(torch.equal(value, at_six[0][name]) for name, value in short.state_dict().items())
+
+
+def test_the_schedule_warms_up_and_then_holds_or_falls() -> None:
+    constant = Schedule(peak=2.0, steps=10, warmup=4)
+    assert [constant.rate(step) for step in range(10)] == [0.5, 1.0, 1.5] + [2.0] * 7
+    cosine = Schedule(peak=2.0, steps=10, warmup=2, floor=0.1)
+    assert [cosine.rate(step) for step in (0, 1, 2, 6, 10)] == pytest.approx([1.0, 2.0, 2.0, 1.1, 0.2])
+    falling = [cosine.rate(step) for step in range(2, 11)]
+    assert falling == sorted(falling, reverse=True)
+    assert Schedule(peak=2.0, steps=3, warmup=0).rate(0) == 2.0
+
+
+def test_norms_are_not_decayed_and_matrices_are() -> None:
+    decayed, kept = Optimiser(weight_decay=0.3).build(tiny()).param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
+    assert {p.ndim for p in decayed["params"]} == {2}
+    assert {p.ndim for p in kept["params"]} == {1}
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(tiny().parameters()))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_once(tmp_path: Path) -> None:
+    model, reported = tiny(), []
+    with torch.no_grad():
+        model.model.norm.weight.fill_(math.nan)
+    with pytest.raises(Diverged, match=r"the training loss is nan at step 1 of 12"):
+        fit(model, tmp_path, report=reported.append, measure_at=[STEPS])
+    assert reported == []
+
+
+def test_losses_are_the_models_own(tmp_path: Path) -> None:
+    model = tiny()
+    rows = HELD_OUT[:3]
+    with torch.no_grad():
+        own = [float(model(input_ids=row[None, :-1], shift_labels=row[None, 1:], labels=row).loss) for row in rows]
+    assert sequence_losses(model, rows, batch=2, dtype=torch.float32) == pytest.approx(own, abs=1e-5)
+    assert model.training
