@@ -58,13 +58,11 @@ class Track:
         )
         line = line.add_params(self.pick, style.zoom(zoom))
         hover = base.transform_filter("datum.hover").mark_point(size=70, opacity=0, aria=False)
-        marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
-        tips = [style.word("mark", "Mark"), *parts.tooltips()]
-        layers += [
-            line,
-            hover.encode(tooltip=parts.tooltips()),
-            marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity=shown, tooltip=tips),
-        ]
+        layers += [line, hover.encode(tooltip=parts.tooltips())]
+        if len(self.rows.turns):
+            marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
+            tips = [style.word("mark", "Mark"), *parts.tooltips()]
+            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity=shown, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
 
     def _y_scale(self) -> alt.Scale:
