@@ -14,7 +14,7 @@ from repro import params
 from repro.cmr.design import design
 from repro.lm.sources import FolderSource
 from repro.runs import Machine, Store, run
-from repro.stages.training import read_losses
+from repro.stages.training import LOSSES, read_losses
 
 GIB = 2**30
 
@@ -39,7 +39,7 @@ def test_one_step_of_the_papers_460m_model(
 
     store = Store(tmp_path / "runs")
     run([pretrain], store, Machine(checkpoint_seconds=math.inf))
-    losses = read_losses(store.finished(pretrain))
+    losses = read_losses(store.file(pretrain, LOSSES))
     assert losses["step"].tolist() == [0, 1]
     assert losses["general"].iloc[0] == pytest.approx(math.log(65_632), abs=0.5)
     assert losses["general"].iloc[-1] < losses["general"].iloc[0]

@@ -135,10 +135,12 @@ def test_a_file_that_is_none_of_ours(tmp_path: Path, text: str, says: str) -> No
 
 
 def notebook(**values: Any) -> dict[str, Any]:
-    """The globals of a notebook after its parameters cell, with `values` put over it."""
-    namespace: dict[str, Any] = {"__name__": "__main__", "_": "", "In": [""], "Out": {}, "math": math, "Path": Path}
+    """The globals of a notebook after its parameters cell and the one papermill puts after it with `values`."""
+    injected = "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in values.items())])
+    namespace: dict[str, Any] = {"__name__": "__main__", "_": "", "Out": {}, "math": math, "Path": Path}
     exec(params.notebook_cell(), namespace)
-    return namespace | values
+    exec(injected, namespace)
+    return namespace | {"In": ["", params.notebook_cell(), injected]}
 
 
 def test_a_notebook_names_a_preset_and_changes_some_of_it() -> None:
@@ -149,11 +151,19 @@ def test_a_notebook_names_a_preset_and_changes_some_of_it() -> None:
 
 def test_a_notebook_may_be_given_everything() -> None:
     """As `papermill -f FILE` does; what the file leaves out, or sets to null, is not taken from a preset."""
-    given = {name: value for name, value in SMOKE.items() if name != "second_ratios"}
+    given = {name: value for name, value in SMOKE.items() if name != "workers"}
     for name in ("mine", "smoke"):
-        values = given | {"preset": name, "second_domain": None}
+        values = given | {"preset": name, "micro_batch": None}
         assert params.from_notebook(notebook(**values)) == params.check(values)
-        assert params.from_notebook(notebook(**values)).second_domain is None
+        assert params.from_notebook(notebook(**values)).micro_batch is None
+
+
+def test_only_parameters_cells_are_read_in_a_running_notebook() -> None:
+    """A reader's own variables do not count; what papermill injects does."""
+    cells = notebook(ratios=[0.5])
+    assert params.from_notebook(cells | {"total": 3, "In": [*cells["In"], "total = 3"]}).ratios == (0.5,)
+    with pytest.raises(ParamsError, match="'total': unknown parameter"):
+        params.from_notebook(notebook(total=3))
 
 
 @pytest.mark.parametrize(

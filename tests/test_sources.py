@@ -124,7 +124,8 @@ def test_a_data_set_as_hubs_have_them(tmp_path: Path) -> None:
     rows[:1].to_parquet(tmp_path / "data/test-00000-of-00001.parquet")
     hub = {"dataset": str(tmp_path), "revision": "main", "text_field": "content"}
     assert texts(HubSource(**hub)) == prose(10)
-    assert texts(HubSource(**hub, documents_limit=4)) == prose(10)[:4]
+    enough = sum(map(len, prose(10)[:3])) + 1
+    assert texts(HubSource(**hub, characters_limit=enough)) == prose(10)[:4]
     assert texts(HubSource(**hub, split="test")) == prose(10)[:1]
     halves = [HubSource(**hub, part=part) for part in ((Fraction(0), Fraction(1, 2)), (Fraction(1, 2), Fraction(1)))]
     assert sorted(texts(halves[0]) + texts(halves[1])) == sorted(prose(10))

@@ -21,10 +21,11 @@ from repro.lm.size import Shape
 from repro.lm.tokenizer import train_tokenizer
 from repro.runs import Machine, Store, run
 from repro.runs.spec import Stage
+from repro.runs.store import Corrupt
 from repro.stages.adapt import Continue
-from repro.stages.corpus import Text, Tokenizer, Tokens, statistics, tokens_of
+from repro.stages.corpus import STATISTICS, Text, Tokenizer, Tokens, statistics, tokens_of
 from repro.stages.pretrain import Pretrain, size_label
-from repro.stages.training import Training, read_losses
+from repro.stages.training import LOSSES, Training, read_losses
 
 VOCABULARY = 320
 TRAINING_VALUES: dict[str, Any] = {
@@ -48,7 +49,7 @@ class Small:
         return self.store.finished(stage)
 
     def losses(self, stage: Stage) -> pd.DataFrame:
-        return read_losses(self.finished(stage))
+        return read_losses(self.store.file(stage, LOSSES))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     pretrain = Pretrain(
         tokens=Tokens(text=general, tokenizer=tokenizer),
         shape=Shape(hidden=16, intermediate=48, layers=2, heads=2),
-        training=Training(tokens=60 * 128, peak=1e-2, warmup=0.05, floor=0.1, **TRAINING_VALUES),
+        training=Training(tokens=60 * 128, peak=1e-2, warmup=3, floor=0.1, **TRAINING_VALUES),
         sequences=20,
         seed=0,
     )
@@ -75,7 +76,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
         base=pretrain,
         domain=Tokens(text=domain, tokenizer=tokenizer),
         ratio=Fraction(1, 2),
-        training=Training(tokens=40 * 128 + 5, peak=5e-3, warmup=0.05, floor=1.0, **TRAINING_VALUES),
+        training=Training(tokens=40 * 128 + 5, peak=5e-3, warmup=2, floor=1.0, **TRAINING_VALUES),
         sequences=20,
         seed=0,
     )
@@ -157,7 +158,7 @@ def test_the_tokenizer_has_seen_general_training_text_only(small: Small) -> None
 
 def test_every_document_is_encoded_and_counted(small: Small) -> None:
     tokenizer = AutoTokenizer.from_pretrained(small.finished(small.general.tokenizer))
-    counts = statistics(small.finished(small.general))
+    counts = statistics(small.store.file(small.general, STATISTICS))
     for part in (TRAINING, REPLAY, VALIDATION):
         tokens = tokens_of(small.finished(small.general), part, VOCABULARY)
         texts = list(read_texts(small.finished(small.general.text), part))
@@ -181,7 +182,7 @@ def test_what_a_run_needs_of_earlier_ones_is_made_again(small: Small, tmp_path: 
     for stage in (small.adapt, small.general, small.general.tokenizer):
         shutil.rmtree(store.path(stage))
     run([small.adapt], store, Machine())
-    assert read_losses(store.finished(small.adapt)).equals(small.losses(small.adapt))
+    assert read_losses(store.file(small.adapt, LOSSES)).equals(small.losses(small.adapt))
 
 
 def test_a_vocabulary_that_the_text_does_not_fill(tmp_path: Path, prose_folder: Callable[..., Any]) -> None:
@@ -192,19 +193,19 @@ def test_a_vocabulary_that_the_text_does_not_fill(tmp_path: Path, prose_folder: 
     store = Store(tmp_path / "runs")
     run([stage], store, Machine())
     tokens = tokens_of(store.finished(stage), TRAINING, 70_000)
-    assert len(tokens) == statistics(store.finished(stage))["training tokens"]
+    assert len(tokens) == statistics(store.file(stage, STATISTICS))["training tokens"]
     assert tokens.max() < 5000
 
 
 def test_points_are_dense_where_losses_move_most() -> None:
     for steps in (25, 26, 40, 100, 244, 10_000):
-        values = TRAINING_VALUES | {"tokens": steps * 128, "peak": 1.0, "warmup": 0.0, "floor": 1.0}
+        values = TRAINING_VALUES | {"tokens": steps * 128, "peak": 1.0, "warmup": 0, "floor": 1.0}
         points = Training(**values).measure_at
         assert (points[0], points[-1], len(points)) == (0, steps, 26)
         assert points == sorted(set(points))
         assert points[1] <= points[-1] - points[-2]
     with pytest.raises(ValueError, match="25 validation points do not fit into 24 steps"):
-        Training(**TRAINING_VALUES, tokens=24 * 128, peak=1.0, warmup=0.0, floor=1.0)
+        Training(**TRAINING_VALUES, tokens=24 * 128, peak=1.0, warmup=0, floor=1.0)
 
 
 @pytest.mark.parametrize(
@@ -213,3 +214,23 @@ def test_points_are_dense_where_losses_move_most() -> None:
 )
 def test_sizes_are_written_as_people_write_them(parameters: int, label: str) -> None:
     assert size_label(parameters) == label
+
+
+def test_a_shorter_run_is_the_beginning_of_a_longer_one(small: Small) -> None:
+    """With a constant rate, one trajectory gives the losses of every budget (prefix sharing)."""
+    shorter = dataclasses.replace(small.adapt, training=dataclasses.replace(small.adapt.training, tokens=30 * 128))
+    run([shorter], small.store, Machine())
+    pair = [small.losses(stage).set_index("step") for stage in (shorter, small.adapt)]
+    common = pair[0].index.intersection(pair[1].index)
+    assert len(common) >= 5
+    columns = ["tokens", "general", "domain"]
+    assert pair[0].loc[common, columns].equals(pair[1].loc[common, columns])
+
+
+def test_losses_outlive_weights(small: Small, tmp_path: Path) -> None:
+    shutil.copytree(small.store.root, tmp_path / "runs")
+    store = Store(tmp_path / "runs")
+    (store.path(small.adapt) / "model.safetensors").unlink()
+    assert read_losses(store.file(small.adapt, LOSSES)).equals(small.losses(small.adapt))
+    with pytest.raises(Corrupt, match=r"model\.safetensors is missing"):
+        store.finished(small.adapt)

@@ -15,11 +15,11 @@ from repro import params as parameters
 from repro.home import home
 from repro.params import Params, ParamsError
 
-WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+WRONG_INPUT, FAILED = 2, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0 done, 2 wrong input, 1 anything else, 130 interrupted."""
+    """Run one command; returns its exit status: 0 done, 2 wrong input, 1 anything else."""
     options = _parser().parse_args(arguments)
     try:
         command: Callable[[argparse.Namespace], int] = options.command
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         print("repro: interrupted; what is done is kept, the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        return FAILED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,6 +81,8 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
     """The chosen parameters as given, `-p` over the file's, not yet checked."""
     file = options.params or parameters.preset_file(options.preset or "quick")
     given = {name: _literal(text) for name, text in getattr(options, "values", [])}
+    if "preset" in given:
+        raise ParamsError("preset: choose it with --preset or --params, not with -p")
     return parameters.read(file) | given
 
 

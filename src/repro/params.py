@@ -4,8 +4,10 @@ A preset is a file of `params/`. A notebook's parameters cell names a preset and
 papermill (`-p NAME VALUE`).
 """
 
+import ast
+import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,6 +45,13 @@ def _fraction(value: object) -> Fraction:
     return ratio
 
 
+def _inner_fraction(value: object) -> Fraction:
+    share = _fraction(value)
+    if not 0 < share < 1:
+        raise ValueError("must be between 0 and 1, and neither")
+    return share
+
+
 def _number(value: object) -> object:
     if isinstance(value, str):
         raise ValueError("must be a number, not text (YAML reads 1e-4 as text: write 1.0e-4)")
@@ -52,6 +61,7 @@ def _number(value: object) -> object:
 
 
 Share = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str)]
+InnerShare = Annotated[Fraction, BeforeValidator(_inner_fraction), PlainSerializer(str)]
 Count = Annotated[int, Strict(), Field(gt=0)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
@@ -62,6 +72,18 @@ class Section(BaseModel):
     """Base of every part of the schema: no unknown names, nothing changes once checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# Which kinds of source each option is for.
+OPTIONS = {
+    "topics": ("package",),
+    "text_field": ("folder", "hub"),
+    "licence": ("folder", "hub"),
+    "config": ("hub",),
+    "split": ("hub",),
+    "revision": ("hub",),
+    "characters_limit": ("hub",),
+}
 
 
 class SourceParams(Section):
@@ -80,13 +102,16 @@ class SourceParams(Section):
     config: str | None = None
     split: str = "train"
     revision: str | None = None
-    documents_limit: Count | None = None
+    characters_limit: Count | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "SourceParams":
         given = [name for name in ("package", "folder", "hub") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"must have exactly one of package, folder and hub, not {' and '.join(given) or 'none'}")
+        for name in self.model_fields_set - {given[0], "part"}:
+            if given[0] not in OPTIONS[name]:
+                raise ValueError(f"{name} is an option of {' and '.join(OPTIONS[name])}, not of {given[0]}")
         if self.part[0] >= self.part[1]:
             raise ValueError("part must be [from, to] with from < to")
         if self.hub and not self.revision:
@@ -128,10 +153,10 @@ class Params(Section):
     preset: Name = _text("name of this set of parameters")
     general: tuple[SourceParams, ...] = _text("sources of general text", min_length=1)
     domain: DomainParams = _text("the domain every size is trained on")
-    second_domain: DomainParams | None = _text("a domain for the smallest size only, or null", default=None)
-    validation_share: Share = _text("share of the general documents held out")
-    domain_validation_share: Share = _text("share of a domain's documents held out")
-    replay_share: Share = _text("share of the general documents kept for continual pretraining")
+    second_domain: DomainParams = _text("another domain, for the smallest size only")
+    validation_share: InnerShare = _text("share of the general documents held out")
+    domain_validation_share: InnerShare = _text("share of a domain's documents held out")
+    replay_share: InnerShare = _text("share of the general documents kept for continual pretraining")
     near_duplicate: Positive = _text("Jaccard similarity from which two documents count as the same", le=1)
     vocabulary: Count = _text("entries of the tokenizer", ge=257)
     models: tuple[ModelParams, ...] = _text("shapes of the models, smallest first", min_length=1)
@@ -143,14 +168,14 @@ class Params(Section):
     pretrain_floor: Rate = _text("learning rate at the end of the cosine, as a share of the peak")
     continual_tokens: Count = _text("tokens of continual pretraining, T_max")
     continual_lr: Positive = _text("constant learning rate of continual pretraining")
-    continual_warmup: Rate = _text("share of the continual steps spent warming up")
+    continual_warmup_steps: Annotated[int, Strict(), Field(ge=0)] = _text("continual steps spent warming up")
     weight_decay: Annotated[float, BeforeValidator(_number), Field(ge=0)] = _text("weight decay of matrices")
     clip: Positive = _text("largest norm of the gradient")
     precision: Literal["fp32", "bf16"] = _text("what matrix products are computed in: fp32 or bf16")
     ratios: tuple[Share, ...] = _text("domain shares R of the mixture, every size", min_length=1)
-    second_ratios: tuple[Share, ...] = _text("domain shares R for the second domain", default=())
+    second_ratios: tuple[Share, ...] = _text("domain shares R for the second domain", min_length=1)
     seeds: tuple[Annotated[int, Strict(), Field(ge=0)], ...] = _text("seeds of weights and data", min_length=1)
-    validation_points: Count = _text("points of a loss curve after the first", ge=2)
+    validation_points: Count = _text("points of a loss curve after the first", ge=5)
     validation_sequences: Count = _text("held-out sequences losses are measured on", ge=2)
     epsilon: Positive = _text("tolerated rise of the general loss, nats per token (Eq. 1)")
     lagrange: Positive = _text("the Lagrange multiplier of Eq. 3")
@@ -172,6 +197,9 @@ class Params(Section):
                 raise ValueError(f"{name} must not repeat a value")
         if self.validation_share + self.replay_share >= 1:
             raise ValueError("validation_share + replay_share must leave some text to pretrain on")
+        names = [self.domain.name, self.second_domain.name]
+        if len({"general", *names}) < 3:
+            raise ValueError("domain.name and second_domain.name must differ from each other and from general")
         return self
 
 
@@ -239,10 +267,13 @@ def from_notebook(namespace: Mapping[str, Any]) -> Params:
 
     A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
 
-    namespace: the notebook's globals; plain values in it whose names are no parameters are refused, so that a
-    misspelt papermill parameter fails instead of being ignored.
+    namespace: the notebook's globals. Names that its parameters cell or papermill's set, and that are no parameters,
+    are refused, so that a misspelt one fails instead of being ignored; names set elsewhere are the reader's own.
     """
     given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
+    if "In" in namespace:  # IPython's history of cells
+        said = _assigned(namespace["In"])
+        given = {name: value for name, value in given.items() if name in said}
     _check_names(given)
     given = {name: value for name, value in given.items() if value is not None}
     if "preset" not in given:
@@ -256,6 +287,13 @@ def notebook_cell() -> str:
     fields = Params.model_fields
     lines = [f"{name} = None  # {fields[name].description}" for name in NAMES if name != "preset"]
     return "\n".join(['preset = "quick"  # the file of params/ that gives what is None below', *lines])
+
+
+def _assigned(cells: Iterable[str]) -> set[str]:
+    """The names assigned in parameters cells: the one that names the preset, and the one papermill puts after it."""
+    found = (cell for cell in cells if cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE))
+    targets = (node.targets for cell in found for node in ast.parse(cell).body if isinstance(node, ast.Assign))
+    return {target.id for listed in targets for target in listed if isinstance(target, ast.Name)}
 
 
 def _is_parameter(name: str, value: object) -> bool:

@@ -1,6 +1,23 @@
-"""Paper A, the CMR scaling law: its published numbers, our study of it, and the figures and tables of both."""
+"""Paper A, the CMR scaling law: its published numbers, our study of it, and the figures and tables of both.
 
-from repro.cmr import display, facts, figures, frames, published, tables
-from repro.cmr.study import Study, open_study, study
+What this package names is imported when it is first used, so that the command line can check parameters at once.
+"""
 
-__all__ = ["Study", "display", "facts", "figures", "frames", "open_study", "published", "study", "tables"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repro.cmr import display, facts, figures, frames, published, tables
+    from repro.cmr.study import Study, begin, open_study
+
+__all__ = ["Study", "begin", "display", "facts", "figures", "frames", "open_study", "published", "tables"]
+
+_OF_STUDY = ("Study", "begin", "open_study")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_STUDY:
+        return getattr(importlib.import_module("repro.cmr.study"), name)
+    if name in __all__:
+        return importlib.import_module(f"repro.cmr.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,7 +27,7 @@ from repro.stages.training import Training
 
 @dataclass(frozen=True)
 class Design:
-    """The stages of a study: `domains` has one entry or two, the runs are in order of size, domain and ratio."""
+    """The stages of a study: the domain of every size comes first in `domains`; runs go by size, domain and ratio."""
 
     general: Tokens
     domains: tuple[Tokens, ...]
@@ -71,13 +71,11 @@ def design(params: Params) -> Design:
             tokenizer=tokenizer,
         )
         for field, domain in wanted.items()
-        if domain is not None
     )
-    pretraining = tuple(_pretrain(params, general, model, seed) for model in _shapes(params) for seed in params.seeds)
+    pretraining = tuple(_pretrain(params, general, shape, seed) for shape in _shapes(params) for seed in params.seeds)
     smallest = pretraining[: len(params.seeds)]
     continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
-    if len(domains) > 1:
-        continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
+    continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
     return Design(general, domains, pretraining, tuple(continual))
 
 
@@ -106,19 +104,25 @@ def _split(params: Params, validation: Fraction, replay: Fraction) -> Split:
 
 
 def _pretrain(params: Params, general: Tokens, shape: Shape, seed: int) -> Pretrain:
+    steps = params.pretrain_tokens // (params.batch * params.sequence_length)
     training = _training(
         params,
         tokens=params.pretrain_tokens,
         peak=params.pretrain_lr,
-        warmup=params.pretrain_warmup,
+        warmup=round(params.pretrain_warmup * steps),
         floor=params.pretrain_floor,
     )
     return Pretrain(tokens=general, shape=shape, training=training, sequences=params.validation_sequences, seed=seed)
 
 
 def _continue(params: Params, base: Pretrain, domain: Tokens, ratio: Fraction) -> Continue:
+    # Warm-up in steps, not as a share: with a constant rate after it, a shorter run is the beginning of a longer one.
     training = _training(
-        params, tokens=params.continual_tokens, peak=params.continual_lr, warmup=params.continual_warmup, floor=1.0
+        params,
+        tokens=params.continual_tokens,
+        peak=params.continual_lr,
+        warmup=params.continual_warmup_steps,
+        floor=1.0,
     )
     return Continue(
         base=base,
@@ -130,13 +134,13 @@ def _continue(params: Params, base: Pretrain, domain: Tokens, ratio: Fraction) -
     )
 
 
-def _training(params: Params, *, tokens: int, peak: float, warmup: float, floor: float) -> Training:
+def _training(params: Params, *, tokens: int, peak: float, warmup: int, floor: float) -> Training:
     return Training(
         tokens=tokens,
         length=params.sequence_length,
         batch=params.batch,
         peak=float(peak),
-        warmup=float(warmup),
+        warmup=warmup,
         floor=float(floor),
         weight_decay=float(params.weight_decay),
         clip=float(params.clip),
@@ -162,7 +166,7 @@ def _source(source: SourceParams, field: str) -> Source:
         text_field=source.text_field,
         licence=source.licence or HubSource.licence,
         part=source.part,
-        documents_limit=source.documents_limit,
+        characters_limit=source.characters_limit,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from repro.cmr.design import design
+from repro.lm.corpora import token_dtype
 from repro.params import Params
 from repro.stages.adapt import Continue
 from repro.stages.pretrain import Pretrain, size_label
@@ -12,12 +13,13 @@ from repro.stages.pretrain import Pretrain, size_label
 BYTES_TRAINING, BYTES_WEIGHTS = 16, 4
 # Activations kept per token, layer and unit of width without recomputation, and fp32 logits with their gradient.
 BYTES_ACTIVATION, BYTES_LOGIT = 34, 12
-BYTES_TOKEN = 2
+BYTES_TEXT = 4  # of Parquet text a token, about
 GIB = 2**30
 DEVICE_GIB = 80  # one H100
-# Sustained rates: a modern core on the small models of the quick preset, as measured; an H100 at 40% of its dense
-# bfloat16 peak, which well-kept training code reaches on models of Table 1's sizes.
-RATES = {"one processor core": 45e9, "one H100": 4e14}
+# Sustained operations a second, and the least seconds an optimiser step takes: a modern core on the small models of
+# the quick preset, as measured; an H100 at 40% of its dense bfloat16 peak, as well-kept code reaches on models of
+# Table 1's sizes. Small models on a GPU are held up by the launching of kernels instead, which runs side by side share.
+RATES = {"one processor core": (45e9, 0.002), "one H100": (4e14, 0.03)}
 MONTH_HOURS = 30 * 24
 
 
@@ -30,8 +32,14 @@ class SizePlan:
     memory_gib: float
     runs: int
     tokens: int
+    steps: int
     flops: float
     naive_flops: float
+
+    def hours(self, device: str, at_a_time: int = 1) -> float:
+        """Hours of computing on one device of `RATES` that does so many runs side by side."""
+        rate, step = RATES[device]
+        return max(self.flops / rate, self.steps * step / at_a_time) / 3600
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Plan:
     preset: str
     sizes: tuple[SizePlan, ...]
     disk_gib: float
+    at_a_time: int
 
     @property
     def flops(self) -> float:
@@ -61,7 +70,8 @@ class Plan:
     @property
     def hours(self) -> dict[str, float]:
         """Hours of computing by device, at the rates of `RATES`."""
-        return {device: self.flops / rate / 3600 for device, rate in RATES.items()}
+        side_by_side = {"one processor core": 1, "one H100": self.at_a_time}
+        return {device: sum(s.hours(device, many) for s in self.sizes) for device, many in side_by_side.items()}
 
     @property
     def beyond_one_machine(self) -> tuple[str, ...]:
@@ -76,7 +86,7 @@ class Plan:
         found += [
             f"{size.size}: its {size.runs} runs alone are {days:,.0f} days on one H100"
             for size in self.sizes
-            if (days := size.flops / RATES["one H100"] / 86400) > MONTH_HOURS / 24
+            if (days := size.hours("one H100") / 24) > MONTH_HOURS / 24
         ]
         return tuple(found)
 
@@ -92,7 +102,10 @@ class Plan:
             f"{s.flops:>9.2e} {s.naive_flops:>9.2e}"
             for s in self.sizes
         ]
-        hours = [f"  {device} at {rate:.0e} FLOP/s: {_hours(self.hours[device])}" for device, rate in RATES.items()]
+        hours = [
+            f"  {device}, {rate:.1e} FLOP/s and {step * 1000:.0f} ms a step at best: {_hours(self.hours[device])}"
+            for device, (rate, step) in RATES.items()
+        ]
         limits = self.beyond_one_machine
         return "\n".join(
             [
@@ -125,9 +138,11 @@ def plan(params: Params) -> Plan:
         for base in found.pretraining
         if base.seed == params.seeds[0]
     )
-    weights = sum(s.parameters * (s.runs + 3) * BYTES_WEIGHTS for s in sizes)
-    most_tokens = (params.pretrain_tokens + params.continual_tokens * 2) * BYTES_TOKEN
-    return Plan(params.preset, sizes, (weights + most_tokens) / GIB)
+    weights = sum(s.parameters * (s.runs + 3) * BYTES_WEIGHTS for s in sizes)  # one run at work holds three more
+    tokens = params.pretrain_tokens + params.continual_tokens * 3  # at most: no text is gone through twice
+    text = tokens * (token_dtype(params.vocabulary).itemsize + BYTES_TEXT)
+    at_a_time = params.workers if isinstance(params.workers, int) else 1
+    return Plan(params.preset, sizes, (weights + text) / GIB, at_a_time)
 
 
 def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int) -> SizePlan:
@@ -144,6 +159,7 @@ def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int)
         parameters=base.parameters,
         memory_gib=(base.parameters * BYTES_TRAINING + activations) / GIB,
         runs=seeds * len(training),
+        steps=seeds * sum(t.steps for t in training),
         tokens=seeds * sum(t.steps * t.batch * t.length for t in training),
         flops=float(seeds * (base.cost + sum(run.cost for run in continual))),
         naive_flops=float(seeds * per_token * sum(points)),

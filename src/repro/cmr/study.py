@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,16 +19,17 @@ from repro.cmr.design import Design, design
 from repro.home import home
 from repro.laws import Analysis, analyse
 from repro.lm.corpora import REPLAY, TRAINING, VALIDATION
+from repro.lm.sources import WHOLE
 from repro.params import Params
 from repro.runs import Machine, Stage, Store, run
 from repro.runs.spec import closure
 from repro.stages.adapt import Continue
-from repro.stages.corpus import Tokens, statistics, tokens_of
+from repro.stages.corpus import STATISTICS, Tokens, statistics, tokens_of
 from repro.stages.pretrain import Pretrain, size_label
-from repro.stages.training import read_losses
+from repro.stages.training import LOSSES, read_losses
 
 
-def study(namespace: Mapping[str, Any]) -> "Study":
+def begin(namespace: Mapping[str, Any]) -> "Study":
     """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
 
     Raises:
@@ -73,7 +74,7 @@ class Study:
             cores = min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)))
             workers = count if on_gpu else cores
         machine = Machine(
-            device="cuda" if on_gpu else "cpu",
+            devices=tuple(f"cuda:{number}" for number in range(count)) or ("cpu",),
             micro_batch=self.params.micro_batch,
             checkpoint_seconds=self.params.checkpoint_seconds,
         )
@@ -101,8 +102,8 @@ class Study:
         return self.params.domain.name
 
     @property
-    def second_domain(self) -> str | None:
-        return self.params.second_domain.name if self.params.second_domain else None
+    def second_domain(self) -> str:
+        return self.params.second_domain.name
 
     def shapes(self) -> pd.DataFrame:
         """The models as the columns of Table 1, with their parameter counts."""
@@ -131,8 +132,8 @@ class Study:
         return pd.DataFrame([row for stage in tokens for row in self._corpus(stage)])
 
     def _corpus(self, stage: Tokens) -> list[dict[str, Any]]:
-        counts = statistics(self.store.finished(stage.text))
-        lengths = statistics(self.store.finished(stage))
+        counts = statistics(self.store.file(stage.text, STATISTICS))
+        lengths = statistics(self.store.file(stage, STATISTICS))
         kept = pd.DataFrame(counts["kept"])
         return [
             {
@@ -162,10 +163,11 @@ class Study:
         return max(used, default=0.0) / tokens
 
     def distances(self) -> pd.DataFrame:
-        """How far each corpus lies from the general pretraining text: columns corpus, distance.
+        """How far each corpus lies from the general pretraining text: columns corpus, distance, share.
 
-        The distance is Jensen-Shannon's (base 2, so between 0 and 1) between the frequencies of tokens. The first
-        row, general text kept from pretraining, is what two samples of the same text give.
+        distance: Jensen-Shannon's (base 2, so between 0 and 1) between the frequencies of tokens. The first row,
+        general text kept from pretraining, is what two samples of the same text give. share: of the characters of
+        the general text, how many come from other documents of the very sources of the corpus (NaN in that row).
         """
         general, domains = self.design.general, self.design.domains
         self.run([general, *domains])
@@ -173,17 +175,26 @@ class Study:
         others = {"general, kept from pretraining": self._frequencies(general, REPLAY)}
         others |= {stage.text.name: self._frequencies(stage, TRAINING) for stage in domains}
         rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in others.items()]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows).assign(share=[math.nan, *map(self._share, domains)])
+
+    def _share(self, domain: Tokens) -> float:
+        """The share of the general text that comes from the sources of a domain."""
+        whole = [replace(source, part=WHOLE) for source in domain.text.sources]
+        general = self.design.general.text
+        shared = [source.label for source in general.sources if replace(source, part=WHOLE) in whole]
+        kept = pd.DataFrame(statistics(self.store.file(general, STATISTICS))["kept"])
+        return float(kept.loc[kept["source"].isin(shared), "characters"].sum() / kept["characters"].sum())
 
     def _frequencies(self, stage: Tokens, part: str) -> np.ndarray:
         vocabulary = self.params.vocabulary
-        return np.bincount(tokens_of(self.store.finished(stage), part, vocabulary), minlength=vocabulary)
+        folder = self.store.file(stage, f"{part}.bin").parent
+        return np.bincount(tokens_of(folder, part, vocabulary), minlength=vocabulary)
 
     def pretraining(self) -> pd.DataFrame:
         """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token)."""
         self.run(self.design.pretraining)
         frames = [
-            read_losses(self.store.finished(stage))
+            read_losses(self.store.file(stage, LOSSES))
             .rename(columns={"general": "general_loss"})
             .assign(size=size_label(stage.parameters), seed=stage.seed)
             for stage in self.design.pretraining
@@ -200,7 +211,7 @@ class Study:
         return pd.concat([self._losses(stage) for stage in self.design.continual], ignore_index=True)
 
     def _losses(self, stage: Continue) -> pd.DataFrame:
-        frame = read_losses(self.store.finished(stage))
+        frame = read_losses(self.store.file(stage, LOSSES))
         frame = frame.rename(columns={"general": "general_loss", "domain": "domain_loss"})
         return frame.assign(
             size=size_label(stage.base.parameters),
@@ -247,5 +258,6 @@ class Study:
 
     def colophon(self) -> Colophon:
         """What stands behind a page's numbers: parameters, commits, packages, hardware, seconds."""
-        records = [self.store.record(stage) for stage in self.design.stages if self.store.has(stage)]
+        stages = closure(list(self.design.stages))
+        records = [self.store.record(stage) for stage in stages if self.store.has(stage)]
         return Colophon.of(self.params, records)

@@ -88,8 +88,8 @@ def split_text(sources: tuple[Source, ...], split: Split, folder: Path, seen: Pa
     out. Exact repeats are dropped everywhere.
 
     Returns:
-        "kept", a list of rows (source, part, documents, characters), and the numbers of documents dropped as
-        "repeated" and "near_duplicates".
+        "kept", a list of rows (source, part, documents, characters), and the numbers of documents dropped:
+        "repeated" exactly, "near_duplicates" from training, "seen_elsewhere" from the held-out part.
 
     Raises:
         ValueError: if a part that should hold text holds none.
@@ -98,22 +98,24 @@ def split_text(sources: tuple[Source, ...], split: Split, folder: Path, seen: Pa
     held_out = _held_out(sources, split, seen)
     elsewhere = read_texts(seen, VALIDATION) if seen else ()
     known = NearDuplicates([*held_out, *elsewhere], split.near_duplicate)
-    dropped, texts = Counter[str](), set[str]()
+    dropped, texts = Counter(repeated=0, near_duplicates=0, seen_elsewhere=0), set[bytes]()
     with TextParts(folder) as parts:
         for source, document in _documents(sources):
             part = split.part(document)
-            if document.text in texts:
+            if document.digest in texts:
                 dropped["repeated"] += 1
-            elif document.text in held_out if part == VALIDATION else document.text not in known:
-                parts.add(source.label, part, document.text)
-            else:
+            elif part == VALIDATION and document.text not in held_out:
+                dropped["seen_elsewhere"] += 1
+            elif part != VALIDATION and document.text in known:
                 dropped["near_duplicates"] += 1
-            texts.add(document.text)
+            else:
+                parts.add(source.label, part, document.text)
+            texts.add(document.digest)
     kept = parts.counts()
     for part in (TRAINING, VALIDATION, *([REPLAY] if split.replay else [])):
         if part not in {row["part"] for row in kept}:
             raise ValueError(f"the {part} part holds no document; give more text or another share")
-    return {"kept": kept, "repeated": dropped["repeated"], "near_duplicates": dropped["near_duplicates"]}
+    return {"kept": kept, **dropped}
 
 
 def _documents(sources: tuple[Source, ...]) -> Iterator[tuple[Source, Document]]:

@@ -38,10 +38,6 @@ class Stream:
         start = int(self._order(epoch)[place]) * self.length
         return self.tokens[start : start + self.length + 1]
 
-    def epochs(self, sequences: int) -> float:
-        """How many times the text has been gone through after `sequences` sequences."""
-        return sequences / self.windows
-
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             self._orders.clear()  # one epoch's order at a time: it may be as large as the text

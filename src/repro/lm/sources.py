@@ -27,6 +27,11 @@ class Document:
     text: str
     topic: str = ""
 
+    @property
+    def digest(self) -> bytes:
+        """Enough of a hash to tell texts apart without keeping them."""
+        return hashlib.sha256(self.text.encode()).digest()[:12]
+
     def position(self, purpose: str) -> Fraction:
         """A number in [0, 1) from the text alone, so that a division of documents does not depend on their order.
 
@@ -121,7 +126,7 @@ class FolderSource:
 
     digest: str
     text_field: str = "text"
-    licence: str = "not stated"
+    licence: str = field(default="not stated", metadata={"identity": False}, compare=False)
     part: tuple[Fraction, Fraction] = WHOLE
     folder: Path = field(metadata={"identity": False}, compare=False)
 
@@ -147,16 +152,19 @@ class FolderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class HubSource:
-    """A data set of the Hugging Face hub, streamed; `revision` pins what it holds."""
+    """A data set of the Hugging Face hub, streamed; `revision` pins what it holds.
+
+    characters_limit: stop after the document that reaches it.
+    """
 
     dataset: str
     revision: str
     config: str | None = None
     split: str = "train"
     text_field: str = "text"
-    licence: str = "see the data set's card"
+    licence: str = field(default="see the data set's card", metadata={"identity": False}, compare=False)
     part: tuple[Fraction, Fraction] = WHOLE
-    documents_limit: int | None = None
+    characters_limit: int | None = None
 
     @property
     def label(self) -> str:
@@ -165,9 +173,11 @@ class HubSource:
     def documents(self) -> Iterator[Document]:
         """The documents, in the data set's order."""
         found = _load(self.dataset, self.text_field, config=self.config, split=self.split, revision=self.revision)
-        for number, document in enumerate(_kept(found, (), self.part)):
-            if number == self.documents_limit:
+        characters = 0
+        for document in _kept(found, (), self.part):
+            if self.characters_limit is not None and characters >= self.characters_limit:
                 return
+            characters += len(document.text)
             yield document
 
 

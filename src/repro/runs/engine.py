@@ -133,6 +133,7 @@ def _build(stage: Stage, store: Store, machine: Machine, _upstream: list[None]) 
     from distributed import get_worker
 
     worker = get_worker()
+    machine = machine.of_worker(int(worker.name))  # a local cluster numbers its workers
     store.build(stage, machine, lambda done: worker.log_event(TOPIC, (stage.key, done)))
 
 

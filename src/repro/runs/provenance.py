@@ -39,7 +39,7 @@ def packages() -> dict[str, str]:
 @functools.cache
 def hardware(device: str) -> str:
     """One line naming the processor, or the accelerator, that did the work."""
-    if device == "cuda":
+    if device != "cpu":
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
     memory = round(psutil.virtual_memory().total / 2**30)

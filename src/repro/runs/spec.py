@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +22,22 @@ KEY_LENGTH = 16
 class Machine:
     """Where stages run; changing any of it must not change what they mean.
 
-    device: "cpu" or "cuda"; micro_batch: sequences per forward pass, None for the whole batch at once;
-    checkpoint_seconds: how often a stage saves what it needs to resume.
+    devices: "cpu", or "cuda:0", "cuda:1" ..., shared out among the workers in turn; micro_batch: how many items a
+    stage takes at once, None for all; checkpoint_seconds: how often it saves what it needs to resume.
     """
 
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     micro_batch: int | None = None
     checkpoint_seconds: float = 60.0
+
+    @property
+    def device(self) -> str:
+        """The device of this worker, once `of_worker` has chosen it: the first."""
+        return self.devices[0]
+
+    def of_worker(self, number: int) -> "Machine":
+        """The machine as worker `number` (from 0) sees it, with one device."""
+        return replace(self, devices=(self.devices[number % len(self.devices)],))
 
 
 @dataclass(frozen=True)

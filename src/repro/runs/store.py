@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,18 +58,30 @@ class Store:
             return "failed"
         return "begun" if part.is_dir() else "missing"
 
+    def file(self, stage: Stage, name: str) -> Path:
+        """One file of a finished stage, checked against the manifest; its other files need not be there any more.
+
+        Raises:
+            FileNotFoundError: if the stage is not done. Corrupt: if the file is missing or altered.
+
+        """
+        verify(self._done(stage), [name])
+        return self.path(stage) / name
+
     def finished(self, stage: Stage) -> Path:
-        """The folder of a finished stage, its files checked against the manifest.
+        """The folder of a finished stage, all its files checked against the manifest.
 
         Raises:
             FileNotFoundError: if the stage is not done. Corrupt: if a file is missing or altered.
 
         """
-        path = self.path(stage)
+        verify(self._done(stage))
+        return self.path(stage)
+
+    def _done(self, stage: Stage) -> Path:
         if not self.has(stage):
-            raise FileNotFoundError(f"{stage.label} has not been run: nothing at {path}")
-        verify(path)
-        return path
+            raise FileNotFoundError(f"{stage.label} has not been run: nothing at {self.path(stage)}")
+        return self.path(stage)
 
     def build(self, stage: Stage, machine: Machine, report: Callable[[float], None]) -> Path:
         """Do `stage` unless it is done; its upstream stages must be. Of several processes one works."""
@@ -99,15 +111,16 @@ class Store:
         (part / MANIFEST).write_text(json.dumps(_digests(part), indent=1) + "\n")
 
 
-def verify(path: Path) -> None:
-    """Check every file of a finished folder against its manifest.
+def verify(path: Path, names: Iterable[str] | None = None) -> None:
+    """Check files of a finished folder, by default all, against its manifest.
 
     Raises:
         Corrupt: naming the first file that is missing or altered.
 
     """
-    for name, digest in json.loads((path / MANIFEST).read_text()).items():
-        file = path / name
+    manifest = json.loads((path / MANIFEST).read_text())
+    for name in manifest if names is None else names:
+        file, digest = path / name, manifest.get(name)
         if not file.is_file() or _digest(file) != digest:
             state = "altered" if file.exists() else "missing"
             raise Corrupt(f"{file} is {state} since it was published; remove {path} to run it again")

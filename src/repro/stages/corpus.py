@@ -1,7 +1,7 @@
 """Text, tokenizer and tokens (sections 3.1 and 3.2 of the CMR paper)."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +17,13 @@ STATISTICS = "statistics.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Stage):
-    """Documents of one corpus, split into training and held-out parts; a domain is kept apart from `general`."""
+    """Documents of one corpus, split into training and held-out parts; a domain is kept apart from `general`.
+
+    name: what tables and figures call it; no part of the stage's identity.
+    """
 
     version: ClassVar[int] = 1
-    name: str
+    name: str = field(metadata={"identity": False}, compare=False)
     sources: tuple[Source, ...]
     split: Split
     general: "Text | None" = None
@@ -81,13 +84,16 @@ class Tokens(Stage):
 
 
 def tokens_of(folder: Path, part: str, vocabulary: int) -> np.ndarray:
-    """One part of a finished `Tokens` stage, memory-mapped, shape (n,)."""
+    """One part of a finished `Tokens` stage, memory-mapped, shape (n,).
+
+    folder: where the part's ``.bin`` file lies.
+    """
     return corpora.load_tokens(folder / f"{part}.bin", corpora.token_dtype(vocabulary))
 
 
-def statistics(folder: Path) -> dict[str, Any]:
-    """The counts a finished `Text` or `Tokens` stage wrote."""
-    counts: dict[str, Any] = json.loads((folder / STATISTICS).read_text())
+def statistics(file: Path) -> dict[str, Any]:
+    """The counts in `STATISTICS` of a finished `Text` or `Tokens` stage."""
+    counts: dict[str, Any] = json.loads(file.read_text())
     return counts
 
 

@@ -26,7 +26,7 @@ CROWDING = 1.5  # 1 would space the measurements evenly
 class Training:
     """How long and how a model is trained: warm-up, then cosine down to `floor` times the peak (1: constant).
 
-    tokens: rounded down to whole steps of `batch` sequences of `length` tokens; warmup: share of the steps;
+    tokens: rounded down to whole steps of `batch` sequences of `length` tokens; warmup: steps;
     precision: "fp32", or "bf16" for matrix products in bfloat16; measures: validation points after the first.
     """
 
@@ -34,7 +34,7 @@ class Training:
     length: int
     batch: int
     peak: float
-    warmup: float
+    warmup: int
     floor: float
     weight_decay: float
     clip: float
@@ -97,7 +97,7 @@ def run_training(
         schedule=Schedule(
             peak=training.peak,
             steps=training.steps,
-            warmup=round(training.warmup * training.steps),
+            warmup=training.warmup,
             floor=training.floor,
         ),
         optimiser=Optimiser(weight_decay=training.weight_decay, clip=training.clip),
@@ -115,14 +115,14 @@ def run_training(
     load_tokenizer(work.inputs(tokenizer)).save_pretrained(work.path)
 
 
-def read_losses(folder: Path) -> pd.DataFrame:
-    """One row per validation point of a finished run: step, tokens, training_loss, and for each held-out set a mean
+def read_losses(file: Path) -> pd.DataFrame:
+    """One row per validation point of a run's `LOSSES`: step, tokens, training_loss, and for each held-out set a mean
     loss ("general") with the standard error of its change since the first point ("general_se"), nats per token.
 
     The standard error is over held-out sequences, paired with the same sequence before training: how well this much
     text determines the change, not how much another run would differ.
     """
-    frame = pd.read_parquet(folder / LOSSES)
+    frame = pd.read_parquet(file)
     for name in frame.columns.difference(["step", "tokens", "training_loss"]):
         changes = frame[name].map(lambda losses, first=frame[name].iloc[0]: losses - first)
         frame[f"{name}_se"] = changes.map(lambda change: change.std(ddof=1) / len(change) ** 0.5)
