@@ -12,7 +12,7 @@ import pytest
 import vl_convert
 
 from repro.cmr import figures, frames, published, style
-from repro.laws import analyse
+from repro.laws import analyse, ratio_label
 
 T = np.concatenate([[1.0, 2.0, 5.0], np.arange(10, 251, 10)])
 RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1.0]
@@ -118,7 +118,7 @@ def test_the_trade_off_has_all_sizes_and_ratios_and_ends_with_the_run(paper: dic
     chart = FIGURES["trade_off"](paper)
     rows = values(chart)
     assert {row["size"] for row in rows if "size" in row} == set(published.sizes())
-    assert {row["mixture"] for row in rows if "mixture" in row} == {style.ratio_label(r) for r in RATIOS}
+    assert {row["mixture"] for row in rows if "mixture" in row} == {ratio_label(r) for r in RATIOS}
     assert max(row["t"] for row in rows if "t" in row) == 100, "extrapolated stretches are no part of a trajectory"
 
 
@@ -192,12 +192,64 @@ def test_corpora_and_pretraining() -> None:
     assert "Pretraining tokens" in drawn(figures.pretraining_curves(losses))
 
 
+def test_pretraining_with_several_seeds_is_a_mean_and_a_band() -> None:
+    tokens = [0, 1e6, 2e6]
+    seeds = [
+        pd.DataFrame({"size": size, "seed": seed, "tokens": tokens, "general_loss": [7, 5 + seed, 4 + seed]})
+        for size in ("a", "b")
+        for seed in (0, 1, 2)
+    ]
+    chart = figures.pretraining_curves(pd.concat(seeds))
+    drawn(chart)
+    rows = [row for row in values(chart) if row.get("size") == "a"]
+    assert [(row["millions"], row["min"], row["mean"], row["max"]) for row in rows] == [(1, 5, 6, 7), (2, 4, 5, 6)]
+    assert '"type": "area"' in json.dumps(chart.to_dict())
+    assert '"type": "area"' not in json.dumps(figures.pretraining_curves(seeds[0]).to_dict())
+
+
+def panels(chart: Any) -> list[str]:
+    return [panel["title"] for panel in chart.to_dict()["concat"]]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "split", "pair"),
+    [
+        (RATIOS, ["a, up to 1/2", "a, all ratios"], ["R = 1/4", "R = 1/3"]),
+        ([1 / 8, 1 / 2], ["a, all ratios"], ["R = 1/8", "R = 1/2"]),
+        ([3 / 4, 1.0], ["a, all ratios"], ["R = 3/4", "R = 1"]),
+        ([1.0], ["a, all ratios"], ["R = 1"]),
+        ([1 / 8, 1 / 4, 1 / 2, 1.0], ["a, up to 1/2", "a, all ratios"], ["R = 1/4", "R = 1/2"]),
+    ],
+)
+def test_panels_follow_the_ratios_that_were_run(ratios: list[float], split: list[str], pair: list[str]) -> None:
+    curves = pd.concat([
+        pd.DataFrame({"size": "a", "ratio": ratio, "t": [1.0, 100.0], "general": [0, 0.1], "domain": [0, -ratio],
+                      "kind": "fitted"})
+        for ratio in ratios
+    ])  # fmt: skip
+    assert panels(figures.trade_off(curves)) == split
+    assert panels(figures.same_ratio(curves)) == pair
+    shown = ratios if min(ratios) > 0.5 else [ratio for ratio in ratios if ratio <= 0.5]
+    for chart in (figures.trade_off_zoom(curves, "a"), figures.loss_against_tokens(curves, "a")):
+        assert {row["mixture"] for row in values(chart) if "mixture" in row} == set(map(ratio_label, shown))
+
+
+def test_labels_of_critical_ratios_do_not_overlap_and_stay_inside() -> None:
+    law = pd.concat([
+        pd.DataFrame({"size": size, "t": [50.0, 100.0, 150.0], "ratio": [0.5, 1.0, 1.0], "kind": "fitted"})
+        for size in "abc"
+    ])  # fmt: skip
+    at = sorted(row["at"] for row in values(figures.critical_ratio(law)) if "says" in row)
+    assert at[-1] <= 1
+    assert np.diff(at).min() > 0.03
+
+
 @pytest.mark.parametrize(
     ("ratio", "label"),
-    [(1 / 8, "1/8"), (1 / 3, "1/3"), (0.333333, "1/3"), (1.0, "1"), (0.0, "0"), (0.298, "0.298")],
+    [(1 / 8, "1/8"), (1 / 3, "1/3"), (1.0, "1"), (0.0, "0"), (0.35, "7/20"), (0.298, "0.298")],
 )
 def test_ratio_labels(ratio: float, label: str) -> None:
-    assert style.ratio_label(ratio) == label
+    assert ratio_label(ratio) == label
 
 
 def luminance(colour: str) -> float:

@@ -89,14 +89,17 @@ def test_table_5_gives_the_critical_ratio_beside_the_printed_one() -> None:
     printed = {size: published.critical_ratio(size) for size in published.sizes()}
     table = tables.critical_ratios(published.table5(), printed=printed)
     assert row(table, "460M")[-2:] == ["29.8%", "29.8%"]
+    assert row(table, "model size")[-2:] == ["by turning point", "as printed"]
 
 
 def test_a_critical_ratio_that_does_not_exist_is_a_dash_and_never_zero() -> None:
     frame = pd.DataFrame({
         "size": ["0.1M"], "alpha4": [np.nan], "s4": [np.nan], "beta3": [np.nan], "critical_ratio": [np.nan],
-        "tolerance_ratio": [0.5], "feasible": [(0.125, 1 / 3)],
+        "tolerance_ratio": [0.5], "both": [np.nan], "feasible": [(0.125, 1 / 3)],
     })  # fmt: skip
-    assert row(tables.critical_ratios(frame), "0.1M") == ["0.1M", *[tables.DASH] * 4, "50.0%", "1/8, 1/3"]
+    table = tables.critical_ratios(frame)
+    assert row(table, "0.1M") == ["0.1M", *[tables.DASH] * 4, "50.0%", tables.DASH, "1/8, 1/3"]
+    assert row(table, "model size")[4:7] == ["by turning point", "by tolerance", "both"]
 
 
 def test_turning_points_are_a_grid_of_sizes_and_ratios() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from repro.laws import RATIO_LAW, Analysis, Fit, Group, TokenLaws
+from repro.cmr import evaluate
+from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Analysis, Fit, Group
 
 HELD_OUT = 1 / 4  # the ratio that the paper's Table 2 predicts from the others
 
@@ -46,35 +47,27 @@ def curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
 
 def turning_points(analysis: Analysis) -> pd.DataFrame:
     """Columns size, ratio, t (NaN where there is none), general, domain (fitted increments there), status."""
-    rows = [_turning_point(analysis, group, laws) for group in analysis.groups for laws in group.token_laws]
-    return pd.DataFrame(rows, columns=["size", "ratio", "t", "general", "domain", "status"])
+    found = (
+        evaluate.Trajectory(group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
+        for group in analysis.groups
+        for laws in group.token_laws
+    )
+    return evaluate.turning_points(found, _unit(analysis))
 
 
-def _turning_point(analysis: Analysis, group: Group, laws: TokenLaws) -> dict[str, object]:
-    row: dict[str, object] = {
-        "size": group.size,
-        "ratio": laws.ratio,
-        "t": np.nan,
-        "general": np.nan,
-        "domain": np.nan,
-        "status": laws.turning_point.status,
-    }
-    value = laws.turning_point.value
-    if value is None:
-        return row
-    # At T = 0, where a curve that only falls turns, both increments are 0 by definition.
-    at = {"general": laws.general, "domain": laws.domain}
-    found = {name: float(fit.predict(value)) if value > 0 else 0.0 for name, fit in at.items()}
-    return row | found | {"t": 100 * value * analysis.unit / analysis.t_max}
+def _unit(analysis: Analysis) -> float:
+    """Units of the laws in a hundredth of T_max."""
+    return analysis.t_max / 100 / analysis.unit
 
 
 def coefficients(analysis: Analysis) -> pd.DataFrame:
     """Equation 6 as fitted, in the columns of the paper's Table 4 (`published.table4`)."""
-    return pd.DataFrame(
+    rows = [
         {"size": group.size, "ratio": laws.ratio, **laws.domain.params, **laws.general.params}
         for group in analysis.groups
         for laws in group.token_laws
-    )
+    ]
+    return pd.DataFrame(rows, columns=["size", "ratio", *DOMAIN_TOKEN_LAW.names, *GENERAL_TOKEN_LAW.names])
 
 
 def fit_quality(analysis: Analysis) -> pd.DataFrame:
@@ -86,15 +79,16 @@ def fit_quality(analysis: Analysis) -> pd.DataFrame:
                 key = {"ratio": laws.ratio, "loss": loss, "size": group.size}
                 rows.append({"metric": "MSE", **key, "value": fit.sse / fit.n})
                 rows.append({"metric": "R2", **key, "value": fit.r2})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["metric", "ratio", "loss", "size", "value"])
 
 
 def critical_ratios(analysis: Analysis) -> pd.DataFrame:
     """One row for each size; NaN where a thing does not exist.
 
     Columns size, domain, alpha4, s4, beta3 (Equation 8, T in the unit of the laws), critical_ratio (by
-    turning points), tolerance_ratio (the largest whose general loss rises by at most epsilon), epsilon,
-    feasible (a tuple of the measured ratios that are).
+    turning points), tolerance_ratio (the largest whose general loss rises by at most epsilon), both (the
+    smaller of the two, as Definition 2 asks for either; NaN where one is missing), epsilon, feasible (a tuple of
+    the measured ratios that are).
     """
     return pd.DataFrame([_critical_ratio(group) for group in analysis.groups])
 
@@ -102,12 +96,14 @@ def critical_ratios(analysis: Analysis) -> pd.DataFrame:
 def _critical_ratio(group: Group) -> dict[str, object]:
     turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
     law = dict.fromkeys(("alpha4", "s4", "beta3"), np.nan) if turning.law is None else turning.law.params
+    by_turning, by_tolerance = (np.nan if by.value is None else by.value for by in (turning, tolerance))
     return {
         "size": group.size,
         "domain": group.domain,
         **law,
-        "critical_ratio": np.nan if turning.value is None else turning.value,
-        "tolerance_ratio": np.nan if tolerance.value is None else tolerance.value,
+        "critical_ratio": by_turning,
+        "tolerance_ratio": by_tolerance,
+        "both": float(np.minimum(by_turning, by_tolerance)),
         "epsilon": tolerance.epsilon,
         "feasible": group.feasible,
     }
@@ -121,21 +117,18 @@ def two_domains(first: Analysis, other: Analysis, distances: pd.DataFrame) -> pd
     rows = pd.concat([critical_ratios(analysis).head(1) for analysis in (first, other)], ignore_index=True)
     away = distances.set_index("corpus")["distance"]
     return rows.assign(distance=rows["domain"].map(away))[
-        ["domain", "size", "distance", "critical_ratio", "tolerance_ratio"]
+        ["domain", "size", "distance", "critical_ratio", "tolerance_ratio", "both"]
     ]
 
 
 def ratio_curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
-    """Equation 8 of every size that has one, at ``t`` (> 0). Columns size, t, ratio, kind."""
-    at = np.asarray(t, dtype=float)
-    units = at * analysis.t_max / 100 / analysis.unit
-    frames = [pd.DataFrame(columns=["size", "t", "ratio", "kind"])]
-    for group in analysis.groups:
-        law = group.critical_ratio.turning_point.law
-        if law is not None:
-            kind = np.where(at <= 100, "fitted", "extrapolated")
-            frames.append(pd.DataFrame({"size": group.size, "t": at, "ratio": law.predict(units), "kind": kind}))
-    return pd.concat(frames[1:] or frames, ignore_index=True)
+    """Equation 8 of every size whose critical ratio by turning point exists. Columns size, t, ratio, kind.
+
+    A law that was fitted but rejected, because it falls with T or is not positive, says nothing and is left out.
+    """
+    found = [(group.size, group.critical_ratio.turning_point) for group in analysis.groups]
+    kept = [(size, by.law.params) for size, by in found if by.law is not None and by.value is not None]
+    return evaluate.ratio_curves(kept, t, _unit(analysis))
 
 
 def end_losses(analysis: Analysis) -> pd.DataFrame:

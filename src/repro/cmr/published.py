@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, turning_point
+from repro.cmr import evaluate
+from repro.laws import increments, turning_point
 from repro.lm.size import parameter_count
 
 DOMAIN_NAMES = ("alpha1", "s1", "beta1")
 GENERAL_NAMES = ("alpha2", "s2", "alpha3", "s3", "beta2")
 CMR_NAMES = ("alpha4", "s4", "beta3")
-T_MAX = 100.0
 
 
 @cache
@@ -113,13 +113,8 @@ def sizes() -> list[str]:
     return list(_read("table1")["size"])
 
 
-def text() -> pd.DataFrame:
-    """Numbers printed in the prose. Columns name, value, unit, where, meaning."""
-    return _read("text").copy()
-
-
 def value(name: str) -> float:
-    """One number of the prose by its ``name`` in :func:`text`.
+    """One number that the prose prints, by its ``name`` in ``text.csv``.
 
     Raises:
         KeyError: if there is no such name.
@@ -161,29 +156,29 @@ def _pick(row: pd.Series, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def curves(t: ArrayLike) -> pd.DataFrame:
-    """The curves of Equation 6 with the printed coefficients, at every ``t`` (> 0, units of 0.2B tokens).
+    """The curves of Equation 6 with the printed coefficients, at every ``t`` (>= 0, units of 0.2B tokens).
 
     Columns size, ratio, t, general, domain (increments of the two losses), kind: "fitted" up to T = 100,
     "extrapolated" beyond. Sizes ascending, ratios ascending within a size.
     """
-    at = np.asarray(t, dtype=float)
-    frames = []
-    for size in sizes():
-        for ratio in sorted(_read("table4").loc[_read("table4")["size"] == size, "ratio"]):
-            domain, general = coefficients(size, ratio)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "size": size,
-                        "ratio": ratio,
-                        "t": at,
-                        "general": GENERAL_TOKEN_LAW.evaluate(general, at),
-                        "domain": DOMAIN_TOKEN_LAW.evaluate(domain, at),
-                        "kind": np.where(at <= T_MAX, "fitted", "extrapolated"),
-                    }
-                )
-            )
+    at = np.atleast_1d(np.asarray(t, dtype=float))
+    frames = [
+        pd.DataFrame(
+            {"size": size, "ratio": ratio, "t": at, **increments(domain, general, at), "kind": evaluate.kind_at(at)}
+        )
+        for size, ratio, domain, general in _trajectories()
+    ]
     return pd.concat(frames, ignore_index=True)
+
+
+def _trajectories() -> list[tuple[str, float, dict[str, float], dict[str, float]]]:
+    """Size, ratio, domain and general coefficients, sizes and ratios ascending."""
+    table = _read("table4")
+    return [
+        (size, ratio, *coefficients(size, ratio))
+        for size in sizes()
+        for ratio in sorted(table.loc[table["size"] == size, "ratio"])
+    ]
 
 
 def end_increments() -> pd.DataFrame:
@@ -191,63 +186,30 @@ def end_increments() -> pd.DataFrame:
 
     Columns size, ratio, loss ("general"), value (nats per token over the loss before continual pretraining).
     """
-    end = curves([T_MAX])
+    end = curves([evaluate.T_MAX])
     return end.assign(loss="general", value=end["general"])[["size", "ratio", "loss", "value"]]
 
 
-def turning_points(lagrange: float | None = None, horizon: float = 10.0) -> pd.DataFrame:
+def turning_points() -> pd.DataFrame:
     """Turning points T0 (root of Equation 27) of the printed curves, one row for each size and ratio.
 
-    Columns size, ratio, t (NaN where there is none within ``horizon`` runs), general, domain (increments at
-    T0), status ("inside" | "extrapolated" | "none"). ``lagrange`` defaults to the largest the paper used.
+    Columns size, ratio, t (NaN where there is none within ten runs), general, domain (increments at T0), status
+    ("inside" | "extrapolated" | "none"). The Lagrange multiplier is the largest the paper used.
     """
-    weight = value("lagrange_high") if lagrange is None else lagrange
-    rows = []
-    for size, ratio in _read("table4")[["size", "ratio"]].itertuples(index=False):
-        domain, general = coefficients(size, ratio)
-        point = turning_point(domain, general, lagrange=weight, t_max=T_MAX, horizon=horizon)
-        at = np.nan if point.value is None else float(point.value)
-        rows.append(
-            {
-                "size": size,
-                "ratio": ratio,
-                "t": at,
-                "general": _at(GENERAL_TOKEN_LAW.evaluate(general, np.array([at]))),
-                "domain": _at(DOMAIN_TOKEN_LAW.evaluate(domain, np.array([at]))),
-                "status": point.status,
-            }
+    weight = value("lagrange_high")
+    found = (
+        evaluate.Trajectory(
+            size, ratio, domain, general, turning_point(domain, general, lagrange=weight, t_max=evaluate.T_MAX)
         )
-    return pd.DataFrame(rows).sort_values(["size", "ratio"], key=_rank, ignore_index=True)
-
-
-def _at(values: ArrayLike) -> float:
-    return float(np.asarray(values)[0])
-
-
-def _rank(column: pd.Series) -> pd.Series:
-    if column.name == "size":
-        return column.map({size: place for place, size in enumerate(sizes())})
-    return column
+        for size, ratio, domain, general in _trajectories()
+    )
+    return evaluate.turning_points(found)
 
 
 def ratio_curves(t: ArrayLike) -> pd.DataFrame:
     """The critical mixture ratio against tokens, Equation 8 with the coefficients of Table 5 (Figure 5).
 
-    Columns size, t, ratio (as the law gives it: below 0 for small T), kind ("fitted" | "extrapolated").
+    Columns size, t, ratio (below 0 for small T), kind ("fitted" | "extrapolated").
     """
-    at = np.asarray(t, dtype=float)
-    kind = np.where(at <= T_MAX, "fitted", "extrapolated")
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "size": row["size"],
-                    "t": at,
-                    "ratio": CMR_LAW.evaluate(_pick(row, CMR_NAMES), at),
-                    "kind": kind,
-                }
-            )
-            for _, row in _read("table5").iterrows()
-        ],
-        ignore_index=True,
-    )
+    laws = [(str(row["size"]), _pick(row, CMR_NAMES)) for _, row in _read("table5").iterrows()]
+    return evaluate.ratio_curves(laws, t)

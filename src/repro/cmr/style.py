@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
-from fractions import Fraction
 from typing import Any, TypeVar, cast
 
 import altair as alt
 import numpy as np
 import pandas as pd
+
+from repro.laws import ratio_label
 
 T = TypeVar("T", bound=Hashable)
 
@@ -27,14 +28,6 @@ UNIT_T = "CPT tokens, T (run ends at 100)"
 GENERAL = "Δ general loss (nats/token)"
 DOMAIN = "Δ domain loss (nats/token)"
 PANEL = 285
-
-
-def ratio_label(ratio: float) -> str:
-    """A mixture ratio as readers know it: ``1/8``, ``1/3``, ``1``; else three decimals."""
-    fraction = Fraction(float(ratio)).limit_denominator(16)
-    if abs(float(fraction) - ratio) > 1e-6:
-        return f"{ratio:.3f}"
-    return str(fraction)
 
 
 def ramp(anchors: Sequence[str], count: int) -> list[str]:

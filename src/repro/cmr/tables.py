@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from repro.cmr.style import in_order, ratio_label
+from repro.cmr.evaluate import T_MAX
+from repro.cmr.style import in_order
+from repro.laws import ratio_label
 
 _FEASIBLE = "ratios run that are feasible"
 DASH = "\u2014"
@@ -118,7 +120,8 @@ def fit_quality(frame: pd.DataFrame) -> Styler:
     rows = pd.MultiIndex.from_product([metrics, ratios], names=["", "R"])
     wide = wide.reindex(index=rows, columns=pd.MultiIndex.from_product([losses, sizes], names=["loss", "size"]))
     styler = _styled(wide, "{:.4f}", NOT_RUN, index=True)
-    return styler.format("{:.2e}", subset=pd.IndexSlice[["MSE"], :], na_rep=DASH, escape="html")
+    errors = [metric for metric in metrics if metric == "MSE"]
+    return styler.format("{:.2e}", subset=pd.IndexSlice[errors, :], na_rep=DASH, escape="html")
 
 
 _EQUATION_6 = {
@@ -135,27 +138,30 @@ def coefficients(frame: pd.DataFrame) -> Styler:
     return _styled(wide, "{:.5f}", NOT_RUN, index=True)
 
 
-def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None = None, t_max: float = 100.0) -> Styler:
-    """Table 5: Equation 8 by size and the critical mixture ratio it gives at ``t_max``.
+_DEFINITIONS = {"critical_ratio": "by turning point", "tolerance_ratio": "by tolerance", "both": "both"}
+
+
+def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None = None) -> Styler:
+    """Table 5: Equation 8 by size and the critical mixture ratio at the end of training.
 
     Args:
-        frame: columns size, alpha4, s4, beta3; where there, critical_ratio, tolerance_ratio and feasible are
-            shown, else the critical ratio is the law at ``t_max``.
+        frame: columns size, alpha4, s4, beta3; where there, critical_ratio, tolerance_ratio, both (the smaller)
+            and feasible are shown, else the ratio by turning point is the law at T = 100.
         printed: the paper's critical ratios by size, as shares, for a column beside ours.
-        t_max: the end of the run in the unit of T of the law.
 
     """
-    law = frame["alpha4"] * t_max ** frame["s4"] + frame["beta3"]
+    law = frame["alpha4"] * T_MAX ** frame["s4"] + frame["beta3"]
     shown = pd.DataFrame({
         "model size": frame["size"], "\u03b14": frame["alpha4"], "s4": frame["s4"], "\u03b23": frame["beta3"],
-        "critical ratio": frame.get("critical_ratio", law),
     })  # fmt: skip
-    if "tolerance_ratio" in frame:
-        shown["largest ratio within tolerance"] = frame["tolerance_ratio"]
+    shares = frame if "critical_ratio" in frame else frame.assign(critical_ratio=law)
+    for column, name in _DEFINITIONS.items():
+        if column in shares:
+            shown[name] = shares[column]
     if "feasible" in frame:
         shown[_FEASIBLE] = [", ".join(map(ratio_label, ratios)) or "none" for ratios in frame["feasible"]]
     if printed is not None:
-        shown["critical ratio as printed"] = frame["size"].map(dict(printed))
+        shown["as printed"] = frame["size"].map(dict(printed))
     formats = dict.fromkeys(shown.columns[1:4], "{:.4f}") | {
         name: "{:.1%}" for name in shown.columns[4:] if name != _FEASIBLE
     }
@@ -165,14 +171,11 @@ def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None 
 def second_domain(frame: pd.DataFrame) -> Styler:
     """The critical ratio of one size on several domains.
 
-    Columns domain, size, distance (from the general text), critical_ratio, tolerance_ratio (shares); any
+    Columns domain, size, distance (from the general text), critical_ratio, tolerance_ratio, both (shares); any
     others are shown as they are.
     """
-    names = {
-        "domain": "domain", "size": "model size", "distance": "distance from general text",
-        "critical_ratio": "critical ratio", "tolerance_ratio": "largest ratio within tolerance",
-    }  # fmt: skip
-    formats = {"distance": "{:.3f}", "critical_ratio": "{:.1%}", "tolerance_ratio": "{:.1%}"}
+    names = {"domain": "domain", "size": "model size", "distance": "distance from general text", **_DEFINITIONS}
+    formats = {"distance": "{:.3f}"} | dict.fromkeys(_DEFINITIONS, "{:.1%}")
     return _renamed(frame, names, formats, "does not exist within the horizon, or was not measured")
 
 

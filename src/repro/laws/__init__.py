@@ -1,8 +1,8 @@
 """Scaling laws: numbers in, numbers out. Knows nothing of training, files or figures."""
 
 from repro.laws.analysis import Analysis, Group, TokenLaws, analyse
-from repro.laws.critical import CriticalRatio, TurningPoint, turning_point
-from repro.laws.mixture import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.critical import CriticalRatio, TurningPoint, ratio_label, turning_point
+from repro.laws.mixture import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.results import Fit
 from repro.laws.separable import Law, Linear, Nonlinear
 
@@ -21,5 +21,7 @@ __all__ = [
     "TokenLaws",
     "TurningPoint",
     "analyse",
+    "increments",
+    "ratio_label",
     "turning_point",
 ]

@@ -16,11 +16,11 @@ from repro.laws.critical import (
     TurningPoint,
     by_tolerance,
     by_turning_point,
-    label,
+    ratio_label,
     turning_point,
 )
 from repro.laws.losses import Base, Trajectories, trajectories
-from repro.laws.mixture import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.mixture import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.results import Fit
 
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
@@ -90,8 +90,7 @@ class Analysis:
         frames = [
             pd.DataFrame({
                 "size": group.size, "domain_name": group.domain, "ratio": laws.ratio, "t": at,
-                "general": np.where(at > 0, laws.general.predict(units), 0.0),
-                "domain": np.where(at > 0, laws.domain.predict(units), 0.0),
+                **increments(laws.domain.params, laws.general.params, units),
                 "kind": np.where(at <= 100, "fitted", "extrapolated"),
             })
             for group in self.groups
@@ -189,7 +188,7 @@ def _group(run: Trajectories, settings: _Settings) -> Group:
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: _Settings, warnings: list[str]) -> TokenLaws | None:
     if len(rows) < len(GENERAL_TOKEN_LAW.names):
-        warnings.append(f"R = {label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
+        warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
         return None
     t = rows["tokens"].to_numpy(float) / settings.unit
     domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float))
@@ -203,7 +202,7 @@ def _token_laws(ratio: float, rows: pd.DataFrame, settings: _Settings, warnings:
     )
     if point.status == "none":
         text = f"the general loss does not turn within {settings.horizon:g} T_max"
-        warnings.append(f"R = {label(ratio)}: {text}")
+        warnings.append(f"R = {ratio_label(ratio)}: {text}")
     return TokenLaws(ratio, domain, general, point)
 
 
@@ -216,9 +215,9 @@ def _increments_at_end(
         return float(last["general"].mean()), float(last["domain"].mean())
     ratio = float(rows["ratio"].iloc[0])
     if laws is None:
-        warnings.append(f"R = {label(ratio)}: no loss at T_max, measured or predicted")
+        warnings.append(f"R = {ratio_label(ratio)}: no loss at T_max, measured or predicted")
         return None
-    warnings.append(f"R = {label(ratio)}: training ends before T_max; its losses there are predicted")
+    warnings.append(f"R = {ratio_label(ratio)}: training ends before T_max; its losses there are predicted")
     return float(laws.general.predict(settings.end)), float(laws.domain.predict(settings.end))
 
 

@@ -166,11 +166,12 @@ def by_tolerance(law: Fit | None, base: float, epsilon: float) -> tuple[ByTolera
     low, high = float(law.x.min()), float(law.x.max())
     if low <= value <= high:
         return ByTolerance(epsilon, value), []
-    text = f"the critical ratio by tolerance is extrapolated: {value:.3g}, fitted {label(low)} to {label(high)}"
+    span = f"{ratio_label(low)} to {ratio_label(high)}"
+    text = f"the critical ratio by tolerance is extrapolated: {value:.3g}, fitted {span}"
     return ByTolerance(epsilon, value), [text]
 
 
-def label(ratio: float) -> str:
+def ratio_label(ratio: float) -> str:
     """A ratio as the fraction it is (0.125 -> "1/8"), or as a decimal if it is none of small denominator."""
     fraction = Fraction(ratio).limit_denominator(64)
     return str(fraction) if abs(float(fraction) - ratio) < 1e-9 else f"{ratio:.4g}"

@@ -12,10 +12,11 @@ paper's parameters.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import boxcox
 
 from repro.laws.projection import Array
@@ -88,3 +89,19 @@ CMR_LAW = Law(
     conditioned=_power_conditioned,
 )
 """Equation 8 (Section 5.3): the ratio whose general loss turns at T, so the critical ratio at T_max = T."""
+
+
+def increments(domain: Mapping[str, float], general: Mapping[str, float], t: ArrayLike) -> dict[str, Array]:
+    """Equation 6 at ``t`` (>= 0, any shape; NaN where t is): "general" and "domain", nats per token.
+
+    Both are 0 by definition at t = 0, where the powers themselves may not exist.
+    """
+    at = np.asarray(t, dtype=float)
+    positive = np.where(at == 0, 1.0, at)
+    return {
+        name: np.where(at == 0, 0.0, law.evaluate(values, positive))
+        for name, law, values in (
+            ("general", GENERAL_TOKEN_LAW, general),
+            ("domain", DOMAIN_TOKEN_LAW, domain),
+        )
+    }

@@ -107,7 +107,7 @@ def _cluster(stages: list[Stage], store: Store, machine: Machine, progress: Prog
             threads_per_worker=1,
             dashboard_address=":0",
             memory_limit=0,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,  # what fails is told once, at the end
         ) as cluster,
         Client(cluster) as client,
     ):

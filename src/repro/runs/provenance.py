@@ -33,7 +33,14 @@ def packages() -> dict[str, str]:
     """Versions of Python and of every package this project pins for its runs (not those of its tests)."""
     pinned = [line for line in metadata.requires("repro") or [] if "extra ==" not in line]
     names = sorted(line.split("==")[0] for line in pinned)
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+    return {"python": platform.python_version()} | {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @functools.cache

@@ -45,7 +45,7 @@ def corpus_sizes(frame: pd.DataFrame) -> Any:
     return style.finish(bars.properties(width=520, height=alt.Step(16)), "Tokens of each corpus by part")
 
 
-def corpus_distance(frame: pd.DataFrame, *, measure: str = "Distance from the general text", form: str = ".3f") -> Any:
+def corpus_distance(frame: pd.DataFrame, *, measure: str = "Distance from the general text") -> Any:
     """Distance of each corpus from the general text; ``measure`` names the measure and its unit.
 
     ``frame`` has columns corpus, distance; optionally low and high, drawn as error bars.
@@ -54,7 +54,7 @@ def corpus_distance(frame: pd.DataFrame, *, measure: str = "Distance from the ge
     y = alt.Y("corpus:N", title=None, sort=names)
     base = alt.Chart(style.inline(frame))
     x = alt.X("distance:Q", title=measure, scale=alt.Scale(zero=True))
-    tips = [style.word("corpus", "Corpus"), style.number("distance", measure, form)]
+    tips = [style.word("corpus", "Corpus"), style.number("distance", measure, ".3f")]
     layers: list[Any] = [base.mark_bar(color=style.DOMAIN_RAMP[0], opacity=0.6).encode(x, y, tooltip=tips)]
     if {"low", "high"} <= set(frame.columns):
         bars = base.mark_rule(color=style.GREY, strokeWidth=2)

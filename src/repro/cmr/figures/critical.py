@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import style
+from repro.cmr.evaluate import T_MAX
 
 _CROSS = "M-0.7,-0.7L0.7,0.7M-0.7,0.7L0.7,-0.7"
 _STATUS = {"inside": "inside the run", "extrapolated": "extrapolated", "none": "no turning point"}
+_TITLE = "Turning point T0 (CPT tokens, run ends at 100)"
 _AT_ONCE = "falls from the start"
 _EARLIEST = 0.005  # share of T_max below which a turn is drawn at the lower edge of the logarithmic axis
 
@@ -20,25 +22,21 @@ def critical_ratio(
     curves: pd.DataFrame,
     points: pd.DataFrame | None = None,
     *,
-    t_max: float = 100.0,
     unit: str = style.UNIT_T,
-    highest: float | None = None,
 ) -> Any:
-    """Figures 5 and 6: the critical mixture ratio against T (Equation 8), with its value at ``t_max``.
+    """Figures 5 and 6: the critical mixture ratio against T (Equation 8), with its value at the end of the run.
 
     Args:
         curves: columns size, t, ratio, kind; optionally low and high.
         points: turning points (size, ratio, t): the points (T0, R) that the law was fitted to.
-        t_max: where the run ends, in the unit of t.
         unit: title of the T axis.
-        highest: upper end of the ratio axis; by default a little above the largest ratio, at most 1.
 
     """
     sizes = style.in_order([*([] if points is None else points["size"]), *curves["size"]])
-    pick, last = style.picked("size"), float(curves["t"].max()) if len(curves) else t_max
+    pick, last = style.picked("size"), float(curves["t"].max()) if len(curves) else T_MAX
     found = None if points is None else style.labelled(points[points["t"].notna() & (points["t"] <= last)])
     shares = [*curves["ratio"], *([] if found is None else found["ratio"])]
-    top = min(1.0, max(shares, default=1.0) * 1.1) if highest is None else highest
+    top = min(1.03, max(shares, default=1.0) * 1.1)
     x = alt.X("t:Q", title=unit, scale=alt.Scale(domain=[0, last], nice=False))
     share, limits = alt.Axis(format=".0%"), alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=share, scale=limits)
@@ -51,7 +49,7 @@ def critical_ratio(
     place = curves.groupby("size", sort=False).cumcount()
     base = alt.Chart(style.inline(curves.assign(hover=place % 5 == 0))).encode(x, y, colour)
     dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([5, 4])).otherwise(alt.value([1, 0]))
-    layers: list[Any] = [style.rule("x", t_max)]
+    layers: list[Any] = [style.rule("x", T_MAX)]
     if {"low", "high"} <= set(curves.columns):
         layers.append(base.mark_area(opacity=0.16, clip=True).encode(alt.Y("low:Q"), alt.Y2("high:Q")))
     line = base.mark_line(strokeWidth=2, clip=True)
@@ -62,23 +60,26 @@ def critical_ratio(
         dots = alt.Chart(style.inline(found[["size", "ratio", "mixture", "t"]]))
         marks = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
         layers.append(marks.encode(x, y, colour, opacity=shown, tooltip=[*tips[:2], style.word("mixture", "T0 of R")]))
-    layers += _labels(curves, t_max, x, y, colour, shown)
+    layers += _labels(curves, x, y, colour, shown)
     chart = alt.layer(*layers).properties(width=600, height=360)
     text = "Critical mixture ratio against tokens, a curve for each model size"
     return style.finish(chart, text)
 
 
-def _labels(curves: pd.DataFrame, t_max: float, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[alt.Chart]:
-    """A ring where each curve crosses ``t_max``, its value beside it, spread so that none overlap."""
+def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[alt.Chart]:
+    """A ring where each curve reaches the end of the run, its value beside it, spread so that none overlap."""
     rows: list[dict[str, Any]] = []
     for size, part in curves.groupby("size", sort=False):
-        if part["t"].min() <= t_max <= part["t"].max():
-            rows.append({"size": size, "t": t_max, "ratio": float(np.interp(t_max, part["t"], part["ratio"]))})
+        if part["t"].min() <= T_MAX <= part["t"].max():
+            rows.append({"size": size, "t": T_MAX, "ratio": float(np.interp(T_MAX, part["t"], part["ratio"]))})
     rows.sort(key=lambda row: row["ratio"])
-    floor = float("-inf")
+    floor, ceiling = float("-inf"), 1.0
     for row in rows:
         floor = row["at"] = max(row["ratio"], floor + 0.034)
         row["says"] = f"{row['ratio']:.1%}"
+    for row in reversed(rows):
+        row["at"] = min(row["at"], ceiling)
+        ceiling = row["at"] - 0.034
     if not rows:
         return []
     base = alt.Chart(style.inline(pd.DataFrame(rows)))
@@ -87,20 +88,15 @@ def _labels(curves: pd.DataFrame, t_max: float, x: alt.X, y: alt.Y, colour: alt.
     return [ring, words.encode(x, alt.Y("at:Q"), colour, text="says:N", opacity=shown)]
 
 
-def turning_points(
-    points: pd.DataFrame,
-    *,
-    t_max: float = 100.0,
-    title: str = "Turning point T0 (CPT tokens, run ends at 100)",
-) -> Any:
+def turning_points(points: pd.DataFrame) -> Any:
     """Turning point T0 against R for every size; a cross at the top where a trajectory has none.
 
     ``points`` has columns size, ratio, t (NaN where there is none), status ("inside" | "extrapolated" |
-    "none"), optionally low and high (an interval of t, drawn as error bars).
+    "none").
     """
     rows = style.labelled(points.assign(status=points["status"].map(_STATUS), drawn=points["t"]))
-    at_once = rows["t"] < _EARLIEST * t_max
-    rows = rows.assign(status=rows["status"].mask(at_once, _AT_ONCE), drawn=rows["t"].clip(lower=_EARLIEST * t_max))
+    at_once = rows["t"] < _EARLIEST * T_MAX
+    rows = rows.assign(status=rows["status"].mask(at_once, _AT_ONCE), drawn=rows["t"].clip(lower=_EARLIEST * T_MAX))
     sizes, pick = style.in_order(rows["size"]), style.picked("size")
     found, lost = rows[rows["t"].notna()], rows[rows["t"].isna()]
     x = style.ratio_axis(style.ratios_of(rows))
@@ -115,16 +111,13 @@ def turning_points(
         style.number("t", "T0", ".1f"),
         style.word("status", "Status"),
     ]
-    limits = _log_limits([*found["drawn"], t_max], headroom=0.22 if len(lost) else 0.05)
-    y = alt.Y("drawn:Q", title=title, scale=alt.Scale(type="log", domain=limits, nice=False))
+    limits = _log_limits([*found["drawn"], T_MAX], headroom=0.22 if len(lost) else 0.05)
+    y = alt.Y("drawn:Q", title=_TITLE, scale=alt.Scale(type="log", domain=limits, nice=False))
     base = alt.Chart(style.inline(found)).encode(x, y, colour)
     layers: list[Any] = [
-        style.rule("y", t_max),
+        style.rule("y", T_MAX),
         base.mark_line(strokeWidth=1.5).encode(opacity=shown).add_params(pick),
     ]
-    if {"low", "high"} <= set(rows.columns):
-        bars = base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(clip=True)
-        layers.append(bars.encode(alt.Y("low:Q"), alt.Y2("high:Q"), opacity=shown))
     layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, opacity=shown, tooltip=tips))
     for place, size in enumerate(sizes):
         none = alt.Chart(style.inline(lost[lost["size"] == size])).mark_point(size=55, strokeWidth=2)

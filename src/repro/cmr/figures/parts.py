@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import style
+from repro.laws import ratio_label
 
 TURN = "turning point T0"
 END = "end of run"
@@ -52,6 +53,20 @@ def up_to(curves: pd.DataFrame, largest: float | None) -> pd.DataFrame:
     return curves if largest is None else curves[curves["ratio"] <= largest + 1e-9]
 
 
+def of_size(curves: pd.DataFrame, size: str, largest: float | None) -> pd.DataFrame:
+    """The rows of one size with a ratio of at most ``largest``; with any ratio, if none is so small.
+
+    Raises:
+        ValueError: if there is nothing to draw for this size.
+
+    """
+    mine = curves[curves["size"] == size]
+    if mine.empty:
+        raise ValueError(f"no curves for size {size!r}; there are {', '.join(style.in_order(curves['size']))}")
+    small = up_to(mine, largest)
+    return mine if small.empty else small
+
+
 def lines(curves: pd.DataFrame, extrapolated: bool = True) -> pd.DataFrame:
     """The rows to draw as lines: the fit where a trajectory has one, else its measurements, in order of t.
 
@@ -79,7 +94,7 @@ def turns(points: pd.DataFrame | None, curves: pd.DataFrame, t_end: float | None
     columns = [*KEYS, "t", "general", "domain"]
     if points is None:
         return pd.DataFrame(columns=[*columns, "mixture", "mark"])
-    drawn = {(size, style.ratio_label(ratio)) for size, ratio in curves[KEYS].itertuples(index=False)}
+    drawn = {(size, ratio_label(ratio)) for size, ratio in curves[KEYS].itertuples(index=False)}
     last = float(curves["t"].max()) if t_end is None else t_end
     found = style.labelled(points[points["t"].notna() & (points["t"] <= last)])
     keep = [key in drawn for key in zip(found["size"], found["mixture"], strict=True)]

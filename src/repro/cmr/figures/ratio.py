@@ -24,7 +24,6 @@ def loss_against_ratio(
     points: pd.DataFrame,
     fitted: pd.DataFrame,
     *,
-    losses: Sequence[str] | None = None,
     value_title: str = "Loss (nats/token)",
 ) -> Any:
     """Figure 3: loss at the end of the run against R, the law L(R), and its prediction of a ratio held out.
@@ -35,11 +34,10 @@ def loss_against_ratio(
             error bars.
         fitted: columns size, ratio, loss, value, kind ("fitted" | "extrapolated", dashed) along the law,
             fitted without the ratio held out; optionally low and high, drawn as a band.
-        losses: which to draw, in which order; by default those there are.
         value_title: title of the vertical axes, with the unit.
 
     """
-    kinds = style.in_order(points["loss"]) if losses is None else list(losses)
+    kinds = style.in_order(points["loss"])
     sizes = style.in_order(points["size"])
     there = [kind for kind in _MARKS if (points["kind"] == kind).any()]
     cells: list[Any] = []

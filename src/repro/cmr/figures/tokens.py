@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from repro.cmr import style
+from repro.cmr.evaluate import T_MAX
 from repro.cmr.figures import parts
 from repro.cmr.figures.track import Track, joined
+from repro.laws import ratio_label
 
 _SYMLOG = " (symmetric log axis)"
 
@@ -21,21 +22,17 @@ def loss_against_tokens(
     points: pd.DataFrame | None = None,
     *,
     largest: float | None = 0.5,
-    t_max: float = 100.0,
     unit: str = style.UNIT_T,
 ) -> Any:
     """Figures 4 and 7: increment of the general loss of one size against T, fitted and extrapolated (dashed).
 
-    ``largest`` limits the ratios (None for all); ``unit`` is the title of the T axis.
+    ``largest`` limits the ratios, if any is that small (None for all); ``unit`` is the title of the T axis.
 
     Raises:
         ValueError: if there is nothing to draw for this size.
 
     """
-    chosen = parts.up_to(curves[curves["size"] == size], largest)
-    if chosen.empty:
-        raise ValueError(f"no curves for size {size!r}; there are {', '.join(style.in_order(curves['size']))}")
-    rows = parts.Rows.of(chosen, points, extrapolated=True)
+    rows = parts.Rows.of(parts.of_size(curves, size, largest), points, extrapolated=True)
     track = Track(
         joined(rows),
         style.ratio_colour(style.ratios_of(rows.drawn), style.ratios_of(curves)),
@@ -45,7 +42,7 @@ def loss_against_tokens(
         title=size,
         x_title=unit,
         y_title=style.GENERAL,
-        t_max=t_max,
+        t_max=T_MAX,
     )
     text = f"General loss increment of {size} against tokens, fitted and extrapolated, a line for each ratio"
     return style.finish(track.chart("zoom"), text)
@@ -55,8 +52,6 @@ def all_loss_against_tokens(
     curves: pd.DataFrame,
     points: pd.DataFrame | None = None,
     *,
-    t_max: float = 100.0,
-    ratios: Sequence[float] | None = None,
     unit: str = style.UNIT_T,
 ) -> Any:
     """Figure 9: increment of the general loss against T for every size (columns) and ratio (rows).
@@ -65,7 +60,7 @@ def all_loss_against_tokens(
     """
     rows = joined(parts.Rows.of(curves, points, extrapolated=True))
     there = style.ratios_of(rows.drawn)
-    labels = [style.ratio_label(ratio) for ratio in (there if ratios is None else sorted(ratios))]
+    labels = [ratio_label(ratio) for ratio in there]
     sizes = style.in_order(rows.drawn["size"])
     colour, pick = style.ratio_colour(there), style.picked("mixture")
     cells: list[Any] = []
@@ -78,7 +73,7 @@ def all_loss_against_tokens(
                 pick,
                 width=580 // len(sizes),
                 height=92,
-                t_max=t_max,
+                t_max=T_MAX,
                 ticks=3,
                 title=f"{size}, R = {label}",
                 x_title="T" if label == labels[-1] else None,
@@ -118,29 +113,33 @@ def both_losses(curves: pd.DataFrame, points: pd.DataFrame | None = None, *, uni
     return style.finish(style.grid(cells, columns=2), text)
 
 
-def pretraining_curves(
-    frame: pd.DataFrame, *, loss: str = "general_loss", title: str = "General validation loss"
-) -> Any:
-    """Validation loss of every size while it is pretrained.
+def pretraining_curves(frame: pd.DataFrame) -> Any:
+    """General validation loss of every size while it is pretrained; a band from lowest to highest seed.
 
-    ``frame`` has columns size, tokens and ``loss`` (nats per token), optionally low and high around it.
+    ``frame`` has columns size, tokens, general_loss (nats per token), and seed where there are several: the line
+    is then their mean.
     """
-    rows = frame[frame["tokens"] > 0].assign(millions=lambda f: f["tokens"] / 1e6)
+    by_point = frame[frame["tokens"] > 0].groupby(["size", "tokens"], sort=False)["general_loss"]
+    rows = by_point.agg(["mean", "min", "max", "size"]).rename(columns={"size": "seeds"}).reset_index()
+    rows = rows.assign(millions=rows["tokens"] / 1e6)
     sizes, pick = style.in_order(frame["size"]), style.picked("size")
     base = alt.Chart(style.inline(rows)).encode(
         alt.X("millions:Q", title="Pretraining tokens (millions)", scale=alt.Scale(nice=False)),
-        alt.Y(f"{loss}:Q", title=f"{title} (nats/token)", scale=alt.Scale(zero=False)),
+        alt.Y("mean:Q", title="General validation loss (nats/token)", scale=alt.Scale(zero=False)),
         style.size_colour(sizes),
     )
     tips = [
         style.word("size", "Model size"),
         style.number("millions", "Million tokens", ".2f"),
-        style.number(loss, title),
+        style.number("mean", "General validation loss"),
     ]
     line = base.mark_line(strokeWidth=2).encode(opacity=style.faded(pick)).add_params(pick, style.zoom())
-    dot = base.mark_circle(size=22, aria=False).encode(opacity=style.faded(pick), tooltip=tips)
-    layers: list[Any] = [line, dot]
-    if {"low", "high"} <= set(frame.columns):
-        layers.insert(0, base.mark_area(opacity=0.18).encode(alt.Y("low:Q"), alt.Y2("high:Q")))
+    layers: list[Any] = [line]
+    if (rows["seeds"] > 1).any():
+        ends = [style.number("min", "Lowest seed"), style.number("max", "Highest seed")]
+        tips += [*ends, style.number("seeds", "Seeds", "d")]
+        band = base.mark_area(aria=False).encode(alt.Y("min:Q"), alt.Y2("max:Q"), opacity=style.faded(pick, 0.18))
+        layers.insert(0, band)
+    layers.append(base.mark_circle(size=22, aria=False).encode(opacity=style.faded(pick), tooltip=tips))
     chart = alt.layer(*layers).properties(width=600, height=320)
-    return style.finish(chart, f"{title} during pretraining, a line for each model size")
+    return style.finish(chart, "General validation loss during pretraining, a line for each model size")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from repro.cmr import style
 from repro.cmr.figures import parts
+from repro.laws import ratio_label
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,32 @@ def trade_off(
 ) -> Any:
     """Figure 1: every size and ratio in the plane of the two increments, following training.
 
-    A row of panels for each size: ratios up to ``split`` on the left, at their own scale, all on the right.
+    A row of panels for each size: ratios up to ``split`` on the left, at their own scale, all on the right. Where
+    all ratios lie on one side of ``split``, a size has one panel.
     """
     rows = parts.Rows.of(curves, points, extrapolated=False)
     colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
-    sizes = style.in_order(rows.drawn["size"])
+    panels = [
+        (size, name, mine)
+        for size in style.in_order(rows.drawn["size"])
+        for name, mine in _split(rows.where("size", size), split)
+    ]
     cells: list[Any] = []
-    for size in sizes:
-        for name, largest in ((f"up to {style.ratio_label(split)}", split), ("all ratios", None)):
-            mine = rows.where("size", size).up_to(largest)
-            plane = Plane(mine, colour, pick, f"{size}, {name}", epsilon=epsilon, titled=size == sizes[-1])
-            cells.append(plane.chart(f"zoom_{len(cells)}"))
+    for size, name, mine in panels:
+        titled = len(cells) >= len(panels) - 2
+        plane = Plane(mine, colour, pick, f"{size}, {name}", epsilon=epsilon, titled=titled)
+        cells.append(plane.chart(f"zoom_{len(cells)}"))
     text = "General against domain loss increment, a row for each model size, a line for each ratio"
     return style.finish(style.grid(cells, columns=2), text)
+
+
+def _split(rows: parts.Rows, at: float) -> list[tuple[str, parts.Rows]]:
+    """The panels of one size: the ratios up to ``at``, if that is some but not all of them, and all."""
+    small = rows.up_to(at)
+    every = [("all ratios", rows)]
+    if len(small.drawn) in (0, len(rows.drawn)):
+        return every
+    return [(f"up to {ratio_label(at)}", small), *every]
 
 
 def trade_off_zoom(
@@ -118,16 +132,14 @@ def trade_off_zoom(
     largest: float | None = 0.5,
     epsilon: float | None = None,
 ) -> Any:
-    """Figure 1, right: the same plane for one size, large, with ratios up to ``largest`` (None for all).
+    """Figure 1, right: the same plane for one size, large, with ratios up to ``largest``, if any is that
+    small (None for all).
 
     Raises:
         ValueError: if there is nothing to draw for this size.
 
     """
-    chosen = parts.up_to(curves[curves["size"] == size], largest)
-    if chosen.empty:
-        raise ValueError(f"no curves for size {size!r}; there are {', '.join(style.in_order(curves['size']))}")
-    rows = parts.Rows.of(chosen, points, extrapolated=False)
+    rows = parts.Rows.of(parts.of_size(curves, size, largest), points, extrapolated=False)
     colour = style.ratio_colour(style.ratios_of(rows.drawn), style.ratios_of(curves))
     pick = style.picked("mixture")
     plane = Plane(rows, colour, pick, size, width=600, height=360, epsilon=epsilon)
@@ -136,10 +148,16 @@ def trade_off_zoom(
 
 
 def same_ratio(
-    curves: pd.DataFrame, points: pd.DataFrame | None = None, *, ratios: Sequence[float] = (1 / 4, 1 / 3)
+    curves: pd.DataFrame, points: pd.DataFrame | None = None, *, ratios: Sequence[float] | None = None
 ) -> Any:
-    """Figure 2: one panel for each of two ratios, all sizes in it."""
-    return cross_sections(curves, points, ratios=ratios)
+    """Figure 2: one panel for each of two ratios, all sizes in it; by default the nearest to 1/4 and to 1/3."""
+    return cross_sections(curves, points, ratios=_nearest(style.ratios_of(curves)) if ratios is None else ratios)
+
+
+def _nearest(there: Sequence[float]) -> list[float]:
+    first = min(there, key=lambda ratio: abs(ratio - 1 / 4))
+    others = sorted((ratio for ratio in there if ratio != first), key=lambda ratio: abs(ratio - 1 / 3))
+    return sorted([first, *others[:1]])
 
 
 def cross_sections(
@@ -152,8 +170,8 @@ def cross_sections(
 
     """
     rows = parts.Rows.of(curves, points, extrapolated=False)
-    there = [style.ratio_label(ratio) for ratio in style.ratios_of(rows.drawn)]
-    asked = there if ratios is None else [style.ratio_label(ratio) for ratio in ratios]
+    there = [ratio_label(ratio) for ratio in style.ratios_of(rows.drawn)]
+    asked = there if ratios is None else [ratio_label(ratio) for ratio in ratios]
     wanted = [label for label in asked if label in there]
     if not wanted:
         raise ValueError(f"none of these ratios was run; there are {', '.join(there)}")

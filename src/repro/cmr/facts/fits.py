@@ -1,0 +1,132 @@
+"""What the laws of both losses say on one domain: pages 3 to 5."""
+
+import numpy as np
+import pandas as pd
+
+from repro.cmr import frames, published
+from repro.cmr.facts.critical import turning_order
+from repro.cmr.facts.words import Facts, between, ratios
+from repro.laws import Analysis, ratio_label
+
+NOT_RUN = "is not known here, for want of such runs"
+NO_FITS = "not known, for want of fits"
+LEAST = 0.01  # nats: a smaller increment is not one to divide by
+
+
+def trade_off(analysis: Analysis) -> Facts:
+    """From the analysis of one domain. A trajectory that falls from the start has not risen and turned."""
+    points = frames.turning_points(analysis)
+    inside = points[(points["status"] == "inside") & (points["t"] > 0)]
+    return {
+        "curves": len(points),
+        "turned": len(inside),
+        "still_rising": _still_rising(analysis, points),
+        "order": turning_order(points),
+        "no_replay": no_replay(analysis.curves([100.0])),
+        "published_no_replay": no_replay(published.curves([100.0])),
+    }
+
+
+def _still_rising(analysis: Analysis, points: pd.DataFrame) -> str:
+    parts = []
+    for size in dict.fromkeys(group.size for group in analysis.groups):
+        mine = points[points["size"] == size]
+        late = ratios(mine.loc[mine["status"] != "inside", "ratio"])
+        parts.append(f"{size}: {late or 'none' if len(mine) else 'no fits'}")
+    return "; ".join(parts)
+
+
+def no_replay(ends: pd.DataFrame) -> str:
+    """How much higher the general loss ends at R = 1 than at the largest ratio below, in words.
+
+    ends: increments at the end of training, as `Analysis.curves` or `published.curves` gives them.
+    """
+    below = [float(ratio) for ratio in ends["ratio"].unique() if ratio < 1]
+    wide = ends.pivot(index="size", columns="ratio", values="general")
+    if 1.0 not in wide.columns or not below:
+        return NOT_RUN
+    pair = wide[[1.0, max(below)]].dropna()
+    if pair.empty:
+        return NOT_RUN
+    alone, mixed, label = pair[1.0], pair[max(below)], ratio_label(max(below))
+    if mixed.min() < LEAST or alone.min() < 0:
+        return f"ends {between(alone, '+.3f')} nats from its start, against {between(mixed, '+.3f')} at R = {label}"
+    return f"ends {between(alone / mixed, '.1f')} times as far above its start as at R = {label}"
+
+
+def ratio(points: pd.DataFrame, name: str, held_out: float = frames.HELD_OUT) -> Facts:
+    """How well a ratio left out is predicted, in words: ``<name>_domain`` and ``<name>_general``.
+
+    points: as `frames.held_out` gives them. The phrase goes on from "The domain loss at R = 1/4 ...".
+    """
+    return {f"{name}_{loss}": _predicted(rows, held_out) for loss, rows in points.groupby("loss", sort=False)}
+
+
+def _predicted(points: pd.DataFrame, held_out: float) -> str:
+    seen = points.loc[points["kind"] == "held out, measured", "size"]
+    if seen.empty:
+        return f"cannot be predicted here: R = {ratio_label(held_out)} was not run"
+    errors = held_out_errors(points)
+    if errors.empty:
+        return "cannot be predicted here: there are too few other ratios"
+    fitted = points[(points["kind"] == "measured") & points["size"].isin(errors.index.get_level_values("size"))]
+    others = between(fitted.groupby("size").size(), "d")
+    among = f"{len(errors)} size{'' if len(errors) == 1 else 's'}"
+    if len(errors) < seen.nunique():
+        among = f"{len(errors)} of {seen.nunique()} sizes"
+    error = errors.abs().mean()
+    percent = format(error, ".2g" if error < 10 else ".0f")
+    return f"is predicted to {percent}% on average over {among} (from {others} other ratios)"
+
+
+def held_out_errors(points: pd.DataFrame) -> pd.Series:
+    """Relative error of the predicted ratio in percent, by size and loss."""
+    keyed = points.set_index(["size", "loss"])
+    guess = keyed.loc[keyed["kind"] == "held out, predicted", "value"]
+    seen = keyed.loc[keyed["kind"] == "held out, measured", "value"]
+    return ((guess / seen - 1) * 100).dropna()
+
+
+def beyond_the_law(points: pd.DataFrame, law: pd.DataFrame) -> str:
+    """Where the general loss at R = 1 lies against the law fitted below it, in words."""
+    at_end = [
+        frame[(frame["loss"] == "general") & np.isclose(frame["ratio"].astype(float), 1)] for frame in (points, law)
+    ]
+    seen, fitted = (frame.drop_duplicates("size").set_index("size")["value"] for frame in at_end)
+    gaps = (seen - fitted).dropna().astype(float)
+    if seen.empty:
+        return NOT_RUN
+    if gaps.empty:
+        return "cannot be compared with the law: there are too few other ratios to fit it"
+    return f"lies {between(gaps, '+.2f')} nats from the law's continuation"
+
+
+def tokens(analysis: Analysis) -> Facts:
+    """How well Equation 6 fits: medians and extremes over sizes and ratios, as text."""
+    quality, printed = frames.fit_quality(analysis), published.table3()
+    ours, theirs = (_r2(frame) for frame in (quality, printed))
+    return {
+        "general_r2": _text(ours["general"].median(), ".3f"),
+        "general_r2_least": _text(ours["general"].min(), ".3f"),
+        "domain_r2": _text(ours["domain"].median(), ".4f"),
+        "domain_r2_least": _text(ours["domain"].min(), ".4f"),
+        "printed_general_r2": float(theirs["general"].median()),
+        "printed_domain_r2": float(theirs["domain"].median()),
+        "mse_factor": _mse_factor(printed),
+    }
+
+
+def _r2(quality: pd.DataFrame) -> dict[str, pd.Series]:
+    kept = quality[quality["metric"] == "R2"]
+    return {loss: kept.loc[kept["loss"] == loss, "value"].astype(float) for loss in ("general", "domain")}
+
+
+def _text(value: float, form: str) -> str:
+    return NO_FITS if np.isnan(value) else format(value, form)
+
+
+def _mse_factor(printed: pd.DataFrame) -> float:
+    """By how much the printed errors of the domain loss are too small for the printed R2: the median over Table 3."""
+    wide = printed[printed["loss"] == "domain"].pivot(index=["size", "ratio"], columns="metric", values="value")
+    variance = published.curves(np.arange(1, 101)).groupby(["size", "ratio"])["domain"].var(ddof=0)
+    return float(((1 - wide["R2"]) * variance / wide["MSE"]).median())

@@ -1,0 +1,172 @@
+"""What pages say of a study holds for every study that may be run: many sizes or one, any ratios, any seeds."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repro.cmr import facts, frames, published
+from studies import DISTANCES, STUDIES, study
+
+
+def pretraining(sizes: int, seeds: int) -> pd.DataFrame:
+    """Losses of sizes and seeds, each falling, larger sizes lower; seed by seed as a study gives them."""
+    return pd.DataFrame([
+        {"size": f"0.{size + 1}M", "seed": seed, "tokens": tokens, "general_loss": 7 - tokens / 1e6 - 0.1 * size + seed}
+        for size in range(sizes) for seed in range(seeds) for tokens in (0, 1_000_000, 2_000_000)
+    ])  # fmt: skip
+
+
+def said(values: dict[str, Any]) -> None:
+    """Every value may be glued, and no phrase lets a missing number through."""
+    for name, value in values.items():
+        assert value is not None and value == value, name
+        assert not re.search(r"\bnan\b|\binf\b|None", str(value)), f"{name}: {value}"
+        assert str(value).strip(), name
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_fact_can_be_said_of_every_study(name: str) -> None:
+    analysis, other = study(name), study(name, "near")
+    points, law = frames.held_out(frames.end_losses(analysis))
+    ours = facts.ratio(points, "our")
+    assert set(ours) == {"our_domain", "our_general"}
+    said(ours | {"beyond": facts.beyond_the_law(points, law)})
+    said(facts.trade_off(analysis))
+    said(facts.tokens(analysis))
+    said({key: value for key, value in facts.critical(analysis).items() if key != "warnings"})
+    said(facts.second(analysis, other, DISTANCES))
+    settings = STUDIES[name]
+    said(facts.pretraining(pretraining(settings.get("sizes", 2), settings.get("seeds", 1))))
+    assert facts.trade_off(analysis).keys() == facts.trade_off(study("full")).keys()
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        ([10, 20, 30], "at every size"),
+        ([10, 20, np.nan], "at every size"),
+        ([10, 30, 20], "does not always .* 0.2M .at R = 1/2"),
+        ([np.nan, 20, 30], "0.2M .at R = 1/4"),
+        ([np.nan, np.nan, 30], "0.2M .at R = 1/2"),
+        ([0, 0, 30], "0.2M .at R = 1/4"),
+        ([10, np.nan, np.nan], "too few"),
+        ([np.nan] * 3, "too few turning points to tell"),
+    ],
+)
+def test_turning_points_are_in_order_only_if_there_are_some(times: list[float], says: str) -> None:
+    points = pd.DataFrame({"size": "0.2M", "ratio": [1 / 8, 1 / 4, 1 / 2], "t": times})
+    order = facts.turning_order(pd.concat([points, points.assign(size="0.3M")]))
+    assert re.search(says, order)
+    mixed = facts.turning_order(
+        pd.concat([points.assign(t=[10, np.nan, np.nan]), points.assign(size="b", t=[1, 2, 3])])
+    )
+    assert mixed == "The turning point comes later as R grows at every other size (too few ratios turn to tell at 0.2M)"
+    some = facts.turning_order(pd.concat([points.assign(t=[10, 5, 20]), points.assign(size="b", t=[1, 2, 3])]))
+    assert some == "The turning point comes later as R grows, except at 0.2M (at R = 1/4)"
+
+
+@pytest.mark.parametrize(
+    ("mixed", "alone", "says"),
+    [
+        ([0.1, 0.1], [0.2, 0.4], "ends 2.0 to 4.0 times as far above its start as at R = 3/4"),
+        ([0.1, -0.02], [0.2, 0.4], "ends +0.200 to +0.400 nats from its start, against -0.020 to +0.100 at R = 3/4"),
+        ([0.1, 0.0], [0.2, 0.2], "ends +0.200 nats from its start, against +0.000 to +0.100 at R = 3/4"),
+        ([np.nan, np.nan], [0.2, 0.2], "is not known here, for want of such runs"),
+    ],
+)
+def test_without_replay_compares_only_what_can_be_compared(mixed: list[float], alone: list[float], says: str) -> None:
+    sizes = ["a", "b"]
+    ends = pd.concat([
+        pd.DataFrame({"size": sizes, "ratio": 0.75, "general": mixed}),
+        pd.DataFrame({"size": sizes, "ratio": 1.0, "general": alone}),
+    ])  # fmt: skip
+    assert facts.no_replay(ends) == says
+
+
+def test_the_held_out_ratio_says_what_it_rests_on() -> None:
+    def of(name: str) -> str:
+        points, _ = frames.held_out(frames.end_losses(study(name)))
+        return str(facts.ratio(points, "our")["our_domain"])
+
+    assert re.fullmatch(r"is predicted to \d\.\d+% on average over 2 sizes \(from 4 other ratios\)", of("full"))
+    assert of("two ratios") == "cannot be predicted here: R = 1/4 was not run"
+    assert of("small ratios") == "cannot be predicted here: there are too few other ratios"
+    points, _ = frames.held_out(published.held_out_points().drop(columns="kind"), among=published.fitted_ratios())
+    assert facts.ratio(points, "published") == {
+        "published_domain": "is predicted to 0.0049% on average over 4 sizes (from 4 other ratios)"
+    }
+
+
+def test_a_critical_ratio_that_does_not_exist_is_said_to_be_none() -> None:
+    assert "none" in str(facts.critical(study("two ratios"))["both"])
+
+
+def test_a_trend_over_sizes_needs_sizes() -> None:
+    def trend(*values: float) -> str:
+        found = pd.DataFrame({"critical_ratio": values, "tolerance_ratio": np.nan, "both": values})
+        return facts.size_trend(found).split(";")[0]
+
+    assert trend(0.2) == "there is only one size, so nothing can be said"
+    assert trend(0.2, np.nan) == "by turning point, by tolerance and by both too few sizes have one to tell"
+    assert trend(0.2, 0.3, 0.4) == "by turning point and by both it grows with model size throughout"
+    assert trend(0.2, np.nan, 0.4).endswith("throughout over the 2 of 3 sizes that have one")
+    assert trend(0.2, 0.2, 0.1) == "by turning point and by both it grows in 0 of 2 steps from one size to the next"
+
+
+def test_warnings_are_a_list_a_notebook_can_show() -> None:
+    shown = facts.warnings(study("two ratios"))
+    assert shown._repr_html_().count("<li>") == len(shown.items) > 0
+    assert "R = 1/8" in shown._repr_markdown_() or "ratios" in shown._repr_markdown_()
+    assert "&lt;b&gt;" in facts.Bullets(("<b>",))._repr_html_()
+    assert facts.Bullets(())._repr_markdown_() == "None."
+    assert facts.Bullets(())._repr_html_() == "<p>None.</p>"
+
+
+def test_pretraining_is_a_mean_over_seeds() -> None:
+    told = facts.pretraining(pretraining(sizes=2, seeds=3))
+    assert told["smallest_loss"] == pytest.approx(7 - 2 + 1), "seeds end at 5, 6 and 7"
+    assert told["size_order"] == "every larger model ends lower"
+    assert told["still_falling"] == "all curves still fall"
+    assert told["seeds"] == "three seeds"
+    one = facts.pretraining(pretraining(sizes=1, seeds=1))
+    assert one["size_order"] == "there is only one size to look at"
+    assert one["still_falling"] == "the one curve still falls"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ([92_000, 330_000], "about 5,000 to 9,300 times smaller than the paper's"),
+        ([461_000_000, 3_060_000_000], "as large as the paper's"),
+        ([46_100_000], "about 10 to 66 times smaller than the paper's"),
+        ([6_000_000_000], "about 2 to 13 times larger than the paper's"),
+        ([461_000_000, 6_120_000_000], "about 1 to 2 times the size of the paper's"),
+    ],
+)
+def test_sizes_are_compared_with_the_papers(parameters: list[int], says: str) -> None:
+    told = facts.shapes(pd.DataFrame({"size": list(map(str, parameters)), "parameters": parameters}))
+    assert told["times_smaller"] == says
+    assert told["sizes"] == ["one", "two"][len(parameters) - 1]
+
+
+def test_the_papers_own_numbers() -> None:
+    offsets = facts.published_offsets()
+    assert offsets["largest_alpha1"] == 265.17268
+    assert offsets["its_s1"] == -0.00018
+    assert float(offsets["offset_31b"]) > 4 * float(offsets["offset_others"])
+    refits = facts.published_ratio()
+    assert float(refits["refit"]) < float(refits["refit_interior"]) < float(refits["printed_error"])
+    assert facts.published_order() == "The turning point comes later as R grows at every size"
+
+
+def test_corpora() -> None:
+    rows = [("general", "training", 100, 1.5), ("general", "replay", 20, 0.5), ("far", "training", 50, 1.0)]
+    parts = pd.DataFrame(rows, columns=["corpus", "part", "tokens", "epochs"]).assign(near_duplicates=3)
+    told = facts.corpora(parts, DISTANCES.iloc[:2])
+    said(told)
+    assert told["shares"] == "0.0% of the general text is of the kind of far"
+    assert told["nearest_first"] == "general, kept < far"
+    assert told["dropped"] == "3 from general and 3 from far"
