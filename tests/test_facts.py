@@ -167,6 +167,6 @@ def test_corpora() -> None:
     parts = pd.DataFrame(rows, columns=["corpus", "part", "tokens", "epochs"]).assign(near_duplicates=3)
     told = facts.corpora(parts, DISTANCES.iloc[:2])
     said(told)
-    assert told["shares"] == "0.0% of the general text is of the kind of far"
+    assert told["shares"] == "none of the general text is of the kind of far"
     assert told["nearest_first"] == "general, kept < far"
     assert told["dropped"] == "3 from general and 3 from far"

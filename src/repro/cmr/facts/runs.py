@@ -31,7 +31,8 @@ def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
 
 
 def _share(row: dict[Hashable, Any]) -> str:
-    return f"{row['share']:.1%} of the general text is of the kind of {row['corpus']}"
+    share = f"{row['share']:.1%}" if row["share"] else "none"
+    return f"{share} of the general text is of the kind of {row['corpus']}"
 
 
 def shapes(frame: pd.DataFrame) -> Facts:
