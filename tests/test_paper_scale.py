@@ -29,10 +29,10 @@ def test_one_step_of_the_papers_460m_model(
     folder = str(prose_folder("text", prose(60)).folder)
     paper = params.read(params.preset_file("paper-cmr"))
     small = {"batch": 1, "sequence_length": 32, "validation_sequences": 2, "device": "cpu"}
-    text = {"general": [{"folder": folder}], "second_domain": None, "second_ratios": [], "validation_share": 0.2}
-    text |= {"domain": {"name": "finance", "sources": [{"folder": folder}]}}
+    domains = {name: {"name": name, "sources": [{"folder": folder}]} for name in ("domain", "second_domain")}
+    text = {"general": [{"folder": folder}], "validation_share": 0.2, **domains}
     study = design(params.check(paper | small | text))
-    training = replace(study.pretraining[0].training, tokens=32, measures=1)
+    training = replace(study.pretraining[0].training, tokens=32, warmup=0, measures=1)
     pretrain = replace(study.pretraining[0], training=training)
     assert (pretrain.vocabulary, pretrain.parameters) == (65_632, 461_620_224)
     assert (pretrain.training.precision, pretrain.training.peak) == ("bf16", 3e-4)
