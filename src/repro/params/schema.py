@@ -1,18 +1,8 @@
-"""What a study may be told: one schema for every preset, checked before anything starts.
+"""The schema of a study's parameters: every name, what it means and what is allowed."""
 
-A preset is a file of `params/`. A notebook's parameters cell names a preset and may override any name of it, as may
-papermill (`-p NAME VALUE`).
-"""
-
-import ast
-import re
-import types
-from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -20,17 +10,8 @@ from pydantic import (
     Field,
     PlainSerializer,
     Strict,
-    ValidationError,
     model_validator,
 )
-
-from repro.home import home
-
-LONGEST = 80  # characters of a refused value that are shown
-
-
-class ParamsError(ValueError):
-    """A parameter is wrong; the message is one line naming the field and what is allowed."""
 
 
 def _fraction(value: object) -> Fraction:
@@ -205,117 +186,3 @@ class Params(Section):
 
 NAMES = tuple(Params.model_fields)
 REQUIRED = frozenset(name for name, field in Params.model_fields.items() if field.is_required())
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The names and values of a parameter file, not yet checked.
-
-    Raises:
-        ParamsError: if the file is missing or is not a YAML mapping.
-
-    """
-    if not path.is_file():
-        raise ParamsError(f"{path}: no such file; presets are {', '.join(presets())}")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise ParamsError(f"{path}: must be names with values")
-    return values
-
-
-def presets() -> list[str]:
-    """The names of the parameter files that come with the project."""
-    return sorted(file.stem for file in (home() / "params").glob("*.yaml"))
-
-
-def preset_file(name: str) -> Path:
-    """Where the preset `name` lies.
-
-    Raises:
-        ParamsError: if there is none of that name.
-
-    """
-    if name not in presets():
-        raise ParamsError(f"preset: no preset {shown(name)}; there are {', '.join(presets())}")
-    return home() / "params" / f"{name}.yaml"
-
-
-def check(values: Mapping[str, Any]) -> Params:
-    """`values` as parameters.
-
-    Raises:
-        ParamsError: one line for the first thing that is wrong: the field, what is allowed, what was given.
-
-    """
-    _check_names(values)
-    try:
-        return Params.model_validate(dict(values))
-    except ValidationError as error:
-        raise ParamsError(_first(error)) from None
-
-
-def _check_names(values: Mapping[str, Any]) -> None:
-    for name in values:
-        if name not in NAMES:
-            raise ParamsError(f"{shown(name)}: unknown parameter; allowed are {', '.join(NAMES)}")
-
-
-def from_notebook(namespace: Mapping[str, Any]) -> Params:
-    """The parameters of a running notebook: its preset, with every name that is not None put over it.
-
-    A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
-
-    namespace: the notebook's globals. Names that its parameters cell or papermill's set, and that are no parameters,
-    are refused, so that a misspelt one fails instead of being ignored; names set elsewhere are the reader's own.
-    """
-    given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
-    if "In" in namespace:  # IPython's history of cells
-        said = _assigned(namespace["In"])
-        given = {name: value for name, value in given.items() if name in said}
-    _check_names(given)
-    given = {name: value for name, value in given.items() if value is not None}
-    if "preset" not in given:
-        raise ParamsError(f"preset: missing; there are {', '.join(presets())}")
-    base = {} if given.keys() >= REQUIRED else read(preset_file(given["preset"]))
-    return check(base | given)
-
-
-def notebook_cell() -> str:
-    """The source of every notebook's parameters cell: all names, None meaning "as in the preset"."""
-    fields = Params.model_fields
-    lines = [f"{name} = None  # {fields[name].description}" for name in NAMES if name != "preset"]
-    return "\n".join(['preset = "quick"  # the file of params/ that gives what is None below', *lines])
-
-
-def _assigned(cells: Iterable[str]) -> set[str]:
-    """The names assigned in parameters cells: the one that names the preset, and the one papermill puts after it."""
-    found = (cell for cell in cells if cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE))
-    targets = (node.targets for cell in found for node in ast.parse(cell).body if isinstance(node, ast.Assign))
-    return {target.id for listed in targets for target in listed if isinstance(target, ast.Name)}
-
-
-def _is_parameter(name: str, value: object) -> bool:
-    if name.startswith("_") or name in ("In", "Out") or isinstance(value, types.ModuleType):
-        return False
-    return value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors()[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"]).lstrip(".")
-    message = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if found["type"] == "missing":
-        return f"{place}: missing"
-    if found["type"] == "extra_forbidden":
-        return f"{place}: unknown name"
-    if isinstance(found["input"], (dict, BaseModel)):
-        return f"{place}: {message}" if place else message
-    return f"{place}: {message[0].lower()}{message[1:]}, got {shown(found['input'])}"
-
-
-def shown(value: object) -> str:
-    """`value` for a one-line message, shortened."""
-    text = repr(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -1,0 +1,50 @@
+"""The parameters of a notebook: the cell that declares them, and what a running notebook was given."""
+
+import ast
+import re
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from repro.params.reading import ParamsError, check, check_names, preset_file, presets, read
+from repro.params.schema import NAMES, REQUIRED, Params
+
+
+def from_notebook(namespace: Mapping[str, Any]) -> Params:
+    """The parameters of a running notebook: its preset, with every name that is not None put over it.
+
+    A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
+
+    namespace: the notebook's globals. Names that its parameters cell or papermill's set, and that are no parameters,
+    are refused, so that a misspelt one fails instead of being ignored; names set elsewhere are the reader's own.
+    """
+    given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
+    if "In" in namespace:  # IPython's history of cells
+        said = _assigned(namespace["In"])
+        given = {name: value for name, value in given.items() if name in said}
+    check_names(given)
+    given = {name: value for name, value in given.items() if value is not None}
+    if "preset" not in given:
+        raise ParamsError(f"preset: missing; there are {', '.join(presets())}")
+    base = {} if given.keys() >= REQUIRED else read(preset_file(given["preset"]))
+    return check(base | given)
+
+
+def notebook_cell() -> str:
+    """The source of every notebook's parameters cell: all names, None meaning "as in the preset"."""
+    fields = Params.model_fields
+    lines = [f"{name} = None  # {fields[name].description}" for name in NAMES if name != "preset"]
+    return "\n".join(['preset = "quick"  # the file of params/ that gives what is None below', *lines])
+
+
+def _assigned(cells: Iterable[str]) -> set[str]:
+    """The names assigned in parameters cells: the one that names the preset, and the one papermill puts after it."""
+    found = (cell for cell in cells if cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE))
+    targets = (node.targets for cell in found for node in ast.parse(cell).body if isinstance(node, ast.Assign))
+    return {target.id for listed in targets for target in listed if isinstance(target, ast.Name)}
+
+
+def _is_parameter(name: str, value: object) -> bool:
+    if name.startswith("_") or name in ("In", "Out") or isinstance(value, types.ModuleType):
+        return False
+    return value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))
