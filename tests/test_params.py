@@ -180,3 +180,10 @@ def test_only_parameters_cells_are_read_in_a_running_notebook() -> None:
 def test_a_notebooks_mistake_is_told(values: dict[str, Any], says: str) -> None:
     with pytest.raises(ParamsError, match=f"^{says}"):
         params.from_notebook(notebook(**values))
+
+
+@pytest.mark.parametrize("order", [[0, 0], [1, 0]], ids=["one label twice", "largest first"])
+def test_models_grow_in_size_each_with_its_own_label(order: list[int]) -> None:
+    models = [SMOKE["models"][number] for number in order]
+    with pytest.raises(ParamsError, match=r"^models: must grow in size, each with a label of its own, not"):
+        design(params.check(SMOKE | {"models": models}))

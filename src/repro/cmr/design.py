@@ -49,7 +49,7 @@ def design(params: Params) -> Design:
     """The stages that `params` ask for.
 
     Raises:
-        ParamsError: if a source does not exist.
+        ParamsError: if a source does not exist, or models do not grow in size.
 
     """
     general_text = Text(
@@ -73,6 +73,7 @@ def design(params: Params) -> Design:
         for field, domain in wanted.items()
     )
     pretraining = tuple(_pretrain(params, general, shape, seed) for shape in _shapes(params) for seed in params.seeds)
+    _distinct_sizes(pretraining[:: len(params.seeds)])
     smallest = pretraining[: len(params.seeds)]
     continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
     continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
@@ -97,6 +98,14 @@ def require_texts(study: Design) -> None:
 
 def _shapes(params: Params) -> list[Shape]:
     return [Shape(hidden=m.hidden, intermediate=m.intermediate, layers=m.layers, heads=m.heads) for m in params.models]
+
+
+def _distinct_sizes(models: tuple[Pretrain, ...]) -> None:
+    """Sizes name rows, lines and groups of runs, so two models of one label would be taken for one."""
+    labels = [model.size for model in models]
+    counts = [model.parameters for model in models]
+    if counts != sorted(counts) or len(set(labels)) < len(labels):
+        raise ParamsError(f"models: must grow in size, each with a label of its own, not {', '.join(labels)}")
 
 
 def _split(params: Params, validation: Fraction, replay: Fraction) -> Split:

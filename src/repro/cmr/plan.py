@@ -7,7 +7,7 @@ from repro.cmr.design import design
 from repro.lm.corpora import token_dtype
 from repro.params import Params
 from repro.stages.adapt import Continue
-from repro.stages.pretrain import Pretrain, size_label
+from repro.stages.pretrain import Pretrain
 
 # AdamW in fp32: weights, gradients and two moments of 4 bytes each.
 BYTES_TRAINING, BYTES_WEIGHTS = 16, 4
@@ -155,12 +155,12 @@ def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int)
         step * run.training.batch * length for run in continual for step in run.training.measure_at
     ]
     return SizePlan(
-        size=size_label(base.parameters),
+        size=base.size,
         parameters=base.parameters,
         memory_gib=(base.parameters * BYTES_TRAINING + activations) / GIB,
         runs=seeds * len(training),
         steps=seeds * sum(t.steps for t in training),
-        tokens=seeds * sum(t.steps * t.batch * t.length for t in training),
+        tokens=seeds * sum(t.whole_tokens for t in training),
         flops=float(seeds * (base.cost + sum(run.cost for run in continual))),
         naive_flops=float(seeds * per_token * sum(points)),
     )

@@ -25,7 +25,7 @@ from repro.runs import Machine, Stage, Store, run
 from repro.runs.spec import closure
 from repro.stages.adapt import Continue
 from repro.stages.corpus import STATISTICS, Tokens, statistics, tokens_of
-from repro.stages.pretrain import Pretrain, size_label
+from repro.stages.pretrain import Pretrain
 from repro.stages.training import LOSSES, read_losses
 
 
@@ -95,7 +95,7 @@ class Study:
     @property
     def sizes(self) -> tuple[str, ...]:
         """Labels of the model sizes, smallest first."""
-        return tuple(dict.fromkeys(size_label(stage.parameters) for stage in self.design.pretraining))
+        return tuple(dict.fromkeys(stage.size for stage in self.design.pretraining))
 
     @property
     def domain(self) -> str:
@@ -109,7 +109,7 @@ class Study:
         """The models as the columns of Table 1, with their parameter counts."""
         rows = [
             {
-                "size": size_label(stage.parameters),
+                "size": stage.size,
                 "hidden_size": stage.shape.hidden,
                 "intermediate_size": stage.shape.intermediate,
                 "attention_heads": stage.shape.heads,
@@ -196,7 +196,7 @@ class Study:
         frames = [
             read_losses(self.store.file(stage, LOSSES))
             .rename(columns={"general": "general_loss"})
-            .assign(size=size_label(stage.parameters), seed=stage.seed)
+            .assign(size=stage.size, seed=stage.seed)
             for stage in self.design.pretraining
         ]
         return pd.concat(frames, ignore_index=True)
@@ -214,7 +214,7 @@ class Study:
         frame = read_losses(self.store.file(stage, LOSSES))
         frame = frame.rename(columns={"general": "general_loss", "domain": "domain_loss"})
         return frame.assign(
-            size=size_label(stage.base.parameters),
+            size=stage.base.size,
             domain=stage.domain.text.name,
             ratio=float(stage.ratio),
             seed=stage.seed,
@@ -230,16 +230,18 @@ class Study:
         return pd.DataFrame([self._run_row(stage) for stage in stages])
 
     def _run_row(self, stage: Pretrain | Continue) -> dict[str, Any]:
-        base = stage if isinstance(stage, Pretrain) else stage.base
-        adapted = isinstance(stage, Continue)
+        if isinstance(stage, Pretrain):
+            base, kind, domain, ratio = stage, "pretraining", None, math.nan
+        else:
+            base, kind, domain, ratio = stage.base, "continual", stage.domain.text.name, float(stage.ratio)
         return {
-            "stage": "continual" if adapted else "pretraining",
-            "size": size_label(base.parameters),
-            "domain": stage.domain.text.name if isinstance(stage, Continue) else None,
-            "ratio": float(stage.ratio) if isinstance(stage, Continue) else math.nan,
+            "stage": kind,
+            "size": base.size,
+            "domain": domain,
+            "ratio": ratio,
             "seed": stage.seed,
             "parameters": base.parameters,
-            "tokens": stage.training.steps * stage.training.batch * stage.training.length,
+            "tokens": stage.training.whole_tokens,
             "seconds": self.store.record(stage)["seconds"] if self.store.has(stage) else math.nan,
         }
 

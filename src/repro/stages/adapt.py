@@ -30,7 +30,7 @@ class Continue(Stage):
 
     @property
     def label(self) -> str:
-        return f"{self.base.label.removeprefix('pretrain ')} on {self.domain.text.name} at {self.ratio}"
+        return f"{self.base.size} on {self.domain.text.name} at {self.ratio}"
 
     @property
     def cost(self) -> float:

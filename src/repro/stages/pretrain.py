@@ -34,8 +34,13 @@ class Pretrain(Stage):
         return self.shape.parameters(self.vocabulary)
 
     @property
+    def size(self) -> str:
+        """What tables and figures call this model."""
+        return size_label(self.parameters)
+
+    @property
     def label(self) -> str:
-        return f"pretrain {size_label(self.parameters)}"
+        return f"pretrain {self.size}"
 
     @property
     def cost(self) -> float:

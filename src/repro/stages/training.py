@@ -50,6 +50,11 @@ class Training:
         return self.tokens // (self.batch * self.length)
 
     @property
+    def whole_tokens(self) -> int:
+        """The tokens trained on: `tokens`, less what does not fill a step."""
+        return self.steps * self.batch * self.length
+
+    @property
     def measure_at(self) -> list[int]:
         """Steps after which losses are measured: 0, the last, and between them more at first, when losses move most."""
         points = range(self.measures + 1)
@@ -59,7 +64,7 @@ class Training:
     def flops(self, per_token: float, held_out: int) -> float:
         """Operations of the whole run: a training token costs three times a validation token."""
         validation = len(self.measure_at) * held_out * self.length
-        return per_token * (self.steps * self.batch * self.length + validation / 3)
+        return per_token * (self.whole_tokens + validation / 3)
 
 
 def run_training(
