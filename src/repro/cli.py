@@ -103,16 +103,23 @@ def _checked(options: argparse.Namespace) -> Params:
     return parameters.check(_values(options))
 
 
-def _book(options: argparse.Namespace) -> int:
+def _ready(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The parameters as given and what decides the study's numbers, all of it checked before any kernel starts."""
     values = _values(options)
-    params = parameters.check(values)
+    params = parameters.check(values)  # before the import: wrong input is answered at once
     from repro.cmr.design import design, require_texts
+
+    study = design(params)
+    require_texts(study)
+    return values, study.identity
+
+
+def _book(options: argparse.Namespace) -> int:
+    values, identity = _ready(options)
     from repro.publish import site
     from repro.publish.book import execute_all
 
-    study = design(params)
-    require_texts(study)  # before any kernel starts
-    notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, study.identity)
+    notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, identity)
     if notebooks is None:
         return FAILED
     out = home() / "_build" / "html"
@@ -128,15 +135,11 @@ def _book(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
         raise ParamsError(f"{options.notebook}: no such notebook")
-    values = _values(options)
-    params = parameters.check(values)
-    from repro.cmr.design import design, require_texts
+    values, identity = _ready(options)
     from repro.publish.book import execute_one
 
-    study = design(params)
-    require_texts(study)
     output = home() / "_build" / "notebooks" / options.notebook.name
-    return 0 if execute_one(options.notebook, output, values, study.identity) else FAILED
+    return 0 if execute_one(options.notebook, output, values, identity) else FAILED
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -87,8 +87,8 @@ def critical_ratios(analysis: Analysis) -> pd.DataFrame:
 
     Columns size, domain, alpha4, s4, beta3 (Equation 8, T in the unit of the laws), critical_ratio (by
     turning points), tolerance_ratio (the largest whose general loss rises by at most epsilon), both (the
-    smaller of the two, as Definition 2 asks for either; NaN where one is missing), epsilon, feasible (a tuple of
-    the measured ratios that are).
+    smaller of the two, as Definition 2 asks for both conditions; NaN where one is missing), epsilon, feasible (a
+    tuple of the measured ratios that are).
     """
     return pd.DataFrame([_critical_ratio(group) for group in analysis.groups])
 

@@ -52,8 +52,6 @@ def critical(analysis: Analysis) -> Facts:
         "both": shares(found["size"], found["both"]),
         "size_trend": size_trend(found),
         "epsilon": analysis.epsilon,
-        "warned": len(analysis.warnings),
-        "warnings": "; ".join(analysis.warnings) or "none",
     }
 
 
@@ -107,7 +105,6 @@ def second(first: Analysis, other: Analysis, distances: pd.DataFrame) -> Facts:
     away = distances.set_index("corpus")["distance"]
     near, far = sorted(rows, key=lambda row: away[row["domain"]])
     return {
-        "size": str(near["size"]),
         "near": str(near["domain"]),
         "far": str(far["domain"]),
         "near_distance": float(away[near["domain"]]),
