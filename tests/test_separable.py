@@ -15,8 +15,8 @@ T = np.linspace(3, 100, 30)
 def saturating(sign: int = 0) -> Law:
     """c exp(-k x) + d: one law of another kind, defined at x = 0, with an optional sign on c."""
 
-    def basis(x: NDArray, theta: NDArray) -> NDArray:
-        return np.stack([np.exp(-theta[0] * x), np.ones_like(x)], axis=-1)
+    def basis(x: NDArray, k: NDArray) -> tuple[NDArray, float]:
+        return np.exp(-k * x), 1.0
 
     return Law("saturation", "c e^{-kx} + d", (Nonlinear("k", 0.01, 5.0),), (Linear("c", sign), Linear("d")), basis)
 
@@ -92,10 +92,10 @@ def test_interval_meets_the_f_limit_and_widens() -> None:
     fit = DOMAIN_TOKEN_LAW.fit(*noisy())
     wide, narrow = fit.conf_int(0.01), fit.conf_int(0.1)
     assert (wide["lower"] < narrow["lower"]).all() and (narrow["upper"] < wide["upper"]).all()
-    problem, _ = fit.law.problem(fit.x, fit.y, fit.weights)
-    best = problem.sse(np.array([fit.params["s1"]]))
+    problem = fit.law.problem(fit.x, fit.y[None], fit.weights)
+    best = problem.sse(np.array([[fit.params["s1"]]]))
     for edge in ends(fit, "s1", 0.1):
-        assert problem.sse(np.array([edge])) == pytest.approx(best * (1 + f.ppf(0.9, 1, 27) / 27), rel=1e-4)
+        assert problem.sse(np.array([[edge]])) == pytest.approx(best * (1 + f.ppf(0.9, 1, 27) / 27), rel=1e-4)
 
 
 def test_interval_of_two_exponents_keeps_their_order() -> None:
@@ -168,8 +168,8 @@ def test_refuses_bad_settings() -> None:
 
 
 def test_positive_exponents_take_zero() -> None:
-    def basis(x: NDArray, theta: NDArray) -> NDArray:
-        return np.stack([x ** theta[0], np.ones_like(x)], axis=-1)
+    def basis(x: NDArray, s: NDArray) -> tuple[NDArray, float]:
+        return x**s, 1.0
 
     law = Law("root", "a x^s + b", (Nonlinear("s", 0.05, 3.0),), (Linear("a"), Linear("b")), basis)
     truth = {"s": 0.5, "a": 2.0, "b": -1.0}

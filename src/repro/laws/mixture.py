@@ -22,25 +22,27 @@ from scipy.special import boxcox
 from repro.laws.projection import Array
 from repro.laws.separable import GAP, Law, Linear, Nonlinear
 
-
-def _power(x: NDArray[Any], theta: Array) -> NDArray[Any]:
-    return np.stack([x ** theta[0], np.ones_like(x)], axis=-1)
+Column = NDArray[Any] | float
 
 
-def _power_conditioned(x: NDArray[Any], theta: Array) -> NDArray[Any]:
-    return np.stack([boxcox(x / x.max(), theta[0]), np.ones_like(x)], axis=-1)
+def _power(x: NDArray[Any], s: Any) -> tuple[Column, ...]:
+    return x**s, 1.0
 
 
-def _two_powers(x: NDArray[Any], theta: Array) -> NDArray[Any]:
-    return np.stack([x ** theta[0], x ** theta[1], np.ones_like(x)], axis=-1)
+def _power_conditioned(x: Array, s: Any) -> tuple[Column, ...]:
+    return boxcox(x, s), 1.0
 
 
-def _two_powers_conditioned(x: NDArray[Any], theta: Array) -> NDArray[Any]:
+def _two_powers(x: NDArray[Any], s: Any, r: Any) -> tuple[Column, ...]:
+    return x**s, x**r, 1.0
+
+
+def _two_powers_conditioned(x: Array, s: Any, r: Any) -> tuple[Column, ...]:
     # Mean and divided difference of the two Box-Cox columns: as the exponents meet, the second tends to x^s
     # log x instead of repeating the first.
-    middle, half = (theta[0] + theta[1]) / 2, max(abs(theta[1] - theta[0]) / 2, GAP / 2)
-    low, high = boxcox(x / x.max(), middle - half), boxcox(x / x.max(), middle + half)
-    return np.stack([np.ones_like(x), (low + high) / 2, (high - low) / (2 * half)], axis=-1)
+    middle, half = (s + r) / 2, np.maximum(np.abs(r - s) / 2, GAP / 2)
+    low, high = boxcox(x, middle - half), boxcox(x, middle + half)
+    return 1.0, (low + high) / 2, (high - low) / (2 * half)
 
 
 RATIO_LAW = Law(

@@ -1,202 +1,313 @@
 """Variable projection: the numerics under every law.
 
-A separable law is y = sum_j c_j a_j(x; theta). Given theta the coefficients c are a linear least-squares
-problem, so they are projected out and only theta is searched: a grid over its bounds, all cells scored in one
-batched QR, then Gauss-Newton (:func:`scipy.optimize.least_squares`) from the best cells. Nothing here is
-random.
+A separable law is y = sum_j c_j a_j(x; theta). Given theta the coefficients c are a linear least-squares problem, so
+they are projected out and only theta is searched: every cell of a grid over its bounds is scored, then
+Levenberg-Marquardt runs from the best cells with the Jacobian of the projected residual in Kaufman's form. Nothing
+here is random. Everything is done for many data sets at once (a bootstrap is a thousand of them): arrays have the
+data sets in front and the points last.
 
-Golub & Pereyra (2003), "Separable nonlinear least squares: the variable projection method and its
-applications".
+Golub & Pereyra (2003), "Separable nonlinear least squares: the variable projection method and its applications".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
-from scipy.optimize import brentq, least_squares, nnls
 
 Array = NDArray[np.float64]
+Columns = list[Array]
 
-GRID = {1: 61, 2: 31}  # points per axis; laws with more nonlinear parameters get a coarser grid
-COARSE = 11
+GRID = {1: 61, 2: 31, 3: 15}  # cells per axis by the number of nonlinear parameters
+COARSE = 7
 STARTS = 3
 RANK = 1e-12  # a normalised column closer than this to the span of the earlier ones adds nothing
-TOLERANCE = 1e-14
-EVALUATIONS = 200
-MARGIN = 1e-6  # least room left to a parameter that another one hems in
+PRECISE, QUICK = 1e-13, 1e-7  # last step, as a share of a parameter's range: for one fit, and for bootstrap draws
+STEPS = 300
+DIFFERENCE = 1e-7  # step of the derivatives by theta, as a share of its range
+CELLS = 4_000_000  # numbers held at once while a grid is scored
+HEAVY = 1e9  # damping at which no step helps any more
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One data set seen by one law.
+    """Data sets seen by one law.
 
-    columns: theta (q,) -> weighted design matrix (n, p); z: (n,) weighted responses, scaled to unit spread;
-    low, high: (q,) bounds; signs: declared sign of each column's coefficient (0 free); ordered: theta
-    ascends.
+    basis: (x, *theta) -> p columns; x, root: (n,) shared by all data sets, or (B, n); root is the square root of the
+    weights; z: (B, n) responses times root, scaled to unit spread; low, high: (q,) bounds; signs: (p,) declared sign of
+    each coefficient (0 free); ordered: theta is interchangeable, and ascends.
     """
 
-    columns: Callable[[Array], Array]
+    basis: Callable[..., Sequence[Array | float]]
+    x: Array
+    root: Array
     z: Array
     low: Array
     high: Array
     signs: tuple[int, ...]
     ordered: bool = False
 
-    def residual(self, theta: Array, z: Array | None = None) -> Array:
-        """What the best coefficients at ``theta`` leave of ``z``: shape (n,)."""
-        target = self.z if z is None else z
-        design = self.columns(theta)
-        if any(self.signs):
-            return target - design @ coefficients(design, target, self.signs)
-        q = orthonormal(design)
-        return target - q @ (q.T @ target)
+    def columns(self, theta: Array, rows: NDArray[np.intp] | None = None) -> Columns:
+        """Weighted columns at theta (M, q), of the data sets ``rows`` (M,): each (M, n)."""
+        x, root = (part if part.ndim == 1 or rows is None else part[rows] for part in (self.x, self.root))
+        return self._columns(theta, x, root)
 
-    def sse(self, theta: Array) -> float:
-        """Sum of squares of :meth:`residual`."""
-        return float(np.sum(self.residual(theta) ** 2))
+    def grid_columns(self, thetas: Array) -> Columns:
+        """Weighted columns at thetas (m, q), each (1 or B, m, n)."""
+        x, root = (part[None, None, :] if part.ndim == 1 else part[:, None, :] for part in (self.x, self.root))
+        return self._columns(thetas[None], x, root)
 
+    def _columns(self, theta: Array, x: Array, root: Array) -> Columns:
+        parts = self.basis(x, *(theta[..., k, None] for k in range(theta.shape[-1])))
+        shape = np.broadcast_shapes(x.shape, (*theta.shape[:-1], 1))
+        return [np.broadcast_to(root * part, shape) for part in parts]
 
-def normalised(design: Array) -> tuple[Array, Array]:
-    """(design with columns of unit length, those lengths); a zero column keeps length 1."""
-    length = np.sqrt(np.sum(design**2, axis=-2))
-    length = np.where(length > 0, length, 1.0)
-    return design / length[..., None, :], length
+    def residual(self, theta: Array) -> Array:
+        """What the best coefficients at theta (M, q) leave of the (one) data set: shape (M, n)."""
+        return project(self.columns(theta), self.z, self.signs).residual
 
-
-def orthonormal(design: Array) -> Array:
-    """Orthonormal basis of the column space, shape (..., n, p); columns that add no direction become 0."""
-    q, r = np.linalg.qr(normalised(design)[0])
-    kept = np.abs(np.diagonal(r, axis1=-2, axis2=-1)) > RANK
-    return np.asarray(q * kept[..., None, :], dtype=float)
+    def sse(self, theta: Array) -> Array:
+        """Sum of squares of :meth:`residual`, shape (M,)."""
+        return np.asarray(np.sum(self.residual(theta) ** 2, axis=-1), dtype=float)
 
 
-def coefficients(design: Array, z: Array, signs: tuple[int, ...]) -> Array:
-    """Least-squares coefficients (p,), those with a declared sign held to it.
+class Projection(NamedTuple):
+    """coefficients (..., p), residual (..., n), and an orthonormal basis of the columns in use, p of (..., n)."""
 
-    Free columns are projected out first, so that the signed ones are exactly a non-negative problem.
+    coefficients: Array
+    residual: Array
+    directions: Columns
+
+
+def _dot(one: Array, other: Array) -> Array:
+    return np.asarray(np.einsum("...n,...n->...", one, other), dtype=float)
+
+
+def _orthonormal(columns: Columns) -> tuple[Columns, list[list[Array]]]:
+    """Gram-Schmidt, twice for each column: (q, r) with column_j = sum_i r[i][j] q_i.
+
+    A column that adds no direction becomes 0, with r_jj = 0.
     """
-    unit, length = normalised(design)
-    signed = np.array(signs, dtype=float)
-    solution = np.zeros(len(signs))
-    free, held = signed == 0, signed != 0
-    if held.any():
-        q = orthonormal(unit[:, free]) if free.any() else np.zeros((len(z), 0))
-        part = unit[:, held] * signed[held]
-        solution[held] = signed[held] * nnls(part - q @ (q.T @ part), z - q @ (q.T @ z))[0]
-    if free.any():
-        solution[free] = np.linalg.lstsq(unit[:, free], z - unit @ solution, rcond=RANK)[0]
-    return solution / length
+    q: Columns = []
+    r: list[list[Array]] = [[] for _ in columns]
+    for column in columns:
+        length = np.sqrt(_dot(column, column))
+        rest = column / np.where(length > 0, length, 1.0)[..., None]
+        along = [np.zeros_like(length) for _ in q]
+        for _ in range(2):
+            for i, direction in enumerate(q):
+                part = _dot(direction, rest)
+                along[i] = along[i] + part
+                rest = rest - part[..., None] * direction
+        left = np.sqrt(_dot(rest, rest))
+        kept = (left > RANK) & (length > 0)
+        for i, part in enumerate(along):
+            r[i].append(part * length)
+        r[len(q)].append(np.where(kept, left * length, 0.0))
+        q.append(rest * np.where(kept, 1 / np.where(kept, left, 1.0), 0.0)[..., None])
+    return q, r
 
 
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Every cell of the bounds: axes, thetas (m, q), the mask of cells in use, and their bases (m, n, p)."""
-
-    shape: tuple[int, ...]
-    thetas: Array
-    used: NDArray[np.bool_]
-    designs: Array
-
-    @classmethod
-    def over(cls, problem: Problem) -> Grid:
-        """The deterministic grid of a problem. Raises ValueError where the basis is not finite."""
-        q = len(problem.low)
-        count = GRID.get(q, COARSE)
-        axes = [np.linspace(a, b, count) for a, b in zip(problem.low, problem.high, strict=True)]
-        thetas = np.array(list(product(*axes)))
-        used = np.all(np.diff(thetas, axis=1) > 0, axis=1) if problem.ordered else np.ones(len(thetas), dtype=bool)
-        with np.errstate(all="ignore"):
-            designs = np.stack([problem.columns(theta) for theta in thetas[used]])
-        if not np.isfinite(designs).all():
-            rows = np.flatnonzero(~np.isfinite(designs).all(axis=(0, 2)))
-            raise ValueError(f"rows {rows.tolist()} of x: a basis function is not finite there within the bounds")
-        return cls((count,) * q, thetas, used, designs)
-
-    def starts(self, problem: Problem, z: Array) -> Array:
-        """The best local minima of the sum of squares over the grid, best first: (at most STARTS, q)."""
-        score = np.full(len(self.thetas), np.inf)
-        if any(problem.signs):
-            fits = (z - a @ coefficients(a, z, problem.signs) for a in self.designs)
-            score[self.used] = [float(r @ r) for r in fits]
-        else:
-            q = orthonormal(self.designs)
-            score[self.used] = z @ z - np.sum((z @ q) ** 2, axis=-1)
-        valley = (score <= minimum_filter(score.reshape(self.shape), size=3).ravel()) & np.isfinite(score)
-        best = np.flatnonzero(valley)
-        return np.asarray(self.thetas[best[np.argsort(score[best], kind="stable")][:STARTS]], dtype=float)
+def _least_squares(columns: Columns, z: Array) -> Projection:
+    """Coefficients without regard to signs; a column that adds no direction gets 0."""
+    q, r = _orthonormal(columns)
+    along, residual = [], z
+    for direction in q:
+        part = _dot(direction, residual)
+        residual = residual - part[..., None] * direction
+        along.append(part)
+    found: list[Array] = [np.zeros(0)] * len(q)
+    for j in reversed(range(len(q))):
+        rest = along[j]
+        for k in range(j + 1, len(q)):
+            rest = rest - r[j][k - j] * found[k]
+        pivot = r[j][0]
+        found[j] = np.where(pivot > 0, rest / np.where(pivot > 0, pivot, 1.0), 0.0)
+    return Projection(np.stack(np.broadcast_arrays(*found), axis=-1), residual, q)
 
 
-def refine(problem: Problem, start: Array, z: Array | None = None) -> Array:
-    """The local minimum next to ``start``, shape (q,), within the bounds."""
-    found = least_squares(
-        problem.residual, start, jac="3-point", bounds=(problem.low, problem.high), max_nfev=EVALUATIONS,
-        xtol=TOLERANCE, ftol=TOLERANCE, gtol=TOLERANCE, kwargs={"z": z},
-    )  # fmt: skip
-    return np.asarray(found.x, dtype=float)
+def project(columns: Columns, z: Array, signs: tuple[int, ...]) -> Projection:
+    """The best coefficients (those with a declared sign held to it) and what they leave of z.
 
-
-def solve(problem: Problem, grid: Grid, z: Array | None = None) -> Array:
-    """The global minimum over the bounds, shape (q,)."""
-    target = problem.z if z is None else z
-    candidates = [refine(problem, start, target) for start in grid.starts(problem, target)]
-    return min(candidates, key=lambda theta: float(np.sum(problem.residual(theta, target) ** 2)))
-
-
-def profile(problem: Problem, index: int, value: float, theta: Array) -> tuple[float, Array]:
-    """(sum of squares, theta) with one nonlinear parameter held at ``value`` and the others refitted from
-    ``theta``.
-
-    Where theta ascends the others stay on their side of ``value``.
+    The signed problem has few columns, so every set of columns left out is tried: the solution is the best of those
+    whose unconstrained coefficients have the right signs.
     """
-    held = np.array(theta, dtype=float)
-    held[index] = value
-    if len(held) == 1:
-        return problem.sse(held), held
-    places = np.arange(len(held))
-    others = places != index
-    low, high = problem.low[others], problem.high[others]
-    if problem.ordered:
-        after = places[others] > index
-        low = np.where(after, np.minimum(value, high - MARGIN), low)
-        high = np.where(after, high, np.maximum(value, low + MARGIN))
-
-    def residual(part: Array) -> Array:
-        held[others] = part
-        return problem.residual(held)
-
-    found = least_squares(residual, np.clip(held[others], low, high), bounds=(low, high), max_nfev=EVALUATIONS)
-    held[others] = found.x
-    return float(2 * found.cost), held
+    if not any(signs):
+        return _least_squares(columns, z)
+    held = [j for j, sign in enumerate(signs) if sign]
+    best, legal = _signed(columns, z, signs, out=())
+    best = best._replace(residual=np.where(legal[..., None], best.residual, np.inf))
+    for count in range(1, len(held) + 1):
+        for out in combinations(held, count):
+            best = _better(best, *_signed(columns, z, signs, out))
+    return best
 
 
-def profile_interval(problem: Problem, index: int, theta: Array, limit: float) -> tuple[float, float]:
-    """Where one parameter's profile stays below ``limit``; a side that never leaves it ends at its bound."""
-    return (
-        _crossing(problem, index, theta, limit, float(problem.low[index])),
-        _crossing(problem, index, theta, limit, float(problem.high[index])),
+def _signed(
+    columns: Columns, z: Array, signs: tuple[int, ...], out: tuple[int, ...]
+) -> tuple[Projection, NDArray[np.bool_]]:
+    """The solution without the columns ``out``, and where its coefficients have the right signs."""
+    found = _least_squares([np.zeros_like(c) if j in out else c for j, c in enumerate(columns)], z)
+    return found, np.all(found.coefficients * np.array(signs) >= 0, axis=-1)
+
+
+def _better(best: Projection, found: Projection, legal: NDArray[np.bool_]) -> Projection:
+    with np.errstate(invalid="ignore"):
+        swap = legal & (_dot(found.residual, found.residual) < _dot(best.residual, best.residual))
+    pick = swap[..., None]
+    return Projection(
+        np.where(pick, found.coefficients, best.coefficients),
+        np.where(pick, found.residual, best.residual),
+        [np.where(pick, new, old) for new, old in zip(found.directions, best.directions, strict=True)],
     )
 
 
-def _crossing(problem: Problem, index: int, theta: Array, limit: float, bound: float) -> float:
-    warm = np.array(theta, dtype=float)
+def _grid(problem: Problem) -> tuple[tuple[int, ...], Array, NDArray[np.bool_]]:
+    """Cells per axis, thetas (m, q) of all cells, and which of them are in use."""
+    q = len(problem.low)
+    count = GRID.get(q, COARSE)
+    axes = [np.linspace(low, high, count) for low, high in zip(problem.low, problem.high, strict=True)]
+    thetas = np.array(list(product(*axes)))
+    used = np.all(np.diff(thetas, axis=1) > 0, axis=1) if problem.ordered else np.ones(len(thetas), dtype=bool)
+    return (count,) * q, thetas, used
 
-    def excess(value: float) -> float:
-        nonlocal warm
-        found, warm = profile(problem, index, value, warm)
-        return found - limit
 
-    inner = float(theta[index])
-    step = (bound - inner) / 1000
-    while abs(bound - inner) > 1e-9 * max(1.0, abs(bound)):
-        outer = inner + step
-        if abs(outer - inner) >= abs(bound - inner):
-            outer = bound
-        if excess(outer) > 0:
-            return float(brentq(excess, inner, outer, rtol=1e-6)) if excess(inner) < 0 else inner
-        inner, step = outer, 2 * step
-    return bound
+def _scores(problem: Problem, thetas: Array) -> Array:
+    """The sum of squares at each of thetas (m, q) for each data set: (B, m)."""
+    with np.errstate(all="ignore"):
+        columns = problem.grid_columns(thetas)
+    bad = np.any([~np.isfinite(column) for column in columns], axis=(0, 2))
+    if bad.any():
+        where = np.flatnonzero(bad.any(axis=0)).tolist()
+        raise ValueError(f"rows {where} of x: a basis function is not finite there within the bounds")
+    z = problem.z
+    if any(problem.signs):
+        size = max(1, CELLS // (columns[0].shape[1] * z.shape[1]))
+        parts = []
+        for start in range(0, len(z), size):
+            part = slice(start, start + size)
+            own = [column if len(column) == 1 else column[part] for column in columns]
+            residual = project(own, z[part, None, :], problem.signs).residual
+            parts.append(_dot(residual, residual))
+        return np.concatenate(parts)
+    score = np.repeat(_dot(z, z)[:, None], len(thetas), axis=1)
+    for direction in _orthonormal(columns)[0]:
+        along = z @ direction[0].T if len(direction) == 1 else np.matmul(direction, z[:, :, None])[..., 0]
+        score -= along**2
+    return score
+
+
+def _starts(problem: Problem) -> tuple[NDArray[np.intp], Array]:
+    """(data set, theta) of the best local minima over the grid, at most STARTS for each data set."""
+    shape, thetas, used = _grid(problem)
+    score = np.full((len(problem.z), len(thetas)), np.inf)
+    score[:, used] = _scores(problem, thetas[used])
+    around = minimum_filter(score.reshape(-1, *shape), size=(1, *[3] * len(shape))).reshape(score.shape)
+    valley = np.where(score <= around, score, np.inf)
+    best = np.argsort(valley, axis=1, kind="stable")[:, :STARTS]
+    there = np.isfinite(np.take_along_axis(valley, best, axis=1))
+    rows = np.repeat(np.arange(len(score)), best.shape[1])[there.ravel()]
+    return rows, thetas[best[there]]
+
+
+def _jacobian(problem: Problem, theta: Array, rows: NDArray[np.intp], columns: Columns, at: Projection) -> Array:
+    """Kaufman's Jacobian of the projected residual, (M, q, n): the part of dA/dtheta c outside the columns in use."""
+    slopes = []
+    reach = problem.high - problem.low
+    for k in range(theta.shape[1]):
+        inward = np.where(theta[:, k] > (problem.low[k] + problem.high[k]) / 2, -1.0, 1.0)
+        step = DIFFERENCE * reach[k] * inward
+        moved = theta.copy()
+        moved[:, k] += step
+        shifted = problem.columns(moved, rows)
+        change = sum(
+            ((new - old) * (at.coefficients[:, j] / step)[:, None])
+            for j, (new, old) in enumerate(zip(shifted, columns, strict=True))
+        )
+        slope = np.asarray(change)
+        for direction in at.directions:
+            slope = slope - _dot(direction, slope)[:, None] * direction
+        slopes.append(-slope)
+    return np.stack(slopes, axis=1)
+
+
+def refine(
+    problem: Problem,
+    theta: Array,
+    rows: NDArray[np.intp],
+    low: Array | None = None,
+    high: Array | None = None,
+    tolerance: float = PRECISE,
+) -> tuple[Array, Array]:
+    """The local minima next to theta (M, q) of data sets rows (M,): (theta (M, q), sum of squares (M,)).
+
+    Levenberg-Marquardt within the problem's bounds, or within low and high (each (M, q)): where these meet, a
+    parameter is held.
+    """
+    shape = theta.shape
+    low = np.broadcast_to(problem.low if low is None else low, shape)
+    high = np.broadcast_to(problem.high if high is None else high, shape)
+    best, sums = np.clip(theta, low, high), np.empty(len(theta))
+    work = np.arange(len(theta))
+    here, damping = best.copy(), np.full(len(theta), 1e-3)
+    columns = problem.columns(here, rows)
+    at = project(columns, problem.z[rows], problem.signs)
+    sums[:] = _dot(at.residual, at.residual)
+    for _ in range(STEPS):
+        if not len(work):
+            break
+        own, least, most = rows[work], low[work], high[work]
+        jacobian = _jacobian(problem, here, own, columns, at)
+        trial = np.clip(here + _step(jacobian, at.residual, here, least, most, damping), least, most)
+        moved = np.max(np.abs(trial - here) / (problem.high - problem.low), axis=1)
+        new_columns = problem.columns(trial, own)
+        new = project(new_columns, problem.z[own], problem.signs)
+        total = _dot(new.residual, new.residual)
+        better = total < sums[work]
+        pick = better[:, None]
+        here = np.where(pick, trial, here)
+        columns = [np.where(pick, one, other) for one, other in zip(new_columns, columns, strict=True)]
+        at = Projection(
+            np.where(pick, new.coefficients, at.coefficients),
+            np.where(pick, new.residual, at.residual),
+            [np.where(pick, one, other) for one, other in zip(new.directions, at.directions, strict=True)],
+        )
+        damping = np.where(better, np.maximum(damping / 8, 1e-15), damping * 6)
+        best[work], sums[work] = here, np.where(better, total, sums[work])
+        on = (moved > tolerance) & (damping < HEAVY)
+        work, here, damping = work[on], here[on], damping[on]
+        columns, at = [c[on] for c in columns], Projection(at[0][on], at[1][on], [d[on] for d in at[2]])
+    return best, sums
+
+
+def _step(jacobian: Array, residual: Array, here: Array, low: Array, high: Array, damping: Array) -> Array:
+    """The damped Gauss-Newton step, (M, q); parameters pushed against a bound stay there."""
+    gradient = np.einsum("mqn,mn->mq", jacobian, residual)
+    curvature = np.einsum("mqn,mrn->mqr", jacobian, jacobian)
+    held = ((here <= low) & (gradient >= 0)) | ((here >= high) & (gradient <= 0))
+    free = ~held
+    curvature = curvature * (free[:, :, None] & free[:, None, :])
+    diagonal = np.einsum("mqq->mq", curvature)
+    floor = 1e-14 * np.max(diagonal, axis=1, keepdims=True) + np.finfo(float).tiny
+    scale = np.where(free, np.maximum(diagonal, floor), 1.0)
+    identity = np.eye(here.shape[1])
+    system = curvature + (damping[:, None] * scale + held)[:, :, None] * identity
+    system = system + np.finfo(float).tiny * identity
+    step = -np.linalg.solve(system, (gradient * free)[..., None])[..., 0]
+    return np.where(np.isfinite(step), step, 0.0)
+
+
+def solve(problem: Problem, tolerance: float = PRECISE) -> Array:
+    """The global minimum over the bounds for each data set, shape (B, q)."""
+    if not len(problem.low):
+        return np.zeros((len(problem.z), 0))
+    rows, theta = _starts(problem)
+    found, sums = refine(problem, theta, rows, tolerance=tolerance)
+    order = np.lexsort((sums, rows))
+    first = order[np.unique(rows[order], return_index=True)[1]]
+    return found[first]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,15 +11,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from repro.laws.projection import Array, Grid, normalised, profile, profile_interval, solve
+from repro.laws import diagnosis, intervals, noise
+from repro.laws.projection import Array
 
 if TYPE_CHECKING:
     from repro.laws.separable import Law
 
-EDGE = 1e-3  # share of a parameter's range that counts as being at its bound
-CONDITION = 1e3  # condition number of the normalised columns from which coefficients are said to trade off
-UNDETERMINED = 1e-9  # a direction in parameter space that moves the curve less than this, relatively
-SPARE = 2
 LEVEL = 0.05
 
 
@@ -28,7 +25,8 @@ class Fit:
     """A fitted law. ``params`` holds the nonlinear parameters first, then the coefficients; read it as fixed.
 
     sse: (weighted) sum of squared residuals; n: number of points; warnings: what a reader of the numbers
-    should know.
+    should know; robust: whether weights are those of a Huber loss; draws: parameters of bootstrap refits, one row
+    each, where :meth:`with_draws` has added them, and method: how they were made, in words.
     """
 
     law: Law
@@ -39,13 +37,20 @@ class Fit:
     x: Array = field(repr=False, compare=False)
     y: Array = field(repr=False, compare=False)
     weights: Array = field(repr=False, compare=False)
+    robust: bool = False
+    draws: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    method: str = "profile likelihood (nonlinear parameters) and delta method (coefficients)"
 
     @classmethod
-    def of(cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array) -> Fit:
+    def of(cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array, robust: bool = False) -> Fit:
         """The fit of ``law`` with these parameters to these (validated) data."""
         sse = float(np.sum(weights * (y - law.evaluate(params, x)) ** 2))
-        bare = cls(law, params, sse, len(x), (), x, y, weights)
-        return cls(law, params, sse, len(x), tuple(_warnings(bare)), x, y, weights)
+        bare = cls(law, params, sse, len(x), (), x, y, weights, robust)
+        return replace(bare, warnings=diagnosis.warnings(bare))
+
+    def with_draws(self, draws: pd.DataFrame, method: str) -> Fit:
+        """The same fit, its intervals taken from the draws of a bootstrap."""
+        return replace(self, draws=draws, method=method)
 
     @property
     def spare(self) -> int:
@@ -65,7 +70,11 @@ class Fit:
 
     @property
     def loglik(self) -> float:
-        """Gaussian log likelihood with the variance estimated as sse / n; +inf for an exact fit."""
+        """Gaussian log likelihood with the variance estimated as sse / n; +inf for an exact fit, NaN for a robust
+        one, whose weights come from its own residuals.
+        """
+        if self.robust:
+            return float("nan")
         if self.sse == 0:
             return float("inf")
         per_point = np.log(2 * np.pi * self.sse / self.n) + 1
@@ -91,96 +100,100 @@ class Fit:
         """The fitted law at ``x`` (any shape)."""
         return self.law.evaluate(self.params, x)
 
-    def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
-        """Intervals of confidence 1 - alpha: columns lower, upper; one row for each parameter.
+    def interval(self, x: ArrayLike, alpha: float = LEVEL) -> pd.DataFrame:
+        """The fitted curve at ``x`` (m,) with its pointwise interval: columns value, lower, upper.
 
-        Nonlinear parameters: profile likelihood with the F(1, spare) limit, everything else refitted; a side
-        that the data leave open ends at the declared bound. Coefficients: the delta method with Student's t,
-        from the Jacobian in all parameters; wide and symmetric where a coefficient is barely determined,
-        infinite where it is not determined at all (exponents that meet). Both take residuals as independent:
-        along a trajectory they are correlated, and :meth:`bootstrap` is the more honest answer. NaN with no
-        spare points.
+        From the draws where there are any, else by the delta method with Student's t; NaN with no spare points and no
+        draws. It is the curve's uncertainty: a new measurement scatters about it by ``rse`` besides.
+        attrs["warnings"] says how far x lies beyond the data.
 
         Raises:
             ValueError: if alpha is not strictly between 0 and 1.
 
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie strictly between 0 and 1, not {alpha}")
-        rows = self._intervals(alpha) if self.spare else [(float("nan"), float("nan"))] * len(self.params)
+        _check_level(alpha)
+        at = np.atleast_1d(np.asarray(x, dtype=float))
+        value = self.predict(at)
+        if self.draws is not None:
+            curves = self.law.evaluate_many({name: self.draws[name].to_numpy() for name in self.params}, at)
+            low, high = np.nanquantile(curves, [alpha / 2, 1 - alpha / 2], axis=0)
+        elif self.spare:
+            half = stats.t.ppf(1 - alpha / 2, self.spare) * intervals.band_errors(self, at)
+            low, high = value - half, value + half
+        else:
+            low = high = np.full_like(value, np.nan)
+        frame = pd.DataFrame({"value": value, "lower": low, "upper": high})
+        frame.attrs["warnings"] = diagnosis.extrapolation(self, at)
+        return frame
+
+    def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
+        """Intervals of confidence 1 - alpha: columns lower, upper; one row for each parameter.
+
+        With draws: their percentiles. Without: profile likelihood for nonlinear parameters, with the F(1, spare) limit,
+        everything else refitted; a side that the data leave open ends at the declared bound. Coefficients by the delta
+        method with Student's t, from the Jacobian in all parameters; wide and symmetric where a coefficient is barely
+        determined, infinite where it is not determined at all (exponents that meet). Both take residuals as
+        independent: along a trajectory they are correlated, and the draws of :meth:`bootstrap` are the more honest
+        answer. NaN with no spare points.
+
+        Raises:
+            ValueError: if alpha is not strictly between 0 and 1.
+
+        """
+        _check_level(alpha)
+        if self.draws is not None:
+            bounds = self.draws[list(self.params)].quantile([alpha / 2, 1 - alpha / 2]).to_numpy().T
+            rows = [(float(low), float(high)) for low, high in bounds]
+        else:
+            rows = self._intervals(alpha) if self.spare else [(float("nan"), float("nan"))] * len(self.params)
         return pd.DataFrame(rows, index=pd.Index(list(self.params), name="parameter"), columns=["lower", "upper"])
 
     def _intervals(self, alpha: float) -> list[tuple[float, float]]:
-        problem, _ = self.law.problem(self.x, self.y, self.weights)
-        theta, _ = self.law.split(self.params)
-        limit = problem.sse(theta) * (1 + stats.f.ppf(1 - alpha, 1, self.spare) / self.spare)
-        rows = [profile_interval(problem, place, theta, limit) for place in range(len(theta))]
-        half = stats.t.ppf(1 - alpha / 2, self.spare) * self._standard_errors()
-        return rows + [(c - h, c + h) for c, h in zip(self.params.values(), half, strict=True)][len(theta) :]
-
-    def _standard_errors(self) -> Array:
-        """Asymptotic standard errors of all parameters, shape (k,), by the delta method; inf where open."""
+        problem = self.law.problem(self.x, self.y[None], self.weights)
         theta, linear = self.law.split(self.params)
-        slopes = []
-        for place in range(len(theta)):
-            step = np.zeros_like(theta)
-            step[place] = 1e-5 * max(1.0, abs(theta[place]))
-            change = self.law.basis(self.x, theta + step) - self.law.basis(self.x, theta - step)
-            slopes.append(change @ linear / (2 * step[place]))
-        jacobian = np.column_stack([*slopes, self.law.basis(self.x, theta)])
-        unit, length = normalised(np.sqrt(self.weights)[:, None] * jacobian)
-        _, singular, directions = np.linalg.svd(unit, full_matrices=False)
-        kept = singular > UNDETERMINED * singular[0]
-        errors = self.rse * np.sqrt(np.sum((directions[kept].T / singular[kept]) ** 2, axis=1)) / length
-        lost = np.any(np.abs(directions[~kept]) > np.sqrt(UNDETERMINED), axis=0)
-        return np.where(lost, np.inf, errors)
+        limit = intervals.profile_limit(self, problem, theta, alpha)
+        rows = [intervals.profile_interval(problem, place, theta, limit) for place in range(len(theta))]
+        half = stats.t.ppf(1 - alpha / 2, self.spare) * intervals.standard_errors(self)[len(theta) :]
+        return rows + [(float(c - h), float(c + h)) for c, h in zip(linear, half, strict=True)]
 
-    def bootstrap(self, n: int = 200, seed: int = 0) -> pd.DataFrame:
-        """Parameters of ``n`` refits to simulated data: one row each, one column for each parameter.
+    def bootstrap(
+        self,
+        n: int = 200,
+        seed: int = 0,
+        *,
+        runs: ArrayLike | None = None,
+        items: ArrayLike | None = None,
+        method: noise.Method | None = None,
+    ) -> pd.DataFrame:
+        """Parameters of ``n`` refits to data drawn as :mod:`repro.laws.noise` says: one row each, one column for
+        each parameter. Seeded, so repeatable. attrs["method"] says which kind of noise was used.
 
-        Parametric with AR(1) errors: responses are the fitted curve plus Gaussian noise of standard deviation
-        ``rse`` whose lag-one correlation, in order of x, is that of the residuals (clipped to 0..0.95).
-        Losses at neighbouring checkpoints share their drift, which a shuffling of residuals would destroy.
-        Seeded, so repeatable.
+        Args:
+            n: how many refits.
+            seed: of the random numbers.
+            runs: label of each point's run; with two or more, whole runs are resampled.
+            items: number of items behind each score; their binomial error is used.
+            method: "ar1", "blocks", "runs" or "binomial" instead of what follows from the data.
 
         Raises:
             ValueError: with no spare points, when there are no residuals to learn from, or n < 1.
 
         """
-        if not self.spare:
-            raise ValueError(f"{self.law.name}: no spare points, so there is no noise to simulate")
-        if n < 1:
-            raise ValueError(f"a bootstrap needs at least one replicate, not {n}")
-        problem, scale = self.law.problem(self.x, self.y, self.weights)
-        grid = Grid.over(problem)
-        clean = np.sqrt(self.weights) * self.predict(self.x)
-        rows = []
-        for noise in self._noise(n, np.random.default_rng(seed)):
-            z = clean + noise
-            rows.append(self.law.solution(solve(problem, grid, z / scale), z, self.x, self.weights))
-        return pd.DataFrame(rows)
-
-    def _noise(self, n: int, rng: np.random.Generator) -> Array:
-        """AR(1) noise for the weighted residuals, shape (n, points)."""
-        order = np.argsort(self.x, kind="stable")
-        residual = (np.sqrt(self.weights) * (self.y - self.predict(self.x)))[order]
-        power = float(residual @ residual)
-        rho = float(np.clip(residual[1:] @ residual[:-1] / power, 0, 0.95)) if power > 0 else 0.0
-        shocks = self.rse * rng.standard_normal((n, self.n))
-        walk = np.empty_like(shocks)
-        walk[:, order[0]] = shocks[:, 0]
-        for place in range(1, self.n):
-            walk[:, order[place]] = rho * walk[:, order[place - 1]] + np.sqrt(1 - rho**2) * shocks[:, place]
-        return walk
+        drawn = noise.draws(self, n, np.random.default_rng(seed), runs=runs, items=items, method=method)
+        frame = pd.DataFrame(self.law.fit_many(drawn.x, drawn.y, drawn.weights))
+        frame.attrs["method"] = noise.WORDS[drawn.method]
+        return frame
 
     def summary(self, alpha: float = LEVEL) -> str:
         """The fit as text: goodness, then each parameter with its interval, then warnings."""
         interval = self.conf_int(alpha)
         width = max(len(name) for name in self.params)
+        loss = "Huber loss, reweighted" if self.robust else "least squares"
         lines = [
             f"{self.law.name}: {self.law.latex}",
-            f"n = {self.n}   sse = {self.sse:.4g}   rse = {self.rse:.4g}   R2 = {self.r2:.6f}",
+            f"{loss}   n = {self.n}   sse = {self.sse:.4g}   rse = {self.rse:.4g}   R2 = {self.r2:.6f}",
             f"AIC = {self.aic:.2f}   AICc = {self.aicc:.2f}   BIC = {self.bic:.2f}",
+            f"intervals: {self.method}",
             f"{'':{width}}  {'estimate':>12}  {f'[{alpha / 2:g}':>12}  {f'{1 - alpha / 2:g}]':>12}",
         ]
         rows = zip(self.params.items(), interval["lower"], interval["upper"], strict=True)
@@ -189,41 +202,6 @@ class Fit:
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
 
-def _warnings(fit: Fit) -> list[str]:
-    few = f"{fit.n} points for {len(fit.params)} parameters: the fit is hardly tested"
-    return [*([few] if fit.spare < SPARE else []), *_at_bounds(fit), *_trade_offs(fit), *_logarithms(fit)]
-
-
-def _at_bounds(fit: Fit) -> list[str]:
-    found = []
-    for part in fit.law.nonlinear:
-        value, margin = fit.params[part.name], EDGE * (part.high - part.low)
-        if value - part.low < margin or part.high - value < margin:
-            found.append(f"{part.name} = {value:.4g} is at its bound")
-    zero = [f"{c.name} is held at its bound 0" for c in fit.law.linear if c.sign and fit.params[c.name] == 0]
-    return found + zero
-
-
-def _trade_offs(fit: Fit) -> list[str]:
-    theta, _ = fit.law.split(fit.params)
-    unit, _ = normalised(np.sqrt(fit.weights)[:, None] * fit.law.basis(fit.x, theta))
-    if unit.shape[1] < 2 or np.linalg.cond(unit) < CONDITION:
-        return []
-    alike = np.abs(np.triu(unit.T @ unit, k=1))
-    one, two = np.unravel_index(int(np.argmax(alike)), alike.shape)
-    pair = f"{fit.law.linear[one].name} and {fit.law.linear[two].name}"
-    return [f"{pair} trade off, their basis functions being nearly equal: trust the curve, not the two numbers"]
-
-
-def _logarithms(fit: Fit) -> list[str]:
-    # Only for one power: of two, one can nearly always be swapped for a logarithm.
-    if fit.law.conditioned is None or not fit.spare or len(fit.law.nonlinear) > 1:
-        return []
-    problem, _ = fit.law.problem(fit.x, fit.y, fit.weights)
-    theta, _ = fit.law.split(fit.params)
-    limit = problem.sse(theta) * (1 + stats.f.ppf(1 - LEVEL, 1, fit.spare) / fit.spare)
-    return [
-        f"{part.name} = {fit.params[part.name]:.4g} cannot be told from 0: a logarithm fits as well"
-        for place, part in enumerate(fit.law.nonlinear)
-        if part.singular == 0 and profile(problem, place, 0.0, theta)[0] <= limit
-    ]
+def _check_level(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, not {alpha}")

@@ -9,21 +9,27 @@ coefficients and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from repro.laws.projection import Array, Grid, Problem, coefficients, solve
+from repro.laws.projection import PRECISE, QUICK, Array, Problem, project, solve
 from repro.laws.results import Fit
 
 # Exponents are reported no closer than this to a value (or to each other) where coefficients would become
 # infinite. The curve moves by about this much, relatively: far less than any loss is known.
 GAP = 1e-5
 
-Basis = Callable[[NDArray[Any], Array], NDArray[Any]]
+HUBER = 1.345  # residuals beyond this many robust standard deviations count linearly: 95% efficient on Gaussian noise
+MAD = 0.6745  # the median absolute deviation of a standard Gaussian
+REWEIGHTINGS = 50
+SETTLED = 1e-9
+
+Loss = Literal["squares", "huber"]
+Basis = Callable[..., Sequence[NDArray[Any] | float]]
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,14 @@ class Linear:
 
 @dataclass(frozen=True)
 class Law:
-    """A separable law.
+    """A separable law. One without nonlinear parameters is ordinary linear least squares.
 
-    basis: (x (n,), theta (q,)) -> (n, p), one column for each linear coefficient, in NumPy operations that
-        also take complex x (:meth:`derivative` relies on it).
+    basis: ``basis(x, *theta)`` gives one column for each linear coefficient, an array or a number. Data sets are
+        solved many at a time, so x and theta may have leading axes: elementwise NumPy operations only, which also take
+        complex x (:meth:`derivative` relies on it).
     conditioned: optionally another basis of the same column space that stays well behaved where ``basis``
-        degenerates; used for the search, never for what is reported. Only for laws without signs.
+        degenerates; used for the search, never for what is reported, and given x divided by its largest absolute
+        value. Only for laws without signs.
     ordered: the nonlinear parameters are interchangeable and are reported in ascending order.
 
     x = 0 is legal exactly where ``basis`` is finite at 0 for every theta within the bounds: positive
@@ -74,8 +82,8 @@ class Law:
         """Raises ValueError for a declaration that cannot be fitted."""
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"{self.name}: parameter names repeat: {', '.join(self.names)}")
-        if not self.nonlinear or not self.linear:
-            raise ValueError(f"{self.name}: a separable law needs a nonlinear and a linear parameter")
+        if not self.linear:
+            raise ValueError(f"{self.name}: a separable law needs a linear coefficient")
         for parameter in self.nonlinear:
             if not parameter.low < parameter.high:
                 raise ValueError(f"{self.name}: {parameter.name} has bounds {parameter.low}, {parameter.high}")
@@ -89,6 +97,11 @@ class Law:
         """Parameter names, nonlinear first."""
         return (*(part.name for part in self.nonlinear), *(part.name for part in self.linear))
 
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """The declared sign of each coefficient."""
+        return tuple(part.sign for part in self.linear)
+
     def split(self, params: Mapping[str, float]) -> tuple[Array, Array]:
         """(theta (q,), coefficients (p,)) of a mapping. Raises ValueError if a name is missing."""
         missing = [name for name in self.names if name not in params]
@@ -96,6 +109,10 @@ class Law:
             raise ValueError(f"{self.name}: no value for {', '.join(missing)}; it needs {', '.join(self.names)}")
         theta = np.array([params[part.name] for part in self.nonlinear], dtype=float)
         return theta, np.array([params[part.name] for part in self.linear], dtype=float)
+
+    def columns(self, x: NDArray[Any], theta: Array) -> NDArray[Any]:
+        """The basis functions at x (n,) for one theta (q,), shape (n, p)."""
+        return np.stack([np.broadcast_to(part, x.shape) for part in self.basis(x, *theta)], axis=-1)
 
     def evaluate(self, params: Mapping[str, float], x: ArrayLike) -> Array:
         """The law at ``x`` (any shape), same shape; infinite or NaN where the basis is.
@@ -107,7 +124,15 @@ class Law:
         theta, linear = self.split(params)
         at = np.asarray(x, dtype=float)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            return np.asarray(self.basis(at.ravel(), theta) @ linear).reshape(at.shape)
+            return np.asarray(self.columns(at.ravel(), theta) @ linear).reshape(at.shape)
+
+    def evaluate_many(self, params: Mapping[str, Array], x: ArrayLike) -> Array:
+        """The law at ``x`` (n,) for many parameter sets, each name (B,): shape (B, n)."""
+        at = np.asarray(x, dtype=float)
+        theta = [np.asarray(params[part.name], dtype=float)[:, None] for part in self.nonlinear]
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            parts = zip(self.linear, self.basis(at, *theta), strict=True)
+            return np.asarray(sum(np.asarray(params[c.name], dtype=float)[:, None] * column for c, column in parts))
 
     def derivative(self, params: Mapping[str, float], x: ArrayLike) -> Array:
         """d/dx of the law at ``x`` > 0 (any shape), same shape, by the complex step: exact to rounding.
@@ -121,10 +146,14 @@ class Law:
         if not np.all(at > 0):
             raise ValueError(f"{self.name}: the derivative is taken at x > 0 only")
         step = 1e-30 * at.ravel()
-        return np.asarray((self.basis(at.ravel() + 1j * step, theta) @ linear).imag / step).reshape(at.shape)
+        slope = (self.columns(at.ravel() + 1j * step, theta) @ linear).imag / step
+        return np.asarray(slope).reshape(at.shape)
 
-    def fit(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Fit:
+    def fit(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, loss: Loss = "squares") -> Fit:
         """The global least-squares fit to x (n,), y (n,), with optional weights (n,) > 0 (inverse variances).
+
+        With ``loss="huber"`` residuals beyond 1.345 robust standard deviations count linearly, by iterated
+        reweighting; each round is a global fit, and the final weights are those of the result.
 
         Raises:
             ValueError: shapes differ, values are not finite, weights are not positive, there are fewer points
@@ -132,43 +161,97 @@ class Law:
 
         """
         at, values, weight = self._checked(x, y, weights)
-        problem, scale = self.problem(at, values, weight)
-        try:
-            theta = solve(problem, Grid.over(problem))
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {error}") from error
-        return Fit.of(self, self.solution(theta, problem.z * scale, at, weight), at, values, weight)
+        fit = Fit.of(self, self._solved(at, values, weight), at, values, weight)
+        if loss == "squares":
+            return fit
+        if loss != "huber":
+            raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares' or 'huber'")
+        return self._robust(fit, weight)
 
-    def problem(self, x: Array, y: Array, weights: Array) -> tuple[Problem, float]:
-        """The numerical problem of one data set, and the factor its responses were divided by."""
+    def _robust(self, fit: Fit, prior: Array) -> Fit:
+        for _ in range(REWEIGHTINGS):
+            residual = np.sqrt(prior) * (fit.y - fit.predict(fit.x))
+            scale = float(np.median(np.abs(residual))) / MAD
+            if scale == 0:  # half the points are met exactly: what deviates is left out as far as numbers allow
+                scale = np.finfo(float).eps * float(np.max(np.abs(fit.y)))
+            reach = HUBER * scale / np.maximum(np.abs(residual), np.finfo(float).tiny)
+            weight = prior * np.minimum(1.0, reach)
+            before, fit = fit, Fit.of(self, self._solved(fit.x, fit.y, weight), fit.x, fit.y, weight, robust=True)
+            change = np.max(np.abs(fit.predict(fit.x) - before.predict(fit.x)))
+            if change <= SETTLED * np.ptp(fit.y):
+                break
+        return fit
+
+    def _solved(self, x: Array, y: Array, weights: Array) -> dict[str, float]:
+        found = self._solutions(x, y[None], weights, PRECISE)
+        return {name: float(values[0]) for name, values in found.items()}
+
+    def fit_many(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
+        """The global fits to many data sets at once: y (B, n) at x, (n,) or (B, n); each parameter (B,).
+
+        Nonlinear parameters are good to seven digits of their range, which is what bootstrap draws need. Weights (n,)
+        or (B, n) may be 0 here: such a point is not there.
+
+        Raises:
+            ValueError: values are not finite, or the basis is not finite at some x.
+
+        """
+        at, values = np.asarray(x, dtype=float), np.atleast_2d(np.asarray(y, dtype=float))
+        weight = np.ones_like(at) if weights is None else np.asarray(weights, dtype=float)
+        if not (np.isfinite(at).all() and np.isfinite(values).all() and np.isfinite(weight).all()):
+            raise ValueError(f"{self.name}: x, y or weights have values that are not finite")
+        return self._solutions(at, values, weight, QUICK)
+
+    def problem(self, x: Array, y: Array, weights: Array) -> Problem:
+        """The numerical problem of data sets y (B, n) at x and weights, each (n,) or (B, n)."""
         root = np.sqrt(weights)
         z = root * y
-        scale = float(np.linalg.norm(root * (y - np.average(y, weights=weights)))) or 1.0
-        search = self.conditioned or self.basis
+        total = np.maximum(np.sum(weights * np.ones_like(y), axis=-1, keepdims=True), np.finfo(float).tiny)
+        middle = np.sum(weights * y, axis=-1, keepdims=True) / total
+        spread = np.linalg.norm(root * (y - middle), axis=-1, keepdims=True)
+        reach = np.max(np.abs(x), axis=-1, keepdims=True)
         return Problem(
-            columns=lambda theta: root[:, None] * search(x, theta),
-            z=z / scale,
-            low=np.array([part.low for part in self.nonlinear]),
-            high=np.array([part.high for part in self.nonlinear]),
-            signs=tuple(part.sign for part in self.linear),
+            basis=self.conditioned or self.basis,
+            x=x / np.where(reach > 0, reach, 1.0) if self.conditioned else x,
+            root=root,
+            z=z / np.where(spread > 0, spread, 1.0),
+            low=np.array([part.low for part in self.nonlinear], dtype=float),
+            high=np.array([part.high for part in self.nonlinear], dtype=float),
+            signs=self.signs,
             ordered=self.ordered,
-        ), scale
+        )
 
-    def solution(self, theta: Array, z: Array, x: Array, weights: Array) -> dict[str, float]:
-        """Parameters by name: ``theta`` kept off singular values, and the coefficients of ``basis`` there."""
+    def _solutions(self, x: Array, y: Array, weights: Array, tolerance: float) -> dict[str, Array]:
+        try:
+            theta = solve(self.problem(x, y, weights), tolerance)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
+        return self.solutions(theta, x, y, weights)
+
+    def solutions(self, theta: Array, x: Array, y: Array, weights: Array) -> dict[str, Array]:
+        """Parameters by name, each (B,), for theta (B, q): kept off singular values, with the coefficients of ``basis``
+        there.
+        """
         reported = self._separated(theta)
-        design = np.sqrt(weights)[:, None] * self.basis(x, reported)
-        linear = coefficients(design, z, tuple(part.sign for part in self.linear))
-        return dict(zip(self.names, [*map(float, reported), *map(float, linear)], strict=True))
+        root = np.sqrt(weights)
+        shape = np.broadcast_shapes(np.shape(x), y.shape)
+        parts = self.basis(x, *(reported[:, k, None] for k in range(reported.shape[1])))
+        columns = [np.broadcast_to(root * part, shape) for part in parts]
+        linear = project(columns, root * y, self.signs).coefficients
+        values = [*reported.T, *linear.T]
+        return dict(zip(self.names, values, strict=True))
 
     def _separated(self, theta: Array) -> Array:
-        apart = np.sort(theta) if self.ordered else np.array(theta)
+        apart = np.sort(theta, axis=1) if self.ordered else np.array(theta)
         for place, part in enumerate(self.nonlinear):
-            if part.singular is not None and abs(apart[place] - part.singular) < GAP:
-                apart[place] = part.singular + np.copysign(GAP, apart[place] - part.singular)
-            if self.ordered and place and apart[place] - apart[place - 1] < GAP:
-                apart[place - 1] = min(apart[place - 1], part.high - GAP)
-                apart[place] = apart[place - 1] + GAP
+            if part.singular is not None:
+                off = apart[:, place] - part.singular
+                apart[:, place] = np.where(np.abs(off) < GAP, part.singular + np.copysign(GAP, off), apart[:, place])
+            if self.ordered and place:
+                before = apart[:, place - 1]
+                near = apart[:, place] - before < GAP
+                apart[:, place - 1] = np.where(near, np.minimum(before, part.high - GAP), before)
+                apart[:, place] = np.where(near, apart[:, place - 1] + GAP, apart[:, place])
         return apart
 
     def _checked(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:

@@ -1,0 +1,109 @@
+"""Intervals of one fit: profile likelihood for nonlinear parameters, the delta method for coefficients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from scipy.optimize import brentq
+
+from repro.laws.projection import Array, Problem, refine
+
+if TYPE_CHECKING:
+    from repro.laws.results import Fit
+
+UNDETERMINED = 1e-9  # a direction in parameter space that moves the curve less than this, relatively
+WALK = 24  # places on each side of the estimate at which a profile is taken
+ELSEWHERE = (0.1, 0.5, 0.9)  # shares of the range from which the other parameters start as well
+
+
+def jacobian(fit: Fit, x: Array) -> Array:
+    """Derivatives of the law by its parameters at ``x`` (m,), nonlinear ones first: shape (m, k)."""
+    theta, linear = fit.law.split(fit.params)
+    slopes = []
+    for place in range(len(theta)):
+        step = np.zeros_like(theta)
+        step[place] = 1e-5 * max(1.0, abs(theta[place]))
+        change = fit.law.columns(x, theta + step) - fit.law.columns(x, theta - step)
+        slopes.append(change @ linear / (2 * step[place]))
+    return np.column_stack([*slopes, fit.law.columns(x, theta)])
+
+
+def _directions(fit: Fit) -> tuple[Array, Array, Array, Array]:
+    """Singular vectors and values of the weighted Jacobian with unit columns, and the columns' lengths."""
+    weighted = np.sqrt(fit.weights)[:, None] * jacobian(fit, fit.x)
+    length = np.sqrt(np.sum(weighted**2, axis=0))
+    length = np.where(length > 0, length, 1.0)
+    left, singular, right = np.linalg.svd(weighted / length, full_matrices=False)
+    return left, singular, right, length
+
+
+def influence(fit: Fit) -> Array:
+    """Orthonormal basis, (n, at most k), of the directions in which the weighted fit can bend."""
+    left, singular, _, _ = _directions(fit)
+    return left[:, singular > UNDETERMINED * singular[0]]
+
+
+def standard_errors(fit: Fit) -> Array:
+    """Asymptotic standard errors of all parameters, shape (k,), by the delta method; inf where undetermined."""
+    _, singular, right, length = _directions(fit)
+    kept = singular > UNDETERMINED * singular[0]
+    errors = fit.rse * np.sqrt(np.sum((right[kept].T / singular[kept]) ** 2, axis=1)) / length
+    lost = np.any(np.abs(right[~kept]) > np.sqrt(UNDETERMINED), axis=0)
+    return np.where(lost, np.inf, errors)
+
+
+def band_errors(fit: Fit, x: ArrayLike) -> Array:
+    """Asymptotic standard error of the fitted curve at ``x`` (m,), shape (m,), by the delta method."""
+    _, singular, right, length = _directions(fit)
+    kept = singular > UNDETERMINED * singular[0]
+    moved = (jacobian(fit, np.asarray(x, dtype=float)) / length) @ right[kept].T / singular[kept]
+    return np.asarray(fit.rse * np.sqrt(np.sum(moved**2, axis=1)))
+
+
+def profile(problem: Problem, index: int, value: float, theta: Array) -> tuple[float, Array]:
+    """(sum of squares, theta (q,)) with one nonlinear parameter held at ``value`` and the others refitted, from
+    ``theta`` and from elsewhere.
+    """
+    reach = problem.high - problem.low
+    starts = np.array([theta, *(problem.low + share * reach for share in ELSEWHERE)])
+    starts[:, index] = value
+    if len(theta) == 1:
+        return float(problem.sse(starts[:1])[0]), starts[0]
+    low, high = np.tile(problem.low, (len(starts), 1)), np.tile(problem.high, (len(starts), 1))
+    low[:, index] = high[:, index] = value
+    found, sums = refine(problem, starts, np.zeros(len(starts), dtype=int), low, high, tolerance=1e-9)
+    best = int(np.argmin(sums))
+    return float(sums[best]), found[best]
+
+
+def profile_limit(fit: Fit, problem: Problem, theta: Array, alpha: float) -> float:
+    """The sum of squares up to which a parameter's value is within its interval: the F(1, spare) limit."""
+    return float(problem.sse(theta[None])[0] * (1 + stats.f.ppf(1 - alpha, 1, fit.spare) / fit.spare))
+
+
+def profile_interval(problem: Problem, index: int, theta: Array, limit: float) -> tuple[float, float]:
+    """Where one parameter's profile stays below ``limit``; a side that never leaves it ends at its bound."""
+    return (
+        _crossing(problem, index, theta, limit, float(problem.low[index])),
+        _crossing(problem, index, theta, limit, float(problem.high[index])),
+    )
+
+
+def _crossing(problem: Problem, index: int, theta: Array, limit: float, bound: float) -> float:
+    warm = theta
+
+    def excess(value: float) -> float:
+        nonlocal warm
+        found, warm = profile(problem, index, value, warm)
+        return found - limit
+
+    inner = float(theta[index])
+    for share in (np.arange(1, WALK + 1) / WALK) ** 2:
+        outer = float(theta[index] + share * (bound - theta[index]))
+        if excess(outer) > 0:
+            return float(brentq(excess, inner, outer, rtol=1e-6)) if excess(inner) < 0 else inner
+        inner = outer
+    return bound
