@@ -1,38 +1,35 @@
-"""Turning points and the critical mixture ratio of paper A (Definitions 1 to 3, Section 5, Appendix B)."""
+"""The critical mixture ratio of paper A (Definitions 1 to 3, Section 5.3, Appendix C), by both of its conditions.
+
+Both routes take draws of a bootstrap where there are any, and then give an interval. By turning point it comes from
+where each draw's turning points pass T_max, which takes no law, and from Equation 8 only where no two ratios lie on
+either side. Either interval is widened to hold the value reported, and what a rival law says where the data do not
+reject it: the form of a law is uncertain too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+import pandas as pd
+from scipy import stats
 from scipy.optimize import brentq
 
-from repro.laws.mixture import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW
+from repro.laws.mixture import CMR_LAW, RATIO_LAW
 from repro.laws.projection import Array
-from repro.laws.results import Fit
+from repro.laws.results import LEVEL, Fit
+from repro.laws.rivals import CMR_LOGARITHM, RATIO_LAWS
+from repro.laws.turning import FLOOR, Interval, TurningPoint
 
-# The largest multiplier the paper solves with (Section 5.3: 100 to 7000). There the turning point is within
-# half a percent of its limit, the maximum of the general loss itself; at 100 it comes some 5 to 40% earlier.
-LAGRANGE = 7000.0
-HORIZON = 10.0  # how many T_max ahead a turning point is looked for
-FLOOR = 1e-6  # share of T_max: a curve that falls from there on falls from the start
-CELLS = 1500
 PAIRS = 3  # Equation 8 has three parameters
 TINY = 1e-9  # the smallest ratio at which a law with a negative exponent is asked
-
-Status = Literal["inside", "extrapolated", "none"]
-
-
-@dataclass(frozen=True)
-class TurningPoint:
-    """T0 in units of the laws: "inside" up to T_max, "extrapolated" up to the horizon, None with "none"."""
-
-    value: float | None
-    status: Status
+MOST = 0.5  # share of draws in which a thing must exist for it to have an interval
+SOME = 0.05  # share of draws without it from which that is worth a warning
+EXACT = 1e-3  # turning points are taken to be known no better than this, relatively
+BEND = 0.3  # R grows about linearly with T0 to this power, in the paper's fits and in ours
+RARE = 0.05  # a turning point that hardly any draw has counts this much
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,7 @@ class ByTurningPoint:
 
     value: float | None
     law: Fit | None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class ByTolerance:
 
     epsilon: float
     value: float | None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -59,66 +58,43 @@ class CriticalRatio:
     tolerance: ByTolerance
 
 
-def turning_point(
-    domain: Mapping[str, float],
-    general: Mapping[str, float],
-    *,
-    lagrange: float,
-    t_max: float,
-    horizon: float = HORIZON,
-) -> TurningPoint:
-    """Where d/dT (dL_dom + lagrange dL_gen) goes from positive to negative: the root of Equation 27,
-    bracketed.
-
-    Args:
-        domain: alpha1, s1, beta1 of Equation 6.
-        general: alpha2, s2, alpha3, s3, beta2 of Equation 6.
-        lagrange: the multiplier lambda; ``math.inf`` gives the maximum of the general loss itself.
-        t_max: end of training, in the unit of T of the coefficients.
-        horizon: how far to look, in multiples of t_max.
-
-    Returns:
-        The crossing: three powers of T have at most one from + to -. A curve that falls all the
-        way up to t_max has turned at 0.0, "inside". A curve still rising at the end of the range has none.
-
-    Raises:
-        ValueError: for a missing or non-finite coefficient, or lagrange <= 0, t_max <= 0 or horizon < 1.
-
-    """
-    if not (lagrange > 0 and 0 < t_max < np.inf and 1 <= horizon < np.inf):
-        given = f"{lagrange}, {t_max}, {horizon}"
-        raise ValueError(f"a turning point needs lagrange > 0, t_max > 0, horizon >= 1, not {given}")
-
-    def slope(t: ArrayLike) -> Array:
-        # Equation 27 divided by lambda, so that an infinite multiplier needs no case of its own.
-        return GENERAL_TOKEN_LAW.derivative(general, t) + DOMAIN_TOKEN_LAW.derivative(domain, t) / lagrange
-
-    times = np.geomspace(FLOOR * t_max, horizon * t_max, CELLS)
-    slopes = slope(times)
-    if not np.isfinite(slopes).all():
-        raise ValueError(f"the slope of the laws is not finite with {dict(domain)} and {dict(general)}")
-    turns = np.flatnonzero((slopes[:-1] > 0) & (slopes[1:] <= 0))
-    if turns.size:
-        left, right = times[turns[0]], times[turns[0] + 1]
-        value = float(brentq(lambda t: float(slope(t)), left, right, xtol=1e-12 * t_max, rtol=1e-12))
-        return TurningPoint(value, "inside" if value <= t_max else "extrapolated")
-    return TurningPoint(0.0, "inside") if np.all(slopes[times <= t_max] <= 0) else TurningPoint(None, "none")
+def interval_of(draws: Array, alpha: float = LEVEL) -> Interval | None:
+    """Percentiles of what exists in at least half of the draws (n,); infinite draws count, NaN ones do not."""
+    there = draws[~np.isnan(draws)]
+    if not len(there) or len(there) < MOST * len(draws):
+        return None
+    low, high = np.quantile(there, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
+    return float(low), float(high)
 
 
-def by_turning_point(points: Sequence[tuple[float, TurningPoint]], t_max: float) -> tuple[ByTurningPoint, list[str]]:
+def by_turning_point(
+    points: Sequence[tuple[float, TurningPoint]], t_max: float, draws: Array | None = None
+) -> tuple[ByTurningPoint, list[str]]:
     """Equation 8 through (T0, R), and its value at ``t_max``; with the warnings that belong to it.
 
     Only ratios that rise before they turn take part (T0 > 0, extrapolated ones included, as in the paper): a
     curve that falls from the start does not say when it turned. The value is None with fewer than three of
     them, where the law falls with T (a critical ratio cannot), or where it is not positive at ``t_max``;
     above 1 it is 1.
+
+    Args:
+        points: (R, T0) of each ratio.
+        t_max: end of training, in the unit of T0.
+        draws: T0 of a bootstrap, (n, r) for the r points in their order, NaN where a curve does not turn. Each turning
+            point then counts by its precision: those far beyond the data are known many times worse than those within.
+
     """
-    pairs = sorted((ratio, point.value) for ratio, point in points if point.value)
-    if len(pairs) < PAIRS:
-        text = f"no critical ratio by turning point: {len(pairs)} ratios have one, Equation 8 needs {PAIRS}"
+    there = [number for number, (_, point) in enumerate(points) if point.value]
+    if len(there) < PAIRS:
+        text = f"no critical ratio by turning point: {len(there)} ratios have one, Equation 8 needs {PAIRS}"
         return ByTurningPoint(None, None), [text]
-    ratios, times = np.array(pairs).T
+    there.sort(key=lambda number: points[number][0])
+    ratios, times = np.array([(points[number][0], points[number][1].value) for number in there], dtype=float).T
     law = CMR_LAW.fit(times, ratios)
+    own = None if draws is None else draws[:, there]
+    weights = None if own is None else precision(law, own)
+    if weights is not None:
+        law = CMR_LAW.fit(times, ratios, weights)
     warnings = _pair_warnings(times, t_max)
     value = float(law.predict(t_max))
     if float(CMR_LAW.derivative(law.params, t_max)) <= 0:
@@ -129,7 +105,69 @@ def by_turning_point(points: Sequence[tuple[float, TurningPoint]], t_max: float)
         return ByTurningPoint(None, law), [*warnings, text]
     if value > 1:
         warnings.append(f"Equation 8 gives a critical ratio of {value:.3g} at T_max; clipped to 1")
-    return ByTurningPoint(min(value, 1.0), law), warnings
+    value = min(value, 1.0)
+    if draws is None or own is None or weights is None:
+        return ByTurningPoint(value, law), warnings
+    smooth, parameters = critical_ratios(own, ratios, t_max, weights)
+    law = law.with_draws(parameters, "each curve's bootstrap, refitted")
+    every = sorted(range(len(points)), key=lambda number: points[number][0])
+    crossed = crossings(draws[:, every], np.array([points[number][0] for number in every]), t_max)
+    interval, more = _interval("turning point", np.where(np.isnan(crossed), smooth, crossed), value)
+    if interval is not None:
+        interval, yet_more = _widened("turning point", interval, _rival_ratios(law, t_max))
+        more += yet_more
+    return ByTurningPoint(value, law, interval), [*warnings, *more]
+
+
+def precision(law: Fit, times: Array) -> Array:
+    """Weights (r,) for Equation 8: inverse variances of R at the turning points of draws (n, r), by the slope of
+    ``law``, an unweighted fit to these points.
+    """
+    there = np.isfinite(times) & (times > 0)
+    logs = np.log(np.where(there, times, np.nan))
+    share = np.maximum(there.mean(axis=0), RARE)
+    middle = np.array([np.nanquantile(column, [0.16, 0.84]) if there_.any() else (0.0, 1.0)
+                       for column, there_ in zip(logs.T, there.T, strict=True)])  # fmt: skip
+    spread = np.maximum((middle[:, 1] - middle[:, 0]) / 2, EXACT) / share
+    slope = np.abs(law.params["alpha4"] * law.params["s4"]) * law.x ** law.params["s4"]
+    return np.asarray(1 / np.maximum(slope * spread, np.finfo(float).tiny) ** 2)
+
+
+def critical_ratios(times: Array, ratios: Array, t_max: float, weights: Array) -> tuple[Array, pd.DataFrame]:
+    """Equation 8 through (T0, R) of each draw (n, r): its value at ``t_max`` (n,), NaN where
+    :func:`by_turning_point` would give none; and its parameters, one row each.
+    """
+    there = np.isfinite(times) & (times > 0)
+    at, shares = np.where(there, times, t_max), np.broadcast_to(ratios, times.shape)
+    law = pd.DataFrame(CMR_LAW.fit_many(at, shares, weights * there))
+    law[there.sum(axis=1) < PAIRS] = np.nan
+    value = law["alpha4"] * t_max ** law["s4"] + law["beta3"]
+    grows = law["alpha4"] * law["s4"] > 0
+    return np.where(grows & (value > 0), np.minimum(value, 1.0), np.nan), law
+
+
+def crossings(times: Array, ratios: Array, t_max: float) -> Array:
+    """Where T0 passes ``t_max`` between two neighbouring ratios, in each draw (n, r) of ascending ratios: (n,), NaN where
+    it does not do so between any two of them; the largest such place where there are several.
+
+    This is the critical ratio without a law. Interpolation is linear in T0^-0.3, which is 0 for a curve that never
+    turns: such curves count. Equation 8 has to leave them out, so that among ratios that turn late it sees those that happen
+    to turn early, and errs upwards.
+    """
+    late = np.where(np.isnan(times), 0.0, np.maximum(times, FLOOR * t_max) ** -BEND) / t_max**-BEND
+    before, after = late[:, :-1], late[:, 1:]
+    crossed = (before >= 1) & (after < 1)
+    share = (before - 1) / np.where(crossed, before - after, 1.0)
+    place = ratios[:-1] + share * np.diff(ratios)
+    return np.where(crossed.any(axis=1), np.max(np.where(crossed, place, -np.inf), axis=1), np.nan)
+
+
+def _rival_ratios(law: Fit, t_max: float) -> dict[str, float]:
+    """What the logarithm says where the turning points do not reject it; the weights are inverse variances."""
+    rival = CMR_LOGARITHM.fit(law.x, law.y, law.weights)
+    if rival.sse - law.sse > stats.chi2.ppf(1 - LEVEL, 1):
+        return {}
+    return {CMR_LOGARITHM.name: float(np.clip(rival.predict(t_max), 0, 1))}
 
 
 def _pair_warnings(times: Array, t_max: float) -> list[str]:
@@ -144,31 +182,98 @@ def _pair_warnings(times: Array, t_max: float) -> list[str]:
     return found
 
 
-def by_tolerance(law: Fit | None, base: float, epsilon: float) -> tuple[ByTolerance, list[str]]:
+def by_tolerance(
+    law: Fit | None, base: float, epsilon: float, draws: Array | None = None
+) -> tuple[ByTolerance, list[str]]:
     """The largest R in [0, 1] with L(R) - ``base`` <= ``epsilon``; L(R) is the general loss at T_max.
 
     L is monotone, so this is 1, None or one crossing. Warns where it is not the crossing, or outside the
-    ratios fitted.
+    ratios fitted. draws: the losses that ``law`` was fitted to in each draw of a bootstrap, (n, r).
     """
     if law is None:
         text = "no critical ratio by tolerance: there is no L(R) of the general loss"
         return ByTolerance(epsilon, None), [text]
-
-    def excess(ratio: float) -> float:
-        return float(law.predict(ratio)) - base - epsilon
-
-    if excess(1.0) <= 0:
-        return ByTolerance(epsilon, 1.0), [f"the fitted general loss stays within {epsilon:g} up to R = 1"]
-    if excess(TINY) > 0:
+    value = _crossing(law, base + epsilon)
+    if value is None:
         text = f"no critical ratio by tolerance: the fitted general loss exceeds {epsilon:g} at every ratio"
         return ByTolerance(epsilon, None), [text]
-    value = float(brentq(excess, TINY, 1.0))
+    warnings = _crossing_warnings(law, value, epsilon)
+    if draws is None:
+        return ByTolerance(epsilon, value), warnings
+    drawn = tolerance_ratios(law.draws if law.draws is not None else ratio_draws(law, draws), base + epsilon)
+    interval, more = _interval("tolerance", drawn, value)
+    if interval is not None:
+        interval, yet_more = _widened("tolerance", interval, _rival_crossings(law, base + epsilon, draws))
+        more += yet_more
+    return ByTolerance(epsilon, value, interval), [*warnings, *more]
+
+
+def ratio_draws(law: Fit, losses: Array) -> pd.DataFrame:
+    """Parameters of L(R) for each draw of the losses (n, r) that ``law`` was fitted to."""
+    return pd.DataFrame(RATIO_LAW.fit_many(law.x, losses, law.weights))
+
+
+def tolerance_ratios(law: pd.DataFrame, limit: float) -> Array:
+    """Where L(R) of each draw reaches ``limit``: (n,), 1 where it never does, NaN where it is above throughout."""
+    ends = RATIO_LAW.evaluate_many({name: law[name].to_numpy() for name in RATIO_LAW.names}, [TINY, 1.0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        crossing = ((limit - law["beta"]) / law["alpha"]) ** (1 / law["s"])
+    inside = np.where(ends[:, 0] > limit, np.nan, crossing)
+    return np.where(ends[:, 1] <= limit, 1.0, inside)
+
+
+def _crossing(law: Fit, limit: float) -> float | None:
+    """The largest R in [0, 1] at which a monotone law is at most ``limit``."""
+    if float(law.predict(1.0)) <= limit:
+        return 1.0
+    if float(law.predict(TINY)) > limit:
+        return None
+    return float(brentq(lambda ratio: float(law.predict(ratio)) - limit, TINY, 1.0))
+
+
+def _crossing_warnings(law: Fit, value: float, epsilon: float) -> list[str]:
+    if value == 1:
+        return [f"the fitted general loss stays within {epsilon:g} up to R = 1"]
     low, high = float(law.x.min()), float(law.x.max())
     if low <= value <= high:
-        return ByTolerance(epsilon, value), []
+        return []
     span = f"{ratio_label(low)} to {ratio_label(high)}"
-    text = f"the critical ratio by tolerance is extrapolated: {value:.3g}, fitted {span}"
-    return ByTolerance(epsilon, value), [text]
+    return [f"the critical ratio by tolerance is extrapolated: {value:.3g}, fitted {span}"]
+
+
+def _rival_crossings(law: Fit, limit: float, draws: Array) -> dict[str, float]:
+    """Where the rivals of L(R) cross, those that the noise of the losses does not reject."""
+    error = np.maximum(np.std(draws, axis=0), np.finfo(float).eps * np.max(np.abs(law.y)))
+    found = {}
+    for rival in RATIO_LAWS:
+        if rival.name == law.law.name or len(law.x) <= len(rival.names):
+            continue
+        fit = rival.fit(law.x, law.y, 1 / error**2)
+        crossing = _crossing(fit, limit)
+        if crossing is not None and fit.sse <= stats.chi2.ppf(1 - LEVEL, fit.spare):
+            found[rival.name] = crossing
+    return found
+
+
+def _interval(route: str, drawn: Array, value: float) -> tuple[Interval | None, list[str]]:
+    """The interval of the draws, made to hold the value, and a warning where draws lack one."""
+    lacking = float(np.isnan(drawn).mean())
+    found = interval_of(drawn)
+    if found is None:
+        return None, [f"no interval by {route}: {lacking:.0%} of the bootstrap draws have no critical ratio"]
+    warnings = [f"{lacking:.0%} of the bootstrap draws have no critical ratio by {route}"] if lacking > SOME else []
+    return (min(found[0], value), max(found[1], value)), warnings
+
+
+def _widened(route: str, interval: Interval, rivals: dict[str, float]) -> tuple[Interval, list[str]]:
+    """The interval stretched to the rivals outside it, and a warning for each."""
+    low, high = interval
+    outside = {name: value for name, value in rivals.items() if not low <= value <= high}
+    warnings = [
+        f"the interval by {route} was widened to hold {value:.3g}: a {name} fits as well"
+        for name, value in outside.items()
+    ]
+    return (min([low, *outside.values()]), max([high, *outside.values()])), warnings
 
 
 def ratio_label(ratio: float) -> str:

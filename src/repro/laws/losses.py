@@ -24,7 +24,7 @@ class Base(NamedTuple):
 class Trajectories:
     """One model size on one domain: its base, and increments at every point with tokens > 0.
 
-    points has columns ratio, tokens, general, domain; each seed's increments are over that seed's own base.
+    points has columns ratio, tokens, seed, general, domain; each seed's increments are over that seed's own base.
     """
 
     size: str
@@ -93,6 +93,7 @@ def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
     own = by_seed.reindex(after["seed"]).fillna(mean).to_numpy()
     points = pd.DataFrame({
         "ratio": after["ratio"].to_numpy(float), "tokens": after["tokens"].to_numpy(float),
+        "seed": after["seed"].to_numpy(),
         "general": after["general_loss"].to_numpy(float) - own[:, 0],
         "domain": after["domain_loss"].to_numpy(float) - own[:, 1],
     })  # fmt: skip

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
 
 from repro.laws.intervals import influence
 from repro.laws.projection import Array
@@ -99,7 +98,7 @@ def draws(
     else:
         basis = influence(fit)[order]
         rho = ar1([residual], [basis]) if correlation is None else correlation
-        noise = walk(rng, n, fit.n, marginal(residual, basis, rho), rho)
+        noise = walk(rng, n, fit.n, marginal(residual, basis, rho), rho, fit.n - basis.shape[1])
     y = np.empty_like(noise)
     y[:, order] = noise
     return Drawn(fit.x, fit.predict(fit.x) + y / root, fit.weights, chosen)
@@ -124,11 +123,17 @@ def marginal(residual: Array, basis: Array, rho: float) -> float:
     return float(np.sqrt(rest / max(1, len(residual) - basis.shape[1])))
 
 
-def walk(rng: np.random.Generator, n: int, points: int, sigma: float, rho: float) -> Array:
-    """``n`` stationary AR(1) series, shape (n, points)."""
-    shocks = sigma * rng.standard_normal((n, points))
-    shocks[:, 1:] *= np.sqrt(1 - rho**2)
-    return np.asarray(lfilter([1.0], [1.0, -rho], shocks, axis=1), dtype=float)
+def walk(rng: np.random.Generator, n: int, points: int, sigma: float, rho: float, spare: int | None = None) -> Array:
+    """``n`` stationary AR(1) series, shape (n, points).
+
+    With ``spare``, sigma was estimated with that many degrees of freedom, and each series has one of its own, as far
+    off as such an estimate may be.
+    """
+    own = np.full((n, 1), sigma) if spare is None else sigma * np.sqrt(spare / rng.chisquare(spare, (n, 1)))
+    shocks = own * rng.standard_normal((n, points))
+    for place in range(1, points):
+        shocks[:, place] = rho * shocks[:, place - 1] + np.sqrt(1 - rho**2) * shocks[:, place]
+    return shocks
 
 
 def _whitened(residual: Array, basis: Array, rho: float) -> tuple[float, float]:

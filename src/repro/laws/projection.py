@@ -64,7 +64,7 @@ class Problem:
 
     def _columns(self, theta: Array, x: Array, root: Array) -> Columns:
         parts = self.basis(x, *(theta[..., k, None] for k in range(theta.shape[-1])))
-        shape = np.broadcast_shapes(x.shape, (*theta.shape[:-1], 1))
+        shape = np.broadcast_shapes(x.shape, root.shape, (*theta.shape[:-1], 1))
         return [np.broadcast_to(root * part, shape) for part in parts]
 
     def residual(self, theta: Array) -> Array:
@@ -121,14 +121,19 @@ def _least_squares(columns: Columns, z: Array) -> Projection:
         part = _dot(direction, residual)
         residual = residual - part[..., None] * direction
         along.append(part)
-    found: list[Array] = [np.zeros(0)] * len(q)
-    for j in reversed(range(len(q))):
+    return Projection(np.stack(np.broadcast_arrays(*_substituted(r, along)), axis=-1), residual, q)
+
+
+def _substituted(r: list[list[Array]], along: Columns) -> Columns:
+    """Coefficients from the triangular factor and the parts of z along each direction, last one first."""
+    found: Columns = [np.zeros(0)] * len(along)
+    for j in reversed(range(len(along))):
         rest = along[j]
-        for k in range(j + 1, len(q)):
+        for k in range(j + 1, len(along)):
             rest = rest - r[j][k - j] * found[k]
         pivot = r[j][0]
         found[j] = np.where(pivot > 0, rest / np.where(pivot > 0, pivot, 1.0), 0.0)
-    return Projection(np.stack(np.broadcast_arrays(*found), axis=-1), residual, q)
+    return found
 
 
 def project(columns: Columns, z: Array, signs: tuple[int, ...]) -> Projection:
@@ -186,6 +191,8 @@ def _scores(problem: Problem, thetas: Array) -> Array:
         where = np.flatnonzero(bad.any(axis=0)).tolist()
         raise ValueError(f"rows {where} of x: a basis function is not finite there within the bounds")
     z = problem.z
+    if any(problem.signs) and all(len(column) == 1 for column in columns):
+        return _shared_scores([column[0] for column in columns], z, problem.signs)
     if any(problem.signs):
         size = max(1, CELLS // (columns[0].shape[1] * z.shape[1]))
         parts = []
@@ -200,6 +207,21 @@ def _scores(problem: Problem, thetas: Array) -> Array:
         along = z @ direction[0].T if len(direction) == 1 else np.matmul(direction, z[:, :, None])[..., 0]
         score -= along**2
     return score
+
+
+def _shared_scores(columns: Columns, z: Array, signs: tuple[int, ...]) -> Array:
+    """Sums of squares (B, m) of data sets z (B, n) that share columns (m, n): no array of size (B, m, n) is needed."""
+    held = [j for j, sign in enumerate(signs) if sign]
+    best = np.full((len(z), len(columns[0])), np.inf)
+    for out in (part for count in range(len(held) + 1) for part in combinations(held, count)):
+        kept = [j for j in range(len(columns)) if j not in out]
+        q, r = _orthonormal([columns[j] for j in kept])
+        along = [z @ direction.T for direction in q]
+        score = np.asarray(_dot(z, z)[:, None] - sum(part**2 for part in along))
+        for j, coefficient in zip(kept, _substituted(r, along), strict=True):
+            score = np.where(coefficient * signs[j] >= 0, score, np.inf)
+        best = np.minimum(best, score)
+    return best
 
 
 def _starts(problem: Problem) -> tuple[NDArray[np.intp], Array]:
@@ -269,6 +291,7 @@ def refine(
         new = project(new_columns, problem.z[own], problem.signs)
         total = _dot(new.residual, new.residual)
         better = total < sums[work]
+        gained = ~better | (sums[work] - total > tolerance**1.5 * sums[work])
         pick = better[:, None]
         here = np.where(pick, trial, here)
         columns = [np.where(pick, one, other) for one, other in zip(new_columns, columns, strict=True)]
@@ -279,7 +302,7 @@ def refine(
         )
         damping = np.where(better, np.maximum(damping / 8, 1e-15), damping * 6)
         best[work], sums[work] = here, np.where(better, total, sums[work])
-        on = (moved > tolerance) & (damping < HEAVY)
+        on = (moved > tolerance) & (damping < HEAVY) & gained
         work, here, damping = work[on], here[on], damping[on]
         columns, at = [c[on] for c in columns], Projection(at[0][on], at[1][on], [d[on] for d in at[2]])
     return best, sums

@@ -102,11 +102,15 @@ class Law:
         """The declared sign of each coefficient."""
         return tuple(part.sign for part in self.linear)
 
-    def split(self, params: Mapping[str, float]) -> tuple[Array, Array]:
-        """(theta (q,), coefficients (p,)) of a mapping. Raises ValueError if a name is missing."""
+    def require(self, params: Mapping[str, Any]) -> None:
+        """Raises ValueError if ``params`` lacks a name."""
         missing = [name for name in self.names if name not in params]
         if missing:
             raise ValueError(f"{self.name}: no value for {', '.join(missing)}; it needs {', '.join(self.names)}")
+
+    def split(self, params: Mapping[str, float]) -> tuple[Array, Array]:
+        """(theta (q,), coefficients (p,)) of a mapping. Raises ValueError if a name is missing."""
+        self.require(params)
         theta = np.array([params[part.name] for part in self.nonlinear], dtype=float)
         return theta, np.array([params[part.name] for part in self.linear], dtype=float)
 

@@ -1,0 +1,197 @@
+"""One model size on one domain: Equation 6 at every ratio, L(R), feasible ratios and the critical ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from repro.laws import noise
+from repro.laws.critical import (
+    CriticalRatio,
+    by_tolerance,
+    by_turning_point,
+    interval_of,
+    ratio_draws,
+    ratio_label,
+)
+from repro.laws.losses import Base, Trajectories
+from repro.laws.mixture import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.projection import Array
+from repro.laws.results import Fit
+from repro.laws.turning import TurningPoint, turning_point
+from repro.laws.uncertainty import Curve, Draws, Solver, draw
+
+AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
+LOSSES = ("general", "domain")
+
+
+class TokenLaws(NamedTuple):
+    """Equation 6 at one mixture ratio: both fits, T in units, and the turning point they imply."""
+
+    ratio: float
+    domain: Fit
+    general: Fit
+    turning_point: TurningPoint
+
+
+@dataclass(frozen=True)
+class Group:
+    """One model size on one domain.
+
+    ratio_law: L(R) at T_max of the "general" and the "domain" loss. token_laws: ascending ratio. feasible:
+    Definition 2 among the ratios measured: T0 <= T_max and a general increment at T_max within the tolerance.
+    """
+
+    size: str
+    domain: str
+    base: Base
+    ratio_law: dict[str, Fit | None]
+    token_laws: tuple[TokenLaws, ...]
+    feasible: tuple[float, ...]
+    critical_ratio: CriticalRatio
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How groups are analysed: see :func:`repro.laws.analyse`."""
+
+    t_max: float
+    unit: float
+    epsilon: float
+    lagrange: float
+    horizon: float
+    bootstrap: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a setting out of range."""
+        for name in ("t_max", "unit", "lagrange"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        for name in ("epsilon", "bootstrap", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+
+    @property
+    def end(self) -> float:
+        """T_max in the unit of the laws."""
+        return self.t_max / self.unit
+
+
+def group_of(run: Trajectories, settings: Settings, number: int) -> Group:
+    """The analysis of one size on one domain; ``number``, its place in the study, seeds its draws."""
+    warnings: list[str] = []
+    inside = run.points[run.points["tokens"] <= settings.t_max * (1 + 1e-9)]
+    rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
+    laws = {ratio: found for ratio, rows in rows_of.items() if (found := _token_laws(ratio, rows, settings, warnings))}
+    ends = {
+        ratio: end
+        for ratio, rows in rows_of.items()
+        if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
+    }
+    draws = _draws(laws, rows_of, settings, number)
+    kept = _with_intervals(laws, draws)
+    levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
+    drawn = {name: _end_draws(levels[name], laws, draws, name) for name in LOSSES}
+    ratio_law = {name: _ratio_law(name, levels[name], drawn[name], warnings) for name in LOSSES}
+    points = [(item.ratio, item.turning_point) for item in kept]
+    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times)
+    general = ratio_law["general"]
+    tolerance, yet_more = by_tolerance(general, run.base.general, settings.epsilon, drawn["general"])
+    feasible = tuple(
+        item.ratio for item in kept if item.turning_point.status == "inside" and ends[item.ratio][0] <= settings.epsilon
+    )
+    if kept and not feasible:
+        warnings.append("no measured ratio is feasible")
+    if draws is not None and draws.method == "runs" and (few := _fewest(laws, rows_of)) < noise.FEW_RUNS:
+        warnings.append(
+            f"intervals rest on {few} runs at some ratio: with fewer than {noise.FEW_RUNS} they are too narrow"
+        )
+    every = (*warnings, *more, *yet_more)
+    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, CriticalRatio(turning, tolerance), every)
+
+
+def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
+    if len(rows) < len(GENERAL_TOKEN_LAW.names):
+        warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
+        return None
+    t = rows["tokens"].to_numpy(float) / settings.unit
+    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float))
+    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float))
+    point = turning_point(
+        domain.params, general.params, lagrange=settings.lagrange, t_max=settings.end, horizon=settings.horizon
+    )
+    if point.status == "none":
+        warnings.append(f"R = {ratio_label(ratio)}: the general loss does not turn within {settings.horizon:g} T_max")
+    return TokenLaws(ratio, domain, general, point)
+
+
+def _increments_at_end(
+    ratio: float, rows: pd.DataFrame, laws: TokenLaws | None, settings: Settings, warnings: list[str]
+) -> tuple[float, float] | None:
+    """(general, domain) increment at T_max, measured where the trajectory gets there, else predicted."""
+    last = rows[rows["tokens"] == rows["tokens"].max()]
+    if last["tokens"].iloc[0] >= (1 - AT_END) * settings.t_max:
+        return float(last["general"].mean()), float(last["domain"].mean())
+    if laws is None:
+        warnings.append(f"R = {ratio_label(ratio)}: no loss at T_max, measured or predicted")
+        return None
+    warnings.append(f"R = {ratio_label(ratio)}: training ends before T_max; its losses there are predicted")
+    return float(laws.general.predict(settings.end)), float(laws.domain.predict(settings.end))
+
+
+def _draws(
+    laws: Mapping[float, TokenLaws], rows_of: Mapping[float, pd.DataFrame], settings: Settings, number: int
+) -> Draws | None:
+    """Draws of every curve; None without a bootstrap, or where a curve has no spare point to learn its noise from."""
+    if not settings.bootstrap or not laws or any(not item.general.spare for item in laws.values()):
+        return None
+    curves = [Curve(item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()]
+    solver = Solver(settings.lagrange, settings.end, settings.horizon)
+    return draw(curves, solver, settings.bootstrap, [settings.seed, number])
+
+
+def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tuple[TokenLaws, ...]:
+    if draws is None:
+        return tuple(laws.values())
+    words = noise.WORDS[draws.method]
+    found = []
+    for place, item in enumerate(laws.values()):
+        times = draws.times[:, place]
+        bounds = interval_of(np.where(np.isnan(times), np.inf, times))
+        point = replace(item.turning_point, interval=bounds)
+        domain = item.domain.with_draws(draws.domain[place], words)
+        general = item.general.with_draws(draws.general[place], words)
+        found.append(TokenLaws(item.ratio, domain, general, point))
+    return tuple(found)
+
+
+def _end_draws(
+    levels: Mapping[float, float], laws: Mapping[float, TokenLaws], draws: Draws | None, name: str
+) -> Array | None:
+    """Losses at T_max in each draw, (n, interior ratios); None if some of these ratios has no draws."""
+    interior = [ratio for ratio in levels if 0 < ratio < 1]
+    if draws is None or not interior or any(ratio not in laws for ratio in interior):
+        return None
+    places = [list(laws).index(ratio) for ratio in interior]
+    moved = draws.general_end if name == "general" else draws.domain_end
+    return np.asarray(np.array([levels[ratio] for ratio in interior]) + moved[:, places], dtype=float)
+
+
+def _ratio_law(name: str, losses: Mapping[float, float], draws: Array | None, warnings: list[str]) -> Fit | None:
+    """L(R) of Section 5.1 through the ratios strictly between 0 and 1."""
+    interior = {ratio: loss for ratio, loss in losses.items() if 0 < ratio < 1}
+    if len(interior) < len(RATIO_LAW.names):
+        warnings.append(f"no L(R) of the {name} loss: {len(interior)} ratios between 0 and 1, it needs 3")
+        return None
+    fit = RATIO_LAW.fit(list(interior), list(interior.values()))
+    return fit if draws is None else fit.with_draws(ratio_draws(fit, draws), "bootstrap of the loss curves' ends")
+
+
+def _fewest(laws: Mapping[float, TokenLaws], rows_of: Mapping[float, pd.DataFrame]) -> int:
+    return min(int(rows_of[ratio]["seed"].nunique()) for ratio in laws)
