@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from repro.cmr import figures, frames, published, style
+from repro.cmr import figures, frames, published
 from repro.laws import analyse, ratio_label
+from repro.show import style
 
 T = np.concatenate([[1.0, 2.0, 5.0], np.arange(10, 251, 10)])
 RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1.0]

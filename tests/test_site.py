@@ -24,7 +24,7 @@ As {cite:t}`gu2024cmr` draw it: {numref}`fig-loss`, {numref}`tab-loss`, {eq}`law
 $$ \Delta L(T) = \alpha_2 T^{s_2} + \alpha_3 T^{s_3} + \beta_2 $$ (law)
 """
 TEXT = "# Mini\n\nThe loss falls by {glue:text}`drop:.2f` nats: {numref}`fig-loss`, {numref}`tab-loss`."
-SETUP = "import altair as alt, numpy as np, pandas as pd\nfrom repro.cmr import display\ndisplay.enable()"
+SETUP = "import altair as alt, numpy as np, pandas as pd\nfrom repro.show import display\ndisplay.enable()"
 CHART = """frame = pd.DataFrame({"t": range(points), "loss <b>": np.arange(points) / 7, "name": "<i>x</i>"})
 alt.Chart(frame).mark_circle(size=4000, opacity=1).encode(x="t", tooltip=["name"]).properties(
     width=690, height=200, description="Loss </script> against tokens")"""

@@ -13,8 +13,6 @@ import psutil
 from scipy.spatial.distance import jensenshannon
 
 from repro import params as parameters
-from repro.cmr import display
-from repro.cmr.colophon import Colophon
 from repro.cmr.design import Design, design
 from repro.home import home
 from repro.laws import Analysis, analyse
@@ -23,6 +21,8 @@ from repro.lm.sources import WHOLE
 from repro.params import Params
 from repro.runs import Machine, Stage, Store, run
 from repro.runs.spec import closure
+from repro.show import display
+from repro.show.colophon import Colophon
 from repro.stages.adapt import Continue
 from repro.stages.corpus import STATISTICS, Tokens, statistics, tokens_of
 from repro.stages.pretrain import Pretrain

@@ -13,8 +13,8 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from repro.cmr.evaluate import T_MAX
-from repro.cmr.style import in_order
 from repro.laws import ratio_label
+from repro.show.style import in_order
 
 _FEASIBLE = "ratios run that are feasible"
 DASH = "\u2014"

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.cmr import style
+from repro.show import style
 
 
 def corpus_sizes(frame: pd.DataFrame) -> Any:

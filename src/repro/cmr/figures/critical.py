@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.cmr import style
 from repro.cmr.evaluate import T_MAX
+from repro.show import style
 
 _CROSS = "M-0.7,-0.7L0.7,0.7M-0.7,0.7L0.7,-0.7"
 _STATUS = {"inside": "inside the run", "extrapolated": "extrapolated", "none": "no turning point"}

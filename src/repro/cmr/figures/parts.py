@@ -12,8 +12,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.cmr import style
 from repro.laws import ratio_label
+from repro.show import style
 
 TURN = "turning point T0"
 END = "end of run"

@@ -7,11 +7,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.cmr import style
 from repro.cmr.evaluate import T_MAX
 from repro.cmr.figures import parts
 from repro.cmr.figures.track import Track, joined
 from repro.laws import ratio_label
+from repro.show import style
 
 _SYMLOG = " (symmetric log axis)"
 

@@ -9,8 +9,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.cmr import style
 from repro.cmr.figures import parts
+from repro.show import style
 
 _FIELDS = ["size", "mixture", "t", "general", "domain", "kind", "hover"]
 # Ticks of the symmetric logarithmic axis, which near zero would otherwise be crowded or bare.

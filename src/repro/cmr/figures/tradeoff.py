@@ -10,9 +10,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.cmr import style
 from repro.cmr.figures import parts
 from repro.laws import ratio_label
+from repro.show import style
 
 
 @dataclass(frozen=True)
