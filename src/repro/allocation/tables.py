@@ -1,0 +1,97 @@
+"""Tables of Equations 1 and 2 on scores, as pandas Stylers: pure functions of the frames of `frames`.
+
+Every fraction here rounds to 1, so SFT tokens come first. Captions are left to the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from repro.laws.allocation import NAME as EQUATION_1
+from repro.show.tables import Format, styled
+
+NO_PEAK = "Equation 1 has no peak here, or no interval was asked for"
+NONE = "not printed, or not computed"
+FRACTION = "{:.7f}"
+
+
+def optima(frame: pd.DataFrame) -> Styler:
+    """The peaks refitted, with 95% intervals, beside the paper's; from `frames.optima`."""
+    shown = pd.DataFrame({
+        "benchmark": frame["benchmark"],
+        "best SFT tokens": frame["sft_tokens"].map(_tokens, na_action="ignore"),
+        "95% interval": _range(frame["low"], frame["high"], _tokens),
+        "the paper's": frame["printed_tokens"].map(_tokens, na_action="ignore"),
+        "best CPT fraction": frame["cpt_fraction"],
+        "the paper's fraction": frame["printed_fraction"],
+        "highest score at": frame["highest_score"],
+    })  # fmt: skip
+    return styled(shown, dict.fromkeys(shown.columns[4:], FRACTION), NO_PEAK, index=False)
+
+
+def flatness(frame: pd.DataFrame) -> Styler:
+    """The test of equal scores; from `frames.flatness`."""
+    names = {
+        "benchmark": "benchmark",
+        "items": "items",
+        "error": "standard error of a score",
+        "statistic": "chi-square",
+        "df": "degrees of freedom",
+        "p_value": "p",
+    }
+    shown = frame[list(names)].rename(columns=names)
+    formats: dict[str, Format] = {
+        "items": "{:,.0f}", "standard error of a score": "{:.1%}", "chi-square": "{:.1f}",
+        "degrees of freedom": "{:.0f}", "p": _p_value,
+    }  # fmt: skip
+    return styled(shown, formats, NONE, index=False)
+
+
+def rivals(frame: pd.DataFrame) -> Styler:
+    """AICc above the best law's, and the error of allocations left out, in points; from `frames.rivals`."""
+    law = frame["law"].replace(EQUATION_1, "Equation 1")
+    rows = frame.assign(law=law, loo=100 * frame["loo"])
+    wide = rows.pivot(index=["law", "parameters"], columns="benchmark", values=["delta_aicc", "loo"])
+    benchmarks = list(dict.fromkeys(frame["benchmark"]))
+    wide = wide.reindex(columns=pd.MultiIndex.from_product([["delta_aicc", "loo"], benchmarks])).sort_index(
+        level="parameters"
+    )
+    wide = wide.rename(columns={"delta_aicc": "AICc above the best", "loo": "error when left out (points)"}, level=0)
+    return styled(wide, "{:.1f}", NONE, index=True)
+
+
+def budgets(frame: pd.DataFrame) -> Styler:
+    """Equation 2 against Table 4, in SFT tokens and in fractions; from `frames.budgets`."""
+    shown = pd.DataFrame({
+        "budget": frame["budget"],
+        "peak": frame["source"],
+        "predicted SFT tokens": frame["predicted_tokens"].map(_tokens, na_action="ignore"),
+        "best tested SFT tokens": frame["tested_tokens"].map(_tokens, na_action="ignore"),
+        "tested against predicted": frame["token_error"],
+        "predicted fraction": frame["predicted"],
+        "95% interval": _range(frame["low"], frame["high"], FRACTION.format),
+        "as printed": frame["printed"],
+        "best tested fraction": frame["tested"],
+        "difference": frame["error"],
+    })  # fmt: skip
+    formats = {
+        "tested against predicted": "{:+.0%}", "predicted fraction": FRACTION, "as printed": "{:.6f}",
+        "best tested fraction": "{:.6f}", "difference": "{:+.6f}",
+    }  # fmt: skip
+    return styled(shown, formats, NONE, index=False)
+
+
+def _tokens(number: float) -> str:
+    return f"{number / 1e6:.2f}M"
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.005 else f"{value:.0e}"
+
+
+def _range(low: pd.Series, high: pd.Series, form: Callable[[float], str]) -> list[str | None]:
+    """ "low to high" where both are there, else missing."""
+    return [f"{form(a)} to {form(b)}" if a == a and b == b else None for a, b in zip(low, high, strict=True)]

@@ -1,0 +1,113 @@
+"""What a reader of a best allocation should know before acting on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from repro.laws.flatness import Flatness
+from repro.laws.results import Fit
+from repro.laws.scores import Scores
+
+if TYPE_CHECKING:
+    from repro.laws.allocation import Optimum
+
+FEW = 7
+SHIFT = 0.1
+SHARE = 0.025  # of draws without a peak: from here on they can move the ends of a 95% interval
+LEVEL = 0.05
+EDGE = 1e-3  # share of the range of ln S that counts as its edge
+
+
+def allocation_warnings(data: Scores, fit: Fit, best: Optimum, test: Flatness, table: pd.DataFrame) -> tuple[str, ...]:
+    """All that apply, the gravest first."""
+    found = [*_peak(data, fit, best), *_flat(test), *_rivals(fit, table), *_data(data, fit), *_draws(data, fit, best)]
+    return tuple(dict.fromkeys([*found, *fit.warnings]))
+
+
+def _peak(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
+    if best.sft_tokens is None:
+        yield "no peak: the amplitude is 0, so there is no best allocation inside the data"
+        return
+    logs = np.log(data.tokens)
+    margin = EDGE * (logs[-1] - logs[0])
+    means = data.rows.groupby("sft_tokens")["score"].mean()
+    if not logs[0] + margin < fit.params["mu"] < logs[-1] - margin:
+        yield f"the peak is at the edge of the data ({best.sft_tokens:,.0f} SFT tokens): it may lie beyond"
+    if means.idxmax() in (means.index[0], means.index[-1]):
+        yield f"the best score is at the edge of the data ({means.idxmax():,.0f} SFT tokens): no peak is seen inside"
+    top = float(fit.predict(best.highest))
+    if top > data.values.max() + float(np.ptp(data.values)):
+        yield f"the fitted peak, {top:.3g}, stands far above every score: it lies between allocations"
+    if abs(best.highest / best.sft_tokens - 1) > SHIFT:
+        yield (
+            f"the fitted curve is highest at {best.highest:,.0f} SFT tokens, not at exp(mu) = {best.sft_tokens:,.0f}: "
+            "the cliff shifts it"
+        )
+
+
+def _flat(test: Flatness) -> Iterator[str]:
+    if test.p_value > LEVEL:
+        yield (
+            f"the scores cannot be told from equal (p = {test.p_value:.2f}), so no allocation is shown to be best"
+        )  # fmt: skip
+
+
+def _rivals(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
+    preferred = table.iloc[0]
+    if preferred["law"] != fit.law.name and np.isfinite(fit.aicc):
+        gap = fit.aicc - preferred["aicc"]
+        yield f"a {preferred['law']} describes the scores better by AICc, by {gap:.1f}"
+    errors = table.set_index("law")["loo"].dropna()
+    if fit.law.name in errors and errors.idxmin() != fit.law.name:
+        own, least = errors[fit.law.name], errors.min()
+        yield (
+            f"a {errors.idxmin()} predicts allocations left out better: root mean squared error {least:.3g}, "
+            f"against {own:.3g} of Equation 1"
+        )
+
+
+def _data(data: Scores, fit: Fit) -> Iterator[str]:
+    if data.allocations < FEW:
+        yield f"{data.allocations} allocations for six parameters: the fit is hardly tested"
+    excess = data.excess(fit)
+    if excess > 1:
+        source = "the number of items allows" if data.errors == "items" else "repeated runs do"
+        yield (
+            f"the scores scatter about the law with {excess:.1f} times the variance that {source}; "
+            "the intervals are widened to match"
+        )
+    if len(data.without):
+        listed = ", ".join(f"{score:.4g}" for score in data.without["score"])
+        yield f"kept out of the law, having no SFT tokens: score {listed}"
+
+
+def _draws(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
+    if fit.draws is None or best.interval is None:
+        return
+    missing = float((fit.draws["amplitude"] <= 0).mean())
+    if missing > SHARE:
+        yield f"{missing:.0%} of the bootstrap draws have no peak; they count as peaks at the edges of the data"
+    share = _spikes(data, fit.draws)
+    if share > SHARE:
+        yield f"{share:.0%} of the bootstrap draws put a peak far above every score, where nothing was measured"
+    slack = 1 + EDGE * np.log(data.tokens[-1] / data.tokens[0])
+    sides = [
+        name
+        for name, near in (
+            ("below", best.interval[0] <= data.tokens[0] * slack),
+            ("above", best.interval[1] >= data.tokens[-1] / slack),
+        )
+        if near
+    ]
+    if sides:
+        yield f"the interval of the best allocation is open {' and '.join(sides)}: it reaches the edge of the data"
+
+
+def _spikes(data: Scores, draws: pd.DataFrame) -> float:
+    """The share of draws whose peak is above every score by more than the scores differ among themselves."""
+    tops = draws["p_base"] + draws["amplitude"] - draws["penalty"] / (np.exp(draws["mu"]) - draws["s_min"])
+    return float((tops > data.values.max() + np.ptp(data.values)).mean())

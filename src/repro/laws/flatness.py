@@ -1,0 +1,96 @@
+"""Whether scores at several allocations can be told from equal at all: the test that belongs beside every peak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.proportion import proportions_chisquare
+
+from repro.laws.projection import Array
+from repro.laws.results import Fit
+from repro.laws.scores import Scores
+from repro.laws.separable import Law
+
+SIMULATIONS = 999
+
+
+@dataclass(frozen=True)
+class Flatness:
+    """A test of "the score is the same at every allocation".
+
+    df: degrees of freedom, two of them (numerator, denominator) for an F statistic. method: the test in words.
+    """
+
+    statistic: float
+    df: float | tuple[float, float]
+    p_value: float
+    method: str
+
+
+def flatness(scores: Scores, fit: Fit, seed: int = 0) -> Flatness:
+    """The test that the data allow.
+
+    Repeated runs: one-way analysis of variance, which takes in all that differs between runs. Items without repeated
+    runs: the chi-square test of equal proportions. Neither: the F statistic of Equation 1 against a flat line.
+    """
+    if scores.errors == "runs":
+        return _between_runs(scores)
+    items = scores.items
+    return _against_flat_line(fit, seed) if items is None else _proportions(scores.values, items)
+
+
+def _between_runs(scores: Scores) -> Flatness:
+    groups = scores.groups()
+    found = stats.f_oneway(*groups)
+    df = float(len(groups) - 1), float(len(scores.values) - len(groups))
+    return Flatness(float(found.statistic), df, float(found.pvalue), "one-way analysis of variance between runs")
+
+
+def _proportions(values: Array, items: Array) -> Flatness:
+    method = "chi-square test of equal proportions"
+    right = values * items
+    if right.sum() in (0, items.sum()):  # nothing varies, and the test would divide by zero
+        return Flatness(0.0, float(len(items) - 1), 1.0, method)
+    statistic, p_value, _ = proportions_chisquare(right, items)
+    return Flatness(float(statistic), float(len(items) - 1), float(p_value), method)
+
+
+def _against_flat_line(fit: Fit, seed: int) -> Flatness:
+    """F of Equation 1 against a constant, its p value from simulated constants with Gaussian noise.
+
+    Where the truth is flat, mu, sigma and s_min mean nothing and are free to chase noise, so F does not follow its
+    usual distribution (Davies 1977, 1987). It does not depend on the level or the size of the noise either, so
+    standard normal scores give its distribution.
+    """
+    extra, spare = len(fit.params) - 1, fit.spare
+    method = (
+        f"F of Equation 1 against a flat line; p value from {SIMULATIONS} simulated flat data sets, because mu, sigma "
+        "and s_min mean nothing where the truth is flat and the F tables do not hold"
+    )
+    df = float(extra), float(spare)
+    if not spare:
+        return Flatness(float("nan"), df, float("nan"), method)
+    simulated = _null(fit.law, tuple(fit.x), seed)
+    total = np.atleast_1d(np.sum((fit.y - fit.y.mean()) ** 2))
+    observed = float(_f(total, np.atleast_1d(fit.sse), extra, spare)[0])
+    p_value = (1 + int(np.sum(simulated >= observed))) / (SIMULATIONS + 1)
+    return Flatness(observed, df, p_value, method)
+
+
+@lru_cache(maxsize=16)
+def _null(law: Law, x: tuple[float, ...], seed: int) -> Array:
+    """F on simulated flat data sets, (SIMULATIONS,): the same for all scores at the same allocations."""
+    null = np.random.default_rng(seed).standard_normal((SIMULATIONS, len(x)))
+    left = np.sum((null - law.evaluate_many(law.fit_many(x, null), x)) ** 2, axis=1)
+    total = np.sum((null - null.mean(axis=1, keepdims=True)) ** 2, axis=1)
+    return _f(total, left, len(law.names) - 1, len(x) - len(law.names))
+
+
+def _f(total: Array, left: Array, extra: int, spare: int) -> Array:
+    """The F statistic: 0 where there is nothing to explain, infinite where all of it is."""
+    explained = np.maximum(total - left, 0.0) / extra
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(explained > 0, explained / (left / spare), 0.0), dtype=float)

@@ -1,0 +1,253 @@
+"""Equation 1 of paper B: the peak, its interval, whether there is one at all, and what a reader must be told."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from repro.allocation import published
+from repro.laws.allocation import NAMES, Allocation, allocation_law, analyse_allocation, best_fraction
+from repro.laws.recovery_allocation import allocation_coverage
+
+BUDGET = 30e9
+TOKENS = np.geomspace(1e5, 1e7, 16)
+TRUTH = {"p_base": 0.4, "amplitude": 0.1, "mu": np.log(1.2e6), "sigma": 0.7, "s_min": 4e4, "penalty": 2000.0}
+
+
+def frame(score: Any, tokens: Any = TOKENS, **columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"sft_tokens": tokens, "score": score, **columns})
+
+
+def many(score: Any, tokens: Any = TOKENS) -> pd.DataFrame:
+    """Scores of many items: their flatness needs no simulation."""
+    return frame(score, tokens, n_items=10_000)
+
+
+def clean(**changes: float) -> np.ndarray:
+    return allocation_law(TOKENS).evaluate(TRUTH | changes, TOKENS)
+
+
+def analyse(scores: pd.DataFrame, bootstrap: int = 0, **options: Any) -> Allocation:
+    return analyse_allocation(scores, budget=BUDGET, bootstrap=bootstrap, **options)
+
+
+def told(found: Allocation, text: str) -> bool:
+    return any(text in warning for warning in found.warnings)
+
+
+@pytest.fixture(scope="module")
+def noisy() -> Allocation:
+    score = np.random.default_rng(3).binomial(2000, clean()) / 2000
+    return analyse(frame(score, n_items=2000), bootstrap=200, predict=(25e9, 35e9, 1e6))
+
+
+@pytest.fixture(scope="module")
+def table6() -> dict[str, Allocation]:
+    rows = published.scores().drop(columns="sft_tokens").groupby("benchmark", sort=False)
+    return {str(name): analyse(part.drop(columns="benchmark")) for name, part in rows}
+
+
+def test_clean_scores_give_their_parameters_back() -> None:
+    found = analyse(many(clean()))
+    assert list(found.params) == list(NAMES)
+    for name, value in TRUTH.items():
+        assert found.params[name] == pytest.approx(value, rel=1e-4), name
+    assert found.optimum.sft_tokens == pytest.approx(1.2e6, rel=1e-5)
+    assert found.optimum.cpt_fraction == pytest.approx(1 - 1.2e6 / BUDGET, abs=1e-9)
+
+
+def test_other_units_of_tokens_change_only_what_is_counted_in_tokens() -> None:
+    score = clean() + np.random.default_rng(0).normal(0, 0.005, TOKENS.size)
+    tokens = analyse(many(score))
+    millions = analyse_allocation(many(score, TOKENS / 1e6), budget=BUDGET / 1e6, bootstrap=0)
+    for name in ("p_base", "amplitude", "sigma"):
+        assert millions.params[name] == pytest.approx(tokens.params[name], rel=1e-5)
+    for name in ("s_min", "penalty"):
+        assert millions.params[name] * 1e6 == pytest.approx(tokens.params[name], rel=1e-4)
+    assert millions.params["mu"] + np.log(1e6) == pytest.approx(tokens.params["mu"], abs=1e-6)
+
+
+def test_a_fraction_column_says_the_same_as_tokens() -> None:
+    by_tokens = analyse(many(clean()))
+    by_fraction = analyse(pd.DataFrame({"cpt_fraction": 1 - TOKENS / BUDGET, "score": clean(), "n_items": 10_000}))
+    assert by_fraction.optimum.sft_tokens == pytest.approx(by_tokens.optimum.sft_tokens, rel=1e-5)
+
+
+def test_a_valley_has_no_peak_and_no_invented_optimum() -> None:
+    found = analyse(many(0.5 - 0.1 * np.exp(-((np.log(TOKENS) - 13.8) ** 2))), bootstrap=20, predict=(25e9,))
+    assert found.params["penalty"] >= 0
+    if found.params["amplitude"] == 0:
+        assert found.optimum.sft_tokens is None
+        assert found.predictions[0].cpt_fraction is None
+        assert told(found, "no peak")
+    else:
+        assert told(found, "edge of the data")
+
+
+def test_equal_scores_have_no_peak_and_are_flat() -> None:
+    found = analyse(frame(0.5, n_items=100), bootstrap=20, predict=(25e9,))
+    assert found.optimum.sft_tokens is None and found.optimum.interval is None
+    assert found.optimum.cpt_fraction is None and found.predictions[0].cpt_fraction is None
+    assert found.flatness.p_value == pytest.approx(1.0)
+    assert told(found, "no peak") and told(found, "no allocation is shown to be best")
+
+
+def test_scores_of_nought_are_weighted_and_tested() -> None:
+    found = analyse(frame(0.0, n_items=100), bootstrap=20)
+    assert found.flatness.p_value == 1.0
+    assert np.isfinite(found.fit.weights).all()
+
+
+def test_scores_without_sft_tokens_are_told_and_left_out() -> None:
+    whole = analyse(many([0.123, *clean()], [0.0, *TOKENS]))
+    assert whole.params == analyse(many(clean())).params
+    assert told(whole, "no SFT tokens: score 0.123")
+    assert whole.points["sft_tokens"].min() > 0
+
+
+def test_items_weight_the_scores_by_their_binomial_variance() -> None:
+    items = np.where(np.arange(16) < 8, 100, 900)
+    found = analyse(frame(clean().round(2), n_items=items))
+    pooled = float(np.average(clean().round(2), weights=items))
+    assert found.fit.weights == pytest.approx(items / (pooled * (1 - pooled)), rel=1e-2)
+    assert "weighted by binomial variance" in found.method
+
+
+def test_the_interval_holds_the_truth_and_the_band_holds_the_curve(noisy: Allocation) -> None:
+    best = noisy.optimum
+    assert best.interval is not None and best.sft_tokens is not None and best.cpt_interval is not None
+    low, high = best.interval
+    assert low < 1.2e6 < high < 3 * low
+    assert low <= best.sft_tokens <= high
+    assert best.cpt_interval == pytest.approx((1 - high / BUDGET, 1 - low / BUDGET))
+    curve = noisy.curve()
+    assert (curve["lower"] <= curve["score"]).mean() > 0.9 and (curve["score"] <= curve["upper"]).mean() > 0.9
+    assert list(noisy.conf_int().index) == list(NAMES)
+
+
+def test_equation_2_moves_the_peak_to_other_budgets(noisy: Allocation) -> None:
+    best, first = noisy.optimum, noisy.predictions[0]
+    assert best.sft_tokens is not None and first.cpt_fraction is not None and first.interval is not None
+    assert first.cpt_fraction == pytest.approx(1 - best.sft_tokens / 25e9)
+    assert first.interval[0] < first.cpt_fraction < first.interval[1]
+    assert noisy.predictions[2].cpt_fraction is None, "a million tokens cannot hold 1.2 million of SFT"
+
+
+def test_equation_2_on_the_papers_peak() -> None:
+    tokens = (1 - 0.999923) * BUDGET
+    assert best_fraction(25e9, tokens) == pytest.approx(0.9999076, abs=1e-9)
+    assert best_fraction(35e9, tokens) == pytest.approx(0.999934, abs=1e-9)
+    with pytest.raises(ValueError, match="positive"):
+        best_fraction(0, tokens)
+
+
+def test_the_bootstrap_repeats_with_its_seed() -> None:
+    score = clean() + np.random.default_rng(0).normal(0, 0.005, 16)
+    one, same, other = (analyse(many(score), bootstrap=30, seed=seed).optimum.interval for seed in (1, 1, 2))
+    assert one == same != other
+
+
+PEAKS = {"HumanEval": 0.999925, "HumanEval+": 0.999924, "ChemBench4K": 0.999933, "MedQA": 0.99993}
+EQUAL = {"HumanEval": 0.58, "HumanEval+": 0.74, "MedQA": 0.44}
+
+
+@pytest.mark.parametrize(("benchmark", "peak"), PEAKS.items())
+def test_peaks_of_table_6(table6: dict[str, Allocation], benchmark: str, peak: float) -> None:
+    assert table6[benchmark].optimum.cpt_fraction == pytest.approx(peak, abs=2e-6)
+
+
+def test_only_chembench_of_table_6_is_not_flat(table6: dict[str, Allocation]) -> None:
+    for benchmark, p_value in EQUAL.items():
+        test = table6[benchmark].flatness
+        assert (round(test.p_value, 2), test.df) == (p_value, 15)
+        assert told(table6[benchmark], "cannot be told from equal")
+    assert table6["ChemBench4K"].flatness.p_value < 1e-6
+    assert not told(table6["ChemBench4K"], "cannot be told from equal")
+
+
+def test_widths_and_cliffs_of_table_6_run_into_their_bounds(table6: dict[str, Allocation]) -> None:
+    assert told(table6["HumanEval"], "sigma") and told(table6["HumanEval"], "s_min")
+    assert told(table6["ChemBench4K"], "flat line describes the scores better by AICc")
+    assert told(table6["ChemBench4K"], "times the variance that the number of items allows")
+
+
+def test_repeated_runs_are_compared_with_one_another_and_resampled() -> None:
+    rng = np.random.default_rng(1)
+    runs = [frame(clean() + rng.normal(0, 0.01, 16), seed=seed) for seed in range(4)]
+    found = analyse(pd.concat(runs), bootstrap=100)
+    expected = stats.f_oneway(*np.array([run["score"] for run in runs]).T)
+    assert found.flatness.p_value == pytest.approx(expected.pvalue)
+    assert found.flatness.df == (15.0, 48.0)
+    assert "repeated runs" in found.method
+    low, high = found.optimum.interval or (0.0, 0.0)
+    assert low < 1.2e6 < high < 2 * low
+
+
+def test_a_single_run_is_tested_against_simulated_flat_lines() -> None:
+    rng = np.random.default_rng(5)
+    peaked = analyse(frame(clean() + rng.normal(0, 0.005, 16))).flatness
+    level = analyse(frame(0.4 + rng.normal(0, 0.01, 16))).flatness
+    assert peaked.p_value == pytest.approx(0.001)
+    assert level.p_value > 0.05
+    assert "simulated" in level.method and level.df == (5.0, 10.0)
+
+
+def test_rivals_stand_beside_equation_1() -> None:
+    score = 0.3 + 0.02 * np.log(TOKENS) + np.random.default_rng(0).normal(0, 0.01, 16)
+    found = analyse(many(score))
+    table = found.rivals.set_index("law")
+    assert list(table["parameters"].sort_values()) == [1, 3, 6]
+    assert table["delta_aicc"].min() == 0 and table["loo"].notna().all()
+    assert table["delta_aicc"].idxmin() == "quadratic in ln S"
+    assert told(found, "a quadratic in ln S describes the scores better")
+
+
+def test_a_best_score_at_the_edge_is_told() -> None:
+    found = analyse(many(0.3 + 0.02 * np.log(TOKENS)))
+    assert told(found, "best score is at the edge of the data")
+
+
+def test_a_cliff_that_shifts_the_maximum_is_told() -> None:
+    found = analyse(many(clean(mu=np.log(2e5), sigma=1.0, penalty=6000.0)))
+    assert found.optimum.highest > 1.1 * (found.optimum.sft_tokens or np.inf)
+    assert told(found, "the cliff shifts it")
+
+
+def test_six_allocations_give_a_curve_and_no_interval() -> None:
+    tokens = np.geomspace(1e5, 1e7, 6)
+    found = analyse(frame([0.3, 0.4, 0.45, 0.47, 0.4, 0.38], tokens), bootstrap=50)
+    assert found.optimum.sft_tokens is not None and found.optimum.interval is None
+    assert told(found, "6 allocations for six parameters")
+    assert "no intervals" in found.method
+
+
+WRONG = {
+    "no column score": pd.DataFrame({"sft_tokens": TOKENS}),
+    "not neither": pd.DataFrame({"score": clean()}),
+    "not both": frame(clean(), cpt_fraction=0.5),
+    "row 3: score is nan": frame(np.where(np.arange(16) == 3, np.nan, clean())),
+    "row 0: sft_tokens is -1": frame(clean(), np.where(np.arange(16) == 0, -1, TOKENS)),
+    "row 15: sft_tokens .* budget": frame(clean(), np.where(np.arange(16) == 15, 31e9, TOKENS)),
+    "a proportion of n_items": frame(100 * clean(), n_items=100),
+    "row 1 repeats an allocation": frame(clean(), np.where(np.arange(16) == 1, TOKENS[0], TOKENS)),
+    "5 allocations with SFT tokens cannot": frame(clean()[:5], TOKENS[:5]),
+}
+
+
+@pytest.mark.parametrize(("message", "scores"), WRONG.items())
+def test_wrong_scores_are_refused(message: str, scores: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=message):
+        analyse(scores)
+
+
+def test_a_wrong_budget_is_refused() -> None:
+    with pytest.raises(ValueError, match="budget"):
+        analyse_allocation(frame(clean()), budget=0)
+
+
+def test_intervals_cover_simulated_peaks() -> None:
+    found = allocation_coverage(sets=20, draws=60, seed=1)
+    assert found["covered"].mean() >= 0.8
+    assert (found["upper"] / found["lower"]).median() < 2
