@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from repro import cli_fit
 from repro import params as parameters
 from repro.home import home
 from repro.params import Params, ParamsError
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         chosen.add_argument("--params", type=Path, metavar="FILE", help="a parameter file of your own")
     for command in (plan, runs):
         command.add_argument("--json", type=_output, metavar="OUT", help="write it there as JSON as well")
+    cli_fit.add(commands, _output)
     data = add("data", _data, "what data are here, from where, hashes, licences")
     data.add_argument("--fetch", action="store_true", help="fetch what is missing, by name and hash")
     return parser
