@@ -25,7 +25,7 @@ check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/lint-imports
 
 bench: data  ## side-by-side timings
-	$(BIN)/python -m benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 # Everything but torch comes from the lock file, with hashes. torch comes last, by its pin in pyproject.toml, with
 # whatever build pip is set up for: the CPU one, or the CUDA one with the libraries it pins itself.

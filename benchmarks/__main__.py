@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.laws import against_random_starts
 from repro import params
 from repro.cmr.design import design
-from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Law
+from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Law
+from repro.laws.allocation import allocation_law
 from repro.lm.duplicates import NearDuplicates
 from repro.lm.mixing import Batches, Stream
 from repro.lm.model import new_model
@@ -84,6 +86,20 @@ def fitting(law: Law, truth: dict[str, float], x: np.ndarray) -> Timing:
     return timed(f"fitting: {law.name}, {len(x)} points", 1, "fits", lambda: law.fit(x, y))
 
 
+def fits() -> Iterator[Timing]:
+    """Each law of the papers on as many points as a study has."""
+    ratios = np.array([float(ratio) for ratio in (Fraction(1, 8), 0.25, Fraction(1, 3), 0.5, 0.75, 1)])
+    t = np.linspace(4, 100, 25)
+    tokens = np.geomspace(3e5, 5e7, 16)
+    yield fitting(RATIO_LAW, {"s": -0.4, "alpha": 0.05, "beta": 1.2}, ratios)
+    yield fitting(DOMAIN_TOKEN_LAW, {"s1": -0.3, "alpha1": 1.2, "beta1": -0.7}, t)
+    general = {"s2": 0.3, "s3": 0.8, "alpha2": 0.02, "alpha3": -0.003, "beta2": 0.001}
+    yield fitting(GENERAL_TOKEN_LAW, general, t)
+    yield fitting(CMR_LAW, {"s4": 0.4, "alpha4": 0.05, "beta3": 0.1}, np.array([8.0, 20, 40, 80, 120, 230]))
+    scores = {"mu": 14.6, "sigma": 0.8, "s_min": 1e5, "p_base": 0.4, "amplitude": 0.05, "penalty": 1e3}
+    yield fitting(allocation_law(tokens), scores, tokens)
+
+
 def near_duplicates() -> Iterator[Timing]:
     """Indexing held-out documents of the encyclopaedia and looking other documents up in them."""
     source = PackageSource(package="wikipedia-en", sha256=PACKAGES["wikipedia-en"].sha256)
@@ -98,16 +114,14 @@ def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
     print(f"{hardware('cpu')}; one thread; median of {REPEATS} (slowest to fastest)\n")
-    ratios = np.array([float(ratio) for ratio in (Fraction(1, 8), 0.25, Fraction(1, 3), 0.5, 0.75, 1)])
-    t = np.linspace(4, 100, 25)
     for stage in design(params.check(params.read(params.preset_file("quick")))).pretraining:
         print(training(stage), flush=True)
-    print(fitting(RATIO_LAW, {"s": -0.4, "alpha": 0.05, "beta": 1.2}, ratios), flush=True)
-    print(fitting(DOMAIN_TOKEN_LAW, {"s1": -0.3, "alpha1": 1.2, "beta1": -0.7}, t), flush=True)
-    general = {"s2": 0.3, "s3": 0.8, "alpha2": 0.02, "alpha3": -0.003, "beta2": 0.001}
-    print(fitting(GENERAL_TOKEN_LAW, general, t), flush=True)
+    for timing in fits():
+        print(timing, flush=True)
     for timing in near_duplicates():
         print(timing, flush=True)
+    for text in against_random_starts():
+        print(f"\n{text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from scipy import stats
 
 from repro.allocation import published
 from repro.laws.allocation import NAMES, Allocation, allocation_law, analyse_allocation, best_fraction
-from repro.laws.recovery_allocation import allocation_coverage
+from repro.laws.allocation.recovery import allocation_coverage
 
 BUDGET = 30e9
 TOKENS = np.geomspace(1e5, 1e7, 16)

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.optimize import brentq
 
-from repro.laws.projection import Array, Problem, refine
+from repro.laws.projection import Array, Problem
+from repro.laws.search import refine
 
 if TYPE_CHECKING:
     from repro.laws.results import Fit

@@ -1,10 +1,8 @@
-"""Variable projection: the numerics under every law.
+"""Variable projection: the linear half of every fit.
 
 A separable law is y = sum_j c_j a_j(x; theta). Given theta the coefficients c are a linear least-squares problem, so
-they are projected out and only theta is searched: every cell of a grid over its bounds is scored, then
-Levenberg-Marquardt runs from the best cells with the Jacobian of the projected residual in Kaufman's form. Nothing
-here is random. Everything is done for many data sets at once (a bootstrap is a thousand of them): arrays have the
-data sets in front and the points last.
+they are projected out and only theta is searched (:mod:`repro.laws.search`). Everything is done for many data sets at
+once (a bootstrap is a thousand of them): arrays have the data sets in front and the points last.
 
 Golub & Pereyra (2003), "Separable nonlinear least squares: the variable projection method and its applications".
 """
@@ -13,25 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter
 
 Array = NDArray[np.float64]
 Columns = list[Array]
 
-GRID = {1: 61, 2: 31, 3: 15}  # cells per axis by the number of nonlinear parameters
-COARSE = 7
-STARTS = 3
 RANK = 1e-12  # a normalised column closer than this to the span of the earlier ones adds nothing
-PRECISE, QUICK = 1e-13, 1e-7  # last step, as a share of a parameter's range: for one fit, and for bootstrap draws
-STEPS = 300
-DIFFERENCE = 1e-7  # step of the derivatives by theta, as a share of its range
-CELLS = 4_000_000  # numbers held at once while a grid is scored
-HEAVY = 1e9  # damping at which no step helps any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +73,11 @@ class Projection(NamedTuple):
     directions: Columns
 
 
-def _dot(one: Array, other: Array) -> Array:
+def dot(one: Array, other: Array) -> Array:
     return np.asarray(np.einsum("...n,...n->...", one, other), dtype=float)
 
 
-def _orthonormal(columns: Columns) -> tuple[Columns, list[list[Array]]]:
+def orthonormal(columns: Columns) -> tuple[Columns, list[list[Array]]]:
     """Gram-Schmidt, twice for each column: (q, r) with column_j = sum_i r[i][j] q_i.
 
     A column that adds no direction becomes 0, with r_jj = 0.
@@ -96,15 +85,15 @@ def _orthonormal(columns: Columns) -> tuple[Columns, list[list[Array]]]:
     q: Columns = []
     r: list[list[Array]] = [[] for _ in columns]
     for column in columns:
-        length = np.sqrt(_dot(column, column))
+        length = np.sqrt(dot(column, column))
         rest = column / np.where(length > 0, length, 1.0)[..., None]
         along = [np.zeros_like(length) for _ in q]
         for _ in range(2):
             for i, direction in enumerate(q):
-                part = _dot(direction, rest)
+                part = dot(direction, rest)
                 along[i] = along[i] + part
                 rest = rest - part[..., None] * direction
-        left = np.sqrt(_dot(rest, rest))
+        left = np.sqrt(dot(rest, rest))
         kept = (left > RANK) & (length > 0)
         for i, part in enumerate(along):
             r[i].append(part * length)
@@ -115,16 +104,16 @@ def _orthonormal(columns: Columns) -> tuple[Columns, list[list[Array]]]:
 
 def _least_squares(columns: Columns, z: Array) -> Projection:
     """Coefficients without regard to signs; a column that adds no direction gets 0."""
-    q, r = _orthonormal(columns)
+    q, r = orthonormal(columns)
     along, residual = [], z
     for direction in q:
-        part = _dot(direction, residual)
+        part = dot(direction, residual)
         residual = residual - part[..., None] * direction
         along.append(part)
-    return Projection(np.stack(np.broadcast_arrays(*_substituted(r, along)), axis=-1), residual, q)
+    return Projection(np.stack(np.broadcast_arrays(*substituted(r, along)), axis=-1), residual, q)
 
 
-def _substituted(r: list[list[Array]], along: Columns) -> Columns:
+def substituted(r: list[list[Array]], along: Columns) -> Columns:
     """Coefficients from the triangular factor and the parts of z along each direction, last one first."""
     found: Columns = [np.zeros(0)] * len(along)
     for j in reversed(range(len(along))):
@@ -163,174 +152,10 @@ def _signed(
 
 def _better(best: Projection, found: Projection, legal: NDArray[np.bool_]) -> Projection:
     with np.errstate(invalid="ignore"):
-        swap = legal & (_dot(found.residual, found.residual) < _dot(best.residual, best.residual))
+        swap = legal & (dot(found.residual, found.residual) < dot(best.residual, best.residual))
     pick = swap[..., None]
     return Projection(
         np.where(pick, found.coefficients, best.coefficients),
         np.where(pick, found.residual, best.residual),
         [np.where(pick, new, old) for new, old in zip(found.directions, best.directions, strict=True)],
     )
-
-
-def _grid(problem: Problem) -> tuple[tuple[int, ...], Array, NDArray[np.bool_]]:
-    """Cells per axis, thetas (m, q) of all cells, and which of them are in use."""
-    q = len(problem.low)
-    count = GRID.get(q, COARSE)
-    axes = [np.linspace(low, high, count) for low, high in zip(problem.low, problem.high, strict=True)]
-    thetas = np.array(list(product(*axes)))
-    used = np.all(np.diff(thetas, axis=1) > 0, axis=1) if problem.ordered else np.ones(len(thetas), dtype=bool)
-    return (count,) * q, thetas, used
-
-
-def _scores(problem: Problem, thetas: Array) -> Array:
-    """The sum of squares at each of thetas (m, q) for each data set: (B, m)."""
-    with np.errstate(all="ignore"):
-        columns = problem.grid_columns(thetas)
-    bad = np.any([~np.isfinite(column) for column in columns], axis=(0, 2))
-    if bad.any():
-        where = np.flatnonzero(bad.any(axis=0)).tolist()
-        raise ValueError(f"rows {where} of x: a basis function is not finite there within the bounds")
-    z = problem.z
-    if any(problem.signs) and all(len(column) == 1 for column in columns):
-        return _shared_scores([column[0] for column in columns], z, problem.signs)
-    if any(problem.signs):
-        size = max(1, CELLS // (columns[0].shape[1] * z.shape[1]))
-        parts = []
-        for start in range(0, len(z), size):
-            part = slice(start, start + size)
-            own = [column if len(column) == 1 else column[part] for column in columns]
-            residual = project(own, z[part, None, :], problem.signs).residual
-            parts.append(_dot(residual, residual))
-        return np.concatenate(parts)
-    score = np.repeat(_dot(z, z)[:, None], len(thetas), axis=1)
-    for direction in _orthonormal(columns)[0]:
-        along = z @ direction[0].T if len(direction) == 1 else np.matmul(direction, z[:, :, None])[..., 0]
-        score -= along**2
-    return score
-
-
-def _shared_scores(columns: Columns, z: Array, signs: tuple[int, ...]) -> Array:
-    """Sums of squares (B, m) of data sets z (B, n) that share columns (m, n): no array of size (B, m, n) is needed."""
-    held = [j for j, sign in enumerate(signs) if sign]
-    best = np.full((len(z), len(columns[0])), np.inf)
-    for out in (part for count in range(len(held) + 1) for part in combinations(held, count)):
-        kept = [j for j in range(len(columns)) if j not in out]
-        q, r = _orthonormal([columns[j] for j in kept])
-        along = [z @ direction.T for direction in q]
-        score = np.asarray(_dot(z, z)[:, None] - sum(part**2 for part in along))
-        for j, coefficient in zip(kept, _substituted(r, along), strict=True):
-            score = np.where(coefficient * signs[j] >= 0, score, np.inf)
-        best = np.minimum(best, score)
-    return best
-
-
-def _starts(problem: Problem) -> tuple[NDArray[np.intp], Array]:
-    """(data set, theta) of the best local minima over the grid, at most STARTS for each data set."""
-    shape, thetas, used = _grid(problem)
-    score = np.full((len(problem.z), len(thetas)), np.inf)
-    score[:, used] = _scores(problem, thetas[used])
-    around = minimum_filter(score.reshape(-1, *shape), size=(1, *[3] * len(shape))).reshape(score.shape)
-    valley = np.where(score <= around, score, np.inf)
-    best = np.argsort(valley, axis=1, kind="stable")[:, :STARTS]
-    there = np.isfinite(np.take_along_axis(valley, best, axis=1))
-    rows = np.repeat(np.arange(len(score)), best.shape[1])[there.ravel()]
-    return rows, thetas[best[there]]
-
-
-def _jacobian(problem: Problem, theta: Array, rows: NDArray[np.intp], columns: Columns, at: Projection) -> Array:
-    """Kaufman's Jacobian of the projected residual, (M, q, n): the part of dA/dtheta c outside the columns in use."""
-    slopes = []
-    reach = problem.high - problem.low
-    for k in range(theta.shape[1]):
-        inward = np.where(theta[:, k] > (problem.low[k] + problem.high[k]) / 2, -1.0, 1.0)
-        step = DIFFERENCE * reach[k] * inward
-        moved = theta.copy()
-        moved[:, k] += step
-        shifted = problem.columns(moved, rows)
-        change = sum(
-            ((new - old) * (at.coefficients[:, j] / step)[:, None])
-            for j, (new, old) in enumerate(zip(shifted, columns, strict=True))
-        )
-        slope = np.asarray(change)
-        for direction in at.directions:
-            slope = slope - _dot(direction, slope)[:, None] * direction
-        slopes.append(-slope)
-    return np.stack(slopes, axis=1)
-
-
-def refine(
-    problem: Problem,
-    theta: Array,
-    rows: NDArray[np.intp],
-    low: Array | None = None,
-    high: Array | None = None,
-    tolerance: float = PRECISE,
-) -> tuple[Array, Array]:
-    """The local minima next to theta (M, q) of data sets rows (M,): (theta (M, q), sum of squares (M,)).
-
-    Levenberg-Marquardt within the problem's bounds, or within low and high (each (M, q)): where these meet, a
-    parameter is held.
-    """
-    shape = theta.shape
-    low = np.broadcast_to(problem.low if low is None else low, shape)
-    high = np.broadcast_to(problem.high if high is None else high, shape)
-    best, sums = np.clip(theta, low, high), np.empty(len(theta))
-    work = np.arange(len(theta))
-    here, damping = best.copy(), np.full(len(theta), 1e-3)
-    columns = problem.columns(here, rows)
-    at = project(columns, problem.z[rows], problem.signs)
-    sums[:] = _dot(at.residual, at.residual)
-    for _ in range(STEPS):
-        if not len(work):
-            break
-        own, least, most = rows[work], low[work], high[work]
-        jacobian = _jacobian(problem, here, own, columns, at)
-        trial = np.clip(here + _step(jacobian, at.residual, here, least, most, damping), least, most)
-        moved = np.max(np.abs(trial - here) / (problem.high - problem.low), axis=1)
-        new_columns = problem.columns(trial, own)
-        new = project(new_columns, problem.z[own], problem.signs)
-        total = _dot(new.residual, new.residual)
-        better = total < sums[work]
-        gained = ~better | (sums[work] - total > tolerance**1.5 * sums[work])
-        pick = better[:, None]
-        here = np.where(pick, trial, here)
-        columns = [np.where(pick, one, other) for one, other in zip(new_columns, columns, strict=True)]
-        at = Projection(
-            np.where(pick, new.coefficients, at.coefficients),
-            np.where(pick, new.residual, at.residual),
-            [np.where(pick, one, other) for one, other in zip(new.directions, at.directions, strict=True)],
-        )
-        damping = np.where(better, np.maximum(damping / 8, 1e-15), damping * 6)
-        best[work], sums[work] = here, np.where(better, total, sums[work])
-        on = (moved > tolerance) & (damping < HEAVY) & gained
-        work, here, damping = work[on], here[on], damping[on]
-        columns, at = [c[on] for c in columns], Projection(at[0][on], at[1][on], [d[on] for d in at[2]])
-    return best, sums
-
-
-def _step(jacobian: Array, residual: Array, here: Array, low: Array, high: Array, damping: Array) -> Array:
-    """The damped Gauss-Newton step, (M, q); parameters pushed against a bound stay there."""
-    gradient = np.einsum("mqn,mn->mq", jacobian, residual)
-    curvature = np.einsum("mqn,mrn->mqr", jacobian, jacobian)
-    held = ((here <= low) & (gradient >= 0)) | ((here >= high) & (gradient <= 0))
-    free = ~held
-    curvature = curvature * (free[:, :, None] & free[:, None, :])
-    diagonal = np.einsum("mqq->mq", curvature)
-    floor = 1e-14 * np.max(diagonal, axis=1, keepdims=True) + np.finfo(float).tiny
-    scale = np.where(free, np.maximum(diagonal, floor), 1.0)
-    identity = np.eye(here.shape[1])
-    system = curvature + (damping[:, None] * scale + held)[:, :, None] * identity
-    system = system + np.finfo(float).tiny * identity
-    step = -np.linalg.solve(system, (gradient * free)[..., None])[..., 0]
-    return np.where(np.isfinite(step), step, 0.0)
-
-
-def solve(problem: Problem, tolerance: float = PRECISE) -> Array:
-    """The global minimum over the bounds for each data set, shape (B, q)."""
-    if not len(problem.low):
-        return np.zeros((len(problem.z), 0))
-    rows, theta = _starts(problem)
-    found, sums = refine(problem, theta, rows, tolerance=tolerance)
-    order = np.lexsort((sums, rows))
-    first = order[np.unique(rows[order], return_index=True)[1]]
-    return found[first]

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from repro.laws.projection import PRECISE, QUICK, Array, Problem, project, solve
+from repro.laws.projection import Array, Problem, project
 from repro.laws.results import Fit
+from repro.laws.search import PRECISE, QUICK, solve
 
 # Exponents are reported no closer than this to a value (or to each other) where coefficients would become
 # infinite. The curve moves by about this much, relatively: far less than any loss is known.
@@ -252,10 +253,12 @@ class Law:
                 off = apart[:, place] - part.singular
                 apart[:, place] = np.where(np.abs(off) < GAP, part.singular + np.copysign(GAP, off), apart[:, place])
             if self.ordered and place:
-                before = apart[:, place - 1]
-                near = apart[:, place] - before < GAP
-                apart[:, place - 1] = np.where(near, np.minimum(before, part.high - GAP), before)
-                apart[:, place] = np.where(near, apart[:, place - 1] + GAP, apart[:, place])
+                before, after = apart[:, place - 1], apart[:, place]
+                # Their mean is kept where the bounds let it: the curve then moves only in second order.
+                middle = np.clip((before + after) / 2, part.low + GAP / 2, part.high - GAP / 2)
+                near = after - before < GAP
+                apart[:, place - 1] = np.where(near, middle - GAP / 2, before)
+                apart[:, place] = np.where(near, middle + GAP / 2, after)
         return apart
 
     def _checked(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from repro.laws import noise
-from repro.laws.critical import (
+from repro.laws.mixture.critical import (
     CriticalRatio,
     by_tolerance,
     by_turning_point,
@@ -18,12 +18,12 @@ from repro.laws.critical import (
     ratio_draws,
     ratio_label,
 )
-from repro.laws.losses import Base, Trajectories
-from repro.laws.mixture import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.mixture.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.mixture.losses import Base, Trajectories
+from repro.laws.mixture.turning import TurningPoint, turning_point
+from repro.laws.mixture.uncertainty import Curve, Draws, Solver, draw
 from repro.laws.projection import Array
 from repro.laws.results import Fit
-from repro.laws.turning import TurningPoint, turning_point
-from repro.laws.uncertainty import Curve, Draws, Solver, draw
 
 AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
 LOSSES = ("general", "domain")

@@ -17,11 +17,11 @@ import pandas as pd
 from scipy import stats
 from scipy.optimize import brentq
 
-from repro.laws.mixture import CMR_LAW, RATIO_LAW
+from repro.laws.mixture.laws import CMR_LAW, RATIO_LAW
+from repro.laws.mixture.rivals import CMR_LOGARITHM, RATIO_LAWS
+from repro.laws.mixture.turning import FLOOR, Interval, TurningPoint
 from repro.laws.projection import Array
 from repro.laws.results import LEVEL, Fit
-from repro.laws.rivals import CMR_LOGARITHM, RATIO_LAWS
-from repro.laws.turning import FLOOR, Interval, TurningPoint
 
 PAIRS = 3  # Equation 8 has three parameters
 TINY = 1e-9  # the smallest ratio at which a law with a negative exponent is asked
@@ -147,12 +147,12 @@ def critical_ratios(times: Array, ratios: Array, t_max: float, weights: Array) -
 
 
 def crossings(times: Array, ratios: Array, t_max: float) -> Array:
-    """Where T0 passes ``t_max`` between two neighbouring ratios, in each draw (n, r) of ascending ratios: (n,), NaN where
-    it does not do so between any two of them; the largest such place where there are several.
+    """Where T0 passes ``t_max`` between two neighbouring ratios, in each draw (n, r) of ascending ratios: (n,), NaN
+    where it does not do so between any two of them; the largest such place where there are several.
 
     This is the critical ratio without a law. Interpolation is linear in T0^-0.3, which is 0 for a curve that never
-    turns: such curves count. Equation 8 has to leave them out, so that among ratios that turn late it sees those that happen
-    to turn early, and errs upwards.
+    turns: such curves count. Equation 8 has to leave them out, so that among ratios that turn late it sees those that
+    happen to turn early, and errs upwards.
     """
     late = np.where(np.isnan(times), 0.0, np.maximum(times, FLOOR * t_max) ** -BEND) / t_max**-BEND
     before, after = late[:, :-1], late[:, 1:]

@@ -1,7 +1,7 @@
 """From the noise of loss curves to draws of everything that follows from them.
 
 For each draw, every curve of a group is replaced by one with the noise its residuals show (:mod:`repro.laws.noise`),
-Equation 6 is fitted to it, and Equation 27 solved. :mod:`repro.laws.critical` takes it from there.
+Equation 6 is fitted to it, and Equation 27 solved. :mod:`repro.laws.mixture.critical` takes it from there.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from repro.laws import noise
 from repro.laws.intervals import influence
+from repro.laws.mixture.turning import turning_points
 from repro.laws.projection import Array
 from repro.laws.results import Fit
-from repro.laws.turning import turning_points
 
 
 class Curve(NamedTuple):

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repro.laws.analysis import EPSILON, analyse
-from repro.laws.mixture import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.mixture.analysis import EPSILON, analyse
+from repro.laws.mixture.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.laws.noise import walk
 from repro.laws.projection import Array
 

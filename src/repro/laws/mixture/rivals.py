@@ -1,5 +1,5 @@
 """The laws a careful reader would set beside paper A's: each rival stands beside one law of
-:mod:`repro.laws.mixture`.
+:mod:`repro.laws.mixture.laws`.
 
 A law with nothing nonlinear is ordinary least squares. x is R (domain share) for L(R), and T in hundredths of
 T_max for the others: an exponential's rate has a unit, so its bounds have one too
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.laws.mixture import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.mixture.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.laws.separable import Law, Linear, Nonlinear
 
 Column = NDArray[Any] | float

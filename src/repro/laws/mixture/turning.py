@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from repro.laws.mixture import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW
+from repro.laws.mixture.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW
 from repro.laws.projection import Array
 
 # The largest multiplier the paper solves with (Section 5.3: 100 to 7000). There the turning point is within

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from repro.laws.flatness import Flatness
+from repro.laws.allocation.flatness import Flatness
+from repro.laws.allocation.scores import Scores
 from repro.laws.results import Fit
-from repro.laws.scores import Scores
 
 if TYPE_CHECKING:
-    from repro.laws.allocation import Optimum
+    from repro.laws.allocation.law import Optimum
 
 FEW = 7
 SHIFT = 0.1

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from repro.laws.groups import Group, Settings, group_of
-from repro.laws.losses import trajectories
-from repro.laws.mixture import increments
-from repro.laws.turning import HORIZON, LAGRANGE
+from repro.laws.mixture.groups import Group, Settings, group_of
+from repro.laws.mixture.laws import increments
+from repro.laws.mixture.losses import trajectories
+from repro.laws.mixture.turning import HORIZON, LAGRANGE
 
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
 

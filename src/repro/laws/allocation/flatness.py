@@ -9,9 +9,9 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import proportions_chisquare
 
+from repro.laws.allocation.scores import Scores
 from repro.laws.projection import Array
 from repro.laws.results import Fit
-from repro.laws.scores import Scores
 from repro.laws.separable import Law
 
 SIMULATIONS = 999

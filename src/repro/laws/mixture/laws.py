@@ -20,9 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import boxcox
 
 from repro.laws.projection import Array
-from repro.laws.separable import GAP, Law, Linear, Nonlinear
+from repro.laws.separable import Law, Linear, Nonlinear
 
 Column = NDArray[Any] | float
+
+MERGED = 1e-12  # half the distance of two exponents at which sinh(h ln x) / h is ln x to rounding
 
 
 def _power(x: NDArray[Any], s: Any) -> tuple[Column, ...]:
@@ -38,11 +40,10 @@ def _two_powers(x: NDArray[Any], s: Any, r: Any) -> tuple[Column, ...]:
 
 
 def _two_powers_conditioned(x: Array, s: Any, r: Any) -> tuple[Column, ...]:
-    # Mean and divided difference of the two Box-Cox columns: as the exponents meet, the second tends to x^s
-    # log x instead of repeating the first.
-    middle, half = (s + r) / 2, np.maximum(np.abs(r - s) / 2, GAP / 2)
-    low, high = boxcox(x, middle - half), boxcox(x, middle + half)
-    return 1.0, (low + high) / 2, (high - low) / (2 * half)
+    # The span of 1, x^s and x^r, without cancellation as the exponents meet: the last column tends to x^s ln x.
+    middle, half, logs = (s + r) / 2, np.maximum(np.abs(r - s) / 2, MERGED), np.log(x)
+    power = x**middle
+    return 1.0, (power * np.cosh(half * logs) - 1) / middle, power * np.sinh(half * logs) / half
 
 
 RATIO_LAW = Law(

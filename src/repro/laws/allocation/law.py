@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from repro.laws.allocation_warnings import allocation_warnings
+from repro.laws.allocation.flatness import Flatness, flatness
+from repro.laws.allocation.scores import Scores, checked
+from repro.laws.allocation.warnings import allocation_warnings
 from repro.laws.comparison import compare
-from repro.laws.flatness import Flatness, flatness
 from repro.laws.results import Fit
-from repro.laws.scores import Scores, checked
 from repro.laws.separable import Law, Linear, Nonlinear
 
 NAME = "score against SFT tokens"
