@@ -23,6 +23,7 @@ from repro.stages.adapt import Continue
 from repro.stages.corpus import Text, Tokenizer, Tokens
 from repro.stages.pretrain import Pretrain
 from repro.stages.training import Training
+from repro.trust.recovery import Recovery, recoveries
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,12 @@ class Design:
     domains: tuple[Tokens, ...]
     pretraining: tuple[Pretrain, ...]
     continual: tuple[Continue, ...]
+    recovery: tuple[Recovery, ...]
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage that gives a result of its own."""
-        return (self.general, *self.domains, *self.pretraining, *self.continual)
+        return (self.general, *self.domains, *self.pretraining, *self.continual, *self.recovery)
 
     @property
     def identity(self) -> str:
@@ -77,7 +79,8 @@ def design(params: Params) -> Design:
     smallest = pretraining[: len(params.seeds)]
     continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
     continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
-    return Design(general, domains, pretraining, tuple(continual))
+    recovery = recoveries(params.recovery_sets, params.recovery_draws)
+    return Design(general, domains, pretraining, tuple(continual), recovery)
 
 
 def require_texts(study: Design) -> None:

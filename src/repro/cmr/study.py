@@ -27,6 +27,7 @@ from repro.stages.adapt import Continue
 from repro.stages.corpus import STATISTICS, Tokens, statistics, tokens_of
 from repro.stages.pretrain import Pretrain
 from repro.stages.training import LOSSES, read_losses
+from repro.trust.recovery import RECOVERY, Law, read_recovery
 
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
@@ -222,7 +223,20 @@ class Study:
 
     def analysis(self) -> Analysis:
         """The laws of sections 4 and 5 on the losses of every size and domain."""
-        return analyse(self.losses(), epsilon=self.params.epsilon, lagrange=self.params.lagrange)
+        settings = self.params
+        return analyse(
+            self.losses(), epsilon=settings.epsilon, lagrange=settings.lagrange, bootstrap=settings.bootstrap
+        )
+
+    def recovery(self, law: Law) -> pd.DataFrame:
+        """Synthetic studies of known truth, one row for each interval: see :mod:`repro.trust.recovery`.
+
+        law: "critical ratio" (columns of :func:`repro.laws.mixture.recovery.coverage`) or "best allocation" (those of
+        :func:`repro.laws.allocation.recovery.allocation_coverage`).
+        """
+        stages = [stage for stage in self.design.recovery if stage.law == law]
+        self.run(stages)
+        return pd.concat([read_recovery(self.store.file(stage, RECOVERY)) for stage in stages], ignore_index=True)
 
     def runs(self) -> pd.DataFrame:
         """The training runs: stage, size, domain, ratio, seed, parameters, tokens, seconds (NaN if not done)."""

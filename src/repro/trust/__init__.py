@@ -1,0 +1,1 @@
+"""How far the fits can be trusted: studies of known truth, certified problems, rivals."""
