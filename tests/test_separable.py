@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import f
+from scipy.stats import f, t
 
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, Fit, Law, Linear, Nonlinear
 
@@ -190,3 +190,82 @@ def test_constant_data_is_survived() -> None:
     fit = DOMAIN_TOKEN_LAW.fit(T, np.full_like(T, 2.0))
     assert fit.predict(T) == pytest.approx(2.0)
     assert np.isnan(fit.r2)
+
+
+def test_huber_loss_is_not_moved_by_outliers() -> None:
+    x, y = noisy()
+    spoilt = y.copy()
+    spoilt[[3, 11, 20]] += [0.3, -0.2, 0.4]
+    robust, plain = DOMAIN_TOKEN_LAW.fit(x, spoilt, loss="huber"), DOMAIN_TOKEN_LAW.fit(x, spoilt)
+    clean = DOMAIN_TOKEN_LAW.fit(x, y)
+    away = np.abs(robust.predict(x) - clean.predict(x)).max()
+    assert away < 0.005 < np.abs(plain.predict(x) - clean.predict(x)).max()
+    assert robust.robust and np.isnan(robust.aic) and "Huber" in robust.summary()
+    assert np.argsort(robust.weights)[:3].tolist() == [20, 3, 11]
+    assert DOMAIN_TOKEN_LAW.fit(x, y, loss="huber").params == pytest.approx(clean.params, rel=0.2)
+    with pytest.raises(ValueError, match="'squares' or 'huber'"):
+        DOMAIN_TOKEN_LAW.fit(x, y, loss="median")  # type: ignore[arg-type]
+
+
+def test_huber_loss_on_points_met_exactly() -> None:
+    x = np.linspace(1, 10, 12)
+    truth = {"s1": -0.5, "alpha1": 2.0, "beta1": 1.0}
+    y = DOMAIN_TOKEN_LAW.evaluate(truth, x)
+    y[5] += 1
+    assert DOMAIN_TOKEN_LAW.fit(x, y, loss="huber").params == pytest.approx(truth, rel=1e-3)
+
+
+def test_band_is_the_spread_of_refits_and_says_where_it_guesses() -> None:
+    x, y = noisy()
+    fit = DOMAIN_TOKEN_LAW.fit(x, y)
+    band = fit.interval([5.0, 50.0, 95.0])
+    draws = DOMAIN_TOKEN_LAW.fit_many(
+        x, fit.predict(x) + fit.rse * np.random.default_rng(0).standard_normal((2000, 30))
+    )
+    curves = DOMAIN_TOKEN_LAW.evaluate_many(draws, [5.0, 50.0, 95.0])
+    half = (band["upper"] - band["lower"]).to_numpy() / 2
+    assert half == pytest.approx(2.05 * curves.std(axis=0), rel=0.15)
+    assert band.attrs["warnings"] == ()
+    assert "3 times beyond the data (100)" in fit.interval(300.0).attrs["warnings"][0]
+    assert "short of the data" in fit.interval(0.5).attrs["warnings"][0]
+    drawn = fit.with_draws(fit.bootstrap(200), "as a test")
+    assert drawn.interval(50.0)["upper"].iloc[0] > fit.predict(50.0) and "as a test" in drawn.summary()
+
+
+def test_many_fits_are_the_single_ones() -> None:
+    rng = np.random.default_rng(0)
+    x, y = noisy()
+    many = y + 0.002 * rng.standard_normal((5, len(x)))
+    for law in (DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, saturating(-1)):
+        found = law.fit_many(x, many)
+        for place, row in enumerate(many):
+            one = law.fit(x, row)
+            params = {name: float(values[place]) for name, values in found.items()}
+            left = float(np.sum((row - law.evaluate(params, x)) ** 2))
+            assert left == pytest.approx(one.sse, rel=1e-6)
+    shared = DOMAIN_TOKEN_LAW.fit_many(x, many)["s1"]
+    own = DOMAIN_TOKEN_LAW.fit_many(np.broadcast_to(x, many.shape), many, np.ones_like(many))["s1"]
+    assert own == pytest.approx(shared, abs=1e-6)
+
+
+def test_a_point_of_weight_zero_is_not_there() -> None:
+    x, y = noisy()
+    weights = np.ones((2, len(x)))
+    weights[1, ::3] = 0
+    spoilt = np.tile(y, (2, 1))
+    spoilt[1, ::3] = 99.0
+    found = DOMAIN_TOKEN_LAW.fit_many(x, spoilt, weights)["s1"]
+    left = weights[1] > 0
+    assert found[1] == pytest.approx(DOMAIN_TOKEN_LAW.fit(x[left], y[left]).params["s1"], abs=1e-5)
+
+
+def test_a_law_without_nonlinear_parameters_is_ordinary_least_squares() -> None:
+    line = Law("line", "a x + b", (), (Linear("a"), Linear("b")), lambda x: (x, 1.0))
+    x, y = noisy()
+    slope, level = np.polyfit(x, y, 1)
+    fit = line.fit(x, y)
+    assert fit.params == pytest.approx({"a": slope, "b": level})
+    low, high = ends(fit, "a")
+    residual = y - slope * x - level
+    error = np.sqrt(residual @ residual / 28 / np.sum((x - x.mean()) ** 2))
+    assert (high - low) / 2 == pytest.approx(t.ppf(0.975, 28) * error, rel=1e-6)

@@ -270,7 +270,7 @@ def _widened(route: str, interval: Interval, rivals: dict[str, float]) -> tuple[
     low, high = interval
     outside = {name: value for name, value in rivals.items() if not low <= value <= high}
     warnings = [
-        f"the interval by {route} was widened to hold {value:.3g}: a {name} fits as well"
+        f"the interval by {route} was widened to hold {value:.3g}, from another law that fits as well ({name})"
         for name, value in outside.items()
     ]
     return (min([low, *outside.values()]), max([high, *outside.values()])), warnings
