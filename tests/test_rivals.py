@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro.laws import DOMAIN_TOKEN_LAW, RATIO_LAW, analyse, increments
+from repro.laws import DOMAIN_TOKEN_LAW, RATIO_LAW, Law, Linear, analyse, increments
 from repro.laws.comparison import compare
 from repro.laws.mixture.comparison import compare_analysis
 from repro.laws.mixture.rivals import CMR_LAWS, DOMAIN_TOKEN_LAWS, GENERAL_TOKEN_LAWS, RATIO_EXPONENTIAL, RATIO_LAWS
@@ -99,3 +99,19 @@ def test_compare_analysis_counts_every_curve() -> None:
     judged = found.groupby(level="kind")[["aicc_judged", "held_out_judged"]].first()
     assert (wins.to_numpy() == judged.to_numpy()).all()
     assert found.loc[("token general", GENERAL_TOKEN_LAWS[0].name), "median_held_out"] < 5e-4
+
+
+def test_known_errors_judge_the_sum_of_squares_by_their_own_size() -> None:
+    """Points that lie closer to every law than their errors allow are no evidence for the law with most parameters."""
+    x = np.arange(1.0, 17.0)
+    quiet = 0.2 * np.sin(3 * x)
+    line = Law("line", "a", (), (Linear("a"), Linear("b")), lambda x: (x, 1.0))
+    level = Law("level", "b", (), (Linear("b"),), lambda x: (1.0 + 0 * x,))
+    y = 0.03 * x + quiet
+    estimated, known = compare((line, level), x, y), compare((line, level), x, y, np.ones(16), known=True)
+    assert estimated["law"].iloc[0] == "line" and known["law"].iloc[0] == "level"
+    by_hand = float(np.sum((y - y.mean()) ** 2)) + 2 + 2 * 2 / 14
+    assert known.set_index("law")["aicc"]["level"] == pytest.approx(by_hand)
+    loud = compare((line, level), x, 20 * y, np.ones(16), known=True)
+    fullest = loud.set_index("law").loc["line"]
+    assert fullest["aicc"] == pytest.approx(14 + 4 + 12 / 13)  # inflated until it leaves what its errors allow

@@ -156,7 +156,7 @@ class Found:
             turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
             found = [cell for one in (turning, tolerance) for cell in (number(one.value, 3), interval(ends(one), 3))]
             rows.append((self.name(group) or "all", *found, ", ".join(map(ratio_label, group.feasible)) or "none"))
-        return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:g}", head, tuple(rows))
+        return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:,.10g}", head, tuple(rows))
 
     def __str__(self) -> str:
         tables = [*map(self.turning_points, self.analysis.groups), self.critical_ratios()]

@@ -42,8 +42,13 @@ def _assumed(found: Found) -> tuple[tuple[str, str], ...]:
         else "none were asked for"
     )
     weighted = ", each weighted by its precision" if options.bootstrap else ""
+    crossing = (
+        "; its interval is where the draws' turning points pass T_max, and holds the law's value"
+        if options.bootstrap
+        else ""
+    )
     return (
-        ("T_max", f"{analysis.t_max:g} tokens, {given}. Later points are left out of every fit."),
+        ("T_max", f"{analysis.t_max:,.10g} tokens, {given}. Later points are left out of every fit."),
         ("Tolerance ε", f"the general loss may end {analysis.epsilon:g} above its value before."),
         (
             "Multiplier λ",
@@ -53,7 +58,7 @@ def _assumed(found: Found) -> tuple[tuple[str, str], ...]:
         ("Intervals", drawn),
         ("Loss along training", "Eq. 6: Δ domain = α1 T^s1 + β1, Δ general = α2 T^s2 + α3 T^s3 + β2, at each ratio"),
         ("Loss at T_max", "L(R) = α R^s + β, for ratios between 0 and 1"),
-        ("Critical ratio", f"Eq. 8: R(T) = α4 T^s4 + β3 through the pairs (T0, R){weighted}, at T_max"),
+        ("Critical ratio", f"Eq. 8: R(T) = α4 T^s4 + β3 through the pairs (T0, R){weighted}, at T_max{crossing}"),
     )
 
 

@@ -26,6 +26,7 @@ def compare(
     groups: ArrayLike | None = None,
     *,
     held_out: HeldOut = "one",
+    known: bool = False,
 ) -> pd.DataFrame:
     """Laws fitted to the same data, best AICc first (ties and infinities in the order given).
 
@@ -37,6 +38,9 @@ def compare(
         groups: (n,) labels of points left out together, say the seed of a run; default: each its own.
         held_out: "one" predicts each group from all others; "tail" predicts the last fifth of the distinct x
             from those before, as fits to unfinished trajectories must.
+        known: whether weights are the inverse variances themselves, as with scores of known numbers of items. AICc then
+            judges the sum of squares by them instead of by its own size; where even the law with most parameters leaves
+            more than they allow, they are inflated by as much (the quasi-likelihood rule).
 
     Returns:
         Columns law, parameters (how many), n, sse, rse, aicc, delta_aicc (over the best), weight (Akaike's),
@@ -57,6 +61,8 @@ def compare(
         raise ValueError(f"a comparison needs laws with different names, not {names}")
     splits = list(data.splits(held_out))
     frame = pd.DataFrame([_row(law, data, splits) for law in laws])
+    if known:
+        frame["aicc"] = _aicc_of_known(frame)
     return _weighed(frame).sort_values("aicc", kind="stable", ignore_index=True)
 
 
@@ -105,6 +111,15 @@ def _row(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> dict[str
         error = _held_out(law, data, splits)
     goodness = {"sse": fit.sse, "rse": fit.rse, "aicc": fit.aicc, "held_out": error}
     return row | goodness | {"warnings": tuple(warnings)}
+
+
+def _aicc_of_known(frame: pd.DataFrame) -> Array:
+    """AICc of Gaussian errors whose inverse variances are the weights, inflated where they are too small."""
+    count, n = frame["parameters"].to_numpy(float), frame["n"].to_numpy(float)
+    fullest = int(np.argmax(np.where(n > count, count, -1)))
+    inflation = max(1.0, float(frame["sse"].iloc[fullest]) / max(1.0, n[fullest] - count[fullest]))
+    correction = 2 * count * (count + 1) / np.where(n > count + 1, n - count - 1, np.nan)
+    return np.where(n > count + 1, frame["sse"] / inflation + 2 * count + correction, np.inf)
 
 
 def _held_out(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> float:

@@ -184,7 +184,7 @@ def analyse_allocation(
     fit = replace(fit, draws=draws, method=_method(data, fit, bootstrap, known))
     best = optimum(data, fit)
     test = flatness(data, fit, seed)
-    table = compare((law, FLAT, QUADRATIC), fit.x, fit.y, fit.weights, groups=fit.x)
+    table = compare((law, FLAT, QUADRATIC), fit.x, fit.y, fit.weights, groups=fit.x, known=data.errors == "items")
     table = table.rename(columns={"held_out": "loo"})
     return Allocation(
         data.budget, fit, best, test, tuple(_prediction(float(n), best) for n in predict), table, data.rows,

@@ -58,8 +58,8 @@ def _flat(test: Flatness) -> Iterator[str]:
 
 def _rivals(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
     preferred = table.iloc[0]
-    if preferred["law"] != fit.law.name and np.isfinite(fit.aicc):
-        gap = fit.aicc - preferred["aicc"]
+    gap = float(table.set_index("law")["delta_aicc"][fit.law.name])
+    if preferred["law"] != fit.law.name and np.isfinite(gap):
         yield f"a {preferred['law']} describes the scores better by AICc, by {gap:.1f}"
     errors = table.set_index("law")["loo"].dropna()
     if fit.law.name in errors and errors.idxmin() != fit.law.name:

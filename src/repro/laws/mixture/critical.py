@@ -177,8 +177,8 @@ def _pair_warnings(times: Array, t_max: float) -> list[str]:
     if np.any(np.diff(times) <= 0):
         found.append("turning points do not grow with the ratio, as Equation 8 assumes")
     if not times.min() <= t_max <= times.max():
-        span = f"{times.min():.4g} to {times.max():.4g}"
-        found.append(f"Equation 8 is extrapolated: T_max = {t_max:.4g}, turning points {span}")
+        span = f"{_amount(times.min())} to {_amount(times.max())}"
+        found.append(f"Equation 8 is extrapolated: T_max = {_amount(t_max)}, turning points {span}")
     return found
 
 
@@ -262,6 +262,9 @@ def _interval(route: str, drawn: Array, value: float) -> tuple[Interval | None, 
     if found is None:
         return None, [f"no interval by {route}: {lacking:.0%} of the bootstrap draws have no critical ratio"]
     warnings = [f"{lacking:.0%} of the bootstrap draws have no critical ratio by {route}"] if lacking > SOME else []
+    if not found[0] <= value <= found[1]:
+        span = f"{found[0]:.3g} to {found[1]:.3g}"
+        warnings.append(f"the law's {value:.3g} by {route} lies outside what the draws give without it, {span}")
     return (min(found[0], value), max(found[1], value)), warnings
 
 
@@ -274,6 +277,10 @@ def _widened(route: str, interval: Interval, rivals: dict[str, float]) -> tuple[
         for name, value in outside.items()
     ]
     return (min([low, *outside.values()]), max([high, *outside.values()])), warnings
+
+
+def _amount(tokens: float) -> str:
+    return f"{tokens:,.0f}" if tokens >= 1000 else f"{tokens:.4g}"
 
 
 def ratio_label(ratio: float) -> str:
