@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from repro.laws import Analysis, analyse, ratio_label
-from repro.laws.mixture.critical import by_tolerance, by_turning_point, crossings, interval_of
+from repro.laws.mixture.critical import by_turning_point, crossings
 from repro.laws.mixture.laws import RATIO_LAW
 from repro.laws.mixture.recovery import RATIOS, Truth, coverage
+from repro.laws.mixture.spread import interval_of
+from repro.laws.mixture.tolerance import by_tolerance
 from repro.laws.mixture.turning import TurningPoint
 
 
@@ -77,9 +79,11 @@ def test_tokens_in_other_units_change_no_share() -> None:
 
 
 def test_several_seeds_are_resampled_as_runs() -> None:
-    result = analyse(study(seeds=3)[1], bootstrap=40)
-    assert "over runs" in result.method
-    assert any("3 runs" in text and "too narrow" in text for text in result.warnings)
+    losses = study(seeds=3)[1]
+    result = analyse(losses, bootstrap=40)
+    assert "over runs" in result.method and not any("rest on" in text for text in result.warnings)
+    two = analyse(losses[losses["seed"] < 2], bootstrap=40)
+    assert any("rest on 2 runs" in text for text in two.warnings)
 
 
 def test_a_loss_that_never_turns_has_open_intervals_and_no_critical_ratio() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from repro.cmr.losses_file import Base, read_losses
 from repro.laws import Analysis, Group, TokenLaws, TurningPoint, analyse, ratio_label
-from repro.laws.mixture.critical import ByTolerance, ByTurningPoint
+from repro.laws.mixture.critical import ByTurningPoint
+from repro.laws.mixture.tolerance import ByTolerance
 from repro.show.as_json import finite, fit_json, pair
 from repro.show.report import Table, interval, number
 

@@ -1,9 +1,9 @@
 """Scaling laws: numbers in, numbers out. Knows nothing of training, files or figures."""
 
 from repro.laws.mixture.analysis import Analysis, analyse
-from repro.laws.mixture.critical import CriticalRatio, ratio_label
-from repro.laws.mixture.groups import Group, TokenLaws
+from repro.laws.mixture.groups import CriticalRatio, Group, TokenLaws
 from repro.laws.mixture.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
+from repro.laws.mixture.spread import ratio_label
 from repro.laws.mixture.turning import TurningPoint, turning_point, turning_points
 from repro.laws.results import Fit
 from repro.laws.separable import Law, Linear, Nonlinear

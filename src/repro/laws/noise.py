@@ -6,7 +6,7 @@ Four kinds, by what the data are:
   whose correlation and standard deviation are estimated by restricted maximum likelihood: the fit has bent towards the
   drift, and plain residuals make it look smaller and rougher than it is.
 * "blocks": one trajectory, without a model of its noise: a moving-block bootstrap of the residuals.
-* "runs": several runs (seeds). Whole runs are resampled, so nothing is assumed about the noise within one.
+* "runs": several runs (seeds). Runs deviate from their mean as wholes: nothing is assumed about the noise within one.
 * "binomial": scores that are shares of a known number of items.
 """
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 Method = Literal["ar1", "blocks", "runs", "binomial"]
 
 CORRELATIONS = np.linspace(0, 0.98, 50)
-FEW_RUNS = 5
+FEW_RUNS = 3
 
 WORDS: dict[str, str] = {
     "ar1": "parametric bootstrap with AR(1) errors by restricted maximum likelihood",
     "blocks": "moving-block bootstrap of the residuals",
-    "runs": "bootstrap over runs",
+    "runs": "bootstrap over runs, each run's deviation as a whole",
     "binomial": "parametric bootstrap with binomial errors of the scores",
 }
 
@@ -173,18 +173,20 @@ def _blocks(rng: np.random.Generator, residual: Array, n: int) -> Array:
 
 
 def _by_run(fit: Fit, n: int, rng: np.random.Generator, labels: NDArray[np.generic]) -> Drawn:
-    """Means over runs, runs drawn with replacement; deviations are widened by sqrt(k / (k - 1)), since the mean of k
-    runs varies by that much more than resampling them shows.
+    """Means over runs, each run's deviation from them taken whole, times a random number of its own.
+
+    Drawing k runs with replacement would do for many; a few have too few different samples, and their spread is known
+    too poorly. The random numbers are Student's with k - 1 degrees of freedom, so that intervals are as wide as k runs
+    warrant.
     """
     x, place = np.unique(fit.x, return_inverse=True)
     names, run = np.unique(labels, return_inverse=True)
     value, weight = np.zeros((len(names), len(x))), np.zeros((len(names), len(x)))
     np.add.at(value, (run, place), fit.weights * fit.y)
     np.add.at(weight, (run, place), fit.weights)
-    mean = value.sum(axis=0) / weight.sum(axis=0)
-    deviation = value - weight * mean
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n).astype(float)
-    there = times @ weight
-    moved = np.divide(times @ deviation, there, out=np.zeros_like(there), where=there > 0)
-    wider = np.sqrt(len(names) / (len(names) - 1))
-    return Drawn(x, mean + wider * moved, weight.sum(axis=0), "runs")
+    total = weight.sum(axis=0)
+    mean = value.sum(axis=0) / total
+    spare = len(names) - 1
+    times = rng.standard_normal((n, len(names))) * np.sqrt(spare / rng.chisquare(spare, (n, 1)))
+    moved = times @ (value - weight * mean) / total * np.sqrt(len(names) / spare)
+    return Drawn(x, mean + moved, total, "runs")

@@ -171,7 +171,7 @@ class Fit:
         Args:
             n: how many refits.
             seed: of the random numbers.
-            runs: label of each point's run; with two or more, whole runs are resampled.
+            runs: label of each point's run; with two or more, runs deviate as wholes.
             items: number of items behind each score; their binomial error is used.
             method: "ar1", "blocks", "runs" or "binomial" instead of what follows from the data.
 

@@ -103,7 +103,7 @@ def analyse(
             are within half a percent of the maximum of the general loss.
         unit: tokens in one unit of T; default T_max / 100, so that training ends at T = 100 as in the paper.
         horizon: how far ahead turning points are looked for, in multiples of T_max.
-        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds are resampled as whole runs;
+        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs;
             one trajectory has correlated noise, drawn as such (:mod:`repro.laws.noise`). With draws, Equation 8 weighs
             each turning point by its precision, which moves its value too.
         seed: of the draws.

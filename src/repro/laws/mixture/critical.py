@@ -1,32 +1,27 @@
-"""The critical mixture ratio of paper A (Definitions 1 to 3, Section 5.3, Appendix C), by both of its conditions.
+"""The critical ratio by turning point: Equation 8 of paper A (Section 5.3).
 
-Both routes take draws of a bootstrap where there are any, and then give an interval. By turning point it comes from
-where each draw's turning points pass T_max, which takes no law, and from Equation 8 only where no two ratios lie on
-either side. Either interval is widened to hold the value reported, and what a rival law says where the data do not
-reject it: the form of a law is uncertain too.
+Given draws of a bootstrap it has an interval, which comes from where each draw's turning points pass T_max. That takes
+no law; Equation 8 serves only draws in which no two ratios lie on either side. The interval is widened to hold the
+value of Equation 8, and that of a rival law where the data do not reject it: the form of a law is uncertain too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.optimize import brentq
 
-from repro.laws.mixture.laws import CMR_LAW, RATIO_LAW
-from repro.laws.mixture.rivals import CMR_LOGARITHM, RATIO_LAWS
+from repro.laws.mixture.laws import CMR_LAW
+from repro.laws.mixture.rivals import CMR_LOGARITHM
+from repro.laws.mixture.spread import held, widened
 from repro.laws.mixture.turning import FLOOR, Interval, TurningPoint
 from repro.laws.projection import Array
 from repro.laws.results import LEVEL, Fit
 
 PAIRS = 3  # Equation 8 has three parameters
-TINY = 1e-9  # the smallest ratio at which a law with a negative exponent is asked
-MOST = 0.5  # share of draws in which a thing must exist for it to have an interval
-SOME = 0.05  # share of draws without it from which that is worth a warning
 EXACT = 1e-3  # turning points are taken to be known no better than this, relatively
 BEND = 0.3  # R grows about linearly with T0 to this power, in the paper's fits and in ours
 RARE = 0.05  # a turning point that hardly any draw has counts this much
@@ -39,32 +34,6 @@ class ByTurningPoint:
     value: float | None
     law: Fit | None
     interval: Interval | None = None
-
-
-@dataclass(frozen=True)
-class ByTolerance:
-    """The largest ratio in [0, 1] whose general loss rises by at most ``epsilon`` nats at T_max, or None."""
-
-    epsilon: float
-    value: float | None
-    interval: Interval | None = None
-
-
-@dataclass(frozen=True)
-class CriticalRatio:
-    """The critical mixture ratio (Definition 3) by both routes."""
-
-    turning_point: ByTurningPoint
-    tolerance: ByTolerance
-
-
-def interval_of(draws: Array, alpha: float = LEVEL) -> Interval | None:
-    """Percentiles of what exists in at least half of the draws (n,); infinite draws count, NaN ones do not."""
-    there = draws[~np.isnan(draws)]
-    if not len(there) or len(there) < MOST * len(draws):
-        return None
-    low, high = np.quantile(there, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
-    return float(low), float(high)
 
 
 def by_turning_point(
@@ -112,9 +81,9 @@ def by_turning_point(
     law = law.with_draws(parameters, "each curve's bootstrap, refitted")
     every = sorted(range(len(points)), key=lambda number: points[number][0])
     crossed = crossings(draws[:, every], np.array([points[number][0] for number in every]), t_max)
-    interval, more = _interval("turning point", np.where(np.isnan(crossed), smooth, crossed), value)
+    interval, more = held("turning point", np.where(np.isnan(crossed), smooth, crossed), value)
     if interval is not None:
-        interval, yet_more = _widened("turning point", interval, _rival_ratios(law, t_max))
+        interval, yet_more = widened("turning point", interval, _rival_ratios(law, t_max))
         more += yet_more
     return ByTurningPoint(value, law, interval), [*warnings, *more]
 
@@ -182,108 +151,5 @@ def _pair_warnings(times: Array, t_max: float) -> list[str]:
     return found
 
 
-def by_tolerance(
-    law: Fit | None, base: float, epsilon: float, draws: Array | None = None
-) -> tuple[ByTolerance, list[str]]:
-    """The largest R in [0, 1] with L(R) - ``base`` <= ``epsilon``; L(R) is the general loss at T_max.
-
-    L is monotone, so this is 1, None or one crossing. Warns where it is not the crossing, or outside the
-    ratios fitted. draws: the losses that ``law`` was fitted to in each draw of a bootstrap, (n, r).
-    """
-    if law is None:
-        text = "no critical ratio by tolerance: there is no L(R) of the general loss"
-        return ByTolerance(epsilon, None), [text]
-    value = _crossing(law, base + epsilon)
-    if value is None:
-        text = f"no critical ratio by tolerance: the fitted general loss exceeds {epsilon:g} at every ratio"
-        return ByTolerance(epsilon, None), [text]
-    warnings = _crossing_warnings(law, value, epsilon)
-    if draws is None:
-        return ByTolerance(epsilon, value), warnings
-    drawn = tolerance_ratios(law.draws if law.draws is not None else ratio_draws(law, draws), base + epsilon)
-    interval, more = _interval("tolerance", drawn, value)
-    if interval is not None:
-        interval, yet_more = _widened("tolerance", interval, _rival_crossings(law, base + epsilon, draws))
-        more += yet_more
-    return ByTolerance(epsilon, value, interval), [*warnings, *more]
-
-
-def ratio_draws(law: Fit, losses: Array) -> pd.DataFrame:
-    """Parameters of L(R) for each draw of the losses (n, r) that ``law`` was fitted to."""
-    return pd.DataFrame(RATIO_LAW.fit_many(law.x, losses, law.weights))
-
-
-def tolerance_ratios(law: pd.DataFrame, limit: float) -> Array:
-    """Where L(R) of each draw reaches ``limit``: (n,), 1 where it never does, NaN where it is above throughout."""
-    ends = RATIO_LAW.evaluate_many({name: law[name].to_numpy() for name in RATIO_LAW.names}, [TINY, 1.0])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        crossing = ((limit - law["beta"]) / law["alpha"]) ** (1 / law["s"])
-    inside = np.where(ends[:, 0] > limit, np.nan, crossing)
-    return np.where(ends[:, 1] <= limit, 1.0, inside)
-
-
-def _crossing(law: Fit, limit: float) -> float | None:
-    """The largest R in [0, 1] at which a monotone law is at most ``limit``."""
-    if float(law.predict(1.0)) <= limit:
-        return 1.0
-    if float(law.predict(TINY)) > limit:
-        return None
-    return float(brentq(lambda ratio: float(law.predict(ratio)) - limit, TINY, 1.0))
-
-
-def _crossing_warnings(law: Fit, value: float, epsilon: float) -> list[str]:
-    if value == 1:
-        return [f"the fitted general loss stays within {epsilon:g} up to R = 1"]
-    low, high = float(law.x.min()), float(law.x.max())
-    if low <= value <= high:
-        return []
-    span = f"{ratio_label(low)} to {ratio_label(high)}"
-    return [f"the critical ratio by tolerance is extrapolated: {value:.3g}, fitted {span}"]
-
-
-def _rival_crossings(law: Fit, limit: float, draws: Array) -> dict[str, float]:
-    """Where the rivals of L(R) cross, those that the noise of the losses does not reject."""
-    error = np.maximum(np.std(draws, axis=0), np.finfo(float).eps * np.max(np.abs(law.y)))
-    found = {}
-    for rival in RATIO_LAWS:
-        if rival.name == law.law.name or len(law.x) <= len(rival.names):
-            continue
-        fit = rival.fit(law.x, law.y, 1 / error**2)
-        crossing = _crossing(fit, limit)
-        if crossing is not None and fit.sse <= stats.chi2.ppf(1 - LEVEL, fit.spare):
-            found[rival.name] = crossing
-    return found
-
-
-def _interval(route: str, drawn: Array, value: float) -> tuple[Interval | None, list[str]]:
-    """The interval of the draws, made to hold the value, and a warning where draws lack one."""
-    lacking = float(np.isnan(drawn).mean())
-    found = interval_of(drawn)
-    if found is None:
-        return None, [f"no interval by {route}: {lacking:.0%} of the bootstrap draws have no critical ratio"]
-    warnings = [f"{lacking:.0%} of the bootstrap draws have no critical ratio by {route}"] if lacking > SOME else []
-    if not found[0] <= value <= found[1]:
-        span = f"{found[0]:.3g} to {found[1]:.3g}"
-        warnings.append(f"the law's {value:.3g} by {route} lies outside what the draws give without it, {span}")
-    return (min(found[0], value), max(found[1], value)), warnings
-
-
-def _widened(route: str, interval: Interval, rivals: dict[str, float]) -> tuple[Interval, list[str]]:
-    """The interval stretched to the rivals outside it, and a warning for each."""
-    low, high = interval
-    outside = {name: value for name, value in rivals.items() if not low <= value <= high}
-    warnings = [
-        f"the interval by {route} was widened to hold {value:.3g}, from another law that fits as well ({name})"
-        for name, value in outside.items()
-    ]
-    return (min([low, *outside.values()]), max([high, *outside.values()])), warnings
-
-
 def _amount(tokens: float) -> str:
     return f"{tokens:,.0f}" if tokens >= 1000 else f"{tokens:.4g}"
-
-
-def ratio_label(ratio: float) -> str:
-    """A ratio as the fraction it is (0.125 -> "1/8"), or as a decimal if it is none of small denominator."""
-    fraction = Fraction(ratio).limit_denominator(64)
-    return str(fraction) if abs(float(fraction) - ratio) < 1e-9 else f"{ratio:.4g}"

@@ -10,16 +10,11 @@ import numpy as np
 import pandas as pd
 
 from repro.laws import noise
-from repro.laws.mixture.critical import (
-    CriticalRatio,
-    by_tolerance,
-    by_turning_point,
-    interval_of,
-    ratio_draws,
-    ratio_label,
-)
+from repro.laws.mixture.critical import ByTurningPoint, by_turning_point
 from repro.laws.mixture.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.laws.mixture.losses import Base, Trajectories
+from repro.laws.mixture.spread import interval_of, ratio_label
+from repro.laws.mixture.tolerance import ByTolerance, by_tolerance, ratio_draws
 from repro.laws.mixture.turning import TurningPoint, turning_point
 from repro.laws.mixture.uncertainty import Curve, Draws, Solver, draw
 from repro.laws.projection import Array
@@ -27,6 +22,14 @@ from repro.laws.results import Fit
 
 AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
 LOSSES = ("general", "domain")
+
+
+@dataclass(frozen=True)
+class CriticalRatio:
+    """The critical mixture ratio (Definition 3) by both of its conditions."""
+
+    turning_point: ByTurningPoint
+    tolerance: ByTolerance
 
 
 class TokenLaws(NamedTuple):
@@ -110,7 +113,7 @@ def group_of(run: Trajectories, settings: Settings, number: int) -> Group:
         warnings.append("no measured ratio is feasible")
     if draws is not None and draws.method == "runs" and (few := _fewest(laws, rows_of)) < noise.FEW_RUNS:
         warnings.append(
-            f"intervals rest on {few} runs at some ratio: with fewer than {noise.FEW_RUNS} they are too narrow"
+            f"intervals rest on {few} runs at some ratio: fewer than {noise.FEW_RUNS} hardly show how runs differ"
         )
     every = (*warnings, *more, *yet_more)
     return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, CriticalRatio(turning, tolerance), every)
