@@ -87,7 +87,7 @@ def _rules(marks: pd.DataFrame, x: alt.X, colours: dict[str, str]) -> Any:
     """Lines across the panel, named in the legend."""
     key = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3)
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    dash = alt.StrokeDash("mark:N", scale=alt.Scale(domain=list(colours), range=[[1, 0], [5, 3]]), legend=None)
+    dash = alt.StrokeDash("mark:N", scale=alt.Scale(domain=list(colours), range=[[1, 0], [5, 3]]), legend=key)
     lines = alt.Chart(style.inline(marks)).mark_rule(strokeWidth=1.8)
     tips = [
         style.word("mark", "Line"),

@@ -21,6 +21,9 @@ from repro.laws.projection import Array
 from repro.laws.results import Fit
 
 
+LEAST = 0.05  # of a point's noise that the fit must leave over for it to be scaled up from there
+
+
 class Curve(NamedTuple):
     """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order."""
 
@@ -82,12 +85,24 @@ def _refitted(
     for number, (fit, curve) in enumerate(zip(fits, curves, strict=True)):
         rng = np.random.default_rng([*entropy[:-1]] if method == "runs" else [*entropy, number])
         drawn = noise.draws(fit, n, rng, runs=curve.runs, method=method, correlation=rho)
-        frames.append(pd.DataFrame(fit.law.fit_many(drawn.x, drawn.y, drawn.weights)))
-        last = int(np.argmax(drawn.x))
-        at = fit.x == drawn.x[last]
-        centre = float(np.mean(fit.y[at])) if method == "runs" else float(fit.predict(drawn.x[last]))
-        ends.append(drawn.y[:, last] - centre)
+        found = fit.law.fit_many(drawn.x, drawn.y, drawn.weights)
+        frames.append(pd.DataFrame(found))
+        ends.append(_end(fit, drawn, found))
     return tuple(frames), np.stack(ends, axis=1)
+
+
+def _end(fit: Fit, drawn: noise.Drawn, found: dict[str, Array]) -> Array:
+    """How far the last point deviates in each draw, (n,).
+
+    Of several runs, from their mean. Of one, from the curve refitted, scaled to the noise of a point that had no part
+    in the fit: drift so slow that the law follows it is the course of this run, and its end was measured.
+    """
+    last = int(np.argmax(drawn.x))
+    if drawn.method == "runs":
+        return np.asarray(drawn.y[:, last] - np.mean(fit.y[fit.x == drawn.x[last]]))
+    left = 1 - float(np.sum(influence(fit)[last] ** 2))
+    apart = drawn.y[:, last] - fit.law.evaluate_many(found, drawn.x[[last]])[:, 0]
+    return np.asarray(apart / np.sqrt(max(left, LEAST)))
 
 
 def _common(fits: Sequence[Fit]) -> float:

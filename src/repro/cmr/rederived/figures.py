@@ -1,0 +1,81 @@
+"""Figures of what the printed tables say again; from the frames beside this module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from repro.cmr.evaluate import T_MAX
+from repro.cmr.rederived.frames import PRINTED, REFIT
+from repro.show import style
+
+_LAMBDA = "Lagrange multiplier \u03bb"
+_TICKS = [100, 200, 500, 1000, 2000, 5000]
+
+
+def multipliers(frame: pd.DataFrame) -> Any:
+    """T0 of Table 4's curves against the multiplier, a panel for each size; dashed: Table 5's curve inverted."""
+    rows = style.labelled(frame)
+    ratios, sizes, pick = style.ratios_of(rows), style.in_order(rows["size"]), style.picked("mixture")
+    panels = [_panel(rows[rows["size"] == size], ratios, pick, place) for place, size in enumerate(sizes)]
+    text = "Turning points against the Lagrange multiplier, with the turning points that Table 5 implies"
+    return style.finish(style.grid(panels, columns=2), text)
+
+
+def _panel(rows: pd.DataFrame, ratios: list[float], pick: alt.Parameter, place: int) -> Any:
+    x = _across(_LAMBDA if place >= 2 else None)
+    scale = alt.Scale(type="log", nice=False, padding=8)
+    y = alt.Y("t:Q", title="T0 (units of 0.2B tokens)" if place % 2 == 0 else None, scale=scale)
+    colour, shown = style.ratio_colour(ratios), style.faded(pick)
+    tips = [
+        style.word("mixture", "Domain share R"),
+        style.number("lagrange", "Multiplier", ",.0f"),
+        style.number("t", "T0 from Table 4", ".1f"),
+        style.number("inverted", "T0 from Table 5", ".1f"),
+    ]
+    base = alt.Chart(style.inline(rows[["mixture", "lagrange", "t", "inverted"]])).encode(x, colour, opacity=shown)
+    line = base.mark_line(strokeWidth=2, point={"size": 18, "filled": True}).encode(y, tooltip=tips).add_params(pick)
+    aim = base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(alt.Y("inverted:Q", scale=scale))
+    title = str(rows["size"].iloc[0])
+    return alt.layer(aim, line).properties(title=title, width=style.PANEL, height=170)
+
+
+def _across(title: str | None) -> alt.X:
+    return alt.X("lagrange:Q", title=title, axis=alt.Axis(values=_TICKS), scale=alt.Scale(type="log", nice=False))
+
+
+def deviation(frame: pd.DataFrame) -> Any:
+    """How far the turning points of Table 4 are from Table 5 at each multiplier: mean and largest."""
+    long = frame.melt("lagrange", ["mean", "largest"], "which", "away")
+    key = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=4)
+    scale = alt.Scale(domain=["mean", "largest"], range=[style.RATIO_RAMP[0], style.RATIO_RAMP[-2]])
+    x = _across(_LAMBDA)
+    y = alt.Y("away:Q", title="Distance from Table 5", axis=alt.Axis(format="%"))
+    tips = [style.number("lagrange", "Multiplier", ",.0f"), style.number("away", "Distance", ".1%")]
+    line = alt.Chart(style.inline(long)).mark_line(strokeWidth=2, point=True)
+    line = line.encode(x, y, alt.Color("which:N", scale=scale, legend=key), tooltip=tips)
+    text = "Relative distance of Table 4's turning points from those Table 5 implies, against the multiplier"
+    return style.finish(line.add_params(style.zoom()).properties(width=600, height=230), text)
+
+
+def critical_ratio(frame: pd.DataFrame, turns: pd.DataFrame) -> Any:
+    """Figure 5 from Table 5 (solid), and from Equation 8 refitted to the turning points of Table 4 (dashed).
+
+    turns: size, ratio, t; the turning points within the range drawn are marked.
+    """
+    sizes, pick, last = style.in_order(frame["size"]), style.picked("size"), float(frame["t"].max())
+    x = alt.X("t:Q", title="T (units of 0.2B tokens)", scale=alt.Scale(domain=[0, last], nice=False))
+    axis, scale = alt.Axis(format=".0%"), alt.Scale(domain=[0, 0.8], nice=False)
+    y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=axis, scale=scale)
+    colour, shown = style.size_colour(sizes), style.faded(pick)
+    key = alt.Legend(title=None, orient="top", symbolStrokeWidth=2, symbolSize=400, labelLimit=300)
+    dash = alt.StrokeDash("source:N", scale=alt.Scale(domain=[PRINTED, REFIT], range=[[1, 0], [5, 4]]), legend=key)
+    tips = [style.word("size", "Model size"), style.number("t", "T", ".0f"), style.number("ratio", "Ratio", ".1%")]
+    lines = alt.Chart(style.inline(frame)).mark_line(strokeWidth=2, clip=True)
+    lines = lines.encode(x, y, colour, dash, opacity=shown, tooltip=tips).add_params(pick, style.zoom())
+    dots = alt.Chart(style.inline(turns[turns["t"] <= last][["size", "ratio", "t"]]))
+    marks = dots.mark_point(filled=True, size=60, shape="diamond", clip=True).encode(x, y, colour, opacity=shown)
+    chart = alt.layer(style.rule("x", T_MAX), lines, marks.encode(tooltip=tips)).properties(width=600, height=340)
+    return style.finish(chart, "Critical mixture ratio against tokens, as printed and refitted, for each model size")

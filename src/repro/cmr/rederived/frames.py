@@ -1,0 +1,179 @@
+"""What paper A's printed tables say when its own method is applied to them again: frames for page and claims.
+
+Nothing here comes from our runs. T counts units of 0.2B tokens, as in the paper; a run ends at T = 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from repro.cmr import evaluate, frames, published
+from repro.laws import CMR_LAW, Fit, turning_points
+
+AMONG = (1 / 8, 1 / 4, 1 / 3, 1 / 2)  # the ratios that the paper's trade-off figures show
+STEPS = 25  # of the Lagrange multiplier, from the smallest to the largest that the paper used
+READ_AS = {1 / 3: 0.33}  # "33%", if it were meant to two digits
+UNIT = 0.2e9  # tokens in one T
+PRINTED, REFIT = "as printed (Table 5)", "refitted to Table 4's turning points"
+
+
+def times(lagrange: float | None = None) -> pd.DataFrame:
+    """Turning points of Table 4's curves: size, ratio, t (NaN where there is none within ten runs).
+
+    lagrange: the multiplier of Equation 27; by default the largest the paper used.
+    """
+    weight = published.value("lagrange_high") if lagrange is None else lagrange
+    rows = []
+    for size, ratio in _keys():
+        domain, general = published.coefficients(size, ratio)
+        found = turning_points(domain, general, lagrange=weight, t_max=evaluate.T_MAX)
+        rows.append({"size": size, "ratio": ratio, "t": float(found[0])})
+    return pd.DataFrame(rows)
+
+
+def _keys() -> list[tuple[str, float]]:
+    table = published.table4()
+    return [(s, r) for s in published.sizes() for r in sorted(table.loc[table["size"] == s, "ratio"])]
+
+
+def inverted() -> pd.DataFrame:
+    """Table 5's curves read backwards, the T at which each ratio is critical: size, ratio, t (NaN if it never is)."""
+    laws = published.table5().set_index("size").to_dict("index")
+    rows = []
+    for size, ratio in _keys():
+        law = laws[size]
+        base = (ratio - law["beta3"]) / law["alpha4"]
+        rows.append({"size": size, "ratio": ratio, "t": base ** (1 / law["s4"]) if base > 0 else np.nan})
+    return pd.DataFrame(rows)
+
+
+def turns(lagrange: float | None = None) -> pd.DataFrame:
+    """Both beside each other: size, ratio, t (from Table 4), inverted (from Table 5), difference (relative)."""
+    both = times(lagrange).merge(inverted().rename(columns={"t": "inverted"}), on=["size", "ratio"])
+    return both.assign(difference=both["t"] / both["inverted"] - 1)
+
+
+def multipliers(among: Sequence[float] = AMONG) -> pd.DataFrame:
+    """Turning points for each Lagrange multiplier: lagrange, size, ratio, t, inverted, difference."""
+    ends = published.value("lagrange_low"), published.value("lagrange_high")
+    grid = [float(f"{value:.3g}") for value in np.geomspace(*ends, STEPS)]
+    every = pd.concat([turns(value).assign(lagrange=value) for value in grid], ignore_index=True)
+    return every.loc[_among(every["ratio"], among)].reset_index(drop=True)
+
+
+def deviation(found: pd.DataFrame) -> pd.DataFrame:
+    """How far Table 4 is from Table 5 at each multiplier: lagrange, mean and largest of |difference|.
+
+    found: as :func:`multipliers` gives it; ratios that do not turn are left out.
+    """
+    away = found.assign(away=found["difference"].abs()).groupby("lagrange")["away"]
+    return pd.DataFrame({"mean": away.mean(), "largest": away.max()}).reset_index()
+
+
+def _among(ratios: pd.Series, among: Sequence[float]) -> NDArray[np.bool_]:
+    return np.asarray(np.isclose(ratios.to_numpy()[:, None], np.array(among)).any(axis=1))
+
+
+def refits(among: Sequence[float] = AMONG) -> dict[str, Fit]:
+    """Equation 8 fitted to the turning points of Table 4 at the largest multiplier, for each size."""
+    found = times()
+    found = found[_among(found["ratio"], among)].dropna()
+    return {str(size): CMR_LAW.fit(rows["t"], rows["ratio"]) for size, rows in found.groupby("size", sort=False)}
+
+
+def critical_ratios(among: Sequence[float] = AMONG) -> pd.DataFrame:
+    """The critical ratio at T = 100, for each size: size, printed (in the text), table5 (its curve), table4 (refitted),
+    pairs (how many turning points that is through).
+    """
+    law, fits = published.table5().set_index("size").to_dict("index"), refits(among)
+    rows = [
+        {
+            "size": size,
+            "printed": published.critical_ratio(size),
+            "table5": float(CMR_LAW.evaluate(_numbers(law[size]), evaluate.T_MAX)),
+            "table4": float(fit.predict(evaluate.T_MAX)),
+            "pairs": fit.n,
+        }
+        for size, fit in fits.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _numbers(row: dict[Any, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in row.items()}
+
+
+def curves(t: Sequence[float] | np.ndarray) -> pd.DataFrame:
+    """Figure 5 twice: size, t, ratio, source ("as printed (Table 5)" | "refitted to Table 4's turning points")."""
+    ours = evaluate.ratio_curves([(size, fit.params) for size, fit in refits().items()], t)
+    both = [published.ratio_curves(t).assign(source=PRINTED), ours.assign(source=REFIT)]
+    return pd.concat(both, ignore_index=True)[["size", "t", "ratio", "source"]]
+
+
+def prediction(third: float = 1 / 3, largest: float = 1.0) -> pd.DataFrame:
+    """Table 2's quarter predicted again from its other ratios: size, measured, printed, refitted (losses).
+
+    third: what the ratio printed as "33%" is taken for; largest: the largest ratio that is fitted to.
+    """
+    points = published.held_out_points()
+    points["ratio"] = np.where(np.isclose(points["ratio"], 1 / 3), third, points["ratio"])
+    among = [r for r in sorted(points.loc[points["kind"] == "measured", "ratio"].unique()) if r <= largest]
+    found, _ = frames.held_out(points.drop(columns="kind"), among=among)
+    wide = found[found["kind"].str.startswith("held out")].pivot(index="size", columns="kind", values="value")
+    printed = published.held_out_predictions().set_index("size")["loss"]
+    sizes = published.sizes()
+    return pd.DataFrame({
+        "size": sizes,
+        "measured": wide["held out, measured"].reindex(sizes).to_numpy(),
+        "printed": printed.reindex(sizes).to_numpy(),
+        "refitted": wide["held out, predicted"].reindex(sizes).to_numpy(),
+    })  # fmt: skip
+
+
+def relative_error(found: pd.DataFrame, of: str) -> float:
+    """Mean absolute relative error of the column ``of`` of :func:`prediction`."""
+    return float((found[of] / found["measured"] - 1).abs().mean())
+
+
+def comparison() -> pd.DataFrame:
+    """Printed and recomputed, a row for each number: where, what, printed, recomputed (shares or tokens), unit
+    ("%" | "tokens").
+    """
+    close, coarse, interior = prediction(), prediction(READ_AS[1 / 3]), prediction(largest=3 / 4)
+    mean_printed = float(published.held_out_predictions()["printed_difference"].mean()) / 100
+    rows: list[dict[str, Any]] = [
+        {"where": "Table 2", "what": "error of predicting R = 1/4, from the losses printed", "printed": mean_printed,
+         "recomputed": relative_error(close, "printed"), "unit": "error"},
+        {"where": "Table 2", "what": "the same, L(R) refitted", "printed": mean_printed,
+         "recomputed": relative_error(close, "refitted"), "unit": "error"},
+        {"where": "Table 2", "what": "the same, without R = 1", "printed": mean_printed,
+         "recomputed": relative_error(interior, "refitted"), "unit": "error"},
+        {"where": "Table 2", "what": "with R = 1, and 33% read as 0.33", "printed": mean_printed,
+         "recomputed": relative_error(coarse, "refitted"), "unit": "error"},
+    ]  # fmt: skip
+    for row in critical_ratios().to_dict("records"):
+        where = {"where": "Section 5.3", "printed": row["printed"], "unit": "share"}
+        what = f"critical ratio of {row['size']} at T = 100"
+        rows.append(where | {"what": f"{what}, from Table 5", "recomputed": row["table5"]})
+        rows.append(where | {"what": f"{what}, from Table 4", "recomputed": row["table4"]})
+    rows.append({
+        "where": "Figure 5", "what": "tokens at T = 250", "printed": published.value("figure_5_tokens"),
+        "recomputed": 250 * UNIT, "unit": "tokens",
+    })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def quality(printed: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Table 3 and our own fits of Equation 6 in short: loss, metric, printed, ours (medians over sizes and ratios).
+
+    printed, ours: as `published.table3` and `frames.fit_quality` give them.
+    """
+    keys = ["loss", "metric"]
+    medians = [frame.groupby(keys, sort=False)["value"].median().rename(name)
+               for name, frame in (("printed", printed), ("ours", ours))]  # fmt: skip
+    return pd.concat(medians, axis=1).reset_index()

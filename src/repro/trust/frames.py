@@ -1,0 +1,126 @@
+"""From an analysis to frames on its fits: how well exponents are known, which warnings there are, which rivals win."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from repro.laws import Analysis, Fit, ratio_label
+from repro.laws.mixture.comparison import compare_analysis
+from repro.laws.projection import Array
+
+CELLS = 36  # of a score surface, along each exponent
+LEVEL = 0.05
+# What differs between two warnings of one kind: numbers, but not those that name an equation or a limit.
+_NUMBER = re.compile(r"(?<![\w.])(?<!Equation )(?<!from )(?<!bound )[-+]?\d[\d.]*(?:/\d+)?(?:e[-+]?\d+)?%?")
+_AT_RATIO = re.compile(r"^R = [\d./]+: ")
+
+
+class Curve(NamedTuple):
+    """One general curve of a study: "92k on health, R = 1/2", and Equation 6 fitted to it."""
+
+    label: str
+    fit: Fit
+
+
+class Surface(NamedTuple):
+    """How well Equation 6 fits one curve at every pair of exponents.
+
+    cells: s2, s3 (the middle of each cell, s2 < s3), excess (residual sum of squares over the least), within (whether
+    the pair is in the joint 95% region, residuals taken as independent). share: of the cells, how many are within it.
+    """
+
+    curve: Curve
+    cells: pd.DataFrame
+    share: float
+
+
+def general_curves(analysis: Analysis) -> list[Curve]:
+    """Every general curve of the analysis with a spare point: without one there is nothing to judge by."""
+    return [
+        Curve(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
+        for group in analysis.groups
+        for laws in group.token_laws
+        if laws.general.spare
+    ]
+
+
+def surface(curve: Curve) -> Surface:
+    """The sum of squares of one curve over both exponents, coefficients solved for at each pair."""
+    fit = curve.fit
+    low, high = np.array([(part.low, part.high) for part in fit.law.nonlinear]).T
+    step = (high[0] - low[0]) / CELLS
+    middles = low[0] + step * (np.arange(CELLS) + 0.5)
+    one, two = np.meshgrid(middles, middles, indexing="ij")
+    pairs = np.column_stack([one[one < two], two[one < two]])
+    sums, least = _sums(fit, pairs), float(_sums(fit, fit.law.split(fit.params)[0][None])[0])
+    limit = 1 + len(low) / fit.spare * stats.f.ppf(1 - LEVEL, len(low), fit.spare)
+    excess = sums / least
+    cells = pd.DataFrame({"s2": pairs[:, 0], "s3": pairs[:, 1], "excess": excess, "within": excess <= limit})
+    return Surface(curve, cells, float(cells["within"].mean()))
+
+
+def _sums(fit: Fit, thetas: Array) -> Array:
+    return fit.law.problem(fit.x, fit.y[None], fit.weights).sse(thetas)
+
+
+def surfaces(analysis: Analysis) -> list[Surface]:
+    """The surfaces of the general curves with the best and the least determined exponents: two, one or none."""
+    found = sorted(map(surface, general_curves(analysis)), key=lambda one: one.share)
+    return [*found[:1], *found[1:][-1:]]
+
+
+def rivals(analysis: Analysis) -> pd.DataFrame:
+    """Paper A's laws and their rivals: see :func:`repro.laws.mixture.comparison.compare_analysis`."""
+    return compare_analysis(analysis)
+
+
+def warnings(analysis: Analysis) -> pd.DataFrame:
+    """Which warnings the fits and groups of an analysis raise, most frequent first.
+
+    Columns source ("Equation 6, general loss", ..., "model and domain"), warning (with its numbers left out), count
+    (how many fits or groups have it), of (how many there are), example.
+    """
+    rows: list[dict[str, str | int]] = []
+    totals: dict[str, int] = {}
+    for source, owner, texts in _owners(analysis):
+        totals[source] = totals.get(source, 0) + 1
+        kinds = {_kind(text): text for text in texts}
+        rows += [{"source": source, "warning": kind, "example": f"{owner}: {text}"} for kind, text in kinds.items()]
+    if not rows:
+        return pd.DataFrame(columns=["source", "warning", "count", "of", "example"])
+    keys = ["source", "warning"]
+    found = pd.DataFrame(rows).groupby(keys, sort=False)["example"].agg(["size", "first"]).reset_index()
+    found = found.rename(columns={"size": "count", "first": "example"})
+    found["of"] = found["source"].map(totals)
+    order = {source: place for place, source in enumerate(totals)}
+    found = found.sort_values("count", ascending=False, kind="stable")
+    found = found.sort_values("source", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+    return found[["source", "warning", "count", "of", "example"]]
+
+
+def _owners(analysis: Analysis) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """(source, name, warnings) of every fit, then of every group."""
+    for group in analysis.groups:
+        name = f"{group.size} on {group.domain}"
+        for laws in group.token_laws:
+            at = f"{name}, R = {ratio_label(laws.ratio)}"
+            yield "Equation 6, general loss", at, laws.general.warnings
+            yield "Equation 6, domain loss", at, laws.domain.warnings
+        for loss, fit in group.ratio_law.items():
+            if fit is not None:
+                yield f"L(R), {loss} loss", name, fit.warnings
+        law = group.critical_ratio.turning_point.law
+        if law is not None:
+            yield "Equation 8", name, law.warnings
+    for group in analysis.groups:
+        yield "model and domain", f"{group.size} on {group.domain}", group.warnings
+
+
+def _kind(text: str) -> str:
+    return _NUMBER.sub("\u2026", _AT_RATIO.sub("", text))

@@ -1,0 +1,103 @@
+"""Tables on the trust that fits deserve, as pandas Stylers: pure functions of frames. Captions are left to the page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.show.tables import Format, styled
+from repro.trust.recovered import SHARES
+
+OWN = {
+    RATIO_LAW.name: "power of R (the paper's)",
+    GENERAL_TOKEN_LAW.name: "two powers of T (the paper's)",
+    DOMAIN_TOKEN_LAW.name: "power of T (the paper's)",
+    CMR_LAW.name: "power of T (the paper's)",
+}
+KINDS = {
+    "ratio general": "L(R), general loss",
+    "ratio domain": "L(R), domain loss",
+    "token general": "\u0394L(T), general loss",
+    "token domain": "\u0394L(T), domain loss",
+    "cmr": "R(T), critical ratio",
+}
+
+
+def nist(frame: pd.DataFrame) -> Styler:
+    """The certified problems; from `nist.digits`."""
+    names = {
+        "problem": "problem", "level": "difficulty", "points": "points", "nonlinear": "nonlinear",
+        "linear": "linear", "digits": "digits, parameters", "rse_digits": "digits, s.d.",
+    }  # fmt: skip
+    shown = frame[list(names)].rename(columns=names)
+    formats: dict[str, Format] = {"digits, parameters": "{:.1f}", "digits, s.d.": "{:.1f}"}
+    return styled(shown, formats, "an exact sum: its residuals are rounding", index=False)
+
+
+def rivals(frame: pd.DataFrame) -> Styler:
+    """Laws against rivals; from `frames.rivals`."""
+    shown = pd.DataFrame({
+        "what": frame["kind"].map(KINDS),
+        "law": frame["law"].replace(OWN),
+        "parameters": frame["parameters"],
+        "best by AICc": _of(frame["aicc_wins"], frame["aicc_judged"]),
+        "best prediction": _of(frame["held_out_wins"], frame["held_out_judged"]),
+        "median error": frame["median_held_out"],
+    })  # fmt: skip
+    formats: dict[str, Format] = {"median error": "{:.4f}"}
+    return styled(shown.set_index(["what", "law"]), formats, "too few points to judge every law", index=True)
+
+
+def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
+    return [f"{won} of {of}" if of else None for won, of in zip(wins, judged, strict=True)]
+
+
+def warnings(frame: pd.DataFrame) -> Styler:
+    """The gallery of warnings; from `frames.warnings`."""
+    shown = pd.DataFrame({
+        "of": frame["source"],
+        "warning": frame["warning"],
+        "how often": _of(frame["count"], frame["of"]),
+    })  # fmt: skip
+    return styled(shown.set_index(["of", "warning"]), {}, "none", index=True)
+
+
+def coverage(frame: pd.DataFrame) -> Styler:
+    """Coverage and widths; from `recovered.coverage`."""
+    shown = pd.DataFrame({
+        "quantity": frame["quantity"],
+        "studies": frame["studies"],
+        "truth inside": frame["covered"],
+        "95% interval of that": [f"{a:.1%} to {b:.1%}" for a, b in zip(frame["low"], frame["high"], strict=True)],
+        "no interval": frame["missing"],
+        "open above": frame["open"],
+        "median width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
+    })  # fmt: skip
+    formats: dict[str, Format] = {"truth inside": "{:.1%}", "no interval": "{:.1%}", "open above": "{:.0%}"}
+    return styled(shown, formats, "no study has an interval", index=False)
+
+
+def _width(quantity: str, width: float) -> str | None:
+    if np.isnan(width):
+        return None
+    if quantity in SHARES:
+        return f"{100 * width:.1f} points"
+    return "open" if np.isinf(width) else f"a factor of {width:.2f}"
+
+
+def bias(frame: pd.DataFrame) -> Styler:
+    """Which way estimates err; from `recovered.bias`."""
+    shown = pd.DataFrame({
+        "quantity": frame["quantity"],
+        "too high": frame["above"],
+        "too low": frame["below"],
+        "no estimate": frame["none"],
+        "median error": [
+            None if np.isnan(e) else f"{round(100 * e, 1) + 0:+.1f}{' points' if q in SHARES else '%'}"
+            for q, e in zip(frame["quantity"], frame["error"], strict=True)
+        ],
+    })  # fmt: skip
+    formats: dict[str, Format] = dict.fromkeys(["too high", "too low", "no estimate"], "{:.1%}")
+    return styled(shown, formats, "no study has an estimate", index=False)
