@@ -1,6 +1,7 @@
 """Synthetic studies of many designs: general loss that rises, and falls again sooner for small ratios."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,5 +47,6 @@ STUDIES: dict[str, dict[str, Any]] = {
 }
 
 
-def study(name: str, domain: str = "far") -> Analysis:
-    return frames.of_domain(analyse(losses(**STUDIES[name], domain=domain)), domain)
+@cache
+def study(name: str, domain: str = "far", bootstrap: int = 0) -> Analysis:
+    return frames.of_domain(analyse(losses(**STUDIES[name], domain=domain), bootstrap=bootstrap), domain)

@@ -27,9 +27,11 @@ def said(values: dict[str, Any]) -> None:
         assert str(value).strip(), name
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_fact_can_be_said_of_every_study(name: str) -> None:
-    analysis, other = study(name), study(name, "near")
+@pytest.mark.parametrize(
+    ("name", "bootstrap"), [*((name, 0) for name in STUDIES), ("full", 30), ("three seeds", 30), ("few points", 30)]
+)
+def test_every_fact_can_be_said_of_every_study(name: str, bootstrap: int) -> None:
+    analysis, other = study(name, bootstrap=bootstrap), study(name, "near", bootstrap)
     points, law = frames.held_out(frames.end_losses(analysis))
     ours = facts.ratio(points, "our")
     assert set(ours) == {"our_domain", "our_general"}
@@ -100,20 +102,68 @@ def test_the_held_out_ratio_says_what_it_rests_on() -> None:
     }
 
 
-def test_a_critical_ratio_that_does_not_exist_is_said_to_be_none() -> None:
-    assert "none" in str(facts.critical(study("two ratios"))["both"])
+def trend(values: list[float], half: float = np.nan) -> str:
+    """What is said of critical ratios by turning point, each known to within ``half``."""
+    at = np.array(values)
+    found = pd.DataFrame({
+        "critical_ratio": at, "turning_lower": at - half, "turning_upper": at + half, "tolerance_ratio": np.nan,
+        "tolerance_lower": np.nan, "tolerance_upper": np.nan, "both": at, "both_lower": at - half,
+        "both_upper": at + half,
+    })  # fmt: skip
+    return facts.size_trend(found).split(";")[0]
 
 
-def test_a_trend_over_sizes_needs_sizes() -> None:
-    def trend(*values: float) -> str:
-        found = pd.DataFrame({"critical_ratio": values, "tolerance_ratio": np.nan, "both": values})
-        return facts.size_trend(found).split(";")[0]
+@pytest.mark.parametrize(
+    ("values", "half", "says"),
+    [
+        ([0.2, 0.3, 0.4], 0.06, "throughout, and the interval of the largest lies wholly above that of the smallest "
+         "(those of neighbouring sizes overlap in two of two steps)"),
+        ([0.2, 0.3, 0.4], 0.01, "above that of the smallest (those of neighbouring sizes overlap nowhere)"),
+        ([0.2, 0.3], 0.01, "throughout, and the interval of the largest lies wholly above that of the smallest"),
+        ([0.2, 0.3, 0.25], 0.03, "it grows in 1 of 2 steps from one size to the next, but the intervals of the "
+         "smallest and the largest overlap, so that this may be noise"),
+        ([0.4, 0.3, 0.2], 0.01, "lies wholly below that of the smallest (those of neighbouring sizes overlap nowhere)"),
+        ([0.2, np.nan, 0.4], 0.01, "over the 2 of 3 sizes that have one, and the interval of the largest lies wholly "
+         "above that of the smallest"),
+        ([0.2, 0.3], np.nan, "throughout, but not every size has an interval to judge this by"),
+        ([0.2, np.nan], 0.01, "by turning point, by tolerance and by both too few sizes have one to tell"),
+        ([0.2], 0.01, "there is only one size, so nothing can be said"),
+    ],
+)  # fmt: skip
+def test_a_trend_over_sizes_is_judged_by_the_intervals(values: list[float], half: float, says: str) -> None:
+    assert trend(values, half).endswith(says)
 
-    assert trend(0.2) == "there is only one size, so nothing can be said"
-    assert trend(0.2, np.nan) == "by turning point, by tolerance and by both too few sizes have one to tell"
-    assert trend(0.2, 0.3, 0.4) == "by turning point and by both it grows with model size throughout"
-    assert trend(0.2, np.nan, 0.4).endswith("throughout over the 2 of 3 sizes that have one")
-    assert trend(0.2, 0.2, 0.1) == "by turning point and by both it grows in 0 of 2 steps from one size to the next"
+
+@pytest.mark.parametrize(
+    ("half", "says"),
+    [(0.2, "40.0% (20.0 to 60.0) against 30.0% (10.0 to 50.0), but the intervals overlap"),
+     (0.01, "40.0% (39.0 to 41.0) against 30.0% (29.0 to 31.0), and the intervals do not overlap"),
+     (np.nan, "40.0% against 30.0%, without intervals to judge this by")],
+)  # fmt: skip
+def test_two_domains_are_told_apart_by_the_intervals(half: float, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(analysis: Any) -> pd.DataFrame:
+        at = 0.4 if analysis.groups[0].domain == "near" else 0.3
+        row = {"domain": analysis.groups[0].domain, "critical_ratio": at, "tolerance_ratio": np.nan, "both": np.nan}
+        ends = {f"{name}_{end}": np.nan for name in ("tolerance", "both") for end in ("lower", "upper")}
+        return pd.DataFrame([row | ends | {"turning_lower": at - half, "turning_upper": at + half}])
+
+    monkeypatch.setattr(frames, "critical_ratios", found)
+    told = facts.second(study("full"), study("full", "near"), DISTANCES)
+    assert told["turning_verdict"] == f"it is larger for the nearer domain, {says}"
+    assert told["tolerance_verdict"] == "it does not exist for either domain, so there is nothing to compare"
+
+
+def test_intervals_say_what_they_rest_on() -> None:
+    one, many, none = (
+        facts.critical(study(name, bootstrap=draws)) for name, draws in (("full", 30), ("three seeds", 30), ("full", 0))
+    )
+    assert "put on the fitted curve 30 times" in str(one["drawn"])
+    assert "one seed" in str(one["holds"])
+    assert "The runs of each seed" in str(many["drawn"])
+    assert "from seed to seed is in the intervals" in str(many["holds"])
+    assert str(none["drawn"]).startswith("There are no intervals here")
+    assert "no bootstrap" in str(facts.tokens(study("full"))["known"])
+    assert "of the range it may lie in" in str(facts.tokens(study("full", bootstrap=30))["known"])
 
 
 def test_warnings_are_a_list_a_notebook_can_show() -> None:

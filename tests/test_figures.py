@@ -171,6 +171,37 @@ def test_intervals_are_drawn_where_the_frames_have_them(paper: dict[str, pd.Data
     assert areas(figures.loss_against_ratio(paper["ends"], law)) == 4
 
 
+def test_an_open_interval_of_a_turning_point_goes_on_to_the_edge_with_an_arrow() -> None:
+    points = pd.DataFrame({
+        "size": ["a", "a", "b"], "ratio": 0.5, "t": [30.0, 80.0, np.nan], "status": ["inside", "inside", "none"],
+        "lower": [20.0, 60.0, 90.0], "upper": [45.0, np.inf, np.inf],
+    })  # fmt: skip
+    chart = figures.turning_points(points.assign(ratio=[0.25, 0.5, 0.5]))
+    bars = [row for row in values(chart) if "open" in row]
+    top = max(row["high"] for row in bars)
+    ends = {(round(row["low"], 3), round(row["high"], 3)) for row in bars}
+    assert ends == {(20, 45), (60, round(top, 3)), (90, round(top, 3))}
+    assert top > 90
+    at = {row["size"]: row["ratio"] for row in bars if row["low"] > 50}
+    assert at["a"] != at["b"], "bars of two sizes do not cover each other"
+    assert "triangle-up" in json.dumps(chart.to_dict())
+    assert '"open"' not in json.dumps(figures.turning_points(points.drop(columns=["lower", "upper"])).to_dict())
+
+
+def test_critical_ratios_stand_with_their_intervals_by_both_conditions() -> None:
+    found = pd.DataFrame({
+        "size": ["a", "b"], "critical_ratio": [0.4, np.nan], "tolerance_ratio": [0.5, 0.6],
+        "turning_lower": [0.35, np.nan], "turning_upper": [0.55, np.nan],
+        "tolerance_lower": [0.48, np.nan], "tolerance_upper": [0.52, np.nan],
+    })  # fmt: skip
+    chart = figures.critical_ratio_intervals(found)
+    svg = drawn(chart)
+    assert "Critical mixture ratio at the end of training" in svg
+    assert svg.count(">does not exist<") == 1
+    bars = {(row["name"], row["route"]) for row in values(chart) if row.get("low") is not None}
+    assert bars == {("a", "by turning point"), ("a", "by tolerance")}
+
+
 def test_a_size_or_ratio_that_is_not_there_is_named(paper: dict[str, pd.DataFrame]) -> None:
     for draw in (figures.trade_off_zoom, figures.loss_against_tokens):
         with pytest.raises(ValueError, match="no curves for size '7B'; there are 460M"):

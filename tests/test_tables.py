@@ -108,6 +108,41 @@ def test_turning_points_are_a_grid_of_sizes_and_ratios() -> None:
     assert row(table, "1")[1:] == [tables.DASH] * 4
 
 
+def test_an_interval_stands_under_its_value() -> None:
+    found = pd.DataFrame({
+        "domain": ["far", "near"], "critical_ratio": [0.474, np.nan], "turning_lower": [0.362, np.nan],
+        "turning_upper": [0.501, np.nan], "both": [0.3, 0.4],
+    })  # fmt: skip
+    table = tables.second_domain(found)
+    assert row(table, "far") == ["far", "47.4%(36.2 to 50.1)", "30.0%"]
+    assert row(table, "near") == ["near", tables.DASH, "40.0%"]
+    assert "47.4%<br><small>(36.2 to 50.1)</small>" in table.to_html()
+
+
+def test_intervals_of_coefficients_are_under_the_pointer() -> None:
+    names = ("alpha1", "s1", "beta1", "alpha2", "s2", "alpha3", "s3", "beta2")
+    ends = {f"{name}_lower": -5387.9 for name in names} | {f"{name}_upper": 0.01234 for name in names}
+    html = tables.coefficients(published.table4().head(2).assign(**ends)).to_html()
+    assert html.count('title="95% interval: -5,390 to 0.0123"') == 2 * len(names)
+    assert "title=" not in tables.coefficients(published.table4()).to_html()
+
+
+@pytest.mark.parametrize(
+    ("t", "lower", "upper", "says"),
+    [
+        (109.19, 85.0, 224.14, "109.2(85.0 to 224.1)"),
+        (93.2, 65.66, np.inf, "93.2(65.7 to never)"),
+        (np.nan, 180.38, np.inf, "never(from 180.4)"),
+        (np.nan, np.inf, np.inf, "never"),
+        (20.0, np.nan, np.nan, "20.0"),
+        (np.nan, np.nan, np.nan, tables.DASH),
+    ],
+)
+def test_a_turning_point_that_may_not_come_says_so(t: float, lower: float, upper: float, says: str) -> None:
+    points = pd.DataFrame({"size": ["a"], "ratio": [0.5], "t": [t], "lower": [lower], "upper": [upper]})
+    assert row(tables.turning_points(points), "1/2")[1] == says
+
+
 def test_text_is_escaped() -> None:
     frame = pd.DataFrame({"corpus": ["<script>x</script>"], "tokens": [3.1e6], "distance": [None], "epochs": [0.5]})
     html = tables.corpora(frame).to_html()
@@ -126,7 +161,7 @@ def test_runs_show_fractions_and_large_numbers_as_readers_say_them() -> None:
 
 def test_the_second_domain_beside_the_first() -> None:
     frame = pd.DataFrame({"domain": ["far", "near"], "critical_ratio": [0.298, 0.367], "distance": [0.4, 0.1]})
-    assert row(tables.second_domain(frame), "near") == ["near", "36.7%", "0.100"]
+    assert row(tables.second_domain(frame), "near") == ["near", "0.100", "36.7%"]
 
 
 def test_the_same_frame_gives_the_same_html() -> None:

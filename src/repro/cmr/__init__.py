@@ -7,11 +7,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.cmr import facts, figures, frames, published, tables
+    from repro.cmr import facts, figures, frames, published, rederived, tables
     from repro.cmr.study import Study, begin, open_study
     from repro.show import display
 
-__all__ = ["Study", "begin", "display", "facts", "figures", "frames", "open_study", "published", "tables"]
+__all__ = [
+    "Study",
+    "begin",
+    "display",
+    "facts",
+    "figures",
+    "frames",
+    "open_study",
+    "published",
+    "rederived",
+    "tables",
+]
 
 _OF_STUDY = ("Study", "begin", "open_study")
 _SHOWN = ("display",)  # not of this paper, but what notebooks call beside it

@@ -34,14 +34,23 @@ def kind_at(t: NDArray[np.float64]) -> NDArray[np.str_]:
 
 
 def turning_points(trajectories: Iterable[Trajectory], unit: float = 1.0) -> pd.DataFrame:
-    """Columns size, ratio, t (NaN where there is none), general, domain (increments there), status."""
+    """Columns size, ratio, t (NaN where there is none), general, domain (increments there), status, lower, upper.
+
+    lower and upper are the 95% interval of t: NaN where there is none, upper infinite where the curve may never turn.
+    """
     rows = []
     for one in trajectories:
         at = np.nan if one.turning_point.value is None else one.turning_point.value
         there = {name: float(value) for name, value in increments(one.domain, one.general, at).items()}
         row = {"size": one.size, "ratio": one.ratio, "t": at / unit, **there}
-        rows.append(row | {"status": one.turning_point.status})
-    return pd.DataFrame(rows, columns=["size", "ratio", "t", "general", "domain", "status"])
+        low, high = ends(one.turning_point.interval)
+        rows.append(row | {"status": one.turning_point.status, "lower": low / unit, "upper": high / unit})
+    return pd.DataFrame(rows, columns=["size", "ratio", "t", "general", "domain", "status", "lower", "upper"])
+
+
+def ends(interval: tuple[float, float] | None) -> tuple[float, float]:
+    """Both ends of an interval, NaN where there is none."""
+    return (np.nan, np.nan) if interval is None else interval
 
 
 def ratio_curves(laws: Iterable[tuple[str, Coefficients]], t: ArrayLike, unit: float = 1.0) -> pd.DataFrame:

@@ -34,19 +34,27 @@ def of_domain(analysis: Analysis, domain: str) -> Analysis:
     return replace(analysis, groups=groups, points=points)
 
 
-def curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
+def curves(analysis: Analysis, t: ArrayLike, *, band: bool = False) -> pd.DataFrame:
     """Measured increments and the fitted curves at ``t`` (> 0) together: the frame that figures take.
 
-    No curve begins before the first point measured, where the powers of Equation 6 run away unchecked.
+    No curve begins before the first point measured, where the powers of Equation 6 run away unchecked. With ``band``,
+    and where the fits have draws, general_low and general_high are the 95% interval of the general curve.
     """
     measured = analysis.measured()
     fitted: pd.DataFrame = analysis.curves(t)
+    laws = [laws.general for group in analysis.groups for laws in group.token_laws]
+    if band and laws and all(law.draws is not None for law in laws):
+        at = np.atleast_1d(np.asarray(t, dtype=float)) * _unit(analysis)
+        limits = pd.concat([law.interval(at) for law in laws], ignore_index=True)
+        fitted = fitted.assign(general_low=limits["lower"], general_high=limits["upper"])
     fitted = fitted.loc[fitted["t"].to_numpy() >= measured["t"].min()]
     return pd.concat([measured, fitted], ignore_index=True)
 
 
 def turning_points(analysis: Analysis) -> pd.DataFrame:
-    """Columns size, ratio, t (NaN where there is none), general, domain (fitted increments there), status."""
+    """Columns size, ratio, t (NaN where there is none), general, domain (fitted increments there), status, and lower
+    and upper, the 95% interval of t (NaN where there is none; upper is infinite where the curve may never turn).
+    """
     found = (
         evaluate.Trajectory(group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
         for group in analysis.groups
@@ -61,13 +69,26 @@ def _unit(analysis: Analysis) -> float:
 
 
 def coefficients(analysis: Analysis) -> pd.DataFrame:
-    """Equation 6 as fitted, in the columns of the paper's Table 4 (`published.table4`)."""
+    """Equation 6 as fitted, in the columns of the paper's Table 4 (`published.table4`).
+
+    Where the fits have draws, each coefficient has columns <name>_lower and <name>_upper beside it.
+    """
     rows = [
-        {"size": group.size, "ratio": laws.ratio, **laws.domain.params, **laws.general.params}
+        {"size": group.size, "ratio": laws.ratio, **_with_ends(laws.domain), **_with_ends(laws.general)}
         for group in analysis.groups
         for laws in group.token_laws
     ]
-    return pd.DataFrame(rows, columns=["size", "ratio", *DOMAIN_TOKEN_LAW.names, *GENERAL_TOKEN_LAW.names])
+    least = ["size", "ratio", *DOMAIN_TOKEN_LAW.names, *GENERAL_TOKEN_LAW.names]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=least)
+
+
+def _with_ends(fit: Fit) -> dict[str, float]:
+    """The parameters of a fit, and their intervals where they come from draws."""
+    if fit.draws is None:
+        return dict(fit.params)
+    known = fit.conf_int()
+    ends = {f"{name}_{end}": float(known[end][name]) for name in fit.params for end in ("lower", "upper")}
+    return dict(fit.params) | ends
 
 
 def fit_quality(analysis: Analysis) -> pd.DataFrame:
@@ -88,7 +109,8 @@ def critical_ratios(analysis: Analysis) -> pd.DataFrame:
     Columns size, domain, alpha4, s4, beta3 (Equation 8, T in the unit of the laws), critical_ratio (by
     turning points), tolerance_ratio (the largest whose general loss rises by at most epsilon), both (the
     smaller of the two, as Definition 2 asks for both conditions; NaN where one is missing), epsilon, feasible (a
-    tuple of the measured ratios that are).
+    tuple of the measured ratios that are). The 95% intervals are turning_lower, turning_upper, tolerance_lower,
+    tolerance_upper; both_lower and both_upper are the smaller of these ends: they hold where both of the others do.
     """
     return pd.DataFrame([_critical_ratio(group) for group in analysis.groups])
 
@@ -97,6 +119,8 @@ def _critical_ratio(group: Group) -> dict[str, object]:
     turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
     law = dict.fromkeys(("alpha4", "s4", "beta3"), np.nan) if turning.law is None else turning.law.params
     by_turning, by_tolerance = (np.nan if by.value is None else by.value for by in (turning, tolerance))
+    limits = np.array([evaluate.ends(by.interval) for by in (turning, tolerance)])
+    routes = {"turning": limits[0], "tolerance": limits[1], "both": np.minimum(*limits)}
     return {
         "size": group.size,
         "domain": group.domain,
@@ -104,6 +128,8 @@ def _critical_ratio(group: Group) -> dict[str, object]:
         "critical_ratio": by_turning,
         "tolerance_ratio": by_tolerance,
         "both": float(np.minimum(by_turning, by_tolerance)),
+        **{f"{name}_lower": float(low) for name, (low, _) in routes.items()},
+        **{f"{name}_upper": float(high) for name, (_, high) in routes.items()},
         "epsilon": tolerance.epsilon,
         "feasible": group.feasible,
     }
@@ -116,19 +142,29 @@ def two_domains(first: Analysis, other: Analysis, distances: pd.DataFrame) -> pd
     """
     rows = pd.concat([critical_ratios(analysis).head(1) for analysis in (first, other)], ignore_index=True)
     away = distances.set_index("corpus")["distance"]
+    ends = [f"{name}_{end}" for name in ("turning", "tolerance", "both") for end in ("lower", "upper")]
     return rows.assign(distance=rows["domain"].map(away))[
-        ["domain", "size", "distance", "critical_ratio", "tolerance_ratio", "both"]
+        ["domain", "size", "distance", "critical_ratio", "tolerance_ratio", "both", *ends]
     ]
 
 
 def ratio_curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
-    """Equation 8 of every size whose critical ratio by turning point exists. Columns size, t, ratio, kind.
+    """Equation 8 of every size whose critical ratio by turning point exists. Columns size, t, ratio, kind, low, high.
 
-    A law that was fitted but rejected, because it falls with T or is not positive, says nothing and is left out.
+    low and high are the law's own 95% interval, NaN without draws; it is a share, so it ends at 0 and 1. A law that
+    was fitted but rejected, because it falls with T or is not positive, says nothing and is left out.
     """
     found = [(group.size, group.critical_ratio.turning_point) for group in analysis.groups]
-    kept = [(size, by.law.params) for size, by in found if by.law is not None and by.value is not None]
-    return evaluate.ratio_curves(kept, t, _unit(analysis))
+    kept = {size: by.law for size, by in found if by.law is not None and by.value is not None}
+    unit = _unit(analysis)
+    drawn = evaluate.ratio_curves([(size, law.params) for size, law in kept.items()], t, unit)
+    drawn = drawn.assign(low=np.nan, high=np.nan)
+    for size, law in kept.items():
+        if law.draws is not None:
+            rows = drawn["size"] == size
+            limits = law.interval(drawn.loc[rows, "t"].to_numpy(float) * unit)[["lower", "upper"]]
+            drawn.loc[rows, ["low", "high"]] = limits.clip(0, 1).to_numpy()
+    return drawn
 
 
 def end_losses(analysis: Analysis) -> pd.DataFrame:
@@ -154,7 +190,7 @@ def end_losses(analysis: Analysis) -> pd.DataFrame:
 
 
 def held_out(
-    ends: pd.DataFrame, ratio: float = HELD_OUT, *, among: Sequence[float] | None = None
+    ends: pd.DataFrame, ratio: float = HELD_OUT, *, among: Sequence[float] | None = None, band: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Section 5.1: fit L(R) without one ratio and predict it.
 
@@ -162,6 +198,8 @@ def held_out(
         ends: columns size, ratio, loss, value, as :func:`end_losses` gives them.
         ratio: the ratio held out.
         among: the ratios fitted; by default all others strictly between 0 and 1.
+        band: give the law the columns low and high, its 95% interval from the few residuals it leaves (NaN where
+            three ratios leave none).
 
     Returns:
         The two frames of `figures.loss_against_ratio`: points (kind "measured", "measured, not fitted",
@@ -180,7 +218,7 @@ def held_out(
             continue
         law = RATIO_LAW.fit(rows.loc[used, "ratio"], rows.loc[used, "value"])
         key = {"size": size, "loss": loss}
-        fitted.append(pd.DataFrame(key | _along(law, rows["ratio"], rows.loc[used | out, "ratio"])))
+        fitted.append(pd.DataFrame(key | _along(law, rows["ratio"], rows.loc[used | out, "ratio"], band)))
         if out.any():
             value = float(law.predict(ratio))
             points.append(pd.DataFrame([key | {"ratio": ratio, "value": value, "kind": "held out, predicted"}]))
@@ -195,8 +233,10 @@ def _used(ratios: pd.Series, among: Sequence[float] | None) -> np.ndarray:
     return np.array([bool(np.isclose(ratio, among).any()) for ratio in ratios])
 
 
-def _along(law: Fit, ratios: pd.Series, known: pd.Series) -> dict[str, object]:
+def _along(law: Fit, ratios: pd.Series, known: pd.Series, band: bool) -> dict[str, object]:
     """The law from the smallest to the largest ratio, "extrapolated" outside the known ones."""
     grid = np.union1d(np.linspace(float(ratios.min()), float(ratios.max()), 61), known)
     kind = np.where((grid >= known.min()) & (grid <= known.max()), "fitted", "extrapolated")
-    return {"ratio": grid, "value": law.predict(grid), "kind": kind}
+    limits = law.interval(grid) if band else None
+    ends = {} if limits is None else {"low": limits["lower"].to_numpy(), "high": limits["upper"].to_numpy()}
+    return {"ratio": grid, "value": law.predict(grid), "kind": kind, **ends}

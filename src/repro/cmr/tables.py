@@ -1,12 +1,13 @@
 """Every table of paper A, and those of our own study, as pandas Stylers: pure functions of frames.
 
 The paper's numbers (`published`) and ours (`frames`) go through the same code. Text is escaped; what does not
-exist is a dash that says why under the pointer (never a zero); captions are left to the page.
+exist is a dash that says why under the pointer (never a zero); captions are left to the page. A 95% interval, where
+a frame has columns <name>_lower and <name>_upper, stands under its value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,23 +16,10 @@ from pandas.io.formats.style import Styler
 from repro.cmr.evaluate import T_MAX
 from repro.laws import ratio_label
 from repro.show.style import in_order
+from repro.show.tables import DASH, Format, styled, two_lines, with_intervals
 
-_FEASIBLE = "ratios run that are feasible"
-DASH = "\u2014"
+_FEASIBLE = "feasible of those run"
 NOT_RUN = "not run or not printed"
-Format = str | Callable[[Any], str]
-
-
-def _styled(frame: pd.DataFrame, formats: Mapping[Any, Format] | Format, why: str, *, index: bool) -> Styler:
-    """The frame as a Styler that gives the same HTML every time (no random ids)."""
-    styler = frame.style.format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
-    styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
-    missing = frame.isna()
-    if missing.any(axis=None):
-        reasons = missing.map(lambda gap: why if gap else "").astype(str)
-        styler = styler.set_tooltips(reasons, as_title_attribute=True)
-    styler = styler.set_table_attributes('class="dataframe"').set_uuid("t")
-    return styler if index else styler.hide(axis="index")
 
 
 def count(number: Any) -> str:
@@ -56,7 +44,7 @@ def model_shapes(frame: pd.DataFrame) -> Styler:
     }
     turned = frame.set_index("size")[list(names)].rename(columns=names).T
     turned.columns.name = "model size"
-    styler = _styled(turned, "{:,.0f}", NOT_RUN, index=True)
+    styler = styled(turned, "{:,.0f}", NOT_RUN, index=True)
     return styler.format(count, subset=pd.IndexSlice[["parameters"], :], escape="html")
 
 
@@ -91,7 +79,7 @@ def held_out(points: pd.DataFrame, printed: pd.DataFrame | None = None) -> Style
     if len(losses) == 1:
         columns = pd.Index(sizes, name=f"{losses[0]} loss")
     frame = pd.DataFrame.from_dict(rows | percent, orient="index", columns=columns)
-    styler = _styled(frame, "{:.4f}", NOT_RUN, index=True)
+    styler = styled(frame, "{:.4f}", NOT_RUN, index=True)
     slices = {
         "relative error": "{:+.3f}%",
         "relative error in the paper": "{:+.3f}%",
@@ -119,7 +107,7 @@ def fit_quality(frame: pd.DataFrame) -> Styler:
     wide = named.pivot(index=["metric", "ratio"], columns=["loss", "size"], values="value")
     rows = pd.MultiIndex.from_product([metrics, ratios], names=["", "R"])
     wide = wide.reindex(index=rows, columns=pd.MultiIndex.from_product([losses, sizes], names=["loss", "size"]))
-    styler = _styled(wide, "{:.4f}", NOT_RUN, index=True)
+    styler = styled(wide, "{:.4f}", NOT_RUN, index=True)
     errors = [metric for metric in metrics if metric == "MSE"]
     return styler.format("{:.2e}", subset=pd.IndexSlice[errors, :], na_rep=DASH, escape="html")
 
@@ -132,13 +120,43 @@ _EQUATION_6 = {
 
 
 def coefficients(frame: pd.DataFrame) -> Styler:
-    """Table 4: Equation 6 by size and ratio, from the columns of `published.table4`."""
-    wide = frame.assign(R=[ratio_label(r) for r in frame["ratio"]]).set_index(["size", "R"])[list(_EQUATION_6)]
-    wide.columns = pd.MultiIndex.from_tuples(list(_EQUATION_6.values()))
-    return _styled(wide, "{:.5f}", NOT_RUN, index=True)
+    """Table 4: Equation 6 by size and ratio, from the columns of `published.table4`.
+
+    Intervals, in columns <name>_lower and <name>_upper, are given under the pointer: beside the numbers they would be
+    most of the table.
+    """
+    wide = frame.assign(R=[ratio_label(r) for r in frame["ratio"]]).set_index(["size", "R"])
+    columns = pd.MultiIndex.from_tuples(list(_EQUATION_6.values()))
+    notes = None
+    if any(f"{name}_lower" in wide for name in _EQUATION_6):
+        notes = pd.DataFrame({
+            name: [f"95% interval: {_limit(a)} to {_limit(b)}" for a, b in zip(wide[low], wide[high], strict=True)]
+            for name, low, high in ((name, f"{name}_lower", f"{name}_upper") for name in _EQUATION_6)
+        }).set_axis(wide.index).set_axis(columns, axis=1)  # fmt: skip
+    shown = wide[list(_EQUATION_6)].set_axis(columns, axis=1)
+    return styled(shown, "{:.5f}", NOT_RUN, index=True, notes=notes)
 
 
-_DEFINITIONS = {"critical_ratio": "by turning point", "tolerance_ratio": "by tolerance", "both": "both"}
+def _limit(value: float) -> str:
+    """Three significant digits, without an exponent where the number is large."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+# The columns that hold a critical ratio: what readers call it, and the name its interval goes by.
+_DEFINITIONS = {
+    "critical_ratio": ("by turning point", "turning"),
+    "tolerance_ratio": ("by tolerance", "tolerance"),
+    "both": ("both", "both"),
+}
+
+
+def _shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """Critical ratios with their intervals, for each of the definitions that the frame has."""
+    return {
+        name: with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}")
+        for column, (name, ends) in _DEFINITIONS.items()
+        if column in frame
+    }
 
 
 def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None = None) -> Styler:
@@ -146,7 +164,7 @@ def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None 
 
     Args:
         frame: columns size, alpha4, s4, beta3; where there, critical_ratio, tolerance_ratio, both (the smaller)
-            and feasible are shown, else the ratio by turning point is the law at T = 100.
+            and feasible are shown, with their intervals, else the ratio by turning point is the law at T = 100.
         printed: the paper's critical ratios by size, as shares, for a column beside ours.
 
     """
@@ -155,35 +173,51 @@ def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None 
         "model size": frame["size"], "\u03b14": frame["alpha4"], "s4": frame["s4"], "\u03b23": frame["beta3"],
     })  # fmt: skip
     shares = frame if "critical_ratio" in frame else frame.assign(critical_ratio=law)
-    for column, name in _DEFINITIONS.items():
-        if column in shares:
-            shown[name] = shares[column]
+    known = _shares(shares)
+    shown = shown.assign(**known)
     if "feasible" in frame:
         shown[_FEASIBLE] = [", ".join(map(ratio_label, ratios)) or "none" for ratios in frame["feasible"]]
     if printed is not None:
         shown["as printed"] = frame["size"].map(dict(printed))
-    formats = dict.fromkeys(shown.columns[1:4], "{:.4f}") | {
-        name: "{:.1%}" for name in shown.columns[4:] if name != _FEASIBLE
-    }
-    return _styled(shown, formats, "too few turning points for the law, or no ratio qualifies", index=False)
+    formats: dict[str, Format] = dict.fromkeys(shown.columns[1:4], "{:.4f}")
+    formats |= dict.fromkeys(known, two_lines)
+    if printed is not None:
+        formats["as printed"] = "{:.1%}"
+    return styled(shown, formats, "too few turning points for the law, or no ratio qualifies", index=False)
 
 
 def second_domain(frame: pd.DataFrame) -> Styler:
     """The critical ratio of one size on several domains.
 
-    Columns domain, size, distance (from the general text), critical_ratio, tolerance_ratio, both (shares); any
-    others are shown as they are.
+    Columns domain, size, distance (from the general text), critical_ratio, tolerance_ratio, both (shares), the
+    last three with intervals where there are any.
     """
-    names = {"domain": "domain", "size": "model size", "distance": "distance from general text", **_DEFINITIONS}
-    formats = {"distance": "{:.3f}"} | dict.fromkeys(_DEFINITIONS, "{:.1%}")
-    return _renamed(frame, names, formats, "does not exist within the horizon, or was not measured")
+    names = {"domain": "domain", "size": "model size", "distance": "distance from general text"}
+    known = _shares(frame)
+    shown = frame[[column for column in names if column in frame]].assign(**known)
+    formats: dict[str, Format] = {"distance": "{:.3f}", **dict.fromkeys(known, two_lines)}
+    return _renamed(shown, names, formats, "does not exist within the horizon, or was not measured")
 
 
 def turning_points(frame: pd.DataFrame) -> Styler:
-    """T0 by size and ratio; a trajectory that does not turn has a dash. Columns size, ratio, t."""
-    wide = frame.pivot(index="ratio", columns="size", values="t").reindex(columns=in_order(frame["size"]))
+    """T0 by size and ratio; a trajectory that does not turn has a dash. Columns size, ratio, t, and optionally lower
+    and upper; an interval that is open above says that the curve may never turn.
+    """
+    limits = [frame.get(end, pd.Series(float("nan"), index=frame.index)) for end in ("lower", "upper")]
+    text = pd.Series([_turn(*row) for row in zip(frame["t"], *limits, strict=True)], frame.index, dtype=object)
+    wide = frame.assign(text=text).pivot(index="ratio", columns="size", values="text")
+    wide = wide.reindex(columns=in_order(frame["size"]))
     wide.index = pd.Index([ratio_label(r) for r in wide.index], name="R")
-    return _styled(wide, "{:.1f}", "general loss does not turn within the horizon, or was not run", index=True)
+    return styled(wide, two_lines, "general loss does not turn within the horizon, or was not run", index=True)
+
+
+def _turn(t: float, low: float, high: float) -> str | None:
+    """A turning point and its interval; of a curve that does not turn, from where on it may."""
+    if low != low:
+        return f"{t:.1f}" if t == t else None
+    if t != t:
+        return f"never\n(from {low:.1f})" if low < float("inf") else "never"
+    return f"{t:.1f}\n({low:.1f} to {high:.1f})" if high < float("inf") else f"{t:.1f}\n({low:.1f} to never)"
 
 
 def runs(frame: pd.DataFrame) -> Styler:
@@ -211,4 +245,4 @@ def _renamed(frame: pd.DataFrame, names: Mapping[str, str], formats: Mapping[str
     shown = {column: names.get(column, str(column).replace("_", " ")) for column in frame.columns}
     there = {shown[column]: form for column, form in formats.items() if column in frame}
     text = frame.reset_index(drop=True).rename(columns=shown)
-    return _styled(text, there, why, index=False)
+    return styled(text, there, why, index=False)

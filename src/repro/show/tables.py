@@ -12,16 +12,44 @@ DASH = "\u2014"
 Format = str | Callable[[Any], str]
 
 
-def styled(frame: pd.DataFrame, formats: Mapping[Any, Format] | Format, why: str, *, index: bool) -> Styler:
+def with_intervals(values: pd.Series, frame: pd.DataFrame, name: str, form: Format, ends: Format) -> pd.Series:
+    """Each value as text for :func:`two_lines`, on a second line its interval; None where there is no value.
+
+    values: one for each row of ``frame``, written by ``form``; its columns <name>_lower and <name>_upper, where it has
+    them and they are not NaN, are the interval, each end written by ``ends``.
+    """
+    write, limit = (one.format if isinstance(one, str) else one for one in (form, ends))
+    none = pd.Series(float("nan"), index=frame.index)
+    rows = zip(values, frame.get(f"{name}_lower", none), frame.get(f"{name}_upper", none), strict=True)
+    texts = ((write(v), f"\n({limit(a)} to {limit(b)})" if a == a and b == b else "", v == v) for v, a, b in rows)
+    return pd.Series([text + interval if there else None for text, interval, there in texts], frame.index, dtype=object)
+
+
+def two_lines(text: str) -> str:
+    """Escaped text as HTML, a second line in small type below the first: a format for :func:`styled`."""
+    first, _, second = text.partition("\n")
+    return f"{first}<br><small>{second}</small>" if second else first
+
+
+def styled(
+    frame: pd.DataFrame,
+    formats: Mapping[Any, Format] | Format,
+    why: str,
+    *,
+    index: bool,
+    notes: pd.DataFrame | None = None,
+) -> Styler:
     """The frame as a Styler that gives the same HTML every time (no random ids).
 
-    What is missing is a dash that gives ``why`` under the pointer.
+    What is missing is a dash that gives ``why`` under the pointer; the rest gives there what ``notes``, text of the
+    frame's shape, has for it.
     """
     styler = frame.style.format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
     styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
     missing = frame.isna()
-    if missing.any(axis=None):
+    if missing.any(axis=None) or notes is not None:
         reasons = missing.map(lambda gap: why if gap else "").astype(str)
-        styler = styler.set_tooltips(reasons, as_title_attribute=True)
+        told = reasons if notes is None else notes.where(~missing, reasons)
+        styler = styler.set_tooltips(told, as_title_attribute=True)
     styler = styler.set_table_attributes('class="dataframe"').set_uuid("t")
     return styler if index else styler.hide(axis="index")

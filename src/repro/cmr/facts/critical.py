@@ -7,10 +7,30 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import frames, published
-from repro.cmr.facts.words import Facts, join, ratios, shares
-from repro.laws import Analysis, ratio_label
+from repro.cmr.facts.words import Facts, in_words, join, ratios
+from repro.laws import Analysis, noise, ratio_label
 
-_DEFINITIONS = {"by turning point": "critical_ratio", "by tolerance": "tolerance_ratio", "by both": "both"}
+# Each definition of the critical ratio: its column in `frames.critical_ratios`, and the name of its interval there.
+_DEFINITIONS = {
+    "by turning point": ("critical_ratio", "turning"),
+    "by tolerance": ("tolerance_ratio", "tolerance"),
+    "by both": ("both", "both"),
+}
+# How intervals are got, and what variation is in them, by the method of the bootstrap; "" is for none.
+_DRAWN = {
+    "ar1": "What Equation 6 leaves over of a curve is taken for noise, correlated from one point to the next. Noise "
+    "like it is put on the fitted curve {draws:,} times; each time the laws are fitted and Equation 27 is solved anew",
+    "runs": "The runs of each seed deviate from the mean of all seeds. Such deviations, each run's as a whole, are put "
+    "on the mean {draws:,} times; each time the laws are fitted and Equation 27 is solved anew",
+    "": "There are no intervals here: no bootstrap was asked for, or the curves have no points to spare for one",
+}
+_HOLDS = {
+    "ar1": "Each curve comes from one seed. Another seed gives another model and another order of the data, and how "
+    "much that would change is not in the intervals: they say how well these very runs are known, not what a "
+    "repetition would give",
+    "runs": "What differs from seed to seed is in the intervals, as far as so few seeds can tell",
+    "": "Without intervals, how much of a difference is noise cannot be told",
+}
 
 
 def turning_order(points: pd.DataFrame) -> str:
@@ -44,15 +64,19 @@ def _out_of_order(rows: pd.DataFrame) -> list[float]:
 
 
 def critical(analysis: Analysis) -> Facts:
-    """Critical ratios of one domain, in words where a size may have none."""
-    found = frames.critical_ratios(analysis)
+    """What the critical ratios of one domain say; ``drawn``: how their intervals were got; ``holds``: what of."""
+    method = _method(analysis)
     return {
-        "by_turning": shares(found["size"], found["critical_ratio"]),
-        "by_tolerance": shares(found["size"], found["tolerance_ratio"]),
-        "both": shares(found["size"], found["both"]),
-        "size_trend": size_trend(found),
+        "size_trend": size_trend(frames.critical_ratios(analysis)),
         "epsilon": analysis.epsilon,
+        "drawn": _DRAWN[method].format(draws=analysis.settings.bootstrap),
+        "holds": _HOLDS[method],
     }
+
+
+def _method(analysis: Analysis) -> str:
+    """The bootstrap behind the intervals, as `noise` names it: "runs", "ar1", or "" where there is none."""
+    return next((name for name in ("runs", "ar1") if noise.WORDS[name] in analysis.method), "")
 
 
 @dataclass(frozen=True)
@@ -83,20 +107,40 @@ def size_trend(found: pd.DataFrame) -> str:
     if len(found) < 2:
         return "there is only one size, so nothing can be said"
     names: dict[str, list[str]] = {}
-    for name, column in _DEFINITIONS.items():
-        names.setdefault(_trend(found[column]), []).append(name)
+    for name, (column, ends) in _DEFINITIONS.items():
+        rows = found[[column, f"{ends}_lower", f"{ends}_upper"]].set_axis(["value", "lower", "upper"], axis=1)
+        names.setdefault(_trend(rows), []).append(name)
     return "; ".join(f"{join(alike)} {verdict}" for verdict, alike in names.items())
 
 
-def _trend(values: pd.Series) -> str:
-    there = values.dropna()
+def _trend(rows: pd.DataFrame) -> str:
+    """rows: value, lower, upper of each size, smallest first."""
+    there = rows.dropna(subset="value")
     if len(there) < 2:
         return "too few sizes have one to tell"
-    over = "" if len(there) == len(values) else f" over the {len(there)} of {len(values)} sizes that have one"
-    rises = int((np.diff(there) > 0).sum())
-    if rises == len(there) - 1:
-        return f"it grows with model size throughout{over}"
-    return f"it grows in {rises} of {len(there) - 1} steps from one size to the next{over}"
+    over = "" if len(there) == len(rows) else f" over the {len(there)} of {len(rows)} sizes that have one"
+    steps, rises = len(there) - 1, int((np.diff(there["value"]) > 0).sum())
+    grows = "it grows with model size throughout"
+    if rises < steps:
+        grows = f"it grows in {rises} of {steps} steps from one size to the next"
+    return f"{grows}{over}, {_beyond_intervals(there)}"
+
+
+def _beyond_intervals(rows: pd.DataFrame) -> str:
+    """Whether sizes differ by more than their intervals: the first from the last, and neighbours."""
+    if rows["lower"].isna().any():
+        return "but not every size has an interval to judge this by"
+    low, high = rows["lower"].to_numpy(), rows["upper"].to_numpy()
+    apart = (low[1:] > high[:-1]) | (high[1:] < low[:-1])
+    if low[-1] <= high[0] and high[-1] >= low[0]:
+        return "but the intervals of the smallest and the largest overlap, so that this may be noise"
+    side = "above" if low[-1] > high[0] else "below"
+    ends = f"and the interval of the largest lies wholly {side} that of the smallest"
+    if len(apart) == 1:
+        return ends
+    overlap = len(apart) - int(apart.sum())
+    neighbours = f"in {in_words(overlap)} of {in_words(len(apart))} steps" if overlap else "nowhere"
+    return f"{ends} (those of neighbouring sizes overlap {neighbours})"
 
 
 def second(first: Analysis, other: Analysis, distances: pd.DataFrame) -> Facts:
@@ -109,10 +153,9 @@ def second(first: Analysis, other: Analysis, distances: pd.DataFrame) -> Facts:
         "far": str(far["domain"]),
         "near_distance": float(away[near["domain"]]),
         "far_distance": float(away[far["domain"]]),
-        "turning_verdict": _nearer(near["critical_ratio"], far["critical_ratio"]),
-        "tolerance_verdict": _nearer(near["tolerance_ratio"], far["tolerance_ratio"]),
-        "both_verdict": _nearer(near["both"], far["both"]),
+        **{f"{ends}_verdict": _nearer(near, far, column, ends) for column, ends in _DEFINITIONS.values()},
         "rise": _rises(first, other),
+        "holds": _HOLDS[_method(first)],
         "printed_near": published.critical_ratio("460M", "academic"),
         "printed_far": published.critical_ratio("460M"),
     }
@@ -129,10 +172,24 @@ def _rises(first: Analysis, other: Analysis) -> str:
     return f"at R = {ratio_label(common)} it stood at most this many nats above its start: {join(peaks)}"
 
 
-def _nearer(near: float, far: float) -> str:
-    if np.isnan(near) or np.isnan(far):
-        lacking = "the nearer" if np.isnan(near) else "the farther"
-        lacking = "either" if np.isnan(near) and np.isnan(far) else lacking
+def _nearer(near: pd.Series, far: pd.Series, column: str, ends: str) -> str:
+    """Whether the ratio in ``column`` is larger on the nearer domain, and by more than the intervals, in words."""
+    if np.isnan(near[column]) or np.isnan(far[column]):
+        lacking = "the nearer" if np.isnan(near[column]) else "the farther"
+        lacking = "either" if np.isnan(near[column]) and np.isnan(far[column]) else lacking
         return f"it does not exist for {lacking} domain, so there is nothing to compare"
-    order = "larger" if near > far else "equal" if near == far else "smaller"
-    return f"it is {order} for the nearer domain, {near:.1%} against {far:.1%}"
+    order = "larger" if near[column] > far[column] else "equal" if near[column] == far[column] else "smaller"
+    shown = f"{_share(near, column, ends)} against {_share(far, column, ends)}"
+    return f"it is {order} for the nearer domain, {shown}{_told_apart(near, far, ends)}"
+
+
+def _share(row: pd.Series, column: str, ends: str) -> str:
+    low, high = row[f"{ends}_lower"], row[f"{ends}_upper"]
+    return f"{row[column]:.1%}" + ("" if np.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})")
+
+
+def _told_apart(near: pd.Series, far: pd.Series, ends: str) -> str:
+    low, high = (np.array([row[f"{ends}_{end}"] for row in (near, far)]) for end in ("lower", "upper"))
+    if np.isnan(low).any():
+        return ", without intervals to judge this by"
+    return ", and the intervals do not overlap" if max(low) > min(high) else ", but the intervals overlap"

@@ -6,7 +6,7 @@ import pandas as pd
 from repro.cmr import frames, published
 from repro.cmr.facts.critical import turning_order
 from repro.cmr.facts.words import Facts, between, ratios
-from repro.laws import Analysis, ratio_label
+from repro.laws import GENERAL_TOKEN_LAW, Analysis, ratio_label
 
 NOT_RUN = "is not known here, for want of such runs"
 NO_FITS = "not known, for want of fits"
@@ -102,7 +102,10 @@ def beyond_the_law(points: pd.DataFrame, law: pd.DataFrame) -> str:
 
 
 def tokens(analysis: Analysis) -> Facts:
-    """How well Equation 6 fits: medians and extremes over sizes and ratios, as text."""
+    """How well Equation 6 fits: medians and extremes over sizes and ratios, as text.
+
+    known: how little its coefficients are known against its curves.
+    """
     quality, printed = frames.fit_quality(analysis), published.table3()
     ours, theirs = (_r2(frame) for frame in (quality, printed))
     return {
@@ -113,7 +116,23 @@ def tokens(analysis: Analysis) -> Facts:
         "printed_general_r2": float(theirs["general"].median()),
         "printed_domain_r2": float(theirs["domain"].median()),
         "mse_factor": _mse_factor(printed),
+        "known": _known(analysis),
     }
+
+
+def _known(analysis: Analysis) -> str:
+    """The interval of one exponent against that of the curve at the end of training: medians, in words."""
+    fits = [laws.general for group in analysis.groups for laws in group.token_laws if laws.general.draws is not None]
+    if not fits:
+        return "here no bootstrap was made that could show it"
+    bound, end = GENERAL_TOKEN_LAW.nonlinear[0], analysis.t_max / analysis.unit
+    exponent = np.median([np.diff(fit.conf_int().loc[bound.name, ["lower", "upper"]])[0] for fit in fits])
+    curve = np.median([np.diff(fit.interval(end)[["lower", "upper"]])[0, 0] for fit in fits])
+    return (
+        f"the interval of {bound.name} takes up {exponent / (bound.high - bound.low):.0%} of the range it may lie in, "
+        f"while the curve at the end of training is known to within {curve / 2:.3f} nats "
+        "(medians over sizes and ratios)"
+    )
 
 
 def _r2(quality: pd.DataFrame) -> dict[str, pd.Series]:

@@ -1,8 +1,7 @@
 """Pieces of phrases."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
 from repro.laws import ratio_label
@@ -31,11 +30,6 @@ def join(words: Iterable[str]) -> str:
 def between(values: pd.Series, form: str) -> str:
     """Lowest to highest, or the one there is where both read the same: "0.1 to 0.3", "0.1"."""
     return " to ".join(dict.fromkeys(format(value, form) for value in (values.min(), values.max())))
-
-
-def shares(names: Iterable[str], values: Sequence[float] | pd.Series) -> str:
-    """A percentage for each name: "0.1M: 29.8% and 0.3M: none"."""
-    return join(f"{n}: none" if np.isnan(v) else f"{n}: {v:.1%}" for n, v in zip(names, values, strict=True))
 
 
 def ratios(values: Iterable[float]) -> str:

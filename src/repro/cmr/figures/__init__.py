@@ -2,11 +2,12 @@
 
 Each function returns an Altair chart on a transparent ground, with tooltips, axes in named units, and legends
 that highlight on a click. Their files: ``tradeoff`` (Figures 1, 2, 8), ``tokens`` (4, 7, 9,
-10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points), ``corpora``.
+10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points), ``intervals``, ``corpora``.
 """
 
 from repro.cmr.figures.corpora import corpus_distance, corpus_sizes
 from repro.cmr.figures.critical import critical_ratio, turning_points
+from repro.cmr.figures.intervals import critical_ratio_intervals
 from repro.cmr.figures.ratio import loss_against_ratio
 from repro.cmr.figures.tokens import (
     all_loss_against_tokens,
@@ -22,6 +23,7 @@ __all__ = [
     "corpus_distance",
     "corpus_sizes",
     "critical_ratio",
+    "critical_ratio_intervals",
     "cross_sections",
     "loss_against_ratio",
     "loss_against_tokens",

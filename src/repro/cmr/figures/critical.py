@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr.evaluate import T_MAX
+from repro.cmr.figures import intervals
 from repro.show import style
 
 _CROSS = "M-0.7,-0.7L0.7,0.7M-0.7,0.7L0.7,-0.7"
@@ -36,6 +37,8 @@ def critical_ratio(
     pick, last = style.picked("size"), float(curves["t"].max()) if len(curves) else T_MAX
     found = None if points is None else style.labelled(points[points["t"].notna() & (points["t"] <= last)])
     shares = [*curves["ratio"], *([] if found is None else found["ratio"])]
+    if "high" in curves:
+        shares += [*curves.loc[curves["t"] == T_MAX, "high"].dropna()]
     top = min(1.03, max(shares, default=1.0) * 1.1)
     x = alt.X("t:Q", title=unit, scale=alt.Scale(domain=[0, last], nice=False))
     share, limits = alt.Axis(format=".0%"), alt.Scale(domain=[0, top], nice=False)
@@ -50,8 +53,9 @@ def critical_ratio(
     base = alt.Chart(style.inline(curves.assign(hover=place % 5 == 0))).encode(x, y, colour)
     dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([5, 4])).otherwise(alt.value([1, 0]))
     layers: list[Any] = [style.rule("x", T_MAX)]
-    if {"low", "high"} <= set(curves.columns):
-        layers.append(base.mark_area(opacity=0.16, clip=True).encode(alt.Y("low:Q"), alt.Y2("high:Q")))
+    if {"low", "high"} <= set(curves.columns) and (known := curves.dropna(subset=["low", "high"])).size:
+        band = alt.Chart(style.inline(known[["size", "t", "low", "high"]])).mark_area(opacity=0.16, clip=True)
+        layers.append(band.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour))
     line = base.mark_line(strokeWidth=2, clip=True)
     line = line.encode(opacity=shown, strokeDash=dash, detail=["size:N", "kind:N"])
     layers.append(line.add_params(pick, style.zoom()))
@@ -92,14 +96,17 @@ def turning_points(points: pd.DataFrame) -> Any:
     """Turning point T0 against R for every size; a cross at the top where a trajectory has none.
 
     ``points`` has columns size, ratio, t (NaN where there is none), status ("inside" | "extrapolated" |
-    "none").
+    "none"); optionally lower and upper, drawn as bars: sizes are then moved apart a little.
     """
     rows = style.labelled(points.assign(status=points["status"].map(_STATUS), drawn=points["t"]))
     at_once = rows["t"] < _EARLIEST * T_MAX
     rows = rows.assign(status=rows["status"].mask(at_once, _AT_ONCE), drawn=rows["t"].clip(lower=_EARLIEST * T_MAX))
     sizes, pick = style.in_order(rows["size"]), style.picked("size")
-    found, lost = rows[rows["t"].notna()], rows[rows["t"].isna()]
     x = style.ratio_axis(style.ratios_of(rows))
+    known = "lower" in rows and rows["lower"].notna().any()
+    if known:
+        rows = intervals.apart(rows, sizes)
+    found, lost = rows[rows["t"].notna()], rows[rows["t"].isna()]
     colour, shown = style.size_colour(sizes), style.faded(pick)
     key = alt.Legend(title=None, orient="top", symbolOpacity=1)
     words = [word for word in [*_STATUS.values(), _AT_ONCE] if (rows["status"] == word).any()]
@@ -111,13 +118,20 @@ def turning_points(points: pd.DataFrame) -> Any:
         style.number("t", "T0", ".1f"),
         style.word("status", "Status"),
     ]
-    limits = _log_limits([*found["drawn"], T_MAX], headroom=0.22 if len(lost) else 0.05)
+    seen = [*found["drawn"], T_MAX]
+    if known:
+        ends = rows[["lower", "upper"]].to_numpy(float)
+        seen += [*np.maximum(ends[np.isfinite(ends)], _EARLIEST * T_MAX)]
+    limits = _log_limits(seen, headroom=0.22 if len(lost) else 0.05)
     y = alt.Y("drawn:Q", title=_TITLE, scale=alt.Scale(type="log", domain=limits, nice=False))
     base = alt.Chart(style.inline(found)).encode(x, y, colour)
     layers: list[Any] = [
         style.rule("y", T_MAX),
         base.mark_line(strokeWidth=1.5).encode(opacity=shown).add_params(pick),
     ]
+    layers += intervals.bars(rows, limits, x, colour, shown) if known else []
+    if known:
+        tips += [style.number("lower", "Lower end", ".1f"), style.number("upper", "Upper end (none: open)", ".1f")]
     layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, opacity=shown, tooltip=tips))
     for place, size in enumerate(sizes):
         none = alt.Chart(style.inline(lost[lost["size"] == size])).mark_point(size=55, strokeWidth=2)
