@@ -20,7 +20,6 @@ from repro.laws.mixture.turning import turning_points
 from repro.laws.projection import Array
 from repro.laws.results import Fit
 
-
 LEAST = 0.05  # of a point's noise that the fit must leave over for it to be scaled up from there
 
 
