@@ -52,15 +52,14 @@ def flatness(frame: pd.DataFrame) -> Styler:
 
 def rivals(frame: pd.DataFrame) -> Styler:
     """AICc above the best law's, and the error of allocations left out, in points; from `frames.rivals`."""
-    law = frame["law"].replace(EQUATION_1, "Equation 1")
-    rows = frame.assign(law=law, loo=100 * frame["loo"])
-    wide = rows.pivot(index=["law", "parameters"], columns="benchmark", values=["delta_aicc", "loo"])
-    benchmarks = list(dict.fromkeys(frame["benchmark"]))
-    wide = wide.reindex(columns=pd.MultiIndex.from_product([["delta_aicc", "loo"], benchmarks])).sort_index(
-        level="parameters"
-    )
-    wide = wide.rename(columns={"delta_aicc": "AICc above the best", "loo": "error when left out (points)"}, level=0)
-    return styled(wide, "{:.1f}", NONE, index=True)
+    shown = pd.DataFrame({
+        "benchmark": frame["benchmark"],
+        "law": frame["law"].replace(EQUATION_1, "Equation 1"),
+        "parameters": frame["parameters"],
+        "AICc above the best": frame["delta_aicc"],
+        "error when left out (points)": 100 * frame["loo"],
+    })  # fmt: skip
+    return styled(shown, dict.fromkeys(shown.columns[3:], "{:.1f}"), NONE, index=False)
 
 
 def budgets(frame: pd.DataFrame) -> Styler:
@@ -89,7 +88,7 @@ def _tokens(number: float) -> str:
 
 
 def _p_value(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.005 else f"{value:.0e}"
+    return f"{value:.2f}" if value >= 0.005 else f"{value:.3f}" if value >= 0.001 else "below 0.001"
 
 
 def _range(low: pd.Series, high: pd.Series, form: Callable[[float], str]) -> list[str | None]:

@@ -3,28 +3,24 @@
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import psutil
-from scipy.spatial.distance import jensenshannon
 
 from repro import params as parameters
+from repro.cmr import corpora
 from repro.cmr.design import Design, design
 from repro.home import home
 from repro.laws import Analysis, analyse
-from repro.lm.corpora import REPLAY, TRAINING, VALIDATION
-from repro.lm.sources import WHOLE
 from repro.params import Params
 from repro.runs import Machine, Stage, Store, run
 from repro.runs.spec import closure
 from repro.show import display
 from repro.show.colophon import Colophon
 from repro.stages.adapt import Continue
-from repro.stages.corpus import STATISTICS, Tokens, statistics, tokens_of
 from repro.stages.pretrain import Pretrain
 from repro.stages.training import LOSSES, read_losses
 from repro.trust.recovery import RECOVERY, Law, read_recovery
@@ -123,73 +119,14 @@ class Study:
         return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
     def corpora(self) -> pd.DataFrame:
-        """One row per corpus and part: corpus, part, documents, characters, tokens, epochs, and per corpus its
-        sources, licences and how many near-duplicates of held-out documents were dropped.
-
-        epochs: how often the most demanding run goes through the part; NaN for held-out text.
-        """
-        tokens = (self.design.general, *self.design.domains)
-        self.run(tokens)
-        return pd.DataFrame([row for stage in tokens for row in self._corpus(stage)])
-
-    def _corpus(self, stage: Tokens) -> list[dict[str, Any]]:
-        counts = statistics(self.store.file(stage.text, STATISTICS))
-        lengths = statistics(self.store.file(stage, STATISTICS))
-        kept = pd.DataFrame(counts["kept"])
-        return [
-            {
-                "corpus": stage.text.name,
-                "part": str(part),
-                "documents": int(rows["documents"].sum()),
-                "characters": int(rows["characters"].sum()),
-                "tokens": lengths[f"{part} tokens"],
-                "epochs": self._epochs(stage, str(part), lengths[f"{part} tokens"]),
-                "sources": "; ".join(source.label for source in stage.text.sources),
-                "licences": "; ".join(dict.fromkeys(source.licence for source in stage.text.sources)),
-                "near_duplicates": counts["near_duplicates"],
-            }
-            for part, rows in kept.groupby("part", sort=False)
-        ]
-
-    def _epochs(self, stage: Tokens, part: str, tokens: int) -> float:
-        if part == VALIDATION:
-            return math.nan
-        runs = [run for run in self.design.continual if stage in (run.domain, run.base.tokens)]
-        if stage == self.design.general and part == TRAINING:
-            used = [float(run.training.tokens) for run in self.design.pretraining]
-        elif part == REPLAY:
-            used = [float(run.training.tokens * (1 - run.ratio)) for run in runs]
-        else:
-            used = [float(run.training.tokens * run.ratio) for run in runs]
-        return max(used, default=0.0) / tokens
+        """What the corpora hold, one row per corpus and part: see :func:`repro.cmr.corpora.contents`."""
+        self.run([self.design.general, *self.design.domains])
+        return corpora.contents(self.design, self.store)
 
     def distances(self) -> pd.DataFrame:
-        """How far each corpus lies from the general pretraining text: columns corpus, distance, share.
-
-        distance: Jensen-Shannon's (base 2, so between 0 and 1) between the frequencies of tokens. The first row,
-        general text kept from pretraining, is what two samples of the same text give. share: of the characters of
-        the general text, how many come from other documents of the very sources of the corpus (NaN in that row).
-        """
-        general, domains = self.design.general, self.design.domains
-        self.run([general, *domains])
-        reference = self._frequencies(general, TRAINING)
-        others = {"general, kept from pretraining": self._frequencies(general, REPLAY)}
-        others |= {stage.text.name: self._frequencies(stage, TRAINING) for stage in domains}
-        rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in others.items()]
-        return pd.DataFrame(rows).assign(share=[math.nan, *map(self._share, domains)])
-
-    def _share(self, domain: Tokens) -> float:
-        """The share of the general text that comes from the sources of a domain."""
-        whole = [replace(source, part=WHOLE) for source in domain.text.sources]
-        general = self.design.general.text
-        shared = [source.label for source in general.sources if replace(source, part=WHOLE) in whole]
-        kept = pd.DataFrame(statistics(self.store.file(general, STATISTICS))["kept"])
-        return float(kept.loc[kept["source"].isin(shared), "characters"].sum() / kept["characters"].sum())
-
-    def _frequencies(self, stage: Tokens, part: str) -> np.ndarray:
-        vocabulary = self.params.vocabulary
-        folder = self.store.file(stage, f"{part}.bin").parent
-        return np.bincount(tokens_of(folder, part, vocabulary), minlength=vocabulary)
+        """How far each corpus lies from the general text: see :func:`repro.cmr.corpora.distances`."""
+        self.run([self.design.general, *self.design.domains])
+        return corpora.distances(self.design, self.store)
 
     def pretraining(self) -> pd.DataFrame:
         """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token)."""

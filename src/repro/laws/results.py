@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from repro.laws.separable import Law
 
 LEVEL = 0.05
+WIDTH = 80  # of the lines of a summary
 
 
 @dataclass(frozen=True)
@@ -190,16 +192,18 @@ class Fit:
         width = max(len(name) for name in self.params)
         loss = "Huber loss, reweighted" if self.robust else "least squares"
         lines = [
-            f"{self.law.name}: {self.law.latex}",
+            self.law.name,
             f"{loss}   n = {self.n}   sse = {self.sse:.4g}   rse = {self.rse:.4g}   R2 = {self.r2:.6f}",
             f"AIC = {self.aic:.2f}   AICc = {self.aicc:.2f}   BIC = {self.bic:.2f}",
-            f"intervals: {self.method}",
+            *textwrap.wrap(f"intervals: {self.method}", WIDTH),
             f"{'':{width}}  {'estimate':>12}  {f'[{alpha / 2:g}':>12}  {f'{1 - alpha / 2:g}]':>12}",
         ]
         rows = zip(self.params.items(), interval["lower"], interval["upper"], strict=True)
         for (name, value), low, high in rows:
             lines.append(f"{name:{width}}  {value:12.6g}  {low:12.6g}  {high:12.6g}")
-        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+        return "\n".join(
+            [*lines, *(line for text in self.warnings for line in textwrap.wrap(f"warning: {text}", WIDTH))]
+        )
 
 
 def _check_level(alpha: float) -> None:
