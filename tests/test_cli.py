@@ -115,7 +115,9 @@ def test_runs_lists_every_stage_and_does_none(home: Path) -> None:
     done = repro("runs", "--preset", "smoke", "--json", str(home / "runs.json"), home=home)
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads((home / "runs.json").read_text())
-    assert len(rows) == len(done.stdout.splitlines()) == 33 + 3 + 3 + 1  # runs, texts, tokens, tokenizer
+    assert (
+        len(rows) == len(done.stdout.splitlines()) == 33 + 3 + 3 + 1 + 2
+    )  # runs, texts, tokens, tokenizer, recovery studies
     assert {row["status"] for row in rows} == {"missing"}
     assert set(rows[0]) == {"key", "label", "status", "seconds", "path"}
     assert len({row["key"] for row in rows}) == len(rows)
