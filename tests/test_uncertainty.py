@@ -162,3 +162,111 @@ def test_turning_points_are_recovered_by_ratio(covered: pd.DataFrame) -> None:
     rows = covered[covered["quantity"] == "turning point"]
     assert set(map(ratio_label, rows["ratio"])) == set(map(ratio_label, RATIOS))
     assert rows["covered"].mean() > 0.85
+
+
+def critical(losses: pd.DataFrame, **settings: float) -> tuple[float | None, tuple[float, float] | None]:
+    found = analyse(losses, unit=1.0, bootstrap=40, **settings).groups[0].critical_ratio.turning_point  # type: ignore[arg-type]
+    return found.value, found.interval
+
+
+def test_runs_need_not_be_measured_at_the_same_tokens() -> None:
+    losses = study(seeds=3)[1]
+    apart = losses.assign(tokens=losses["tokens"] * (1 + 1e-3 * losses["seed"]))
+    together, other = (analyse(frame, unit=1.0, t_max=100.0, bootstrap=60).groups[0] for frame in (losses, apart))
+    for one, two in zip(together.token_laws, other.token_laws, strict=True):
+        (low, high), (lower, higher) = one.turning_point.interval or (0, 0), two.turning_point.interval or (0, 0)
+        assert np.log(higher / lower) > 0.3 * min(np.log(high / low), 3)
+    width = [group.critical_ratio.tolerance.interval or (0, 0) for group in (together, other)]
+    assert width[1][1] - width[1][0] > 0.3 * (width[0][1] - width[0][0]) > 0
+
+
+def test_a_run_that_stops_early_leaves_the_others_their_noise() -> None:
+    losses = study(seeds=3)[1]
+    cut = losses[(losses["seed"] == 0) | (losses["tokens"] < 60)]
+    low, high = analyse(cut, bootstrap=60).groups[0].critical_ratio.tolerance.interval or (0, 0)
+    assert high - low > 0.005
+
+
+def test_ratios_with_one_run_beside_ratios_with_several() -> None:
+    losses = study(seeds=3)[1]
+    mixed = losses[(losses["seed"] == 0) | (losses["ratio"] >= 0.5)]
+    result = analyse(mixed, bootstrap=40)
+    assert "AR(1)" in result.method and "over runs" in result.method
+    assert any(text.endswith("how runs differ is not in its interval") for text in result.warnings)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_nothing_depends_on_the_order_of_rows_or_on_other_models(seeds: int) -> None:
+    losses = study(seeds=seeds)[1]
+    alone = critical(losses)
+    shuffled = losses.sample(frac=1, random_state=1)
+    other = study(4, seeds)[1].assign(size="another")
+    both = pd.concat([other, losses.assign(size="model")], ignore_index=True)
+    result = analyse(both, unit=1.0, bootstrap=40).groups[1].critical_ratio.turning_point
+    for value, interval in (critical(shuffled), (result.value, result.interval)):
+        assert value == pytest.approx(alone[0], rel=1e-6) and interval == pytest.approx(alone[1], rel=1e-4)
+
+
+def test_a_budget_beyond_the_data_is_known_less_well() -> None:
+    losses = study()[1]
+    near, far = (analyse(losses, unit=1.0, t_max=t, bootstrap=60).groups[0] for t in (100.0, 300.0))
+    width = [group.critical_ratio.tolerance.interval or (0.0, 0.0) for group in (near, far)]
+    assert width[1][1] - width[1][0] > 2 * (width[0][1] - width[0][0])
+    assert {laws.turning_point.status for laws in far.token_laws if 100 < (laws.turning_point.value or 0) < 300} <= {
+        "extrapolated"
+    }
+
+
+def test_a_law_that_its_turning_points_contradict_gives_way_to_them() -> None:
+    ratios = (0.1, 0.2, 0.3, 0.4, 0.8)
+    bent = [(r, TurningPoint(t, "inside")) for r, t in zip(ratios, (5.0, 40.0, 50.0, 60.0, 101.0), strict=True)]
+    found, _ = by_turning_point(bent, 65.0)
+    assert found.law is not None and found.value is not None
+    assert 0.4 <= found.value <= 0.8
+    late = [
+        (r, TurningPoint(t, "extrapolated")) for r, t in zip(ratios, (130.0, 150.0, 160.0, 400.0, 900.0), strict=True)
+    ]
+    nothing, why = by_turning_point(late, 100.0)
+    assert nothing.value is None or nothing.value <= 0.1
+    if nothing.value is None:
+        assert "below 0.1" in why[-1] or "below 1/10" in why[-1]
+    falling = [(r, TurningPoint(t, "inside")) for r, t in zip(ratios, (90.0, 80.0, 70.0, 60.0, 50.0), strict=True)]
+    none, said = by_turning_point(falling, 100.0)
+    assert none.value is None and "has turned by T_max" in said[-1]
+
+
+def test_a_ratio_without_a_point_to_spare_costs_no_other_its_interval() -> None:
+    losses = study()[1]
+    few = losses[(losses["ratio"] != 0.25) | losses["tokens"].rank(method="dense").mod(5).eq(0)]
+    assert (few["ratio"] == 0.25).sum() == 5
+    (group,) = analyse(few, bootstrap=40).groups
+    assert all(laws.turning_point.interval for laws in group.token_laws if laws.ratio != 0.25)
+    assert any("R = 1/4: no point to spare" in text for text in group.warnings)
+
+
+def test_a_curve_without_noise_does_not_speak_for_the_others() -> None:
+    losses = study()[1]
+    t = losses.loc[losses["ratio"] == 1.0, "tokens"].to_numpy()
+    smooth = pd.DataFrame({
+        "ratio": 0.0, "tokens": t, "general_loss": 3.5 - 0.01 * np.log1p(t), "domain_loss": 3.5 - 0.01 * np.log1p(t),
+        "seed": 0,
+    })  # fmt: skip
+    before, after = (
+        analyse(frame, bootstrap=60).groups[0].token_laws[-5:]
+        for frame in (losses, pd.concat([losses, smooth], ignore_index=True))
+    )
+    for one, other in zip(before, after, strict=True):
+        assert other.turning_point.interval == pytest.approx(one.turning_point.interval, rel=0.01)
+
+
+def test_losses_before_training_that_disagree_are_told() -> None:
+    losses = study()[1]
+    twice = pd.concat([losses, losses[losses["tokens"] == 0].assign(general_loss=3.6)], ignore_index=True)
+    assert any("differ by up to 0.1 within one seed" in text for text in analyse(twice).warnings)
+
+
+def test_a_constant_loss_never_turns() -> None:
+    losses = study()[1].assign(general_loss=3.5)
+    (group,) = analyse(losses, lagrange=np.inf, bootstrap=20).groups
+    assert {laws.turning_point.status for laws in group.token_laws} == {"none"}
+    assert any("does not vary" in text for text in group.token_laws[0].general.warnings)

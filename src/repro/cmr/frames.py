@@ -152,10 +152,10 @@ def ratio_curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
     """Equation 8 of every size whose critical ratio by turning point exists. Columns size, t, ratio, kind, low, high.
 
     low and high are the law's own 95% interval, NaN without draws; it is a share, so it ends at 0 and 1. A law that
-    was fitted but rejected, because it falls with T or is not positive, says nothing and is left out.
+    the turning points contradict says nothing and is left out.
     """
     found = [(group.size, group.critical_ratio.turning_point) for group in analysis.groups]
-    kept = {size: by.law for size, by in found if by.law is not None and by.value is not None}
+    kept = {size: by.law for size, by in found if by.law is not None and not by.contradicted}
     unit = _unit(analysis)
     drawn = evaluate.ratio_curves([(size, law.params) for size, law in kept.items()], t, unit)
     drawn = drawn.assign(low=np.nan, high=np.nan)

@@ -17,12 +17,15 @@ EDGE = 1e-3  # share of a parameter's range that counts as being at its bound
 CONDITION = 1e3  # condition number of the normalised columns from which coefficients are said to trade off
 ALIKE = 0.9999  # cosine from which two basis functions count as nearly equal
 SPARE = 2
+CONSTANT = 1e-12  # spread of y, as a share of its size, up to which it is rounding
 LEVEL = 0.05
 BEYOND = 2.0  # how many times beyond the largest, or short of the smallest, x a law may be asked without a word
 
 
 def warnings(fit: Fit) -> tuple[str, ...]:
     """Few points, parameters at bounds, an ill-conditioned design, a power that is a logarithm."""
+    if np.ptp(fit.y) <= CONSTANT * np.max(np.abs(fit.y)):
+        return ("y does not vary: parameters mean nothing",)
     few = f"{fit.n} points for {len(fit.params)} parameters: the fit is hardly tested"
     found = [few] if fit.spare < SPARE else []
     return (*found, *_at_bounds(fit), *_trade_offs(fit), *_logarithms(fit))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from repro.laws.results import Fit
 
 UNDETERMINED = 1e-9  # a direction in parameter space that moves the curve less than this, relatively
+STEP = 1e-6  # of a parameter's range, for derivatives
 WALK = 24  # places on each side of the estimate at which a profile is taken
 ELSEWHERE = (0.1, 0.5, 0.9)  # shares of the range from which the other parameters start as well
 
@@ -26,7 +27,7 @@ def jacobian(fit: Fit, x: Array) -> Array:
     slopes = []
     for place in range(len(theta)):
         step = np.zeros_like(theta)
-        step[place] = 1e-5 * max(1.0, abs(theta[place]))
+        step[place] = STEP * (fit.law.nonlinear[place].high - fit.law.nonlinear[place].low)
         change = fit.law.columns(x, theta + step) - fit.law.columns(x, theta - step)
         slopes.append(change @ linear / (2 * step[place]))
     return np.column_stack([*slopes, fit.law.columns(x, theta)])

@@ -12,12 +12,13 @@ Four kinds, by what the data are:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from repro.laws.intervals import influence
 from repro.laws.projection import Array
@@ -29,6 +30,7 @@ Method = Literal["ar1", "blocks", "runs", "binomial"]
 
 CORRELATIONS = np.linspace(0, 0.98, 50)
 FEW_RUNS = 3
+FAR = 0.5
 
 WORDS: dict[str, str] = {
     "ar1": "parametric bootstrap with AR(1) errors by restricted maximum likelihood",
@@ -48,6 +50,21 @@ class Drawn:
     method: Method
 
 
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """What the deviation of each run (by its label) is multiplied by in each draw, (n,), and a uniform number (n,) that
+    says how far off their estimated spread is.
+    """
+
+    times: Mapping[Any, Array]
+    luck: Array
+
+    @classmethod
+    def drawn(cls, labels: ArrayLike, n: int, rng: np.random.Generator) -> Runs:
+        """For every label there is, whatever their order."""
+        return cls({label: rng.standard_normal(n) for label in np.unique(labels).tolist()}, rng.uniform(size=n))
+
+
 def draws(
     fit: Fit,
     n: int,
@@ -57,6 +74,7 @@ def draws(
     items: ArrayLike | None = None,
     method: Method | None = None,
     correlation: float | None = None,
+    shared: Runs | None = None,
 ) -> Drawn:
     """``n`` data sets like the one of ``fit``.
 
@@ -68,6 +86,7 @@ def draws(
         items: number of items behind each score (k,); makes "binomial" the default.
         method: one of the four, instead of the default.
         correlation: for "ar1", a lag-one correlation known from elsewhere, such as other curves of the same study.
+        shared: for "runs", what each run's deviation is multiplied by, where the same runs appear on several curves.
 
     Raises:
         ValueError: for n < 1, a method whose data are missing, or no spare point to learn the noise from.
@@ -87,7 +106,7 @@ def draws(
     if chosen == "runs":
         if labels is None or not several:
             raise ValueError("a bootstrap over runs needs two or more runs")
-        return _by_run(fit, n, rng, labels)
+        return _by_run(fit, labels, Runs.drawn(labels, n, rng) if shared is None else shared)
     if not fit.spare:
         raise ValueError(f"{fit.law.name}: no spare points, so there is no noise to simulate")
     order = np.argsort(fit.x, kind="stable")
@@ -108,13 +127,16 @@ def ar1(residuals: Sequence[Array], bases: Sequence[Array]) -> float:
     """The lag-one correlation that several series have in common, each with a variance of its own.
 
     Restricted maximum likelihood on a grid from 0 to 0.98: residuals (n,) in order along the trajectory, and
-    orthonormal bases (n, k) of the directions in which their fits could bend.
+    orthonormal bases (n, k) of the directions in which their fits could bend. A series whose own estimate is far from
+    the median of all is left out: one with hardly any noise shows how its law bends, and would speak for the others.
     """
-    scores = [
-        sum((_restricted(residual, basis, rho) for residual, basis in zip(residuals, bases, strict=True)), 0.0)
-        for rho in CORRELATIONS
-    ]
-    return float(CORRELATIONS[int(np.argmax(scores))])
+    scores = np.array([
+        [_restricted(residual, basis, rho) for rho in CORRELATIONS]
+        for residual, basis in zip(residuals, bases, strict=True)
+    ])  # fmt: skip
+    own = CORRELATIONS[np.argmax(scores, axis=1)]
+    alike = np.abs(own - np.median(own)) <= FAR
+    return float(CORRELATIONS[int(np.argmax(scores[alike].sum(axis=0)))])
 
 
 def marginal(residual: Array, basis: Array, rho: float) -> float:
@@ -172,21 +194,21 @@ def _blocks(rng: np.random.Generator, residual: Array, n: int) -> Array:
     return np.asarray(centred[places], dtype=float)
 
 
-def _by_run(fit: Fit, n: int, rng: np.random.Generator, labels: NDArray[np.generic]) -> Drawn:
-    """Means over runs, each run's deviation from them taken whole, times a random number of its own.
+def _by_run(fit: Fit, labels: NDArray[np.generic], shared: Runs) -> Drawn:
+    """The fitted curve, and about it each run's residuals taken whole, times a random number of the run's own.
 
     Drawing k runs with replacement would do for many; a few have too few different samples, and their spread is known
     too poorly. The random numbers are Student's with k - 1 degrees of freedom, so that intervals are as wide as k runs
-    warrant.
+    warrant. Runs need not be measured at the same x.
     """
-    x, place = np.unique(fit.x, return_inverse=True)
-    names, run = np.unique(labels, return_inverse=True)
-    value, weight = np.zeros((len(names), len(x))), np.zeros((len(names), len(x)))
-    np.add.at(value, (run, place), fit.weights * fit.y)
-    np.add.at(weight, (run, place), fit.weights)
-    total = weight.sum(axis=0)
-    mean = value.sum(axis=0) / total
+    names = np.unique(labels).tolist()
     spare = len(names) - 1
-    times = rng.standard_normal((n, len(names))) * np.sqrt(spare / rng.chisquare(spare, (n, 1)))
-    moved = times @ (value - weight * mean) / total * np.sqrt(len(names) / spare)
-    return Drawn(x, mean + moved, total, "runs")
+    scale = np.sqrt(len(names) / spare) * np.sqrt(spare / stats.chi2.ppf(shared.luck, spare))
+    residual = fit.y - fit.predict(fit.x)
+    own = np.stack([shared.times[label] * scale for label in labels.tolist()], axis=1)
+    x, place = np.unique(fit.x, return_inverse=True)
+    total = np.zeros(len(x))
+    np.add.at(total, place, fit.weights)
+    moved = np.zeros((len(x), len(scale)))
+    np.add.at(moved, place, (own * (fit.weights * residual)).T)
+    return Drawn(x, fit.predict(x) + moved.T / total, total, "runs")

@@ -61,7 +61,9 @@ class Fit:
 
     @property
     def rse(self) -> float:
-        """Residual standard error sqrt(sse / spare), in the units of y; NaN with no spare points."""
+        """Residual standard error sqrt(sse / spare); NaN with no spare points. In the units of y without weights; with
+        inverse variances for weights it is in these standard deviations, near 1 where the law holds.
+        """
         return float(np.sqrt(self.sse / self.spare)) if self.spare else float("nan")
 
     @property

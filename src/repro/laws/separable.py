@@ -25,6 +25,7 @@ from repro.laws.search import PRECISE, QUICK, solve
 GAP = 1e-5
 
 HUBER = 1.345  # residuals beyond this many robust standard deviations count linearly: 95% efficient on Gaussian noise
+CONSTANT = 1e-13  # responses, or what a term adds to them, that differ by no more than this share are the same
 MAD = 0.6745  # the median absolute deviation of a standard Gaussian
 REWEIGHTINGS = 50
 SETTLED = 1e-9
@@ -219,7 +220,7 @@ class Law:
             basis=self.conditioned or self.basis,
             x=x / np.where(reach > 0, reach, 1.0) if self.conditioned else x,
             root=root,
-            z=z / np.where(spread > 0, spread, 1.0),
+            z=z / np.where(spread > CONSTANT * np.linalg.norm(z, axis=-1, keepdims=True), spread, np.inf),
             low=np.array([part.low for part in self.nonlinear], dtype=float),
             high=np.array([part.high for part in self.nonlinear], dtype=float),
             signs=self.signs,
@@ -243,8 +244,15 @@ class Law:
         parts = self.basis(x, *(reported[:, k, None] for k in range(reported.shape[1])))
         columns = [np.broadcast_to(root * part, shape) for part in parts]
         linear = project(columns, root * y, self.signs).coefficients
+        linear = np.where(self._rounding(columns, linear, root * y), 0.0, linear)
         values = [*reported.T, *linear.T]
         return dict(zip(self.names, values, strict=True))
+
+    def _rounding(self, columns: list[Array], linear: Array, z: Array) -> NDArray[np.bool_]:
+        """Which signed coefficients (B, p) add no more than rounding to their data set: these are at their bound, 0."""
+        length = np.stack([np.linalg.norm(column, axis=-1) for column in columns], axis=-1)
+        size = np.linalg.norm(z, axis=-1)[..., None]
+        return np.asarray((np.array(self.signs) != 0) & (np.abs(linear) * length <= CONSTANT * size))
 
     def _separated(self, theta: Array) -> Array:
         apart = np.sort(theta, axis=1) if self.ordered else np.array(theta)

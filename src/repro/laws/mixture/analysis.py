@@ -120,6 +120,6 @@ def analyse(
     end = float(losses["tokens"].max()) if t_max is None else float(t_max)
     unit = end / 100 if unit is None else float(unit)
     settings = Settings(end, unit, epsilon, lagrange, horizon, bootstrap, seed)
-    groups = tuple(group_of(run, settings, number) for number, run in enumerate(runs))
+    groups = tuple(group_of(run, settings) for run in runs)
     points = pd.concat([run.measured(end) for run in runs], ignore_index=True)
     return Analysis(groups, settings, points)

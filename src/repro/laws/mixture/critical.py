@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from repro.laws.mixture.laws import CMR_LAW
 from repro.laws.mixture.rivals import CMR_LOGARITHM
-from repro.laws.mixture.spread import held, widened
+from repro.laws.mixture.spread import held, ratio_label, widened
 from repro.laws.mixture.turning import FLOOR, Interval, TurningPoint
 from repro.laws.projection import Array
 from repro.laws.results import LEVEL, Fit
@@ -29,11 +30,15 @@ RARE = 0.05  # a turning point that hardly any draw has counts this much
 
 @dataclass(frozen=True)
 class ByTurningPoint:
-    """The critical ratio from Equation 8 at T_max, and that law's fit; each None where it does not exist."""
+    """The critical ratio from Equation 8 at T_max, and that law's fit; each None where it does not exist.
+
+    contradicted: the turning points contradict the law, and the value, if there is one, is theirs.
+    """
 
     value: float | None
     law: Fit | None
     interval: Interval | None = None
+    contradicted: bool = False
 
 
 def by_turning_point(
@@ -41,10 +46,11 @@ def by_turning_point(
 ) -> tuple[ByTurningPoint, list[str]]:
     """Equation 8 through (T0, R), and its value at ``t_max``; with the warnings that belong to it.
 
-    Only ratios that rise before they turn take part (T0 > 0, extrapolated ones included, as in the paper): a
-    curve that falls from the start does not say when it turned. The value is None with fewer than three of
-    them, where the law falls with T (a critical ratio cannot), or where it is not positive at ``t_max``;
-    above 1 it is 1.
+    Only ratios that rise before they turn take part in the law (T0 > 0, extrapolated ones included, as in the paper): a
+    curve that falls from the start does not say when it turned. There is no value with fewer than three of them. The
+    value must agree with the turning points themselves, late ones (after ``t_max``, or never) and early ones (up to
+    it): where the law falls with T, is not positive, or lies elsewhere than they say, the value is the place where they
+    pass ``t_max`` between two neighbouring ratios, and None where there is no such place.
 
     Args:
         points: (R, T0) of each ratio.
@@ -53,39 +59,77 @@ def by_turning_point(
             point then counts by its precision: those far beyond the data are known many times worse than those within.
 
     """
-    there = [number for number, (_, point) in enumerate(points) if point.value]
-    if len(there) < PAIRS:
-        text = f"no critical ratio by turning point: {len(there)} ratios have one, Equation 8 needs {PAIRS}"
-        return ByTurningPoint(None, None), [text]
-    there.sort(key=lambda number: points[number][0])
-    ratios, times = np.array([(points[number][0], points[number][1].value) for number in there], dtype=float).T
-    law = CMR_LAW.fit(times, ratios)
-    own = None if draws is None else draws[:, there]
-    weights = None if own is None else precision(law, own)
+    order = sorted(range(len(points)), key=lambda number: points[number][0])
+    ratios = np.array([points[number][0] for number in order])
+    times = np.array([np.nan if (value := points[n][1].value) is None else value for n in order], dtype=float)
+    drawn = None if draws is None else draws[:, order]
+    there = times > 0
+    if there.sum() < PAIRS:
+        text = f"no critical ratio by turning point: {there.sum()} ratios have one, Equation 8 needs {PAIRS}"
+        return ByTurningPoint(None, None), [f"{text}; {_where(times, ratios, t_max)}"]
+    law = CMR_LAW.fit(times[there], ratios[there])
+    weights = None if drawn is None else precision(law, drawn[:, there])
     if weights is not None:
-        law = CMR_LAW.fit(times, ratios, weights)
-    warnings = _pair_warnings(times, t_max)
-    value = float(law.predict(t_max))
-    if float(CMR_LAW.derivative(law.params, t_max)) <= 0:
-        text = "no critical ratio by turning point: Equation 8 falls with T"
-        return ByTurningPoint(None, law), [*warnings, text]
-    if not value > 0:
-        text = f"no critical ratio by turning point: Equation 8 gives {value:.3g} at T_max, no positive ratio"
-        return ByTurningPoint(None, law), [*warnings, text]
-    if value > 1:
-        warnings.append(f"Equation 8 gives a critical ratio of {value:.3g} at T_max; clipped to 1")
-    value = min(value, 1.0)
-    if draws is None or own is None or weights is None:
-        return ByTurningPoint(value, law), warnings
-    smooth, parameters = critical_ratios(own, ratios, t_max, weights)
+        law = CMR_LAW.fit(times[there], ratios[there], weights)
+    value, warnings, contradicted = _value(law, times, ratios, t_max)
+    warnings = [*_pair_warnings(times[there], t_max), *warnings]
+    if value is None or drawn is None or weights is None:
+        return ByTurningPoint(value, law, None, contradicted), warnings
+    smooth, parameters = critical_ratios(drawn, ratios, t_max, weights, there)
     law = law.with_draws(parameters, "each curve's bootstrap, refitted")
-    every = sorted(range(len(points)), key=lambda number: points[number][0])
-    crossed = crossings(draws[:, every], np.array([points[number][0] for number in every]), t_max)
+    crossed = crossings(drawn, ratios, t_max)
     interval, more = held("turning point", np.where(np.isnan(crossed), smooth, crossed), value)
     if interval is not None:
         interval, yet_more = widened("turning point", interval, _rival_ratios(law, t_max))
         more += yet_more
-    return ByTurningPoint(value, law, interval), [*warnings, *more]
+    return ByTurningPoint(value, law, interval, contradicted), [*warnings, *more]
+
+
+def _value(law: Fit, times: Array, ratios: Array, t_max: float) -> tuple[float | None, list[str], bool]:
+    """Equation 8 at ``t_max`` if it can be and agrees with the turning points, else where these pass it, else None;
+    with warnings, and whether they contradict the law.
+    """
+    value = float(law.predict(t_max))
+    if float(CMR_LAW.derivative(law.params, t_max)) <= 0:
+        fault = "falls with T"
+    elif not value > 0:
+        fault = f"gives {value:.3g} at T_max, no positive ratio"
+    elif agrees(np.array([min(value, 1.0)]), times[None], ratios, t_max)[0]:
+        clipped = [f"Equation 8 gives a critical ratio of {value:.3g} at T_max; clipped to 1"] if value > 1 else []
+        return min(value, 1.0), clipped, False
+    else:
+        fault = f"gives {value:.3g} at T_max"
+    crossing = float(crossings(times[None], ratios, t_max)[0])
+    if np.isnan(crossing):
+        where = _where(times, ratios, t_max)
+        return None, [f"no critical ratio by turning point: Equation 8 {fault}; {where}"], True
+    where = f"the critical ratio by turning point is where these pass T_max, {crossing:.3g}"
+    return crossing, [f"Equation 8 {fault}, which the turning points contradict: {where}"], True
+
+
+def agrees(value: Array, times: Array, ratios: Array, t_max: float) -> NDArray[np.bool_]:
+    """Whether ratios (n,) lie where turning points (n, r) of ascending ratios leave room: at or above the early ones
+    and at or below the late ones, or between the two where they are mixed.
+    """
+    late = ~(times <= t_max)
+    highest = np.max(np.where(late, -np.inf, ratios), axis=1)
+    lowest = np.min(np.where(late, ratios, np.inf), axis=1)
+    mixed = highest > lowest
+    floor, ceiling = np.where(mixed, lowest, highest), np.where(mixed, highest, lowest)
+    return np.asarray((floor <= value) & (value <= ceiling))
+
+
+def _where(times: Array, ratios: Array, t_max: float) -> str:
+    """What the turning points alone say of the critical ratio."""
+    late = ~(times <= t_max)
+    if not len(ratios):
+        return "no ratio has enough points"
+    if late.all():
+        return f"every ratio measured turns after T_max or never, so it is below {ratio_label(ratios[0])}"
+    if not late.any():
+        return f"every ratio measured has turned by T_max, so it is at least {ratio_label(ratios[-1])}"
+    low, high = sorted((float(ratios[~late].max()), float(ratios[late].min())))
+    return f"it lies between {ratio_label(low)} and {ratio_label(high)}"
 
 
 def precision(law: Fit, times: Array) -> Array:
@@ -102,17 +146,19 @@ def precision(law: Fit, times: Array) -> Array:
     return np.asarray(1 / np.maximum(slope * spread, np.finfo(float).tiny) ** 2)
 
 
-def critical_ratios(times: Array, ratios: Array, t_max: float, weights: Array) -> tuple[Array, pd.DataFrame]:
-    """Equation 8 through (T0, R) of each draw (n, r): its value at ``t_max`` (n,), NaN where
-    :func:`by_turning_point` would give none; and its parameters, one row each.
+def critical_ratios(
+    times: Array, ratios: Array, t_max: float, weights: Array, there: NDArray[np.bool_]
+) -> tuple[Array, pd.DataFrame]:
+    """Equation 8 through those (T0, R) of each draw (n, r) that take part (``there``, (r,)): its value at ``t_max``
+    (n,), NaN where it cannot be or contradicts the turning points of all ratios; and its parameters, one row each.
     """
-    there = np.isfinite(times) & (times > 0)
-    at, shares = np.where(there, times, t_max), np.broadcast_to(ratios, times.shape)
-    law = pd.DataFrame(CMR_LAW.fit_many(at, shares, weights * there))
-    law[there.sum(axis=1) < PAIRS] = np.nan
-    value = law["alpha4"] * t_max ** law["s4"] + law["beta3"]
-    grows = law["alpha4"] * law["s4"] > 0
-    return np.where(grows & (value > 0), np.minimum(value, 1.0), np.nan), law
+    own, shares = times[:, there], np.broadcast_to(ratios[there], (len(times), int(there.sum())))
+    known = np.isfinite(own) & (own > 0)
+    law = pd.DataFrame(CMR_LAW.fit_many(np.where(known, own, t_max), shares, weights * known))
+    law[known.sum(axis=1) < PAIRS] = np.nan
+    value = np.minimum((law["alpha4"] * t_max ** law["s4"] + law["beta3"]).to_numpy(float), 1.0)
+    sound = (law["alpha4"] * law["s4"] > 0).to_numpy() & (value > 0) & agrees(value, times, ratios, t_max)
+    return np.where(sound, value, np.nan), law
 
 
 def crossings(times: Array, ratios: Array, t_max: float) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,12 +16,12 @@ from repro.laws.mixture.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_L
 from repro.laws.mixture.losses import Base, Trajectories
 from repro.laws.mixture.spread import interval_of, ratio_label
 from repro.laws.mixture.tolerance import ByTolerance, by_tolerance, ratio_draws
-from repro.laws.mixture.turning import TurningPoint, turning_point
-from repro.laws.mixture.uncertainty import Curve, Draws, Solver, draw
+from repro.laws.mixture.turning import Interval, TurningPoint, turning_point
+from repro.laws.mixture.uncertainty import AT_END, Curve, Draws, Solver, draw
 from repro.laws.projection import Array
 from repro.laws.results import Fit
 
-AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
+ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a word
 LOSSES = ("general", "domain")
 
 
@@ -86,9 +87,12 @@ class Settings:
         return self.t_max / self.unit
 
 
-def group_of(run: Trajectories, settings: Settings, number: int) -> Group:
-    """The analysis of one size on one domain; ``number``, its place in the study, seeds its draws."""
+def group_of(run: Trajectories, settings: Settings) -> Group:
+    """The analysis of one size on one domain."""
     warnings: list[str] = []
+    if run.disagreement > ROUGH * settings.epsilon:
+        apart = f"{run.disagreement:.3g}"
+        warnings.append(f"general losses at 0 tokens differ by up to {apart} within one seed: their mean is taken")
     inside = run.points[run.points["tokens"] <= settings.t_max * (1 + 1e-9)]
     rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
     laws = {ratio: found for ratio, rows in rows_of.items() if (found := _token_laws(ratio, rows, settings, warnings))}
@@ -97,7 +101,7 @@ def group_of(run: Trajectories, settings: Settings, number: int) -> Group:
         for ratio, rows in rows_of.items()
         if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
     }
-    draws = _draws(laws, rows_of, settings, number)
+    draws = _draws(run, laws, rows_of, settings, warnings)
     kept = _with_intervals(laws, draws)
     levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
     drawn = {name: _end_draws(levels[name], laws, draws, name) for name in LOSSES}
@@ -107,14 +111,11 @@ def group_of(run: Trajectories, settings: Settings, number: int) -> Group:
     general = ratio_law["general"]
     tolerance, yet_more = by_tolerance(general, run.base.general, settings.epsilon, drawn["general"])
     feasible = tuple(
-        item.ratio for item in kept if item.turning_point.status == "inside" and ends[item.ratio][0] <= settings.epsilon
+        item.ratio for item in kept if _turned(item, settings.end) and ends[item.ratio][0] <= settings.epsilon
     )
     if kept and not feasible:
         warnings.append("no measured ratio is feasible")
-    if draws is not None and draws.method == "runs" and (few := _fewest(laws, rows_of)) < noise.FEW_RUNS:
-        warnings.append(
-            f"intervals rest on {few} runs at some ratio: fewer than {noise.FEW_RUNS} hardly show how runs differ"
-        )
+    warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *yet_more)
     return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, CriticalRatio(turning, tolerance), every)
 
@@ -129,6 +130,8 @@ def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: 
     point = turning_point(
         domain.params, general.params, lagrange=settings.lagrange, t_max=settings.end, horizon=settings.horizon
     )
+    if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
+        point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured
     if point.status == "none":
         warnings.append(f"R = {ratio_label(ratio)}: the general loss does not turn within {settings.horizon:g} T_max")
     return TokenLaws(ratio, domain, general, point)
@@ -148,30 +151,69 @@ def _increments_at_end(
     return float(laws.general.predict(settings.end)), float(laws.domain.predict(settings.end))
 
 
+def _turned(item: TokenLaws, end: float) -> bool:
+    return item.turning_point.value is not None and item.turning_point.value <= end
+
+
 def _draws(
-    laws: Mapping[float, TokenLaws], rows_of: Mapping[float, pd.DataFrame], settings: Settings, number: int
+    run: Trajectories,
+    laws: Mapping[float, TokenLaws],
+    rows_of: Mapping[float, pd.DataFrame],
+    settings: Settings,
+    warnings: list[str],
 ) -> Draws | None:
-    """Draws of every curve; None without a bootstrap, or where a curve has no spare point to learn its noise from."""
-    if not settings.bootstrap or not laws or any(not item.general.spare for item in laws.values()):
+    """Draws of every curve; None without a bootstrap, or where no curve has a spare point to learn the noise from."""
+    if not settings.bootstrap or not laws:
         return None
-    curves = [Curve(item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()]
+    bare = [ratio_label(ratio) for ratio, item in laws.items() if not item.general.spare]
+    if len(bare) == len(laws):
+        warnings.append("no intervals: no ratio has more points than Equation 6 has parameters")
+        return None
+    if bare:
+        warnings.append(f"R = {', '.join(bare)}: no point to spare, so the noise is taken to be as at other ratios")
+    curves = [
+        Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()
+    ]
     solver = Solver(settings.lagrange, settings.end, settings.horizon)
-    return draw(curves, solver, settings.bootstrap, [settings.seed, number])
+    name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # not its place: other groups are none of its business
+    return draw(curves, solver, settings.bootstrap, [settings.seed, name])
+
+
+def _runs_warnings(
+    laws: Mapping[float, TokenLaws], rows_of: Mapping[float, pd.DataFrame], draws: Draws | None
+) -> list[str]:
+    if draws is None or "runs" not in draws.methods:
+        return []
+    counts = {ratio: int(rows_of[ratio]["seed"].nunique()) for ratio in laws}
+    alone = [ratio_label(ratio) for ratio, count in counts.items() if count == 1]
+    few = min(count for count in counts.values() if count > 1)
+    found = [f"R = {', '.join(alone)}: one run, so how runs differ is not in its interval"] if alone else []
+    if few < noise.FEW_RUNS:
+        found.append(
+            f"intervals rest on {few} runs at some ratio: fewer than {noise.FEW_RUNS} hardly show how runs differ"
+        )
+    return found
 
 
 def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tuple[TokenLaws, ...]:
     if draws is None:
         return tuple(laws.values())
-    words = noise.WORDS[draws.method]
     found = []
     for place, item in enumerate(laws.values()):
-        times = draws.times[:, place]
+        words, times = noise.WORDS[draws.methods[place]], draws.times[:, place]
         bounds = interval_of(np.where(np.isnan(times), np.inf, times))
-        point = replace(item.turning_point, interval=bounds)
+        point = replace(item.turning_point, interval=_holding(bounds, item.turning_point.value))
         domain = item.domain.with_draws(draws.domain[place], words)
         general = item.general.with_draws(draws.general[place], words)
         found.append(TokenLaws(item.ratio, domain, general, point))
     return tuple(found)
+
+
+def _holding(bounds: Interval | None, value: float | None) -> Interval | None:
+    """The interval stretched to the value, or None if it is nowhere finite."""
+    if bounds is None or np.isinf(bounds[0]):
+        return None
+    return bounds if value is None else (min(bounds[0], value), max(bounds[1], value))
 
 
 def _end_draws(
@@ -194,7 +236,3 @@ def _ratio_law(name: str, losses: Mapping[float, float], draws: Array | None, wa
         return None
     fit = RATIO_LAW.fit(list(interior), list(interior.values()))
     return fit if draws is None else fit.with_draws(ratio_draws(fit, draws), "bootstrap of the loss curves' ends")
-
-
-def _fewest(laws: Mapping[float, TokenLaws], rows_of: Mapping[float, pd.DataFrame]) -> int:
-    return min(int(rows_of[ratio]["seed"].nunique()) for ratio in laws)

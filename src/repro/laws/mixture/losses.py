@@ -24,13 +24,15 @@ class Base(NamedTuple):
 class Trajectories:
     """One model size on one domain: its base, and increments at every point with tokens > 0.
 
-    points has columns ratio, tokens, seed, general, domain; each seed's increments are over that seed's own base.
+    points has columns ratio, tokens, seed, general, domain, ordered by these; each seed's increments are over that
+    seed's own base. disagreement: by how much general losses of one seed at 0 tokens differ at most.
     """
 
     size: str
     domain: str
     base: Base
     points: pd.DataFrame = field(repr=False, compare=False)
+    disagreement: float = 0.0
 
     def measured(self, t_max: float) -> pd.DataFrame:
         """Mean increments over seeds, in the columns of :meth:`repro.laws.Analysis.measured`."""
@@ -83,6 +85,10 @@ def _refuse(frame: pd.DataFrame, bad: pd.Series, name: str, allowed: str) -> Non
 
 
 def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
+    # In an order of its own, so that nothing random depends on that of the rows given.
+    rows = rows.sort_values(
+        ["ratio", "tokens", "seed"], kind="stable", key=lambda c: c.astype(str) if c.name == "seed" else c
+    )
     before, after = rows[rows["tokens"] == 0], rows[rows["tokens"] > 0]
     if before.empty:
         raise ValueError(f"{size}, {domain}: no row with tokens = 0, so the losses before training are not known")
@@ -97,4 +103,6 @@ def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
         "general": after["general_loss"].to_numpy(float) - own[:, 0],
         "domain": after["domain_loss"].to_numpy(float) - own[:, 1],
     })  # fmt: skip
-    return Trajectories(size, domain, Base(float(mean["general_loss"]), float(mean["domain_loss"])), points)
+    apart = before.groupby("seed")["general_loss"].agg(lambda losses: losses.max() - losses.min()).max()
+    base = Base(float(mean["general_loss"]), float(mean["domain_loss"]))
+    return Trajectories(size, domain, base, points.reset_index(drop=True), float(apart))

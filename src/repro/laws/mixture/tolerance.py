@@ -89,7 +89,8 @@ def _crossing_warnings(law: Fit, value: float, epsilon: float) -> list[str]:
 
 def _rival_crossings(law: Fit, limit: float, draws: Array) -> dict[str, float]:
     """Where the rivals of L(R) cross, those that the noise of the losses does not reject."""
-    error = np.maximum(np.std(draws, axis=0), np.finfo(float).eps * np.max(np.abs(law.y)))
+    low, high = np.quantile(draws, [0.16, 0.84], axis=0)  # draws of few runs have no variance
+    error = np.maximum((high - low) / 2, np.finfo(float).eps * np.max(np.abs(law.y)))
     found = {}
     for rival in RATIO_LAWS:
         if rival.name == law.law.name or len(law.x) <= len(rival.names):

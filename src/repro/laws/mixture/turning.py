@@ -85,7 +85,8 @@ def turning_points(
     turns = (sign[:, :-1] > 0) & (sign[:, 1:] <= 0)
     cell = np.argmax(turns, axis=1)
     found = t_max * np.exp(_bisected(slope, grid[cell], grid[cell + 1]))
-    falling = np.where(np.all(sign[:, grid <= 0] <= 0, axis=1), 0.0, np.nan)
+    before = sign[:, grid <= 0]
+    falling = np.where(np.all(before <= 0, axis=1) & np.any(before < 0, axis=1), 0.0, np.nan)
     return np.where(turns.any(axis=1), found, falling)
 
 
