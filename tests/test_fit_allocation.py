@@ -40,6 +40,7 @@ def test_the_answer_has_the_promised_shape(tmp_path: Path) -> None:
     assert first["ci"][0] < first["cpt_fraction"] < first["ci"][1]
     assert (impossible["cpt_fraction"], impossible["ci"]) == (None, None)
     assert any(text.startswith("no best split of 1e+06 tokens") for text in found["warnings"])
+    assert "95% intervals from 60 draws are rough; 1,000 is the default" in found["warnings"]
     places = [done.stdout.index(text) for text in ("Best split", "Equation 1", "Whether there is a peak", "Warnings")]
     assert places == sorted(places)
 
@@ -72,6 +73,30 @@ def test_shares_and_tokens_give_the_same_optimum(tmp_path: Path) -> None:
     assert "cpt_fraction was not read: the file has sft_tokens as well" in found["both"]["warnings"]
 
 
+def test_the_order_of_the_rows_changes_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = [
+        scores(seed=f"run {k}").assign(score=lambda part: part["score"] + rng.normal(0, 0.01, 10)) for k in range(3)
+    ]
+    frame = pd.concat(runs)
+    saved(frame, tmp_path, "one.csv")
+    saved(frame.sample(frac=1, random_state=0), tmp_path, "other.csv")
+    for name in ("one", "other"):
+        flags = ["--budget", "30e9", "--bootstrap", "20", "--json", f"{name}.json"]
+        assert fit("allocation", f"{name}.csv", *flags, at=tmp_path).returncode == 0
+    assert (tmp_path / "one.json").read_text() == (tmp_path / "other.json").read_text()
+
+
+def test_equal_scores_have_no_optimum_and_one_reason(tmp_path: Path) -> None:
+    saved(scores(score=0.7), tmp_path, "s.csv")
+    flags = ["--budget", "30e9", "--bootstrap", "200", "--json", "o.json", "--html", "o.html"]
+    assert fit("allocation", "s.csv", *flags, at=tmp_path).returncode == 0
+    found = strict((tmp_path / "o.json").read_text())
+    assert (found["optimum"]["sft_tokens"], found["ci"], found["r2"]) == (None, None, None)
+    assert (found["params"]["p_base"], found["params"]["amplitude"]) == (0.7, 0.0)
+    assert [text.split(":")[0] for text in found["warnings"]] == ["all scores are equal"]
+
+
 FAULTS: dict[str, tuple[pd.DataFrame, str]] = {
     "no split": (scores().drop(columns="sft_tokens"), "line 1: no column 'sft_tokens' or 'cpt_fraction'; one of them"),
     "no score": (scores().drop(columns="score"), "line 1: no column 'score'; the columns are sft_tokens"),
@@ -83,7 +108,11 @@ FAULTS: dict[str, tuple[pd.DataFrame, str]] = {
         scores(n_items=[164] * 10).replace({"score": {scores()["score"][2]: 41.5}}),
         "line 4: score is '41.5'; it must be a number from 0 to 1 (if this is a percentage, write 0.415)",
     ),
-    "half an item": (scores(n_items=[164] * 9 + [1.5]), "line 11: n_items is '1.5'; it must be a whole number, 1 or"),
+    "half an item": (scores(n_items=[164] * 9 + [1.5]), "line 11: n_items is '1.5'; it must be a whole number from"),
+    "too many items": (
+        scores(n_items=[9] * 9 + [1e19]),
+        "line 11: n_items is '1e+19'; it must be a whole number from 1",
+    ),
     "repeated": (
         scores().replace({"sft_tokens": {6e6: 4e6}}),
         "line 11: the same sft_tokens as line 10 (runs that differ in their seed need a column seed)",

@@ -32,6 +32,7 @@ def test_the_answer_has_the_promised_shape(answered: tuple[Path, subprocess.Comp
     folder, done = answered
     assert (done.returncode, done.stderr) == (0, "")
     found = strict((folder / "o.json").read_text())
+    assert f"95% intervals from {DRAWS} draws are rough; 1,000 is the default" in found["warnings"]
     assert [group["size"] for group in found["groups"]] == ["0.1M", "0.2M"]
     for group in found["groups"]:
         assert group["base"] == {"general": pytest.approx(4.2), "domain": pytest.approx(5.1)}
@@ -158,6 +159,8 @@ def test_the_base_may_come_from_the_command_line(tmp_path: Path) -> None:
         (["cmr", "a.csv", "--epsilon", "-0.1"], "--epsilon: '-0.1': must be a number, 0 or more"),
         (["cmr", "a.csv", "--lagrange", "inf"], "--lagrange: 'inf': must be a number above 0"),
         (["cmr", "a.csv", "--bootstrap", "2.5"], "--bootstrap: '2.5': must be a whole number, 0 or more"),
+        (["cmr", "a.csv", "--bootstrap", "100001"], "--bootstrap: '100001': must be at most 100,000"),
+        (["allocation", "a.csv", "--budget", "9", "--bootstrap", "1" + 9 * "0"], "must be at most 100,000"),
         (["cmr", "a.csv", "--base-general", "3"], "--base-general and --base-domain must be given together"),
         (["cmr", "a.csv", "--json", "a.csv"], "the file read and the files written must be different ones"),
         (["cmr", "a.csv", "--json", "/no/such/folder/o.json"], "must be a file in a folder that is there"),

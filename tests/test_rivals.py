@@ -110,8 +110,22 @@ def test_known_errors_judge_the_sum_of_squares_by_their_own_size() -> None:
     y = 0.03 * x + quiet
     estimated, known = compare((line, level), x, y), compare((line, level), x, y, np.ones(16), known=True)
     assert estimated["law"].iloc[0] == "line" and known["law"].iloc[0] == "level"
-    by_hand = float(np.sum((y - y.mean()) ** 2)) + 2 + 2 * 2 / 14
+    by_hand = float(np.sum((y - y.mean()) ** 2)) + 2  # AIC: there is no estimated variance to correct for
+    assert known.attrs["criterion"] == "AIC" and estimated.attrs["criterion"] == "AICc"
     assert known.set_index("law")["aicc"]["level"] == pytest.approx(by_hand)
     loud = compare((line, level), x, 20 * y, np.ones(16), known=True)
     fullest = loud.set_index("law").loc["line"]
-    assert fullest["aicc"] == pytest.approx(14 + 4 + 12 / 13)  # inflated until it leaves what its errors allow
+    # Inflated until it leaves what its errors allow; the inflation is a parameter, and the correction is back.
+    assert fullest["aicc"] == pytest.approx(14 + 6 + 2 * 3 * 4 / 12)
+    assert loud.attrs["criterion"] == "QAICc"
+
+
+def test_known_errors_judge_few_points() -> None:
+    """With five points and a clear slope, the small-sample term would hide what known errors show."""
+    x = np.arange(1.0, 6.0)
+    parabola = Law("parabola", "a", (), (Linear("a"), Linear("b"), Linear("c")), lambda x: (x**2, x, 1.0))
+    level = Law("level", "b", (), (Linear("b"),), lambda x: (1.0 + 0 * x,))
+    y = 3.0 * (x - 3) ** 2 + 0.5 * np.sin(3 * x)
+    found = compare((parabola, level), x, y, np.ones(5), known=True)
+    assert found["law"].iloc[0] == "parabola" and np.isfinite(found["aicc"]).all()
+    assert not any("too few" in text for texts in found["warnings"] for text in texts)

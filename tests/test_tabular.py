@@ -78,6 +78,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "header only": ("ratio,tokens,general_loss,domain_loss\n", "line 1: there are no rows below the header"),
     "empty": ("", "the file is empty"),
     "not text": (b"\x89PNG\r\n\x1a\n\x00\x00\xff", "not a CSV file: it must be text in UTF-8"),
+    "long header": ("x" * 131_073 + "\n1\n", "line 1: cannot be read as CSV: field larger than field limit (131072)"),
     "open quote": (edited(cell(4, 2, '"4.2')), "line 15: cannot be read as CSV: unexpected end of data"),
     "decimal comma": (
         edited(cell(4, 2, "4,2")).replace("4,2,", '"4,2",'),

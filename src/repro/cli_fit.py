@@ -6,11 +6,14 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 WRONG_INPUT = 2
 DRAWS = 1000
+FEW_DRAWS = 100  # below it the 2.5% at either end are no more than two draws
+MOST_DRAWS = 100_000
 
 
 class Outcome(NamedTuple):
@@ -52,7 +55,7 @@ def add(commands: Any, output: Callable[[str], Path]) -> None:
 
     for command in (cmr, allocation):
         words = f"bootstrap draws for the intervals ({DRAWS}); 0 for none"
-        command.add_argument("--bootstrap", type=_count, default=DRAWS, metavar="N", help=words)
+        command.add_argument("--bootstrap", type=_draws, default=DRAWS, metavar="N", help=words)
         command.add_argument("--seed", type=_count, default=0, metavar="N", help="of the bootstrap (0)")
         command.add_argument("--json", type=output, metavar="OUT", help="write it there as JSON as well")
         command.add_argument("--html", type=output, metavar="OUT", help="write a report there, with figures")
@@ -77,6 +80,20 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 0 or more")
     return int(text)
+
+
+def _draws(text: str) -> int:
+    count = _count(text)
+    if count > MOST_DRAWS:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be at most {MOST_DRAWS:,}")
+    return count
+
+
+def _rough(draws: int) -> tuple[str, ...]:
+    """A note where there are intervals from few draws."""
+    if not 0 < draws < FEW_DRAWS:
+        return ()
+    return (f"95% intervals from {draws} draw{'s' if draws > 1 else ''} are rough; {DRAWS:,} is the default",)
 
 
 def _told(options: argparse.Namespace, fit: Callable[[argparse.Namespace], Outcome]) -> int:
@@ -119,6 +136,7 @@ def _cmr(options: argparse.Namespace) -> Outcome:
     base = None if options.base_general is None else Base(options.base_general, options.base_domain)
     chosen = Options(options.t_max, options.epsilon, options.lagrange, options.bootstrap, options.seed, base)
     found = fit(options.file, chosen)
+    found = replace(found, notes=(*found.notes, *_rough(options.bootstrap)))
 
     def page() -> str:
         from repro.cmr.fit_report import report
@@ -133,6 +151,7 @@ def _allocation(options: argparse.Namespace) -> Outcome:
 
     chosen = Options(options.budget, options.bootstrap, options.seed, tuple(options.predict))
     found = fit(options.file, chosen)
+    found = replace(found, notes=(*found.notes, *_rough(options.bootstrap)))
 
     def page() -> str:
         from repro.allocation.fit_report import report

@@ -58,7 +58,7 @@ class Column:
         if self.kind == "text":
             return "some text"
         if math.isfinite(self.low) and math.isfinite(self.high):
-            return f"a number from {self.low:g} to {self.high:g}"
+            return f"a {'whole ' if self.kind == 'whole' else ''}number from {self.low:g} to {self.high:g}"
         noun = "a whole number" if self.kind == "whole" else "a finite number"
         return f"{noun}, {self.low:g} or more" if math.isfinite(self.low) else noun
 
@@ -134,14 +134,23 @@ def _records(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[i
         raise WrongTable(path, [Fault(0, "the file is empty")])
     lines = io.StringIO(text)  # splits at line ends only, as the reader counts them
     first = next(line for line in lines if line.strip())
-    found = {mark: len(set(wanted) & set(_stripped(next(csv.reader([first], delimiter=mark))))) for mark in SEPARATORS}
+    separator = _separator(path, first, wanted)
     lines.seek(0)
-    reader = csv.reader(lines, delimiter=max(found, key=lambda mark: found[mark]), skipinitialspace=True, strict=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         records = [(reader.line_num, _stripped(fields)) for fields in reader if any(map(str.strip, fields))]
     except csv.Error as error:
         raise WrongTable(path, [Fault(reader.line_num, f"cannot be read as CSV: {error}")]) from None
     return records[0][1], records[1:]
+
+
+def _separator(path: Path, header: str, wanted: Sequence[str]) -> str:
+    """The mark that finds the most of the wanted names in the header."""
+    try:
+        names = {mark: _stripped(next(csv.reader([header], delimiter=mark))) for mark in SEPARATORS}
+    except csv.Error as error:
+        raise WrongTable(path, [Fault(1, f"cannot be read as CSV: {error}")]) from None
+    return max(SEPARATORS, key=lambda mark: len(set(wanted) & set(names[mark])))
 
 
 def _stripped(fields: Sequence[str]) -> list[str]:

@@ -50,8 +50,8 @@ class Found:
             yield f"the test of flatness has no finite statistic ({self.allocation.flatness.method})"
 
     def ends(self) -> dict[str, Interval | None] | None:
-        """The interval of every parameter; None where none were asked for."""
-        if not self.options.bootstrap:
+        """The interval of every parameter; None where none were asked for or all scores are equal."""
+        if not self.options.bootstrap or self.allocation.equal:
             return None
         table = self.allocation.conf_int()
         rows = zip(table.index, table["lower"], table["upper"], strict=True)
@@ -66,7 +66,7 @@ class Found:
             "ci": self.ends(),
             "sse": finite(found.fit.sse),
             "rse": finite(found.fit.rse),
-            "r2": finite(found.fit.r2),
+            "r2": finite(found.r2),
             "n": found.fit.n,
             "optimum": {
                 "sft_tokens": finite(best.sft_tokens),
@@ -123,7 +123,7 @@ class Found:
             ("are all scores equal? statistic", number(test.statistic)),
             ("degrees of freedom", df),
             ("p value", number(test.p_value, 2)),
-            ("R\u00b2 of Equation 1", f"{fit.r2:.4f}"),
+            ("R\u00b2 of Equation 1", number(self.allocation.r2, 4)),
             ("residual standard error", number(fit.rse, 3)),
         )
         return Table(f"Whether there is a peak ({fit.n} scores)", ("", "value"), rows)

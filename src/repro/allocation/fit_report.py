@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from repro.allocation.fit import Found
+from repro.allocation.frames import with_errors
 from repro.show import style
 from repro.show.report import Figure, Report, Section, Table, number
 
-Z = 1.96  # normal quantile of the error bars: 95%
 SIZE = (340, 260)
 
 
@@ -29,7 +28,7 @@ def report(found: Found) -> Report:
 
 
 _CAPTION = (
-    "Scores (bars: 95% binomial error, where the file has n_items), Eq. 1 with its pointwise 95% band, and the best "
+    "Scores (bars: 95% Wilson intervals, where the file has n_items), Eq. 1 with its pointwise 95% band, and the best "
     "number of SFT tokens (line) with its 95% interval (strip)."
 )
 
@@ -50,12 +49,13 @@ def _rivals(found: Found) -> Table:
         (str(row["law"]), str(row["parameters"]), number(row["delta_aicc"], 3), number(row["loo"], 3))
         for _, row in found.allocation.rivals.iterrows()
     )
-    head = ("law", "parameters", "AICc above the best", "error of allocations held out")
+    criterion = found.allocation.rivals.attrs["criterion"]
+    head = ("law", "parameters", f"{criterion} above the best", "error of allocations held out")
     return Table("Equation 1 and simpler rivals", head, rows)
 
 
 def _figure(found: Found) -> Any:
-    points = _with_errors(found.allocation.points)
+    points = with_errors(found.allocation.points)
     curve = found.allocation.curve().rename(columns={"lower": "low", "upper": "high"})
     band = curve.dropna(subset=["low"]) if found.options.bootstrap else curve.iloc[:0]
     limits = [float(curve["sft_tokens"].min()) / 1.05, float(curve["sft_tokens"].max()) * 1.05]
@@ -77,12 +77,6 @@ def _figure(found: Found) -> Any:
     layers.append(dots.mark_circle(size=55, color=style.DOMAIN_RAMP[0], opacity=1).encode(x, y))
     chart = alt.layer(*layers).properties(width=SIZE[0], height=SIZE[1])
     return style.finish(chart, "Scores against SFT tokens, the law of Equation 1 and its peak, each with an interval")
-
-
-def _with_errors(points: pd.DataFrame) -> pd.DataFrame:
-    """The points with the ends of their binomial 95% bars, NaN where the number of items is not known."""
-    half = Z * np.sqrt(points["score"] * (1 - points["score"]) / points["n_items"])
-    return points.assign(low=points["score"] - half, high=points["score"] + half)
 
 
 def _spans(frame: pd.DataFrame, x: alt.X, shown: alt.Scale, form: str) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.laws.allocation import NAMES
+from repro.laws.allocation.scores import MOST_ITEMS
 from repro.tabular import Column, Fault, WrongTable, read, repeated
 
 TOKENS, FRACTION = "sft_tokens", "cpt_fraction"
@@ -14,7 +15,7 @@ COLUMNS = (
     Column("score"),
     Column(TOKENS, low=0, required=False),
     Column(FRACTION, low=0, high=1, required=False, share=True),
-    Column("n_items", kind="whole", low=1, required=False),
+    Column("n_items", kind="whole", low=1, high=MOST_ITEMS, required=False),
     Column("seed", kind="text", required=False),
 )
 PROPORTION = Column("score", low=0, high=1, share=True)
@@ -68,7 +69,7 @@ def _too_few(frame: pd.DataFrame, split: str) -> list[Fault]:
 def _plain(frame: pd.DataFrame, split: str) -> tuple[pd.DataFrame, list[str]]:
     """The frame with numbered seeds, without the file's line numbers and with one column for the split."""
     if "seed" in frame:
-        frame = frame.assign(seed=pd.factorize(frame["seed"])[0])
+        frame = frame.assign(seed=pd.factorize(frame["seed"], sort=True)[0])
     both = split == TOKENS and FRACTION in frame
     notes = [f"{FRACTION} was not read: the file has {TOKENS} as well"] if both else []
     return frame.drop(columns=["line", *([FRACTION] if both else [])]), notes

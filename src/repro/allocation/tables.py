@@ -51,12 +51,12 @@ def flatness(frame: pd.DataFrame) -> Styler:
 
 
 def rivals(frame: pd.DataFrame) -> Styler:
-    """AICc above the best law's, and the error of allocations left out, in points; from `frames.rivals`."""
+    """Akaike's criterion above the best law's, and the error of allocations left out, in points; from `frames.rivals`."""
     shown = pd.DataFrame({
         "benchmark": frame["benchmark"],
         "law": frame["law"].replace(EQUATION_1, "Equation 1"),
         "parameters": frame["parameters"],
-        "AICc above the best": frame["delta_aicc"],
+        "AIC above the best": frame["delta_aicc"],
         "error when left out (points)": 100 * frame["loo"],
     })  # fmt: skip
     return styled(shown, dict.fromkeys(shown.columns[3:], "{:.1f}"), NONE, index=False)

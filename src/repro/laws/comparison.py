@@ -9,12 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from repro.laws.projection import Array
 from repro.laws.separable import Law
 
 HeldOut = Literal["one", "tail"]
 
+LEVEL = 0.05
 TAIL = 5  # the last fifth is held out
 
 
@@ -38,9 +40,11 @@ def compare(
         groups: (n,) labels of points left out together, say the seed of a run; default: each its own.
         held_out: "one" predicts each group from all others; "tail" predicts the last fifth of the distinct x
             from those before, as fits to unfinished trajectories must.
-        known: whether weights are the inverse variances themselves, as with scores of known numbers of items. AICc then
-            judges the sum of squares by them instead of by its own size; where even the law with most parameters leaves
-            more than they allow, they are inflated by as much (the quasi-likelihood rule).
+        known: whether weights are the inverse variances themselves, as with scores of known numbers of items. The
+            criterion is then Akaike's, sse + 2 parameters, without the small-sample term, which is for a variance
+            estimated from the same points. Where even the law with most parameters leaves significantly more than the
+            variances allow (5%, chi-square), they are inflated by as much and the term is back, the inflation counting
+            as a parameter (QAICc: Burnham & Anderson 2002, Section 2.5).
 
     Returns:
         Columns law, parameters (how many), n, sse, rse, aicc, delta_aicc (over the best), weight (Akaike's),
@@ -48,7 +52,8 @@ def compare(
         residuals as independent: along a trajectory they are not, and differences between laws come out too
         large. It is inf where n is too small for it (n - 2 <= parameters), which a warning says; such a law
         has weight 0, and where no law has an AICc delta_aicc and weight are NaN. held_out is NaN, with a
-        warning, where the points left are fewer than the parameters.
+        warning, where the points left are fewer than the parameters. attrs["criterion"] says what aicc holds:
+        AICc, or with known errors AIC or QAICc.
 
     Raises:
         ValueError: laws share a name, groups or weights do not fit x, held_out is neither word, or a law
@@ -61,9 +66,13 @@ def compare(
         raise ValueError(f"a comparison needs laws with different names, not {names}")
     splits = list(data.splits(held_out))
     frame = pd.DataFrame([_row(law, data, splits) for law in laws])
+    criterion = "AICc"
     if known:
-        frame["aicc"] = _aicc_of_known(frame)
-    return _weighed(frame).sort_values("aicc", kind="stable", ignore_index=True)
+        frame["aicc"], criterion = _of_known(frame)
+    frame["warnings"] = [_with_reason(row, criterion) for _, row in frame.iterrows()]
+    table = _weighed(frame).sort_values("aicc", kind="stable", ignore_index=True)
+    table.attrs["criterion"] = criterion
+    return table
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,6 @@ def _row(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> dict[str
         return row | missing | {"warnings": (f"{n} points cannot determine {count} parameters",)}
     fit = law.fit(data.x, data.y, data.weights)
     warnings = [*fit.warnings]
-    if n - 2 <= count:
-        warnings.append(f"{n} points are too few for the AICc of {count} parameters")
     error = np.nan
     if min(n - int(np.sum(out)) for out in splits) < count:
         warnings.append("no held-out error: too few points are left to fit")
@@ -113,13 +120,25 @@ def _row(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> dict[str
     return row | goodness | {"warnings": tuple(warnings)}
 
 
-def _aicc_of_known(frame: pd.DataFrame) -> Array:
-    """AICc of Gaussian errors whose inverse variances are the weights, inflated where they are too small."""
-    count, n = frame["parameters"].to_numpy(float), frame["n"].to_numpy(float)
-    fullest = int(np.argmax(np.where(n > count, count, -1)))
-    inflation = max(1.0, float(frame["sse"].iloc[fullest]) / max(1.0, n[fullest] - count[fullest]))
-    correction = 2 * count * (count + 1) / np.where(n > count + 1, n - count - 1, np.nan)
-    return np.where(n > count + 1, frame["sse"] / inflation + 2 * count + correction, np.inf)
+def _with_reason(row: pd.Series, criterion: str) -> tuple[str, ...]:
+    """The warnings of a row, and why it has no criterion although the law could be fitted."""
+    warnings: tuple[str, ...] = row["warnings"]
+    if np.isnan(row["sse"]) or not np.isposinf(row["aicc"]):
+        return warnings
+    return (*warnings, f"{row['n']} points are too few for the {criterion} of {row['parameters']} parameters")
+
+
+def _of_known(frame: pd.DataFrame) -> tuple[Array, str]:
+    """AIC of Gaussian errors whose inverse variances are the weights, or QAICc where they are clearly too small."""
+    sse, count, n = (frame[name].to_numpy(float) for name in ("sse", "parameters", "n"))
+    fullest = int(np.argmax(np.where(np.isnan(sse), -1, count)))
+    spare = n[fullest] - count[fullest]
+    if not (spare > 0 and stats.chi2.sf(sse[fullest], spare) < LEVEL):
+        return np.where(np.isnan(sse), np.inf, sse + 2 * count), "AIC"
+    k = count + 1
+    enough = n > k + 1
+    correction = 2 * k * (k + 1) / np.where(enough, n - k - 1, 1)
+    return np.where(enough, sse * spare / sse[fullest] + 2 * k + correction, np.inf), "QAICc"
 
 
 def _held_out(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> float:

@@ -20,7 +20,7 @@ Law = Literal["critical ratio", "best allocation"]
 class Recovery(Stage):
     """``sets`` synthetic studies analysed with ``draws`` bootstrap draws; ``number`` seeds them."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     law: Law
     number: int
     sets: int

@@ -6,7 +6,7 @@ from repro.laws.allocation.law import (
     Allocation,
     allocation_law,
     analyse_allocation,
-    best_fraction,
 )
+from repro.laws.allocation.optimum import best_fraction
 
 __all__ = ["NAME", "NAMES", "Allocation", "allocation_law", "analyse_allocation", "best_fraction"]

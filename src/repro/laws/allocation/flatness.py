@@ -33,9 +33,11 @@ class Flatness:
 def flatness(scores: Scores, fit: Fit, seed: int = 0) -> Flatness:
     """The test that the data allow.
 
-    Repeated runs: one-way analysis of variance, which takes in all that differs between runs. Items without repeated
-    runs: the chi-square test of equal proportions. Neither: the F statistic of Equation 1 against a flat line.
+    Enough repeated runs: one-way analysis of variance, which takes in all that differs between runs. Else, with items:
+    the chi-square test of equal proportions. Neither: the F statistic of Equation 1 against a flat line.
     """
+    if scores.equal:
+        return Flatness(0.0, float(scores.allocations - 1), 1.0, "no test: all scores are equal")
     if scores.errors == "runs":
         return _between_runs(scores)
     items = scores.items
@@ -50,12 +52,8 @@ def _between_runs(scores: Scores) -> Flatness:
 
 
 def _proportions(values: Array, items: Array) -> Flatness:
-    method = "chi-square test of equal proportions"
-    right = values * items
-    if right.sum() in (0, items.sum()):  # nothing varies, and the test would divide by zero
-        return Flatness(0.0, float(len(items) - 1), 1.0, method)
-    statistic, p_value, _ = proportions_chisquare(right, items)
-    return Flatness(float(statistic), float(len(items) - 1), float(p_value), method)
+    statistic, p_value, _ = proportions_chisquare(values * items, items)
+    return Flatness(float(statistic), float(len(items) - 1), float(p_value), "chi-square test of equal proportions")
 
 
 def _against_flat_line(fit: Fit, seed: int) -> Flatness:

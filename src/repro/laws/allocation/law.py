@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from repro.laws.allocation.flatness import Flatness, flatness
-from repro.laws.allocation.scores import Scores, checked
+from repro.laws.allocation.optimum import ALPHA, Optimum, Prediction, optimum, prediction
+from repro.laws.allocation.scores import Scores, alike, checked
 from repro.laws.allocation.warnings import allocation_warnings
 from repro.laws.comparison import compare
 from repro.laws.results import Fit
@@ -20,10 +21,6 @@ from repro.laws.separable import Law, Linear, Nonlinear
 NAME = "score against SFT tokens"
 NAMES = ("p_base", "amplitude", "mu", "sigma", "s_min", "penalty")
 CLIFF = 0.99  # S_min stays below this share of the fewest SFT tokens; nearer, the cliff would be that one point's own
-FINE = 2000
-ALPHA = 0.05
-
-Interval = tuple[float, float]
 
 
 def _columns(s: NDArray[Any], mu: Any, sigma: Any, s_min: Any) -> tuple[NDArray[Any] | float, ...]:
@@ -63,45 +60,6 @@ QUADRATIC = Law(
 )
 
 
-def best_fraction(budget: float, sft_tokens: float) -> float | None:
-    """Equation 2: the best CPT share of ``budget`` tokens if the best number of SFT tokens does not depend on it.
-
-    None where the budget is smaller than those SFT tokens.
-
-    Raises:
-        ValueError: if the budget is not a positive number.
-
-    """
-    if not (np.isfinite(budget) and budget > 0):
-        raise ValueError(f"a budget is {budget}; it must be a positive number of tokens")
-    return (budget - sft_tokens) / budget if sft_tokens <= budget else None
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """The peak exp(mu) in SFT tokens, and as a CPT fraction of the budget; None where Equation 1 has no peak.
-
-    interval, cpt_interval: 95%, from the bootstrap; an end at the fewest or most tokens in the data is open.
-    highest: SFT tokens at which the whole fitted curve is highest within the data (the cliff can shift it off the
-    peak).
-    """
-
-    sft_tokens: float | None
-    interval: Interval | None
-    cpt_fraction: float | None
-    cpt_interval: Interval | None
-    highest: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Equation 2 at another budget (tokens); None where there is no peak or the budget is smaller than it."""
-
-    budget: float
-    cpt_fraction: float | None
-    interval: Interval | None
-
-
 @dataclass(frozen=True)
 class Allocation:
     """Equation 1 fitted to scores at one budget.
@@ -127,22 +85,40 @@ class Allocation:
         return {name: self.fit.params[name] for name in NAMES}
 
     @property
+    def equal(self) -> bool:
+        """Whether all scores fitted are equal: there is then no peak and nothing to learn the noise from."""
+        return alike(self.points["score"])
+
+    @property
+    def r2(self) -> float:
+        """R squared of Equation 1; NaN where all scores are equal."""
+        return float("nan") if self.equal else self.fit.r2
+
+    @property
     def method(self) -> str:
         """How the law was fitted and where the intervals come from, in words."""
         return self.fit.method
 
     def conf_int(self, alpha: float = ALPHA) -> pd.DataFrame:
-        """Intervals of the parameters, columns lower and upper: see :meth:`repro.laws.Fit.conf_int`."""
+        """Intervals of the parameters, columns lower and upper: see :meth:`repro.laws.Fit.conf_int`.
+
+        NaN where all scores are equal.
+        """
+        if self.equal:
+            return pd.DataFrame(np.nan, index=list(NAMES), columns=["lower", "upper"])
         return self.fit.conf_int(alpha).loc[list(NAMES)]
 
     def curve(self, sft_tokens: ArrayLike | None = None, alpha: float = ALPHA) -> pd.DataFrame:
         """The fitted curve with its pointwise band: columns sft_tokens, cpt_fraction, score, lower, upper.
 
-        By default at 200 points within the data, even in ln S.
+        By default at 200 points within the data, even in ln S. The band is NaN where all scores are equal.
         """
         ends = self.points["sft_tokens"].min(), self.points["sft_tokens"].max()
         at = np.geomspace(*ends, 200) if sft_tokens is None else np.atleast_1d(np.asarray(sft_tokens, dtype=float))
-        band = self.fit.interval(at, alpha).rename(columns={"value": "score"})
+        if self.equal:
+            band = pd.DataFrame({"score": self.fit.predict(at), "lower": np.nan, "upper": np.nan})
+        else:
+            band = self.fit.interval(at, alpha).rename(columns={"value": "score"})
         band.insert(0, "cpt_fraction", 1 - at / self.budget)
         band.insert(0, "sft_tokens", at)
         return band
@@ -178,18 +154,36 @@ def analyse_allocation(
         few = f"{data.allocations} allocations with SFT tokens"
         raise ValueError(f"{few} cannot determine Equation 1, which has {len(NAMES)} parameters")
     law = allocation_law(data.tokens)
-    fit = law.fit(data.tokens, data.values, data.weights())
-    known = bool(fit.spare) or data.errors != "residuals"
+    fit = _level(law, data) if data.equal else law.fit(data.tokens, data.values, data.weights())
+    known = not data.equal and (bool(fit.spare) or data.errors != "residuals")
     draws = draw(data, fit, bootstrap, seed) if bootstrap and known else None
     fit = replace(fit, draws=draws, method=_method(data, fit, bootstrap, known))
     best = optimum(data, fit)
     test = flatness(data, fit, seed)
-    table = compare((law, FLAT, QUADRATIC), fit.x, fit.y, fit.weights, groups=fit.x, known=data.errors == "items")
-    table = table.rename(columns={"held_out": "loo"})
+    table = _rivals(data, fit)
     return Allocation(
-        data.budget, fit, best, test, tuple(_prediction(float(n), best) for n in predict), table, data.rows,
+        data.budget, fit, best, test, tuple(prediction(float(n), best) for n in predict), table, data.rows,
         allocation_warnings(data, fit, best, test, table),
     )  # fmt: skip
+
+
+def _level(law: Law, data: Scores) -> Fit:
+    """Equation 1 without peak and cliff. A fit to equal scores would make a peak of their rounding errors."""
+    centre = {one.name: (one.low + one.high) / 2 for one in law.nonlinear}
+    weights = data.weights()
+    return Fit(
+        law, centre | {"p_base": float(data.values[0]), "amplitude": 0.0, "penalty": 0.0}, 0.0, len(data.values), (),
+        data.tokens, data.values, np.ones(len(data.values)) if weights is None else weights,
+    )  # fmt: skip
+
+
+def _rivals(data: Scores, fit: Fit) -> pd.DataFrame:
+    # Equal scores are compared as noughts: every law has a constant, so this takes nothing but rounding errors away,
+    # and the laws, which all fit exactly, stay in the order given.
+    laws = (FLAT, QUADRATIC, fit.law) if data.equal else (fit.law, FLAT, QUADRATIC)
+    values = np.zeros(fit.n) if data.equal else fit.y
+    table = compare(laws, fit.x, values, fit.weights, groups=fit.x, known=data.errors == "items")
+    return table.rename(columns={"held_out": "loo"})
 
 
 def draw(data: Scores, fit: Fit, count: int, seed: int) -> pd.DataFrame:
@@ -199,45 +193,13 @@ def draw(data: Scores, fit: Fit, count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({name: found[name] for name in NAMES})
 
 
-def optimum(data: Scores, fit: Fit) -> Optimum:
-    """The peak, with its percentile interval where the fit has draws.
-
-    A draw without a peak could have it anywhere, so such draws count half at either end of the data.
-    """
-    fine = np.geomspace(data.tokens[0], data.tokens[-1], FINE)
-    highest = float(fine[np.argmax(fit.predict(fine))])
-    if not fit.params["amplitude"] > 0:
-        return Optimum(None, None, None, None, highest)
-    best = float(np.clip(np.exp(fit.params["mu"]), data.tokens[0], data.tokens[-1]))
-    if fit.draws is None:
-        return Optimum(best, None, 1 - best / data.budget, None, highest)
-    peaks = np.exp(fit.draws.loc[fit.draws["amplitude"] > 0, "mu"].to_numpy(float))
-    missing = len(fit.draws) - len(peaks)
-    ends = np.repeat([data.tokens[0], data.tokens[-1]], [missing // 2, missing - missing // 2])
-    low, high = map(float, np.quantile(np.concatenate([peaks, ends]), [ALPHA / 2, 1 - ALPHA / 2]))
-    return Optimum(best, (low, high), 1 - best / data.budget, (1 - high / data.budget, 1 - low / data.budget), highest)
-
-
-def _prediction(budget: float, best: Optimum) -> Prediction:
-    value = None if best.sft_tokens is None else best_fraction(budget, best.sft_tokens)
-    if value is None or best.interval is None:
-        return Prediction(budget, value, None)
-    low, high = best.interval
-    return Prediction(budget, value, (max(0.0, (budget - high) / budget), (budget - low) / budget))
-
-
-_ERRORS: Mapping[str, str] = {
-    "runs": "the deviations of repeated runs from their allocation's mean, resampled",
-    "items": "binomial errors of the n_items behind each score",
-    "residuals": "Gaussian errors of the residual standard error",
-}
-
-
 def _method(data: Scores, fit: Fit, bootstrap: int, known: bool) -> str:
     weighted = "weighted by binomial variance at the pooled score" if data.items is not None else "unweighted"
     fitted = f"global least squares, {weighted}"
+    if data.equal:
+        return "no fit: all scores are equal; no intervals"
     if not known:
         return f"{fitted}; no intervals: six points leave no residuals to learn the noise from"
     if not bootstrap:
         return f"{fitted}; intervals of parameters by {fit.method}, none of the optimum without a bootstrap"
-    return f"{fitted}; 95% percentile intervals of {bootstrap} refits to the fitted curve plus {_ERRORS[data.errors]}"
+    return f"{fitted}; 95% percentile intervals of {bootstrap} refits to the fitted curve plus {data.described(fit)}"

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from repro.laws.allocation.law import NAMES, allocation_law, optimum
+from repro.laws.allocation.law import NAMES, allocation_law
+from repro.laws.allocation.optimum import optimum
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.results import Fit
 from repro.laws.separable import Law

@@ -7,27 +7,38 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from repro.laws.projection import Array
 from repro.laws.results import Fit
 
 LEVEL = 0.05
+ENOUGH = 5  # degrees of freedom within allocations from which on repeated runs tell the noise
+ROUNDING = 1e-12  # scores that differ by no more than this share of the largest are equal
+MOST_ITEMS = 1e9
 
 Errors = Literal["runs", "items", "residuals"]
 
 
+def alike(values: ArrayLike) -> bool:
+    """Whether numbers differ by rounding errors at most."""
+    numbers = np.asarray(values, dtype=float)
+    return bool(np.ptp(numbers) <= ROUNDING * np.max(np.abs(numbers)))
+
+
 @dataclass(frozen=True)
 class Scores:
-    """Checked scores, by ascending SFT tokens.
+    """Checked scores, by ascending SFT tokens, then by seed, so that the order they came in changes nothing.
 
     rows: sft_tokens (> 0), cpt_fraction, score, n_items (NaN where not given), seed. without: the rows with no SFT
-    tokens, which have no ln S.
+    tokens, which have no ln S. copies: how many rows were dropped, repeated runs all being equal to one another.
     """
 
     budget: float
     rows: pd.DataFrame = field(repr=False)
     without: pd.DataFrame = field(repr=False)
+    copies: int = 0
 
     @property
     def tokens(self) -> Array:
@@ -50,9 +61,21 @@ class Scores:
         return int(self.rows["sft_tokens"].nunique())
 
     @property
+    def equal(self) -> bool:
+        """Whether all scores are the same."""
+        return alike(self.values)
+
+    @property
+    def within(self) -> int:
+        """Degrees of freedom between repeated runs: for each allocation, its runs less one."""
+        return len(self.values) - self.allocations
+
+    @property
     def errors(self) -> Errors:
-        """What is known of the errors: the spread of repeated runs, else the number of items, else only residuals."""
-        if float(np.sum(self._within() ** 2)) > 0:
+        """What tells the size of the errors: repeated runs, where there are enough of them (`ENOUGH`), else the number
+        of items, else the residuals, where the few repeated runs are but further points.
+        """
+        if self.within >= ENOUGH and not self.equal:
             return "runs"
         return "residuals" if self.items is None else "items"
 
@@ -70,11 +93,10 @@ class Scores:
         """The scores of each allocation, by ascending SFT tokens."""
         return [part["score"].to_numpy(float) for _, part in self.rows.groupby("sft_tokens")]
 
-    def _within(self) -> Array:
-        """Deviations of repeated runs from the mean of their allocation, scaled up for the mean being theirs."""
-        repeated = [group for group in self.groups() if len(group) > 1]
-        parts = [(group - group.mean()) * np.sqrt(len(group) / (len(group) - 1)) for group in repeated]
-        return np.concatenate(parts) if parts else np.zeros(0)
+    def _deviations(self) -> Array:
+        """Deviations of repeated runs from the mean of their allocation, scaled to the pooled variance within."""
+        parts = np.concatenate([group - group.mean() for group in self.groups() if len(group) > 1])
+        return np.asarray(parts * np.sqrt(len(parts) / self.within), dtype=float)
 
     def excess(self, fit: Fit) -> float:
         """How many times the variance of the residuals is what the items, or the runs, allow: 1 unless significant."""
@@ -93,17 +115,43 @@ class Scores:
         return ratio if stats.f.sf(ratio, spare_law, spare_runs) < LEVEL else 1.0
 
     def noise(self, fit: Fit, draws: int, rng: np.random.Generator) -> Array:
-        """Simulated errors about a fitted curve, (draws, n)."""
-        shape = (draws, len(self.values))
-        spread = np.sqrt(self.excess(fit))
+        """Simulated errors about a fitted curve, (draws, n).
+
+        Where their spread is itself an estimate, each draw has its own, as Student's t has it.
+        """
+        shape, excess, items = (draws, len(self.values)), self.excess(fit), self.items
         if self.errors == "runs":
-            return np.asarray(spread * rng.choice(self._within(), shape), dtype=float)
-        items = self.items
-        if items is not None:
+            found = rng.choice(self._deviations(), shape)
+        elif items is not None:
             share = np.clip(fit.predict(self.tokens), 0, 1)
             whole = np.maximum(np.round(items), 1).astype(int)
-            return np.asarray(spread * (rng.binomial(whole, share, shape) / whole - share), dtype=float)
-        return np.asarray(fit.rse * rng.standard_normal(shape), dtype=float)
+            found = rng.binomial(whole, share, shape) / whole - share
+        else:
+            found = fit.rse * rng.standard_normal(shape)
+        spare = self._spare(fit, excess)
+        student = np.sqrt(spare / rng.chisquare(spare, (draws, 1))) if spare else 1.0
+        return np.asarray(np.sqrt(excess) * student * found, dtype=float)
+
+    def _spare(self, fit: Fit, excess: float) -> int:
+        """Degrees of freedom of the estimated spread; 0 where the items alone give it."""
+        if self.errors == "runs":
+            return self.allocations - len(fit.params) if excess > 1 else self.within
+        return 0 if self.errors == "items" and excess == 1 else fit.spare
+
+    def described(self, fit: Fit) -> str:
+        """The errors of :meth:`noise` in words."""
+        excess = self.excess(fit)
+        spare = self._spare(fit, excess)
+        student = f", with Student's allowance for {spare} degree{'s' if spare > 1 else ''} of freedom" if spare else ""
+        what = {
+            "runs": "the deviations of repeated runs from their allocation's mean, resampled",
+            "items": "binomial errors of the n_items behind each score",
+            "residuals": "Gaussian errors of the residual standard error",
+        }[self.errors]
+        widened = ", widened to the scatter about the law" if excess > 1 else ""
+        runs = "run is" if self.within == 1 else "runs are"
+        few = f" ({self.within} repeated {runs} too few to tell the noise)"
+        return f"{what}{widened}{student}{few if 0 < self.within < ENOUGH else ''}"
 
 
 def checked(scores: pd.DataFrame, budget: float) -> Scores:
@@ -125,16 +173,27 @@ def checked(scores: pd.DataFrame, budget: float) -> Scores:
         rows["sft_tokens"] = budget * (1 - rows["cpt_fraction"])
     rows["n_items"] = np.nan
     if "n_items" in scores:
-        rows["n_items"] = _numbers(scores, "n_items", 1, np.inf, "1 or more")
+        rows["n_items"] = _numbers(scores, "n_items", 1, MOST_ITEMS, f"from 1 to {MOST_ITEMS:g}")
         _numbers(scores, "score", 0, 1, "between 0 and 1, a proportion of n_items")
     rows["seed"] = scores.get("seed", 0)
     repeated = rows.duplicated(["sft_tokens", "seed"])
     if repeated.any():
         hint = "each run needs a seed of its own" if "seed" in scores else "several runs need a column seed"
         raise ValueError(f"row {rows.index[repeated][0]} repeats an allocation; {hint}")
-    rows = rows.sort_values(["sft_tokens", "cpt_fraction"], kind="stable")
+    # Seeds may be of any type; as text they have an order, and it need not be a meaningful one.
+    rows = rows.assign(label=rows["seed"].astype(str)).sort_values(["sft_tokens", "label", "score"], kind="stable")
+    rows = rows.drop(columns="label").reset_index(drop=True)
     some = rows["sft_tokens"] > 0
-    return Scores(float(budget), rows[some].reset_index(drop=True), rows[~some].reset_index(drop=True))
+    fitted = rows[some]
+    kept = fitted.drop_duplicates("sft_tokens") if _copies(fitted) else fitted
+    without = rows[~some].reset_index(drop=True)
+    return Scores(float(budget), kept.reset_index(drop=True), without, len(fitted) - len(kept))
+
+
+def _copies(rows: pd.DataFrame) -> bool:
+    """Whether there are repeated runs and none differs from the first at its allocation: then they tell nothing."""
+    repeated = [part["score"] for _, part in rows.groupby("sft_tokens") if len(part) > 1]
+    return bool(repeated) and all(alike(part) for part in repeated)
 
 
 def _columns(scores: pd.DataFrame) -> None:
