@@ -51,7 +51,7 @@ def flatness(frame: pd.DataFrame) -> Styler:
 
 
 def rivals(frame: pd.DataFrame) -> Styler:
-    """Akaike's criterion above the best law's, and the error of allocations left out, in points; from `frames.rivals`."""
+    """Akaike's criterion above the best law's, and the error (points) of allocations left out; from `frames.rivals`."""
     shown = pd.DataFrame({
         "benchmark": frame["benchmark"],
         "law": frame["law"].replace(EQUATION_1, "Equation 1"),
