@@ -6,7 +6,7 @@ Four kinds, by what the data are:
   whose correlation and standard deviation are estimated by restricted maximum likelihood: the fit has bent towards the
   drift, and plain residuals make it look smaller and rougher than it is.
 * "blocks": one trajectory, without a model of its noise: a moving-block bootstrap of the residuals.
-* "runs": several runs (seeds). Runs deviate from their mean as wholes: nothing is assumed about the noise within one.
+* "runs": several runs (seeds). Each deviates from the curve as a whole: nothing is assumed about the noise within one.
 * "binomial": scores that are shares of a known number of items.
 """
 

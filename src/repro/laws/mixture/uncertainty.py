@@ -91,7 +91,7 @@ def _refitted(
     single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
     rho = _common([fit for fit in single if fit.spare])
     frames, ends = [], []
-    sigma = _typical([fit for fit in single if fit.spare], rho)
+    sigma = _typical([fit for fit in fits if fit.spare], rho)
     for fit, curve in zip(fits, curves, strict=True):
         rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
         if _several(curve):
