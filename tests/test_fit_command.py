@@ -13,6 +13,7 @@ import pytest
 import browser
 import studies
 from fitting import fit, saved, strict
+from repro.laws.mixture.recovery import Truth
 
 RATIOS = (1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4)
 DRAWS = "40"
@@ -135,6 +136,17 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         fit("cmr", "losses.csv", "--bootstrap", "10", "--seed", "3", "--json", name, at=tmp_path)
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_the_order_of_rows_says_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    losses = Truth.drawn(rng).losses(rng, seeds=3)
+    for name, frame in (("a", losses), ("b", losses.sample(frac=1, random_state=1))):
+        saved(frame, tmp_path, f"{name}.csv")
+        fit("cmr", f"{name}.csv", "--bootstrap", "40", "--json", f"{name}.json", at=tmp_path)
+    one, other = (strict((tmp_path / f"{name}.json").read_text())["groups"][0] for name in "ab")
+    for route in ("turning_point", "tolerance"):
+        assert other["critical_ratio"][route]["ci"] == pytest.approx(one["critical_ratio"][route]["ci"], rel=1e-4)
 
 
 def test_the_base_may_come_from_the_command_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, ratio_label
+from repro.laws.mixture.losses import ABOUT
 from repro.tabular import Column, Fault, WrongTable, read, repeated
 
 COLUMNS = (
@@ -22,7 +23,6 @@ COLUMNS = (
 GROUP = ("size", "domain")
 RUN = (*GROUP, "ratio", "tokens", "seed")
 POINTS = max(len(DOMAIN_TOKEN_LAW.names), len(GENERAL_TOKEN_LAW.names))
-ABOUT = 1 + 1e-9  # as analyse has it: a point at T_max, give or take rounding, counts
 
 
 class Base(NamedTuple):
@@ -94,7 +94,7 @@ def _first(rows: pd.DataFrame) -> int:
 def _with_base(frame: pd.DataFrame, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
     """The frame with numbered seeds and a base in each group, without the file's line numbers."""
     if "seed" in frame:
-        frame = frame.assign(seed=pd.factorize(frame["seed"])[0])
+        frame = frame.assign(seed=pd.factorize(frame["seed"], sort=True)[0])
     frame = frame.assign(ratio=frame["ratio"].fillna(0.0))
     if base is None:
         return frame.drop(columns="line"), []
