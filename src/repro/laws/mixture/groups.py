@@ -13,8 +13,8 @@ import pandas as pd
 from repro.laws import noise
 from repro.laws.mixture.critical import ByTurningPoint, by_turning_point
 from repro.laws.mixture.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
-from repro.laws.mixture.losses import Base, Trajectories
-from repro.laws.mixture.spread import interval_of, ratio_label
+from repro.laws.mixture.losses import ABOUT, Base, Trajectories
+from repro.laws.mixture.spread import interval_of, ratio_label, stretched
 from repro.laws.mixture.tolerance import ByTolerance, by_tolerance, ratio_draws
 from repro.laws.mixture.turning import Interval, TurningPoint, turning_point
 from repro.laws.mixture.uncertainty import AT_END, Curve, Draws, Solver, draw
@@ -93,7 +93,7 @@ def group_of(run: Trajectories, settings: Settings) -> Group:
     if run.disagreement > ROUGH * settings.epsilon:
         apart = f"{run.disagreement:.3g}"
         warnings.append(f"general losses at 0 tokens differ by up to {apart} within one seed: their mean is taken")
-    inside = run.points[run.points["tokens"] <= settings.t_max * (1 + 1e-9)]
+    inside = run.points[run.points["tokens"] <= settings.t_max * ABOUT]
     rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
     laws = {ratio: found for ratio, rows in rows_of.items() if (found := _token_laws(ratio, rows, settings, warnings))}
     ends = {
@@ -213,7 +213,7 @@ def _holding(bounds: Interval | None, value: float | None) -> Interval | None:
     """The interval stretched to the value, or None if it is nowhere finite."""
     if bounds is None or np.isinf(bounds[0]):
         return None
-    return bounds if value is None else (min(bounds[0], value), max(bounds[1], value))
+    return bounds if value is None else stretched(bounds, value)
 
 
 def _end_draws(

@@ -11,6 +11,7 @@ import pandas as pd
 NUMBERS = ("tokens", "general_loss", "domain_loss")
 DEFAULTS: dict[str, str | int] = {"size": "model", "domain": "domain", "seed": 0}
 KEYS = ["size", "domain"]
+ABOUT = 1 + 1e-9  # a point at T_max, give or take rounding, counts as up to it
 
 
 class Base(NamedTuple):

@@ -23,6 +23,11 @@ def interval_of(draws: Array, alpha: float = LEVEL) -> Interval | None:
     return float(low), float(high)
 
 
+def stretched(interval: Interval, *values: float) -> Interval:
+    """The interval, made to hold the values as well."""
+    return min([interval[0], *values]), max([interval[1], *values])
+
+
 def held(route: str, drawn: Array, value: float) -> tuple[Interval | None, list[str]]:
     """The interval of the draws, made to hold the value, and a warning where draws lack one."""
     lacking = float(np.isnan(drawn).mean())
@@ -33,7 +38,7 @@ def held(route: str, drawn: Array, value: float) -> tuple[Interval | None, list[
     if not found[0] <= value <= found[1]:
         span = f"{found[0]:.3g} to {found[1]:.3g}"
         warnings.append(f"the law's {value:.3g} by {route} lies outside what the draws give without it, {span}")
-    return (min(found[0], value), max(found[1], value)), warnings
+    return stretched(found, value), warnings
 
 
 def widened(route: str, interval: Interval, rivals: dict[str, float]) -> tuple[Interval, list[str]]:
@@ -44,7 +49,7 @@ def widened(route: str, interval: Interval, rivals: dict[str, float]) -> tuple[I
         f"the interval by {route} was widened to hold {value:.3g}, from another law that fits as well ({name})"
         for name, value in outside.items()
     ]
-    return (min([low, *outside.values()]), max([high, *outside.values()])), warnings
+    return stretched(interval, *outside.values()), warnings
 
 
 def ratio_label(ratio: float) -> str:
