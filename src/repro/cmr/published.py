@@ -190,13 +190,13 @@ def end_increments() -> pd.DataFrame:
     return end.assign(loss="general", value=end["general"])[["size", "ratio", "loss", "value"]]
 
 
-def turning_points() -> pd.DataFrame:
+def turning_points(lagrange: float | None = None) -> pd.DataFrame:
     """Turning points T0 (root of Equation 27) of the printed curves, one row for each size and ratio.
 
     Columns size, ratio, t (NaN where there is none within ten runs), general, domain (increments at T0), status
-    ("inside" | "extrapolated" | "none"). The Lagrange multiplier is the largest the paper used.
+    ("inside" | "extrapolated" | "none"). lagrange: the multiplier; by default the largest the paper used.
     """
-    weight = value("lagrange_high")
+    weight = value("lagrange_high") if lagrange is None else lagrange
     found = (
         evaluate.Trajectory(
             size, ratio, domain, general, turning_point(domain, general, lagrange=weight, t_max=evaluate.T_MAX)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from repro.cmr import evaluate, frames, published
-from repro.laws import CMR_LAW, Fit, turning_points
+from repro.laws import CMR_LAW, Fit
 
 AMONG = (1 / 8, 1 / 4, 1 / 3, 1 / 2)  # the ratios that the paper's trade-off figures show
 STEPS = 25  # of the Lagrange multiplier, from the smallest to the largest that the paper used
@@ -27,13 +27,7 @@ def times(lagrange: float | None = None) -> pd.DataFrame:
 
     lagrange: the multiplier of Equation 27; by default the largest the paper used.
     """
-    weight = published.value("lagrange_high") if lagrange is None else lagrange
-    rows = []
-    for size, ratio in _keys():
-        domain, general = published.coefficients(size, ratio)
-        found = turning_points(domain, general, lagrange=weight, t_max=evaluate.T_MAX)
-        rows.append({"size": size, "ratio": ratio, "t": float(found[0])})
-    return pd.DataFrame(rows)
+    return published.turning_points(lagrange)[["size", "ratio", "t"]]
 
 
 def _keys() -> list[tuple[str, float]]:
