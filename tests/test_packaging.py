@@ -13,7 +13,9 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINNED = [line.split("==") for line in PROJECT["project"]["dependencies"]]
-DEVELOPMENT = [line.split("==") for line in PROJECT["project"]["optional-dependencies"]["dev"]]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+DEVELOPMENT = [line.split("==") for line in EXTRAS["dev"]]
+CLUSTER = [line.split("==") for line in EXTRAS["cluster"]]
 CONDA_NAMES = {"torch": "pytorch"}
 NOT_ON_CONDA = {"sphinx-mathjax-offline"}
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -29,7 +31,7 @@ def make(*arguments: str) -> str:
 
 
 def test_every_dependency_is_pinned_and_in_order() -> None:
-    for group in (PINNED, DEVELOPMENT):
+    for group in (PINNED, CLUSTER, DEVELOPMENT):
         assert all(len(parts) == 2 for parts in group)
         assert [name for name, _ in group] == sorted(name for name, _ in group)
 
@@ -46,7 +48,7 @@ def test_conda_gets_the_same_pins() -> None:
 
 def test_the_lock_file_holds_every_pin_with_hashes_and_leaves_torch_to_the_machine() -> None:
     locked = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", LOCK, re.MULTILINE))
-    for name, version in [*PINNED, *DEVELOPMENT]:
+    for name, version in [*PINNED, *CLUSTER, *DEVELOPMENT]:
         assert locked.get(name) == (None if name == "torch" else version), name
     assert not [name for name in locked if re.match(r"torch$|triton|nvidia-|cuda-", name)]
     entries = re.split(r"\n(?=[a-z0-9._-]+==)", LOCK)
@@ -88,7 +90,7 @@ def test_setting_up_comes_first_and_takes_only_what_the_locks_allow() -> None:
     steps = make("--dry-run", "--always-make", "test").splitlines()
     installs = [line for line in steps if "pip " in line]
     assert "--no-deps --require-hashes -r requirements.lock" in installs[0]
-    assert "-e '.[dev]'" in installs[1]
+    assert "-e '.[cluster,dev]'" in installs[1]
     fetched = next(n for n, line in enumerate(steps) if "repro data --fetch" in line)
     tested = next(n for n, line in enumerate(steps) if "bin/pytest" in line)
     assert steps.index(installs[1]) < fetched < tested

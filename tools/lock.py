@@ -15,7 +15,7 @@ TORCH = re.compile(r"^(torch|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==", re.MULTIL
 
 def compiled(*options: str) -> str:
     """What uv resolves pyproject.toml to."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--universal"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--all-extras", "--universal"]
     command += ["--python-version", "3.11", "--no-annotate", "--no-header", "--quiet", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
