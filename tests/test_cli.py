@@ -122,7 +122,7 @@ def test_runs_lists_every_stage_and_does_none(home: Path) -> None:
     assert len(rows) == len(done.stdout.splitlines())
     assert len(rows) - of_cmr == of_allocation
     assert {row["status"] for row in rows} == {"missing"}
-    assert set(rows[0]) == {"key", "label", "status", "seconds", "path"}
+    assert set(rows[0]) == {"key", "label", "status", "seconds", "path", "freed"}
     assert len({row["key"] for row in rows}) == len(rows)
     assert not (home / "_runs").exists()
 

@@ -41,7 +41,7 @@ def test_the_papers_share_the_names_that_mean_the_same_in_both_and_no_others() -
     shared = set(params.names(params.Params)) & set(params.names(params.AllocationParams))
     assert shared == {
         "preset", "domain_validation_share", "near_duplicate", "weight_decay", "clip", "seeds", "bootstrap",
-        "device", "workers", "micro_batch", "checkpoint_seconds",
+        "device", "workers", "cluster", "resources", "micro_batch", "checkpoint_seconds",
     }  # fmt: skip
 
 

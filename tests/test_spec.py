@@ -19,7 +19,7 @@ from repro.cmr.design import design
 from repro.lm.corpora import Split
 from repro.lm.size import Shape
 from repro.lm.sources import FolderSource, HubSource, PackageSource
-from repro.runs import Machine, Stage, Store, run
+from repro.runs import Local, Machine, Stage, Store, run
 from repro.runs.spec import canonical, closure
 from repro.stages.adapt import Continue
 from repro.stages.corpus import Text, Tokenizer, Tokens
@@ -104,7 +104,7 @@ def test_a_change_of_an_upstream_stage_changes_every_key_behind_it(monkeypatch: 
 def test_where_and_how_fast_it_runs_is_not_part_of_the_key(tmp_path: Path) -> None:
     stages = [Number(value=1), Number(value=2)]
     for name, machine, workers in (("a", Machine(), 1), ("b", Machine(micro_batch=2, checkpoint_seconds=5), 2)):
-        run(stages, Store(tmp_path / name), machine, workers=workers)
+        run(stages, Store(tmp_path / name), machine, on=Local(workers=workers))
     assert {p.name for p in (tmp_path / "a").iterdir()} == {p.name for p in (tmp_path / "b").iterdir()}
 
 

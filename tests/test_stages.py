@@ -19,9 +19,9 @@ from repro.lm.corpora import REPLAY, TRAINING, VALIDATION, Split, read_texts
 from repro.lm.scoring import sequence_losses
 from repro.lm.size import Shape
 from repro.lm.tokenizer import train_tokenizer
-from repro.runs import Machine, Store, run
+from repro.runs import Local, Machine, Store, run
 from repro.runs.spec import Stage
-from repro.runs.store import Corrupt
+from repro.runs.integrity import Corrupt
 from repro.stages.adapt import Continue
 from repro.stages.corpus import STATISTICS, Text, Tokenizer, Tokens, statistics, tokens_of
 from repro.stages.pretrain import Pretrain, size_label
@@ -168,7 +168,7 @@ def test_every_document_is_encoded_and_counted(small: Small) -> None:
 
 def test_workers_and_this_process_train_to_the_same_bits(small: Small, tmp_path: Path) -> None:
     other = Store(tmp_path / "runs")
-    run([small.adapt], other, Machine(checkpoint_seconds=0.01), workers=2)
+    run([small.adapt], other, Machine(checkpoint_seconds=0.01), on=Local(workers=2))
     for stage in stages(small):
         manifests = [json.loads((store.path(stage) / "manifest.json").read_text()) for store in (small.store, other)]
         for manifest in manifests:

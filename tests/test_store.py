@@ -10,7 +10,7 @@ import pytest
 
 from repro.runs import Machine, Store
 from repro.runs.spec import Stage
-from repro.runs.store import Corrupt
+from repro.runs.integrity import Corrupt
 from toys import RESULT, Counts, Fails, Number, Slow, Sum
 
 MACHINE = Machine()
@@ -31,7 +31,7 @@ def test_a_finished_folder_holds_the_result_and_says_what_made_it(tmp_path: Path
     path = store.build(stage, MACHINE, done.append)
     assert done[-1] == 1.0
     assert store.status(stage) == "done"
-    assert names(store.root) == {path.name}  # no lock, no .part
+    assert names(store.root) == {path.name, ".locks"}  # no .part
     assert path.name == f"number-{stage.key}"
     assert names(path) == {RESULT, "record.json", "manifest.json"}
     assert set(json.loads((path / "manifest.json").read_text())) == {RESULT, "record.json"}
@@ -63,18 +63,21 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert (build(store, stage) / RESULT).stat().st_mtime_ns == before
 
 
-def test_altered_and_missing_files_are_found_by_whoever_builds_on_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoil", ["altered", "missing"])
+def test_what_is_not_as_published_is_found_by_whoever_builds_on_it_and_set_aside(tmp_path: Path, spoil: str) -> None:
     store, stage = Store(tmp_path), Number(value=7)
     path = build(store, stage)
     assert store.finished(stage) == path
-    (path / RESULT).write_text("8")
-    with pytest.raises(Corrupt, match=rf"{RESULT} is altered .* remove {path}"):
-        store.finished(stage)
-    with pytest.raises(Corrupt):
+    if spoil == "altered":
+        (path / RESULT).write_text("8")
+    else:
+        (path / RESULT).unlink()
+    with pytest.raises(Corrupt, match=rf"{RESULT} (was|is) {spoil} .* set aside as .*quarantine/{stage.folder}-1"):
         build(store, Sum(parts=(stage,)))
-    (path / RESULT).unlink()
-    with pytest.raises(Corrupt, match="is missing"):
+    assert store.status(stage) == "missing"
+    with pytest.raises(FileNotFoundError):
         store.finished(stage)
+    assert (build(store, stage) / RESULT).read_text() == "7"
 
 
 def test_building_on_what_is_not_there_names_it(tmp_path: Path) -> None:
@@ -102,10 +105,8 @@ def test_an_interrupted_attempt_is_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         build(store, stage)
     assert store.status(stage) == "begun"
-    found = names(build(store, stage))
-    assert {f"number-{n}" for n in range(5)} < found
-    assert "attempt-from-3" in found
-    assert "checkpoint" not in found  # what only serves resumption is not part of the result
+    # What only serves resumption is not part of the result, nor is what the interrupted attempt left beside it.
+    assert names(build(store, stage)) == {"number-3-from-3", "number-4-from-3", "record.json", "manifest.json"}
 
 
 def test_two_processes_that_want_one_stage_do_it_once(tmp_path: Path) -> None:
@@ -125,4 +126,4 @@ print((path / "result.txt").read_text())
     ]
     assert [process.communicate(timeout=60)[0] for process in started] == [b"1\n"] * 3
     assert len((tmp_path / "log").read_text().splitlines()) == 1
-    assert names(tmp_path / "runs") == {Slow(value=1).folder}
+    assert names(tmp_path / "runs") == {Slow(value=1).folder, ".locks"}

@@ -17,7 +17,7 @@ from repro.cli import main
 from repro.params import AllocationParams, check
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.engine import StudyFailed
-from repro.runs.store import Corrupt
+from repro.runs.integrity import Corrupt
 from repro.runs.verify import alone, verify_again
 from toys import RESULT, Fails, Number, Sum
 
@@ -165,7 +165,7 @@ def test_what_is_not_done_cannot_be_verified(store: Store) -> None:
 def test_what_was_altered_since_is_told_and_not_compared(store: Store, done: Callable[..., Any]) -> None:
     stage = done(Number(value=8))
     (store.path(stage) / RESULT).write_text("9")
-    with pytest.raises(Corrupt, match=f"{RESULT} is altered"):
+    with pytest.raises(Corrupt, match=f"{RESULT} was altered"):
         verify_again(stage, store, CPU)
 
 

@@ -68,10 +68,10 @@ class Counts(Stage):
     breaks_at: int
 
     def execute(self, work: Work) -> None:
-        (work.path / "checkpoint").mkdir(exist_ok=True)
-        first = sum(1 for _ in work.path.glob("number-*"))
-        (work.path / f"attempt-from-{first}").touch()
+        work.scratch.mkdir(exist_ok=True)
+        first = sum(1 for _ in work.scratch.glob("number-*"))
         for number in range(first, self.upto):
-            (work.path / f"number-{number}").touch()
+            (work.path / f"number-{number}-from-{first}").touch()
+            (work.scratch / f"number-{number}").touch()
             if first == 0 and number + 1 == self.breaks_at:
                 raise KeyboardInterrupt

@@ -4,27 +4,37 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
-import yaml
-
 from repro import cli_fit
 from repro import params as parameters
 from repro.home import home
 from repro.params import AllocationParams, Params, ParamsError
+from repro.runs.attempts import CANNOT_WRITE, refusal
+from repro.runs.batch import Unavailable
+from repro.runs.engine import StudyFailed
+from repro.runs.integrity import Corrupt, Linked
 
 if TYPE_CHECKING:
+    from repro.runs import Stage
     from repro.study.base import BaseStudy
+    from repro.study.submission import Submission
 
 WRONG_INPUT, FAILED = 2, 1
 
 
 class Costs(Protocol):
     """What a study would cost: as text for the terminal, and as JSON."""
+
+    @property
+    def hours(self) -> Mapping[str, float]:
+        """By device."""
+        ...
 
     def as_json(self) -> dict[str, Any]:
         """Everything that the text says."""
@@ -34,16 +44,28 @@ class Costs(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 2 wrong input, 1 anything else."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us politely means what Ctrl-C means
     try:
         command: Callable[[argparse.Namespace], int] = options.command
         status = command(options)
         sys.stdout.flush()
         return status
-    except ParamsError as error:
+    except (ParamsError, Linked) as error:
         print(f"repro: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except Unavailable as error:
+        print(f"repro: cluster: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except (StudyFailed, Corrupt) as error:
+        print(f"repro: {error}", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:  # whoever read our output has seen enough (`repro plan | head -1`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return FAILED
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        print(f"repro: {refusal(error, home())}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("repro: interrupted; what is done is kept, the same command goes on from here", file=sys.stderr)
@@ -95,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--unsafe-no-sandbox", action="store_true", help="execute programs that models write without a sandbox"
         )
+    runs.add_argument("--clean", action="store_true", help="free weights that nothing still to be run builds on")
+    runs.add_argument("--yes", action="store_true", help="with --clean: do not ask")
     for command in (plan, runs):
         command.add_argument("--json", type=_output, metavar="OUT", help="write it there as JSON as well")
     cli_fit.add(commands, _output)
@@ -106,26 +130,13 @@ def _parser() -> argparse.ArgumentParser:
 def _values(options: argparse.Namespace) -> dict[str, Any]:
     """The chosen parameters as given, `-p` over the file's, not yet checked."""
     file = options.params or parameters.preset_file(options.preset or "quick")
-    given = {name: _literal(text) for name, text in getattr(options, "values", [])}
+    given = {name: parameters.value(name, text) for name, text in getattr(options, "values", [])}
     if "preset" in given:
         raise ParamsError("preset: choose it with --preset or --params, not with -p")
     values = parameters.read(file) | given
     if options.unsafe_no_sandbox and AllocationParams in parameters.schemas_in(values):
         values["unsafe_no_sandbox"] = True
     return values
-
-
-def _literal(text: str) -> Any:
-    """A value from the command line: a number if it reads as one (1e-4 too), else as YAML has it."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
 
 
 def _checked(values: Mapping[str, Any]) -> list[Params | AllocationParams]:
@@ -163,16 +174,10 @@ def _book(options: argparse.Namespace) -> int:
     identities = _identities(values)
     from repro.publish import site
     from repro.publish.book import execute_all
-    from repro.runs.engine import StudyFailed
 
-    try:
-        # Before the pages, which would do the same piece by piece, each with workers of its own to start and wait for.
-        for study in map(_study, _checked(values)):
-            study.run(study.stages)
-    except StudyFailed as error:
-        print(f"repro: {error}", file=sys.stderr)
-        return FAILED
-
+    # Before the pages, which would do the same piece by piece, each with workers of its own to start and wait for.
+    for study in map(_study, _checked(values)):
+        study.run(study.stages)
     notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, identities)
     if notebooks is None:
         return FAILED
@@ -188,7 +193,7 @@ def _book(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
-        raise ParamsError(f"{options.notebook}: no such notebook")
+        raise ParamsError(f"{parameters.plain(options.notebook)}: no such notebook")
     values = _values(options)
     identities = _identities(values)
     from repro.publish.book import execute_one
@@ -198,8 +203,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    checked = _checked(_values(options))  # before the imports: wrong input is answered at once
     plans: list[tuple[str, Costs]] = []
-    for params in _checked(_values(options)):  # before the imports: wrong input is answered at once
+    for params in checked:
         if isinstance(params, AllocationParams):
             from repro.allocation.plan import plan as of_allocation
 
@@ -208,22 +214,67 @@ def _plan(options: argparse.Namespace) -> int:
             from repro.cmr.plan import plan as of_cmr
 
             plans.append(("cmr", of_cmr(params)))
-    print("\n\n".join(str(plan) for _, plan in plans))
+    submitted = _submission(checked, sum(plan.hours["one H100"] for _, plan in plans))
+    print("\n\n".join([*(str(plan) for _, plan in plans), str(submitted)]))
     if options.json:
         first, *others = plans
         found = first[1].as_json() | {paper: plan.as_json() for paper, plan in others}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(found | {"submission": submitted.as_json()}, indent=1) + "\n")
     return 0
+
+
+def _submission(checked: Sequence[Params | AllocationParams], hours: float) -> "Submission":
+    """Where the runs of all papers' studies would go; what decides it is common to the papers."""
+    from repro.runs.batch import Batch
+    from repro.study.submission import submission
+
+    studies = [_study(params) for params in checked]
+    # Only a cluster is asked for: what devices are here takes torch to find out.
+    cluster = studies[0].where.cluster if checked[0].cluster else None
+    header = cluster.script_words() if isinstance(cluster, Batch) else []
+    return submission(checked[0], [stage for study in studies for stage in study.stages], header, hours)
 
 
 def _runs(options: argparse.Namespace) -> int:
-    rows = [row for params in _checked(_values(options)) for row in _study(params).status()]
+    studies = [_study(params) for params in _checked(_values(options))]
+    rows = [row for study in studies for row in study.status()]
     for row in rows:
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f} s"
-        print(f"{row['status']:8} {seconds:>10}  {row['label']:40} {row['path']}")
+        freed = " (weights freed)" if row["freed"] else ""
+        print(f"{row['status']:8} {seconds:>10}  {row['label']:40} {row['path']}{freed}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return _clean(studies, options.yes) if options.clean else 0
+
+
+def _clean(studies: Sequence["BaseStudy"], unasked: bool) -> int:
+    from repro.runs.space import spare
+
+    stages = [stage for study in studies for stage in study.stages]
+    found = spare(studies[0].store, stages, _begun_elsewhere({stage.key for stage in stages}))
+    print(f"\n{found}", flush=True)
+    if not found:
+        return 0
+    if sys.stdin.isatty() and not unasked and input("Free them? [y/N] ").strip().lower() not in ("y", "yes"):
+        print("nothing was freed")
+        return 0
+    found.free()
+    print(f"{found.told} freed")
     return 0
+
+
+def _begun_elsewhere(keys: set[str]) -> list["Stage"]:
+    """The stages of other presets that have runs of their own: what they still miss may build on the same weights."""
+    from repro.runs.spec import closure
+
+    found: list[Stage] = []
+    for name in parameters.presets():
+        for params in _checked(parameters.read(parameters.preset_file(name))):
+            study = _study(params)
+            own = [stage for stage in closure(list(study.stages)) if stage.key not in keys]
+            if any(study.store.status(stage) != "missing" for stage in own):
+                found += study.stages
+    return found
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -238,8 +289,7 @@ def _verify(options: argparse.Namespace) -> int:
     chosen = random.Random(options.seed).sample(done, min(options.sample, len(done)))
     differing = 0
     for study, stage in chosen:
-        machine, workers = study.machine
-        found = verify_again(stage, study.store, machine, workers=workers)
+        found = verify_again(stage, study.store, study.where.machine, on=study.where.cluster)
         differing += bool(found.different)
         told = f"differs in {', '.join(found.different)}" if found.different else "the same bits"
         print(f"{stage.label} ({stage.folder}): {told}", flush=True)

@@ -13,7 +13,7 @@ from repro.runs.spec import Stage, closure
 from repro.stages.drift import Drift, RatioDrift
 from repro.stages.evaluate import Evaluate, HeldOut, Programs, parameters
 from repro.stages.lora import Cpt, Sft
-from repro.study.costs import short, times
+from repro.study.costs import sharing, short, times
 
 BYTES = {"fp32": 4, "bf16": 2}
 BYTES_ADAPTER = 16  # of an adapter's weight while it is trained: itself, gradient and two moments in fp32
@@ -162,7 +162,7 @@ def plan(params: AllocationParams) -> Plan:
         disk_gib=(weights * 2 + trained * adapter * ADAPTER_STATE) / GIB,
         budget=params.budget,
         printed=_printed(params),
-        at_a_time=params.workers if isinstance(params.workers, int) else 1,
+        at_a_time=sharing(params),
     )
 
 

@@ -114,26 +114,26 @@ class Study(BaseStudy):
         pairs = zip(self.design.replays, self.domains, strict=True)
         several = len(self.domains) > 1
         names = [*self.domains, *(f"{replay.name}, for {name}" if several else replay.name for replay, name in pairs)]
-        counts = [statistics(self.store.file(stage, STATISTICS)) for stage in stages]
+        counts = [statistics(self.file(stage, STATISTICS)) for stage in stages]
         return results.contents(dict(zip(names, counts, strict=True)))
 
     def exposure(self) -> pd.DataFrame:
         """How much training shows of right and of wrong choices: see :func:`repro.allocation.results.exposure`."""
         self.run(self.design.materials)
-        found = {stage.name: statistics(self.store.file(stage, STATISTICS)) for stage in self.design.materials}
+        found = {stage.name: statistics(self.file(stage, STATISTICS)) for stage in self.design.materials}
         return results.exposure(found)
 
     def examples(self) -> pd.DataFrame:
         """A pair and a question of each domain: columns domain, use, prompt, answer, others."""
         stages = [*self.design.materials]
         self.run(stages)
-        return results.examples({stage.name: self.store.finished(stage) for stage in stages}, stages)
+        return results.examples({stage.name: self.finished(stage) for stage in stages}, stages)
 
     def held_out(self) -> pd.DataFrame:
         """Losses on held-out text along CPT, nats per token: see :func:`repro.allocation.results.held_out`."""
         self.run(self.design.held_out)
         frames = [
-            (stage, self._trained(stage.model, Cpt), read_held_out(self.store.file(stage, HELD_OUT)))
+            (stage, self._trained(stage.model, Cpt), read_held_out(self.file(stage, HELD_OUT)))
             for stage in self.design.held_out
         ]
         return results.held_out(frames)
@@ -164,8 +164,8 @@ class Study(BaseStudy):
         return items.assign(benchmark=named).drop_duplicates([*results.KEYS, "benchmark", "item"], ignore_index=True)
 
     def _items(self, trial: Trial) -> pd.DataFrame:
-        frame = read_items(self.store.file(trial.evaluation, ITEMS))
-        for one in (read_items(self.store.file(stage, ITEMS)) for stage in trial.programs):
+        frame = read_items(self.file(trial.evaluation, ITEMS))
+        for one in (read_items(self.file(stage, ITEMS)) for stage in trial.programs):
             frame = pd.concat([frame[~frame["benchmark"].isin(one["benchmark"].unique())], one], ignore_index=True)
         return frame.assign(**self._place(trial))
 
@@ -185,7 +185,7 @@ class Study(BaseStudy):
     def _trained(self, model: Adapted, kind: type[Stage]) -> int:
         if not isinstance(model, kind):
             return 0
-        return int(read_progress(self.store.file(model, PROGRESS))["tokens"])
+        return int(read_progress(self.file(model, PROGRESS))["tokens"])
 
     def _evaluations(self, trials: Iterable[Trial]) -> list[Stage]:
         return [stage for trial in trials for stage in (trial.evaluation, *trial.programs)]
@@ -247,7 +247,7 @@ class Study(BaseStudy):
         trials = {trial.model.key: trial for trial in self.design.trials if isinstance(trial.model, Sft)}
         self.run(trial.model for trial in trials.values())
         frames = [
-            read_training(self.store.file(trial.model, PROGRESS)).assign(**self._place(trial))
+            read_training(self.file(trial.model, PROGRESS)).assign(**self._place(trial))
             for trial in trials.values()
             if trial.seed == self.params.seeds[0]
         ]
@@ -262,7 +262,7 @@ class Study(BaseStudy):
         """Drift from the base to CPT and from CPT to SFT (Figure 3), one row per layer: see `results.phases`."""
         self.run([*(one.stage for one in self.design.drift), *(trial.model for trial in self.design.trials)])
         frames = [
-            read_drift(self.store.file(one.stage, DRIFT)).assign(phase=one.phase, **self._place(one.trial))
+            read_drift(self.file(one.stage, DRIFT)).assign(phase=one.phase, **self._place(one.trial))
             for one in self.design.drift
         ]
         return results.phases(frames, self.params.drift_estimator)
@@ -271,7 +271,7 @@ class Study(BaseStudy):
         """Drift between neighbouring allocations (Figure 2), one row per category: see `results.between`."""
         self.run([*(one.stage for one in self.design.ratio_drift), *(trial.model for trial in self.design.trials)])
         frames = [
-            read_drift(self.store.file(one.stage, DRIFT)).assign(
+            read_drift(self.file(one.stage, DRIFT)).assign(
                 model=one.model,
                 domain=one.more.domain,
                 sft_from=self._place(one.more)["sft_tokens"],

@@ -8,7 +8,7 @@ from repro.lm.corpora import token_dtype
 from repro.params import Params
 from repro.stages.adapt import Continue
 from repro.stages.pretrain import Pretrain
-from repro.study.costs import short, times
+from repro.study.costs import sharing, short, times
 
 # AdamW in fp32: weights, gradients and two moments of 4 bytes each.
 BYTES_TRAINING, BYTES_WEIGHTS = 16, 4
@@ -139,7 +139,7 @@ def plan(params: Params) -> Plan:
     weights = sum(s.parameters * (s.runs + 3) * BYTES_WEIGHTS for s in sizes)  # one run at work holds three more
     tokens = params.pretrain_tokens + params.continual_tokens * 3  # at most: no text is gone through twice
     text = tokens * (token_dtype(params.vocabulary).itemsize + BYTES_TEXT)
-    at_a_time = params.workers if isinstance(params.workers, int) else 1
+    at_a_time = sharing(params)
     return Plan(params.preset, sizes, (weights + text) / GIB, at_a_time)
 
 

@@ -82,18 +82,18 @@ class Study(BaseStudy):
     def corpora(self) -> pd.DataFrame:
         """What the corpora hold, one row per corpus and part: see :func:`repro.cmr.corpora.contents`."""
         self.run([self.design.general, *self.design.domains])
-        return corpora.contents(self.design, self.store)
+        return corpora.contents(self.design, self.file)
 
     def distances(self) -> pd.DataFrame:
         """How far each corpus lies from the general text: see :func:`repro.cmr.corpora.distances`."""
         self.run([self.design.general, *self.design.domains])
-        return corpora.distances(self.design, self.store)
+        return corpora.distances(self.design, self.file)
 
     def pretraining(self) -> pd.DataFrame:
         """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token)."""
         self.run(self.design.pretraining)
         frames = [
-            read_losses(self.store.file(stage, LOSSES))
+            read_losses(self.file(stage, LOSSES))
             .rename(columns={"general": "general_loss"})
             .assign(size=stage.size, seed=stage.seed)
             for stage in self.design.pretraining
@@ -110,7 +110,7 @@ class Study(BaseStudy):
         return pd.concat([self._losses(stage) for stage in self.design.continual], ignore_index=True)
 
     def _losses(self, stage: Continue) -> pd.DataFrame:
-        frame = read_losses(self.store.file(stage, LOSSES))
+        frame = read_losses(self.file(stage, LOSSES))
         frame = frame.rename(columns={"general": "general_loss", "domain": "domain_loss"})
         return frame.assign(
             size=stage.base.size,
@@ -134,7 +134,7 @@ class Study(BaseStudy):
         """
         stages = [stage for stage in self.design.recovery if stage.law == law]
         self.run(stages)
-        return pd.concat([read_recovery(self.store.file(stage, RECOVERY)) for stage in stages], ignore_index=True)
+        return pd.concat([read_recovery(self.file(stage, RECOVERY)) for stage in stages], ignore_index=True)
 
     def runs(self) -> pd.DataFrame:
         """The training runs: stage, size, domain, ratio, seed, parameters, tokens, seconds (NaN if not done)."""

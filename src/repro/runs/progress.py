@@ -3,6 +3,7 @@
 tqdm's plain text bar: it works in a terminal, in a notebook, and through papermill into the terminal it runs in.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Container
@@ -35,6 +36,10 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+
+    def note(self, text: str) -> None:
+        """A line above the bar, for a terminal; the carriage return keeps it out of executed notebooks."""
+        tqdm.write(f"\r{text}", file=sys.stderr)
 
     def update(self, key: str, done: float) -> None:
         """The run `key` is done to the fraction `done`; fractions never go backwards."""

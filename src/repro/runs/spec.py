@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -16,36 +16,65 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 KEY_LENGTH = 16
+SCRATCH = "checkpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a stage takes of its worker.
+
+    devices: how many, each with a process of its own that the work is shared out among; memory_gib: of main memory.
+    """
+
+    devices: int = 1
+    memory_gib: float = 0.0
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What no worker has unless it says so, as dask's scheduler counts it."""
+        taken = {"devices": self.devices if self.devices > 1 else 0, "memory_gib": self.memory_gib}
+        return {name: amount for name, amount in taken.items() if amount}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where stages run; changing any of it must not change what they mean.
 
-    devices: "cpu", or "cuda:0", "cuda:1" ..., shared out among the workers in turn; micro_batch: how many items a
-    stage takes at once, None for all; checkpoint_seconds: how often it saves what it needs to resume.
+    slots: the devices of each worker, handed out in turn: "cpu", "cuda:0" ...; micro_batch: how many items a stage
+    takes at once, None for all; checkpoint_seconds: how often it saves what it needs to resume; needs: what stages take
+    of a worker, by `Stage.kind`; those not named take one device.
     """
 
-    devices: tuple[str, ...] = ("cpu",)
+    slots: tuple[tuple[str, ...], ...] = (("cpu",),)
     micro_batch: int | None = None
     checkpoint_seconds: float = 60.0
+    needs: Mapping[str, Needs] = dataclasses.field(default_factory=dict)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices at hand, once `of_worker` has chosen them."""
+        return self.slots[0]
 
     @property
     def device(self) -> str:
-        """The device of this worker, once `of_worker` has chosen it: the first."""
+        """The first of them."""
         return self.devices[0]
 
     def of_worker(self, number: int) -> "Machine":
-        """The machine as worker `number` (from 0) sees it, with one device."""
-        return replace(self, devices=(self.devices[number % len(self.devices)],))
+        """The machine as worker `number` (from 0) sees it."""
+        return replace(self, slots=(self.slots[number % len(self.slots)],))
+
+    def for_stage(self, stage: "Stage") -> "Machine":
+        """With as many of the devices at hand as `stage` takes."""
+        return replace(self, slots=(self.devices[: self.needs.get(stage.kind, Needs()).devices],))
 
 
 @dataclass(frozen=True)
 class Work:
     """What a stage is handed to do its work.
 
-    path: the folder to fill, which may hold what an interrupted attempt left; inputs: the finished folder of
-    an upstream stage; report: call it with the fraction of the work done, 0 to 1.
+    path: the folder to fill, empty but for what an interrupted attempt left in `scratch`; inputs: the finished folder
+    of an upstream stage; report: call it with the fraction of the work done, 0 to 1.
     """
 
     path: Path
@@ -53,15 +82,26 @@ class Work:
     machine: Machine
     report: Callable[[float], None]
 
+    @property
+    def scratch(self) -> Path:
+        """Where to keep what resumption needs: the one folder that outlives a failed attempt, and no result itself."""
+        return self.path / SCRATCH
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One step of a study. Subclasses are frozen dataclasses that fill a folder in `execute`."""
 
     version: ClassVar[int] = 1  # raised by hand when the code changes what the stage computes
+    weights: ClassVar[str | None] = None  # pattern of the files that only stages which build on this one read
 
     def execute(self, work: Work) -> None:  # noqa: ARG002
-        """Fill ``work.path``; every file in it becomes part of the result."""
+        """Fill ``work.path``; every file in it but those of `Work.scratch` becomes part of the result.
+
+        Raises:
+            FloatingPointError: if the numbers diverged, which doing it again would not change.
+
+        """
         raise TypeError(f"{type(self).__name__} does not say how it is executed")
 
     @property
@@ -81,9 +121,14 @@ class Stage:
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
     @property
+    def kind(self) -> str:
+        """What kind of stage this is: the name of its class in small letters."""
+        return type(self).__name__.lower()
+
+    @property
     def folder(self) -> str:
         """The name of the stage's folder in a store."""
-        return f"{type(self).__name__.lower()}-{self.key}"
+        return f"{self.kind}-{self.key}"
 
     def upstream(self) -> Iterator["Stage"]:
         """The stages among the fields, in field order."""

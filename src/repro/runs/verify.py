@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from repro.runs.cluster import Cluster
 from repro.runs.engine import run
 from repro.runs.spec import Machine, Stage
-from repro.runs.store import MANIFEST, RECORD, Store, manifest
+from repro.runs.store import RECORD, Store
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def alone(stage: Stage) -> Stage:
     return found
 
 
-def verify_again(stage: Stage, store: Store, machine: Machine, *, workers: int = 1) -> Verified:
+def verify_again(stage: Stage, store: Store, machine: Machine, *, on: Cluster | None = None) -> Verified:
     """Do a finished stage again with everything it builds on, in a store of its own that is then thrown away.
 
     Raises:
@@ -42,11 +43,12 @@ def verify_again(stage: Stage, store: Store, machine: Machine, *, workers: int =
         StudyFailed: if doing it again fails.
 
     """
-    before = manifest(store.finished(stage))
-    with tempfile.TemporaryDirectory(prefix="repro-verify-") as folder:
+    before = store.published(stage)
+    # Beside the runs: where workers of other machines see it too, and where there is room for weights.
+    with tempfile.TemporaryDirectory(prefix=".verify-", dir=store.root) as folder:
         other = Store(Path(folder))
         again = alone(stage)
-        run([again], other, machine, workers=workers, title=f"again: {stage.label}")
-        after = manifest(other.finished(again))
-    names = sorted((before.keys() | after.keys()) - {RECORD, MANIFEST})
+        run([again], other, machine, on=on, title=f"again: {stage.label}")
+        after = other.published(again)
+    names = sorted((before.keys() | after.keys()) - {RECORD})
     return Verified(stage, len(names), tuple(name for name in names if before.get(name) != after.get(name)))

@@ -1,18 +1,19 @@
 """A study: stages that are done when they are first needed, listed, and vouched for at the end of a page."""
 
-import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-import psutil
-
-from repro.params import AllocationParams, Params, ParamsError
-from repro.runs import Machine, Stage, Store, run
+from repro.params import AllocationParams, Params
+from repro.runs import Stage, Store, run
+from repro.runs.integrity import Corrupt
 from repro.runs.spec import closure
 from repro.show.colophon import Colophon
+from repro.study.where import Where, where
 
 
 class BaseDesign(ABC):
@@ -52,41 +53,55 @@ class BaseStudy(ABC):
         return self.design.stages
 
     @cached_property
-    def machine(self) -> tuple[Machine, int]:
-        """Where runs are done, and how many at a time; torch is only asked when something has to run."""
-        device, workers = self.params.device, self.params.workers
-        count = 0
-        if device != "cpu":
-            import torch
-
-            count = torch.cuda.device_count()
-        if device == "cuda" and not count:
-            raise ParamsError("device: cuda is not available here; allowed are auto and cpu")
-        on_gpu = count > 0
-        if workers == "auto":
-            cores = min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)))
-            workers = count if on_gpu else cores
-        machine = Machine(
-            devices=tuple(f"cuda:{number}" for number in range(count)) or ("cpu",),
-            micro_batch=self.params.micro_batch,
-            checkpoint_seconds=self.params.checkpoint_seconds,
-        )
-        return machine, workers
+    def where(self) -> Where:
+        """Where runs are done; torch is only asked for devices when something has to run here."""
+        return where(self.params, self.store)
 
     def run(self, stages: Iterable[Stage]) -> None:
         """Do the stages that are missing.
 
         Raises:
             StudyFailed: naming each run that failed, once the others are done.
+            ParamsError: if this machine has not got what the parameters ask for. Unavailable: if there is no such
+                cluster.
 
         """
         wanted = list(stages)
-        if not all(self.store.has(stage) for stage in wanted):
-            machine, workers = self.machine
-            run(wanted, self.store, machine, workers=workers, title=self.params.preset, whole=self.stages)
+        if all(self.store.has(stage) for stage in wanted):
+            return
+        place = self.where
+        run(wanted, self.store, place.machine, on=place.cluster, title=self.params.preset, whole=self.stages)
+
+    def file(self, stage: Stage, name: str) -> Path:
+        """One file of a finished stage. What turns out to be spoilt is set aside, told, and done again.
+
+        Raises:
+            FileNotFoundError: if the stage has not been run. StudyFailed: if doing it again fails.
+
+        """
+        try:
+            return self.store.file(stage, name)
+        except Corrupt as error:
+            self._again(stage, error)
+            return self.store.file(stage, name)
+
+    def finished(self, stage: Stage) -> Path:
+        """The folder of a finished stage, as :meth:`file`."""
+        try:
+            return self.store.finished(stage)
+        except Corrupt as error:
+            self._again(stage, error)
+            return self.store.finished(stage)
+
+    def _again(self, stage: Stage, error: Corrupt) -> None:
+        print(f"repro: {error}; it is done again", file=sys.stderr, flush=True)
+        if not self.store.has(stage):
+            self.run([stage])
 
     def status(self) -> list[dict[str, Any]]:
-        """Every stage, upstream ones included: key, label, status, seconds (None if not done), path."""
+        """Every stage, upstream ones included: key, label, status, seconds (None if not done), path, freed (whether its
+        weights have been).
+        """
         return [
             {
                 "key": stage.key,
@@ -94,6 +109,7 @@ class BaseStudy(ABC):
                 "status": self.store.status(stage),
                 "seconds": self.store.record(stage)["seconds"] if self.store.has(stage) else None,
                 "path": str(self.store.path(stage)),
+                "freed": self.store.has(stage) and not self.store.whole(stage),
             }
             for stage in closure(list(self.stages))
         ]

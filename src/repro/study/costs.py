@@ -2,6 +2,13 @@
 
 from collections.abc import Mapping
 
+from repro.params import AllocationParams, Params
+
+
+def sharing(params: Params | AllocationParams) -> int:
+    """How many runs share one device: the workers of this machine; those of a cluster have devices of their own."""
+    return params.workers if isinstance(params.workers, int) and params.cluster is None else 1
+
 
 def short(number: float) -> str:
     """A number as people write it: 98.3M, 30B."""

@@ -1,0 +1,96 @@
+"""Where a study runs and what its runs take: nothing here changes a number."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
+
+from repro.params.values import Count, Name, Positive, Section, text
+
+# Stages by kind, as `repro runs` shows them; those that train can be shared out among several devices.
+Trains = Literal["pretrain", "continue", "cpt", "sft"]
+Other = Literal[
+    "base", "text", "tokenizer", "tokens", "material", "pairtokens", "evaluate", "programs", "heldout", "drift",
+    "ratiodrift", "recovery",
+]  # fmt: skip
+Address = Annotated[str, StringConstraints(pattern=r"^(tcp|tls)://[A-Za-z0-9.:\[\]_-]{1,200}:[0-9]{1,5}$")]
+WallTime = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,500}$")]
+BATCH_ONLY = ("queue", "account", "walltime", "cores", "memory_gib", "interface", "directives", "setup")
+
+
+class ClusterParams(Section):
+    """Workers that are not this machine's: exactly one of batch and scheduler.
+
+    batch: jobs of a batch system, `workers` of them, each one worker; scheduler: the address of a dask scheduler.
+    gpus: of each worker; memory_gib: main memory of a job; interface: the network that jobs reach this machine by, such
+    as ib0; directives: more lines of a job's header, without their #SBATCH; setup: shell lines before the worker.
+    """
+
+    batch: Literal["slurm", "pbs", "lsf"] | None = None
+    scheduler: Address | None = None
+    gpus: Annotated[int, Strict(), Field(ge=0)] = 0
+    queue: Name | None = None
+    account: Name | None = None
+    walltime: WallTime = "08:00:00"
+    cores: Count = 1
+    memory_gib: Positive = 8.0
+    interface: Name | None = None
+    directives: tuple[Line, ...] = ()
+    setup: tuple[Line, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "ClusterParams":
+        if (self.batch is None) == (self.scheduler is None):
+            raise ValueError("must have exactly one of batch and scheduler")
+        for name in BATCH_ONLY:
+            if self.scheduler is not None and name in self.model_fields_set:
+                raise ValueError(f"{name} is an option of batch, not of scheduler")
+        return self
+
+
+class NeedsParams(Section):
+    """What runs of a kind take of a worker: devices that share one run, and main memory."""
+
+    devices: Count = 1
+    memory_gib: Positive | None = None
+
+
+def _only_training_is_shared(needs: dict[Trains | Other, NeedsParams]) -> dict[Trains | Other, NeedsParams]:
+    for kind, one in needs.items():
+        if one.devices > 1 and kind not in get_args(Trains):
+            raise ValueError(f"{kind}.devices must be 1: only {', '.join(get_args(Trains))} can be shared out")
+    return needs
+
+
+ClusterField = Annotated[
+    ClusterParams | None, text("workers elsewhere, a batch system's or a scheduler's; null is this machine")
+]
+ResourcesField = Annotated[
+    dict[Trains | Other, NeedsParams],
+    AfterValidator(_only_training_is_shared),
+    text("devices and memory that runs of a kind take, such as {pretrain: {devices: 2, memory_gib: 40}}"),
+]
+
+
+def require_consistent(
+    device: str, workers: int | str, cluster: ClusterParams | None, resources: dict[Trains | Other, NeedsParams]
+) -> None:
+    """Refuse what cannot be had of a cluster, before anything is submitted to it.
+
+    Raises:
+        ValueError: naming the parameter.
+
+    """
+    if cluster is None:
+        return
+    if cluster.batch and workers == "auto":
+        raise ValueError("workers must be a number with cluster.batch: how many jobs there are to be")
+    if device == "cuda" and not cluster.gpus:
+        raise ValueError("cluster.gpus must be 1 or more with device: cuda")
+    if device == "cpu" and cluster.gpus:
+        raise ValueError("cluster.gpus must be 0 with device: cpu")
+    for kind, needs in resources.items():
+        if cluster.gpus and needs.devices > cluster.gpus:
+            raise ValueError(f"resources.{kind}.devices must be at most cluster.gpus, {cluster.gpus}")
+        if cluster.batch and (needs.memory_gib or 0) > cluster.memory_gib:
+            raise ValueError(f"resources.{kind}.memory_gib must be at most cluster.memory_gib, {cluster.memory_gib:g}")

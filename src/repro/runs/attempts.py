@@ -1,0 +1,97 @@
+"""How often a run has been tried: at most `TRIES` times, so that a crash ends and a wall time does not.
+
+A run that raises, or whose worker dies, is tried again from its checkpoint. Tries count anew in every call of `run`
+and, where the worker died, once the checkpoint has got further: a batch job's wall time may end a long run any number
+of times, and so may whoever kills the whole study.
+"""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from repro.runs.integrity import Corrupt, Freed, Linked, Missing
+from repro.runs.spec import SCRATCH
+
+TRIES = 3
+LEDGER = "attempts.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CANNOT_WRITE = (*FULL, errno.EROFS)
+SPOILT = (Corrupt, Freed, Missing)  # what a run builds on has to be done again first
+
+
+class GaveUp(RuntimeError):
+    """A run whose worker died as often as it may."""
+
+
+class Unwritable(RuntimeError):
+    """The store's disk is full, or nothing may be written there."""
+
+
+def count(part: Path, session: str) -> int:
+    """Note another try of the run at work in `part`, and say the how manieth at this place and in this session it is.
+
+    Raises:
+        GaveUp: if it has been tried `TRIES` times before.
+
+    """
+    place = _place(part / SCRATCH)
+    noted = _noted(part)
+    # Each session's tries are kept: two that take turns must not make each other begin to count again.
+    known = noted["tries"] if noted.get("place") == place else {}
+    before = int(known.get(session, 0))
+    if before >= TRIES:
+        raise GaveUp(f"its worker died {before} times at the same place: killed, out of memory, or a crash")
+    new = part / f"{LEDGER}.new"
+    try:
+        new.write_text(json.dumps({"place": place, "tries": known | {session: before + 1}}))
+        new.replace(part / LEDGER)
+    finally:
+        new.unlink(missing_ok=True)
+    return before + 1
+
+
+def tries(part: Path, session: str) -> int:
+    """How often the run at work in `part` has been tried in this session since its checkpoint last got further."""
+    return int(_noted(part).get("tries", {}).get(session, 0))
+
+
+def hopeless(error: Exception) -> bool:
+    """Whether trying again, without anything else being done first, would end the same."""
+    return isinstance(error, (FloatingPointError, Unwritable, GaveUp, Linked, *SPOILT))
+
+
+def unwritable(error: BaseException, path: Path) -> Unwritable | None:
+    """`error` in words, if it or what led to it says that the disk of `path` is full or read-only."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in CANNOT_WRITE:
+            return refusal(seen, path)
+        for number in CANNOT_WRITE:  # libraries in other languages tell it as text
+            if os.strerror(number) in str(seen) or f"os error {number}" in str(seen):
+                return refusal(OSError(number, os.strerror(number)), path)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def refusal(error: OSError, path: Path) -> Unwritable:
+    """What a failed write into the store says, in one line."""
+    where, why = error.filename or path, (error.strerror or str(error)).lower()
+    if error.errno in FULL:
+        return Unwritable(f"{where}: {why}; what is done is kept, and goes on once there is room")
+    return Unwritable(f"{where}: cannot be written ({why})")
+
+
+def _noted(part: Path) -> dict[str, Any]:
+    try:
+        noted = json.loads((part / LEDGER).read_text())
+    except (OSError, ValueError):  # none yet
+        return {}
+    return noted if isinstance(noted, dict) and isinstance(noted.get("tries"), dict) else {}
+
+
+def _place(scratch: Path) -> str:
+    """What changes whenever a checkpoint is saved; one that is only half written (`.new`) is none."""
+    files = sorted(p for p in scratch.rglob("*") if p.is_file() and p.suffix != ".new")
+    return " ".join(f"{file.name}:{file.stat().st_mtime_ns}" for file in files)

@@ -1,0 +1,210 @@
+"""Workers as jobs of a batch system: what a job asks for, and the cluster of jobs that do runs.
+
+dask-jobqueue writes the script, submits and cancels. The directives at its head are written here, so that
+`repro plan` can show them without dask, and they are the ones that are submitted.
+"""
+
+import math
+import re
+import shlex
+import shutil
+import sys
+from asyncio import CancelledError
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+if TYPE_CHECKING:
+    from distributed import SpecCluster
+
+NAME = "repro"
+PREFIX = {"slurm": "#SBATCH", "pbs": "#PBS", "lsf": "#BSUB"}
+SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}
+CLUSTER = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
+WORD = re.compile(r"[\w.:@/+-]+")  # what a queue, an account or an interface is called
+SCHEDULER_SECONDS = 60  # a job that finds no scheduler for so long ends
+
+
+class Unavailable(RuntimeError):
+    """There is no such cluster, or it does not work: one line says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Workers as jobs of a batch system, one worker a job, on nodes that see the same files as this process.
+
+    workers: how many jobs are kept in the queue; logs: the folder for what they print; walltime: "HH:MM:SS" a job,
+    after which its run goes on in the next one; cores, memory_gib (GiB of main memory), gpus: what a job asks for;
+    interface: of the network between the nodes ("ib0"), by default that of the host's address; directives: more of the
+    system's own, without "#SBATCH"; setup: lines of shell before the worker starts.
+
+    Raises:
+        ValueError: for a field that no batch system could take.
+
+    """
+
+    system: Literal["slurm", "pbs", "lsf"]
+    workers: int
+    logs: Path
+    queue: str | None = None
+    account: str | None = None
+    walltime: str = "08:00:00"
+    cores: int = 1
+    memory_gib: float = 8.0
+    gpus: int = 0
+    interface: str | None = None
+    directives: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not WALLTIME.fullmatch(self.walltime):
+            raise ValueError(f"walltime {self.walltime!r} is not HH:MM:SS")
+        for name in ("queue", "account", "interface"):
+            value = getattr(self, name)
+            if value is not None and not WORD.fullmatch(value):
+                raise ValueError(f"{name} {value!r} is not a name")
+        for line in self.directives:
+            if not line.isprintable():
+                raise ValueError(f"directive {line!r} is not one line")
+
+    def script_words(self) -> list[str]:
+        """The directives that a job carries, as they stand at the head of its script."""
+        return [f"{PREFIX[self.system]} {words}" for words in self._directives()]
+
+    def _directives(self) -> list[str]:
+        write = {"slurm": self._slurm, "pbs": self._pbs, "lsf": self._lsf}[self.system]
+        return [*write(), *self.directives]
+
+    @property
+    def _mib(self) -> int:
+        return math.ceil(self.memory_gib * 1024)
+
+    def _slurm(self) -> Iterator[str]:
+        yield f"--job-name={NAME}"
+        yield f"--output={shlex.quote(str(self.logs.absolute()))}/%x-%j.log"
+        yield from _given("--partition={}", self.queue)
+        yield from _given("--account={}", self.account)
+        yield f"--nodes=1 --ntasks=1 --cpus-per-task={self.cores}"
+        yield f"--mem={self._mib}M"
+        yield from _given("--gres=gpu:{}", self.gpus)
+        yield f"--time={self.walltime}"
+
+    def _pbs(self) -> Iterator[str]:
+        yield f"-N {NAME}"
+        yield "-j oe"
+        yield f"-o {shlex.quote(str(self.logs.absolute()))}/"
+        yield from _given("-q {}", self.queue)
+        yield from _given("-A {}", self.account)
+        gpus = f":ngpus={self.gpus}" if self.gpus else ""
+        yield f"-l select=1:ncpus={self.cores}:mem={self._mib}mb{gpus}"
+        yield f"-l walltime={self.walltime}"
+
+    def _lsf(self) -> Iterator[str]:
+        yield f"-J {NAME}"
+        yield f"-o {shlex.quote(str(self.logs.absolute()))}/{NAME}-%J.log"
+        yield from _given("-q {}", self.queue)
+        yield from _given("-P {}", self.account)
+        yield f'-n {self.cores} -R "span[hosts=1]"'
+        yield f"-M {self._mib}MB"  # a bare number is in a unit that the site chooses
+        yield from _given('-gpu "num={}"', self.gpus)
+        hours, minutes, seconds = (int(part) for part in self.walltime.split(":"))
+        total = hours * 60 + minutes + math.ceil(seconds / 60)
+        yield f"-W {total // 60:02d}:{total % 60:02d}"  # LSF knows no seconds
+
+    def _prologue(self, environment: Mapping[str, str]) -> list[str]:
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+        return [f"cd {shlex.quote(str(Path.cwd()))}", *self.setup, *exports]  # PBS starts jobs at home
+
+    def check(self) -> None:
+        """See that jobs can be submitted from here.
+
+        Raises:
+            Unavailable: if dask-jobqueue is not installed, or the submit command is not there.
+
+        """
+        try:
+            import_module("dask_jobqueue")
+        except ImportError as error:
+            raise Unavailable("a batch system takes dask-jobqueue: pip install '.[cluster]'") from error
+        if shutil.which(SUBMIT[self.system]) is None:
+            raise Unavailable(
+                f"{SUBMIT[self.system]} is not on PATH: this is no host to submit {self.system} jobs from"
+            )
+
+    def open(self, resources: Mapping[str, float], environment: Mapping[str, str]) -> "SpecCluster":
+        """A scheduler in this process, and how to submit workers to it; no job is submitted yet.
+
+        resources: what each worker has to give; environment: variables that it is started with.
+
+        Raises:
+            Unavailable: if this host has no such network interface.
+
+        """
+        if self.interface is not None and self.interface not in psutil.net_if_addrs():
+            raise Unavailable(
+                f"no network interface {self.interface} here; there are {', '.join(psutil.net_if_addrs())}"
+            )
+        given = ",".join(f"{name}={value}" for name, value in resources.items())
+        kind = getattr(import_module("dask_jobqueue"), CLUSTER[self.system])
+        cluster: SpecCluster = kind(
+            name=NAME,
+            job_name=NAME,
+            cores=1,  # threads of the worker; what the job asks for is in the directives
+            processes=1,
+            memory=f"{self._mib}MiB",
+            nanny=False,  # a worker that ends, ends its job, and another job is submitted
+            death_timeout=SCHEDULER_SECONDS,
+            interface=self.interface,
+            # The worker takes the place of the shell, or signals would end the shell and leave the worker behind.
+            python=f"exec {shlex.quote(sys.executable)}",
+            worker_extra_args=[
+                *(["--resources", given] if given else []),
+                *("--memory-limit", "0"),  # dask would pause a worker that uses most of it
+                *("--no-dashboard", "--preload", "repro.runs.jobs"),
+            ],
+            job_script_prologue=self._prologue(environment),
+            job_directives_skip=[PREFIX[self.system]],  # all of them: ours take their place
+            job_extra_directives=self._directives(),
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+            silence_logs="critical",  # what fails is told once, at the end
+        )
+        return cluster
+
+    @contextmanager
+    def cluster(self, resources: Mapping[str, float], environment: Mapping[str, str]) -> Iterator["SpecCluster"]:
+        """The cluster of jobs, submitted, and submitted again where one ends; all are cancelled with the context.
+
+        Raises:
+            Unavailable: at once if jobs cannot be submitted; later if they keep ending before a worker comes of them,
+                which ends whatever waits for a result.
+
+        """
+        from repro.runs.jobs import Jobs
+
+        self.check()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with closing(self.open(resources, environment)) as cluster:
+            jobs = Jobs(cluster, self.system, self.workers, self.logs)
+            try:
+                cluster.sync(jobs.submit)
+            except RuntimeError as error:
+                raise Unavailable(f"{SUBMIT[self.system]} refuses the job: {jobs.refusal}") from error
+            try:
+                yield cluster
+            except (Exception, CancelledError) as error:
+                if jobs.trouble is None:
+                    raise
+                raise Unavailable(jobs.trouble) from error
+            finally:
+                cluster.sync(jobs.stop)
+
+
+def _given(text: str, value: str | int | None) -> Iterator[str]:
+    if value:
+        yield text.format(value)

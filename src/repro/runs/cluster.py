@@ -1,0 +1,151 @@
+"""Where runs are done at a time: on workers of this machine, of a scheduler that is running, or of a batch system.
+
+Every worker has one thread and does runs inside its own process, so that torch is started once a worker, not once a
+run; only a run that takes several devices starts processes of its own.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from repro.home import home
+from repro.runs.batch import Batch, Unavailable
+from repro.runs.spec import Machine, Stage
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# One thread a worker. The allocator keeps what it frees: dask's own setting hands memory back to the system after
+# every step, and a third of a small model's training time goes into fetching it again.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+}
+SETTINGS = {
+    # A worker that holds the GIL for long does not answer; one that is gone is noticed by its connection long before.
+    "distributed.scheduler.worker-ttl": "1 hour",
+    # Lost workers are no fault of a run: a batch job's wall time may end a long one any number of times. Runs that
+    # kill their workers are stopped by `repro.runs.attempts`.
+    "distributed.scheduler.allowed-failures": 1000,
+    "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+    "distributed.diagnostics.nvml": False,  # asks the driver for what nothing here uses
+}
+PATIENCE = 30.0  # seconds until a scheduler, or the first of its workers, must have answered
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """Workers of this machine; one is this process itself."""
+
+    workers: int = 1
+
+    @property
+    def memory_gib(self) -> float:
+        """Main memory for each worker."""
+        return float(psutil.virtual_memory().total / GIB / self.workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduler:
+    """The workers of a dask scheduler that is running, all of which see the store and this package.
+
+    address: such as tcp://10.0.0.1:8786. Runs that need several devices, or memory, only go to workers started with
+    ``--resources "devices=2 memory_gib=40"``.
+    """
+
+    address: str
+
+
+Cluster = Local | Scheduler | Batch
+
+
+@contextmanager
+def connect(on: Cluster, machine: Machine) -> Iterator["Client"]:
+    """A client of the cluster, which is started, and ended, where it is not running by itself.
+
+    Raises:
+        Unavailable: if there is no scheduler at the address, or it has no worker; or no such batch system here.
+
+    """
+    import dask
+    from distributed import Client
+
+    with dask.config.set(SETTINGS):
+        match on:
+            case Scheduler():
+                with _found(on.address) as client:
+                    yield client
+            case Batch():
+                environment = WORKER_ENVIRONMENT | {"REPRO_HOME": str(home())}
+                with on.cluster(offered(machine, on.memory_gib), environment) as jobs, Client(jobs) as client:
+                    yield client
+            case Local():
+                with _local(on, offered(machine, on.memory_gib)) as client:
+                    yield client
+
+
+@contextmanager
+def _local(on: Local, resources: Mapping[str, float]) -> Iterator["Client"]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=on.workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            resources=dict(resources),
+            silence_logs=logging.CRITICAL,  # what fails is told once, at the end
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _found(address: str) -> Iterator["Client"]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"no scheduler answers at {address}: {error}") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            raise Unavailable(f"the scheduler at {address} has no worker") from None
+        try:
+            yield client
+        except CancelledError:
+            raise Unavailable(f"the scheduler at {address} was lost; what is done is kept") from None
+
+
+def offered(machine: Machine, memory_gib: float) -> dict[str, float]:
+    """What each worker has to give to the runs it does."""
+    return {"devices": min(map(len, machine.slots)), "memory_gib": memory_gib}
+
+
+def require(stages: Iterable[Stage], machine: Machine, workers: Iterable[Mapping[str, float]]) -> None:
+    """Make sure that some worker has what each stage takes: dask would wait for one without end.
+
+    workers: what each has to give.
+
+    Raises:
+        Unavailable: naming a kind of stage that no worker can do.
+
+    """
+    given = list(workers)
+    for kind in sorted({stage.kind for stage in stages} & machine.needs.keys()):
+        taken = machine.needs[kind].resources
+        if not any(all(one.get(name, 0) >= amount for name, amount in taken.items()) for one in given):
+            words = " and ".join(f"{name}={amount:g}" for name, amount in taken.items())
+            raise Unavailable(f"no worker has the {words} that {kind} takes")

@@ -1,0 +1,188 @@
+"""Keeps as many jobs in the queue as there are workers wanted, whatever happens to some of them.
+
+dask-jobqueue does not: it never looks at the queue. A job that is cancelled while it waits, or that ends before its
+worker comes (a wrong line of setup), would be missed for ever, and the study would wait for workers without end.
+"""
+
+import asyncio
+import getpass
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from distributed import SchedulerPlugin, Status
+
+if TYPE_CHECKING:
+    from distributed import Scheduler, SpecCluster, Worker
+
+LOOK_SECONDS = 15.0  # between two looks at the queue, and only while a worker is missing
+SPARE = 2  # how many more jobs than workers may end in a row before a worker comes of them
+LAST_LINES = 5
+END_SECONDS = 5.0  # a worker has to end by itself
+LIST = {
+    "slurm": ("squeue", "--noheader", "--format=%i", "--user"),
+    "pbs": ("qselect", "-u"),
+    "lsf": ("bjobs", "-noheader", "-o", "jobid", "-u"),
+}
+NONE_LEFT = "No unfinished job found"  # LSF calls that an error
+
+
+class Jobs:
+    """The jobs of one cluster.
+
+    refusal: what the batch system last said against a job; trouble: why no worker will come any more, or None.
+    """
+
+    def __init__(self, cluster: "SpecCluster", system: str, workers: int, logs: Path) -> None:
+        self.refusal = ""
+        self.trouble: str | None = None
+        self._cluster = cluster
+        self._scheduler: Any = cluster.scheduler
+        self._system = system
+        self._workers = workers
+        self._logs = logs
+        self._arrivals = Arrivals(self._arrived)
+        self._came: set[str] = set()
+        self._gone: set[str] = set()
+        self._wasted = 0
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self) -> None:
+        """Submit the first jobs, and look after them from then on.
+
+        Raises:
+            RuntimeError: if the batch system refuses one.
+
+        """
+        self._scheduler.add_plugin(self._arrivals)
+        await self._replace(set())
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Submit no more; one that is being submitted is waited for, so that it can be cancelled."""
+        self._stopping.set()
+        if self._task:
+            await self._task
+
+    async def _watch(self) -> None:
+        while self.trouble is None and not self._stopping.is_set():
+            try:
+                await asyncio.wait_for(self._stopping.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                await self._look_or_give_up()
+
+    async def _look_or_give_up(self) -> None:
+        try:
+            await self._look()
+        except Exception as error:  # nobody would look any more, and lost jobs would be waited for without end
+            self._give_up(f"cannot look after the jobs: {error!r}")
+
+    async def _look(self) -> None:
+        known = {name: self._job(name) for name in self._cluster.worker_spec}
+        if known.keys() <= self._alive():
+            self._gone = set()
+            return
+        listed = await self._listed()
+        if listed is None:  # a batch system that does not answer says nothing of the jobs
+            return
+        gone = {name for name, job in known.items() if job not in listed} - self._alive()
+        ended = gone & self._gone  # missed twice: the list may lag behind what was submitted
+        self._gone = gone
+        self._wasted += len(ended - self._came)
+        if self._wasted < self._workers + SPARE:
+            await self._try_again(ended)
+        elif gone == known.keys():
+            words = self.refusal or self._last_words([job for job in known.values() if job])
+            self._give_up(f"{self._wasted} jobs in a row ended before a worker came of them: {words}")
+
+    def _job(self, name: str) -> str | None:
+        """The number of the job that was submitted for a worker; None if it was refused, or cancelled as lost."""
+        return self._cluster.workers[name].job_id if name in self._cluster.workers else None
+
+    def _alive(self) -> set[str]:
+        return {worker.name for worker in self._scheduler.workers.values()}
+
+    def _arrived(self, name: str) -> None:
+        self._came.add(name)
+        self._wasted = 0
+
+    async def _try_again(self, ended: set[str]) -> None:
+        try:
+            await self._replace(ended)
+        except RuntimeError:  # told if no job works at all; those that were refused are tried at the next look
+            return
+
+    async def _replace(self, ended: set[str]) -> None:
+        """Have as many jobs as workers are wanted, those that ended not counted."""
+        spec = self._cluster.worker_spec
+        while len(spec) - len(ended) < self._workers:
+            spec.update(self._cluster.new_worker_spec())  # before the old names are free: dask closes jobs by name
+        for name in ended:
+            del spec[name]
+        try:
+            await self._cluster
+        except RuntimeError as error:
+            for job in self._cluster.workers.values():
+                if job.job_id is None:
+                    job.status = Status.failed  # or dask would trip over it when it closes the cluster
+            said = re.search(r"stderr:\n(.+)", str(error))
+            self.refusal = said.group(1).strip() if said else str(error)
+            raise
+
+    async def _listed(self) -> set[str] | None:
+        """The numbers of the user's jobs that wait or run, None if the batch system does not say."""
+        try:
+            asked = await asyncio.create_subprocess_exec(
+                *LIST[self._system], getpass.getuser(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+        except OSError:
+            return None
+        said, complaint = await asked.communicate()
+        if asked.returncode and NONE_LEFT not in complaint.decode(errors="replace"):
+            return None
+        return set(re.findall(r"^\d+", said.decode(), re.MULTILINE))
+
+    def _give_up(self, why: str) -> None:
+        """End the waiting of whoever wants a result."""
+        self.trouble = f"{why} (logs: {self._logs})"
+        for client in list(self._scheduler.clients):
+            keys = [key for key, task in self._scheduler.tasks.items() if task.who_wants]
+            self._scheduler.stimulus_cancel(keys, client, force=True, reason="no workers", msg=self.trouble)
+
+    def _last_words(self, jobs: list[str]) -> str:
+        logs = [log for job in jobs for log in self._logs.glob(f"*{job}*")]
+        if not logs:
+            return "they left no log"
+        newest = max(logs, key=lambda log: log.stat().st_mtime)
+        return " / ".join(newest.read_text(errors="replace").splitlines()[-LAST_LINES:])
+
+
+class Arrivals(SchedulerPlugin):
+    """Calls back with the name of each worker that comes."""
+
+    def __init__(self, arrived: Callable[[str], None]) -> None:
+        self._arrived = arrived
+
+    def add_worker(self, scheduler: "Scheduler", worker: str) -> None:
+        self._arrived(str(scheduler.workers[worker].name))
+
+
+def dask_setup(worker: "Worker") -> None:
+    """See that the worker ends, and its job with it. dask calls this in each (`--preload`).
+
+    On its own it waits for the run at hand, which a lost scheduler or a cancelled job has made useless; and if the job
+    is cancelled just as the scheduler closes, it stays for ever.
+    """
+    Thread(target=_end, args=(worker,), daemon=True).start()
+
+
+def _end(worker: "Worker") -> None:
+    while worker.status not in (Status.closing, Status.closed, Status.failed):
+        time.sleep(1)
+    time.sleep(END_SECONDS)
+    os._exit(1)

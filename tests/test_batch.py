@@ -1,0 +1,227 @@
+"""What a job asks of each batch system, and what happens to the study when jobs are refused or end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+from distributed import Client, wait
+
+from repro.runs import jobs
+from repro.runs.batch import Batch, Unavailable
+
+System = Literal["slurm", "pbs", "lsf"]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GREETING": "it's here"}
+HEADS = {
+    "slurm": """
+#SBATCH --job-name=repro
+#SBATCH --output=/logs/%x-%j.log
+#SBATCH --partition=gpu
+#SBATCH --account=proj-7
+#SBATCH --nodes=1 --ntasks=1 --cpus-per-task=4
+#SBATCH --mem=12800M
+#SBATCH --gres=gpu:2
+#SBATCH --time=36:00:30
+#SBATCH --constraint=h100
+""",
+    "pbs": """
+#PBS -N repro
+#PBS -j oe
+#PBS -o /logs/
+#PBS -q gpu
+#PBS -A proj-7
+#PBS -l select=1:ncpus=4:mem=12800mb:ngpus=2
+#PBS -l walltime=36:00:30
+#PBS --constraint=h100
+""",
+    "lsf": """
+#BSUB -J repro
+#BSUB -o /logs/repro-%J.log
+#BSUB -q gpu
+#BSUB -P proj-7
+#BSUB -n 4 -R "span[hosts=1]"
+#BSUB -M 12800MB
+#BSUB -gpu "num=2"
+#BSUB -W 36:01
+#BSUB --constraint=h100
+""",
+}
+
+
+def full(system: System) -> Batch:
+    return Batch(
+        system=system,
+        workers=2,
+        logs=Path("/logs"),
+        queue="gpu",
+        account="proj-7",
+        walltime="36:00:30",
+        cores=4,
+        memory_gib=12.5,
+        gpus=2,
+        directives=("--constraint=h100",),
+        setup=("module load cuda",),
+    )
+
+
+@pytest.mark.parametrize("system", ["slurm", "pbs", "lsf"])
+def test_a_job_carries_exactly_the_directives_that_the_plan_shows(system: System) -> None:
+    batch = full(system)
+    assert batch.script_words() == HEADS[system].strip().splitlines()
+    with closing(batch.open({"devices": 2, "memory_gib": 12.5}, ENVIRONMENT)) as cluster:
+        script = cluster.job_script()
+    words = script.splitlines()
+    assert [line for line in words if line.startswith("#")] == ["#!/usr/bin/env bash", *batch.script_words()]
+    assert words[-5:-1] == [
+        f"cd {Path.cwd()}",
+        "module load cuda",
+        "export OMP_NUM_THREADS=1",
+        "export GREETING='it'\"'\"'s here'",
+    ]
+    worker = words[-1]
+    assert worker.startswith(f"exec {sys.executable} -m distributed.cli.dask_worker tcp://")
+    assert "--resources devices=2,memory_gib=12.5" in worker
+    assert "--nthreads 1" in worker
+
+
+def test_a_plain_job_asks_for_neither_queue_nor_gpu(tmp_path: Path) -> None:
+    for system in ("slurm", "pbs", "lsf"):
+        words = " ".join(Batch(system=system, workers=1, logs=tmp_path).script_words())
+        assert "gpu" not in words
+        assert "None" not in words
+        assert "08:00" in words
+
+
+def test_the_plan_needs_no_dask() -> None:
+    code = "import sys, repro.runs.batch; sys.exit(any(name in sys.modules for name in ('dask', 'distributed')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"walltime": "8 hours"},
+        {"walltime": "08:00"},
+        {"walltime": "08:00:00\n"},
+        {"queue": "gpu\nrm -rf /"},
+        {"account": ""},
+        {"interface": "ib0; echo"},
+        {"directives": ("--a\n--b",)},
+    ],
+)
+def test_what_no_batch_system_takes_is_refused(tmp_path: Path, wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong)).rstrip("s")):
+        Batch(system="slurm", workers=1, logs=tmp_path, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("system", "command"), [("slurm", "sbatch"), ("pbs", "qsub"), ("lsf", "bsub")])
+def test_a_host_without_the_batch_system_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: System, command: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    batch = Batch(system=system, workers=1, logs=tmp_path / "logs")
+    with pytest.raises(Unavailable, match=f"^{command} is not on PATH"), batch.cluster({}, {}):
+        pytest.fail("a cluster")
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_network_that_this_host_is_not_on_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"^no network interface ib9 here; there are .*lo"):
+        Batch(system="slurm", workers=1, logs=tmp_path, interface="ib9").open({}, {})
+
+
+def test_without_the_extra_the_way_to_install_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(Unavailable, match=r"pip install '\.\[cluster\]'"):
+        Batch(system="slurm", workers=1, logs=tmp_path).check()
+
+
+# A batch system of three commands: a job is a process in a session of its own, its number that of the process.
+SUBMIT = """#!/bin/bash
+[ -n "$REFUSE" ] && { echo "qsub: $REFUSE" >&2; exit 1; }
+script=$(cat "${1:-/dev/stdin}")
+exec 3> "$JOBS/repro.o$$.new"
+setsid bash -c "$script" < /dev/null >&3 2>&1 3>&- &
+mv "$JOBS/repro.o$$.new" "$JOBS/repro.o$!"
+"""
+COMMANDS: dict[System, dict[str, str]] = {
+    "pbs": {
+        "qsub": SUBMIT + 'echo "$!.server"',
+        "qselect": """#!/bin/bash
+cd "$JOBS"; for f in *.o*; do grep -qs "^State:.[^Z]" /proc/${f#*.o}/status && echo ${f#*.o}.server; done
+exit 0""",
+        "qdel": '#!/bin/bash\nkill "$1"',
+    },
+    "lsf": {
+        "bsub": SUBMIT + 'echo "Job <$!> is submitted to queue <normal>."',
+        "bjobs": """#!/bin/bash
+cd "$JOBS"; for f in *.o*; do grep -qs "^State:.[^Z]" /proc/${f#*.o}/status && { echo ${f#*.o}; any=1; }; done
+[ "$any" ] || { echo "No unfinished job found" >&2; exit 255; }""",
+        "bkill": '#!/bin/bash\nkill "$1"',
+    },
+}
+
+
+@pytest.fixture
+def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[System], None]:
+    def install(system: System) -> None:
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        for name, text in COMMANDS[system].items():
+            (programs / name).write_text(text + "\n")
+            (programs / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        monkeypatch.setenv("JOBS", str(tmp_path))
+        monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.1)
+
+    return install
+
+
+def test_a_refused_job_is_told_in_the_words_of_the_batch_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretend: Callable[[System], None]
+) -> None:
+    pretend("pbs")
+    monkeypatch.setenv("REFUSE", "Unknown queue")
+    batch = Batch(system="pbs", workers=2, logs=tmp_path)
+    with pytest.raises(Unavailable, match=r"^qsub refuses the job: qsub: Unknown queue$"), batch.cluster({}, {}):
+        pytest.fail("a cluster")
+
+
+@pytest.mark.parametrize("system", ["pbs", "lsf"])
+def test_jobs_that_never_become_workers_end_the_waiting_with_their_last_words(
+    tmp_path: Path, pretend: Callable[[System], None], system: System
+) -> None:
+    pretend(system)
+    batch = Batch(system=system, workers=1, logs=tmp_path, interface="lo", setup=("echo no such module; exit 3",))
+    with (
+        pytest.raises(Unavailable, match=r"^3 jobs in a row ended before a worker came of them: no such module"),
+        batch.cluster({}, {}) as cluster,
+        Client(cluster) as client,
+    ):
+        wait(client.submit(pow, 2, 3))
+    assert len(list(tmp_path.glob("*.o*"))) == 3
+
+
+@pytest.mark.parametrize("system", ["pbs", "lsf"])
+def test_a_job_that_is_killed_is_submitted_again_and_the_last_is_cancelled(
+    tmp_path: Path, pretend: Callable[[System], None], system: System
+) -> None:
+    pretend(system)
+    batch = Batch(system=system, workers=1, logs=tmp_path, interface="lo")
+    with batch.cluster({"devices": 1}, ENVIRONMENT) as cluster, Client(cluster) as client:
+        first = client.submit(os.getpid, pure=False, resources={"devices": 1}).result()
+        assert client.submit(os.getenv, "GREETING").result() == ENVIRONMENT["GREETING"]
+        os.kill(first, signal.SIGKILL)
+        last = psutil.Process(client.submit(os.getpid, pure=False).result(timeout=60))
+        assert last.pid != first
+    deadline = time.monotonic() + 30
+    while last.is_running() and last.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the job goes on"
+        time.sleep(0.05)
