@@ -1,6 +1,7 @@
 """LoRA pretraining and tuning: shared beginnings are bit-equal, adapters are PEFT's, every mode loads again."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,6 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from conftest import folder_source, prose
+from repro.lm import training
 from repro.lm.corpora import Split
 from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
@@ -140,6 +142,23 @@ def test_an_interrupted_run_ends_bit_equal(store: Store, tmp_path: Path, cpt: Ca
     with pytest.raises(KeyboardInterrupt):
         cut.build(whole, often, interrupt)
     cut.build(whole, CPU, lambda _done: None)
+    same(store.path(whole), cut.path(whole))
+
+
+def test_a_run_that_diverges_is_never_recorded_as_done(
+    store: Store, tmp_path: Path, cpt: Callable[..., Cpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut, real, passes = cpt(9), Store(tmp_path), training.token_losses, iter(range(9))
+    run([whole], store, CPU)
+    run([whole.base, whole.domain], cut, CPU)
+    often = Machine(checkpoint_seconds=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "token_losses", lambda *given: real(*given) * (math.nan if next(passes) == 6 else 1))
+        with pytest.raises(training.Diverged, match="the training loss is nan at step 7 of 9"):
+            cut.build(whole, often, lambda _done: None)
+    assert not cut.has(whole)
+    assert cut.status(whole) == "diverged"
+    cut.build(whole, CPU, lambda _done: None)  # what was saved before is sound
     same(store.path(whole), cut.path(whole))
 
 

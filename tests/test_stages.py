@@ -20,8 +20,8 @@ from repro.lm.scoring import sequence_losses
 from repro.lm.size import Shape
 from repro.lm.tokenizer import train_tokenizer
 from repro.runs import Local, Machine, Store, run
-from repro.runs.spec import Stage
 from repro.runs.integrity import Corrupt
+from repro.runs.spec import Stage
 from repro.stages.adapt import Continue
 from repro.stages.corpus import STATISTICS, Text, Tokenizer, Tokens, statistics, tokens_of
 from repro.stages.pretrain import Pretrain, size_label

@@ -2,20 +2,23 @@
 
 import json
 import math
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import LlamaForCausalLM
 
 from repro.lm.mixing import Batches, Stream
 from repro.lm.model import new_model
-from repro.lm.scoring import sequence_losses
+from repro.lm.scoring import Rows, sequence_losses
 from repro.lm.size import Shape
+from repro.lm.state import Damaged, State, read_state, write_state
 from repro.lm.training import Checkpoint, Diverged, Optimiser, Schedule, train
 
 VOCABULARY, LENGTH, STEPS = 64, 16, 12
@@ -30,6 +33,7 @@ def tokens(seed: int = 0) -> np.ndarray:
 
 
 BATCHES = Batches(Stream(tokens(), LENGTH, 0), 8)
+EPOCHS = Batches(Stream(tokens()[: 48 * LENGTH + 1], LENGTH, 0), 8)  # the first epoch ends with the sixth step
 HELD_OUT = Batches(Stream(tokens(1), LENGTH, 0), 16)(0).tokens
 
 
@@ -52,8 +56,13 @@ def fit(model: LlamaForCausalLM, folder: Path, **options: Any) -> list[dict[str,
         model,
         options.pop("batches", BATCHES),
         optimiser=Optimiser(),
-        measure=losses_of,
-        checkpoint=Checkpoint(folder=folder, seconds=options.pop("seconds")),
+        measure=options.pop("measure", losses_of),
+        checkpoint=Checkpoint(
+            folder=folder,
+            seconds=options.pop("seconds"),
+            start=options.pop("start", None),
+            final=options.pop("final", None),
+        ),
         **options,
     ).measured
 
@@ -112,10 +121,10 @@ class Interrupted(Exception):
     """What stops the tests' training."""
 
 
-def interrupted_after(steps: int, batches: Callable[[int], torch.Tensor]) -> Callable[[int], torch.Tensor]:
+def interrupted_after(steps: int, batches: Callable[[int], Rows]) -> Callable[[int], Rows]:
     """`batches`, until `steps` steps are done: the next one is never begun."""
 
-    def until(step: int) -> torch.Tensor:
+    def until(step: int) -> Rows:
         if step == steps:
             raise Interrupted
         return batches(step)
@@ -123,23 +132,51 @@ def interrupted_after(steps: int, batches: Callable[[int], torch.Tensor]) -> Cal
     return until
 
 
+def interrupted_within(step: int, model: LlamaForCausalLM) -> Callable[[int], Rows]:
+    """`EPOCHS`, for a `model` that is stopped once the first rows of step `step` have given their gradients."""
+    passes = math.inf
+
+    def batches(number: int) -> Rows:
+        nonlocal passes
+        passes = 1 if number == step else math.inf
+        return EPOCHS(number)
+
+    def count(*_: Any) -> None:
+        nonlocal passes
+        if passes == 0:
+            assert any(p.grad is not None and p.grad.any() for p in model.parameters())
+            raise Interrupted
+        passes -= 1
+
+    model.register_forward_pre_hook(count)
+    return batches
+
+
 @pytest.mark.parametrize("schedule", [CONSTANT, COSINE], ids=["constant", "cosine"])
-@pytest.mark.parametrize("after", [1, 6, STEPS - 1])
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, after: int, schedule: Schedule) -> None:
-    whole, first, second = tiny(), tiny(), tiny(5)  # what the second starts from does not matter
-    expected = fit(whole, tmp_path / "whole", schedule=schedule)
+@pytest.mark.parametrize("step", [0, 1, 6, STEPS - 1])
+def test_a_run_stopped_between_the_parts_of_a_step_ends_as_the_uninterrupted_one(
+    tmp_path: Path, step: int, schedule: Schedule
+) -> None:
+    """At the first step, the second, the first of a new epoch, the last: weights, optimiser, batches and losses."""
+    whole, first, second = tiny(), tiny(), tiny(5 if step else 0)  # what the second starts from does not matter
+    options: dict[str, Any] = {"schedule": schedule, "micro_batch": 3}
+    expected = fit(whole, tmp_path / "whole", batches=EPOCHS, final=tmp_path / "whole.end", **options)
     with pytest.raises(Interrupted):
-        fit(first, tmp_path / "part", schedule=schedule, seconds=0, batches=interrupted_after(after, BATCHES))
-    taken: list[int] = []
+        fit(first, tmp_path / "part", seconds=0, batches=interrupted_within(step, first), **options)
+    taken: list[Rows] = []
+    anew = Batches(Stream(tokens()[: 48 * LENGTH + 1], LENGTH, 0), 8)
 
-    def noted(step: int) -> torch.Tensor:
-        taken.append(step)
-        return BATCHES(step)
+    def noted(number: int) -> Rows:
+        taken.append(anew(number))
+        return taken[-1]
 
-    found = fit(second, tmp_path / "part", schedule=schedule, batches=noted)
-    assert taken == list(range(after, STEPS))
+    found = fit(second, tmp_path / "part", batches=noted, final=tmp_path / "part.end", **options)
     assert found == expected
     assert same_weights(whole, second)
+    assert (tmp_path / "part.end").read_bytes() == (tmp_path / "whole.end").read_bytes()
+    assert len(taken) == STEPS - step
+    after = [*taken, *(anew(STEPS + n) for n in range(8))]
+    assert all(torch.equal(rows.tokens, EPOCHS(step + n).tokens) for n, rows in enumerate(after))
 
 
 def test_a_run_that_ended_before_it_was_recorded_only_measures(tmp_path: Path) -> None:
@@ -155,10 +192,89 @@ def test_a_torn_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.Mon
     expected = fit(whole, tmp_path / "whole")
     with pytest.raises(Interrupted):
         fit(first, tmp_path / "part", seconds=0, batches=interrupted_after(4, BATCHES))
-    (tmp_path / "part/state.new").write_bytes(b"half")
+    for left in ("state.new", ".tmpA1b2C3"):
+        (tmp_path / "part" / left).write_bytes(b"half")
     with safe_open(tmp_path / "part/state.safetensors", "pt") as stored:
         assert json.loads(stored.metadata()["history"])["step"] == 4
     assert fit(second, tmp_path / "part") == expected
+    assert [file.name for file in (tmp_path / "part").iterdir()] == ["state.safetensors"]
+
+
+SMALL = State({"model.w": torch.arange(3.0), "adam.0.step": torch.tensor(4.0)}, {"step": 4, "pending": [0.5]})
+
+
+def damaged(file: Path) -> Iterator[bytes]:
+    """The bytes of `file` with each bit of them flipped in turn, then cut off at every length."""
+    whole = file.read_bytes()
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+    yield from (whole[:length] for length in range(len(whole)))
+
+
+def test_every_flipped_bit_and_every_truncation_of_a_state_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    write_state(file, SMALL, sealed=True)
+    assert read_state(file, sealed=True).history == SMALL.history
+    tried = 0
+    for content in list(damaged(file)):
+        file.write_bytes(content)
+        with pytest.raises(Damaged, match=str(file)):
+            read_state(file, sealed=True)
+        tried += 1
+    assert tried > 2000
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, first, second = tiny(), tiny(), tiny()
+    expected = fit(whole, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        fit(first, tmp_path / "part", seconds=0, batches=interrupted_after(7, BATCHES))
+    file = tmp_path / "part/state.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert fit(second, tmp_path / "part") == expected
+    assert same_weights(whole, second)
+    assert (tmp_path / "part/state.safetensors.corrupt").read_bytes() == content
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert str(file) in told
+
+
+def test_a_damaged_state_to_start_from_is_refused(tmp_path: Path) -> None:
+    half = Schedule(peak=1e-2, steps=6, warmup=2)
+    fit(tiny(), tmp_path / "short", schedule=half, measure_at=[], seconds=0)
+    start = tmp_path / "short/state.safetensors"
+    content = start.read_bytes()
+    for broken in (content[:-1] + bytes([content[-1] ^ 64]), content[:-9], b""):
+        start.write_bytes(broken)
+        with pytest.raises(Damaged, match=str(start)):
+            fit(tiny(), tmp_path / "long", start=start)
+        assert start.read_bytes() == broken
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_state_that_cannot_be_written_leaves_the_last_one(tmp_path: Path) -> None:
+    file = tmp_path / "state.safetensors"
+    write_state(file, SMALL, sealed=True)
+    with room_for(10_000), pytest.raises(SafetensorError, match="I/O error"):
+        write_state(file, State({"model.w": torch.zeros(10_000)}, {"step": 5}), sealed=True)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert read_state(file, sealed=True).history["step"] == 4
 
 
 def test_a_shorter_constant_run_is_a_prefix_of_a_longer_one(tmp_path: Path) -> None:
@@ -195,13 +311,47 @@ def test_norms_are_not_decayed_and_matrices_are() -> None:
     assert len(decayed["params"]) + len(kept["params"]) == len(list(tiny().parameters()))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_at_once(tmp_path: Path) -> None:
-    model, reported = tiny(), []
+def spoilt_loss(model: LlamaForCausalLM) -> None:
     with torch.no_grad():
         model.model.norm.weight.fill_(math.nan)
-    with pytest.raises(Diverged, match=r"the training loss is nan at step 1 of 12"):
-        fit(model, tmp_path, report=reported.append, measure_at=[STEPS])
-    assert reported == []
+
+
+def spoilt_gradient(model: LlamaForCausalLM) -> None:
+    model.lm_head.weight.register_hook(lambda gradient: gradient * math.inf)
+
+
+@pytest.mark.parametrize("step", [0, 7, STEPS - 1])
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [(spoilt_loss, "the training loss is nan"), (spoilt_gradient, "the norm of the gradients is (nan|inf)")],
+    ids=["loss", "gradient"],
+)
+def test_what_is_not_finite_stops_the_run_at_once(
+    tmp_path: Path, step: int, spoil: Callable[[LlamaForCausalLM], None], what: str
+) -> None:
+    model, reported = tiny(), []
+
+    def batches(number: int) -> Rows:
+        if number == step:
+            spoil(model)
+        return BATCHES(number)
+
+    options: dict[str, Any] = {"measure_at": [STEPS], "seconds": 0, "final": tmp_path / "end"}
+    with pytest.raises(FloatingPointError, match=rf"{what} at step {step + 1} of 12"):
+        fit(model, tmp_path, report=reported.append, batches=batches, **options)
+    assert len(reported) == step
+    assert [file.name for file in tmp_path.iterdir()] == (["state.safetensors"] if step else [])
+    if step:
+        saved = read_state(tmp_path / "state.safetensors", sealed=True)
+        assert saved.history["step"] == step
+        assert all(tensor.isfinite().all() for tensor in saved.tensors.values())
+
+
+def test_a_measurement_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    losses = iter([1.0, 1.0, math.inf])
+    with pytest.raises(Diverged, match=r"the loss on held out is inf after 6 of 12 steps"):
+        fit(tiny(), tmp_path, measure=lambda _model: {"held out": [2.0, next(losses)]}, final=tmp_path / "end")
+    assert not (tmp_path / "end").exists()
 
 
 def test_losses_are_the_models_own(tmp_path: Path) -> None:

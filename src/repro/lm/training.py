@@ -1,25 +1,26 @@
 """The one training loop: what differs between stages is the model, the batches and the schedule."""
 
-import json
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
+from repro.lm.parallel import Share, this_process
 from repro.lm.scoring import Model, Rows, token_losses
+from repro.lm.state import Damaged, State, digest, read_state, sweep, write_state
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Measurement = dict[str, Any]
 
 
-class Diverged(ArithmeticError):
-    """The training loss became NaN or infinite."""
+class Diverged(FloatingPointError):
+    """A loss, or the norm of the gradients, became NaN or infinite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,8 @@ class Checkpoint:
 
     folder: Path
     seconds: float
-    start: Path | None = None  # the state of a shorter run of the same kind, which this one goes on from
+    # The state of a shorter run of the same kind, which this one goes on from; whoever names it has verified the file.
+    start: Path | None = None
     final: Path | None = None  # where to leave the state at the end, for a longer run to go on from
 
     @property
@@ -95,38 +97,61 @@ def train(
 
     batches: the rows of each step; measure: called after each number of steps in `measure_at`, 0
     being the model as given; micro_batch: sequences per forward pass, gradients accumulate over the rest;
-    report: called with the fraction done. Resumes from `checkpoint` if it holds a state. Parameters that need no
-    gradient stay as they are.
+    report: called with the fraction done. Resumes from `checkpoint` if it holds a state; one
+    that is damaged is set aside, told on standard error, and done without. Parameters that need no gradient stay as
+    they are.
+    Where processes share the run (:mod:`repro.lm.parallel`), each calls this, and only the first measures and saves.
 
     Returns:
         One measurement per entry of `measure_at`, each with "step" and the mean training loss since the last one; and
         the losses of the steps after the last one.
 
     Raises:
-        Diverged: as soon as a training loss is not finite.
+        Diverged: as soon as a loss or the gradients are not finite, before anything of that step is saved.
+        Damaged: if the state in ``checkpoint.start`` is. ValueError: if it is one of another model.
 
     """
+    share = this_process()
     adam = optimiser.build(model)
-    first, measured, pending = _resume(model, adam, checkpoint)
+    first, measured, pending = _resume(model, adam, checkpoint, share)
     wanted = set(measure_at)
     saved = time.monotonic()
     for step in range(first, schedule.steps + 1):
         if step in wanted and not (measured and measured[-1]["step"] == step):
             recent = sum(pending) / len(pending) if pending else None
-            measured.append({"step": step, "training_loss": recent} | measure(model))
+            losses = _measure(model, measure, f"after {step} of {schedule.steps} steps") if share.leads else {}
+            measured.append({"step": step, "training_loss": recent} | losses)
             pending = []
         if step == schedule.steps:
             break
-        pending.append(_step(model, adam, batches(step), schedule.rate(step), optimiser.clip, precision, micro_batch))
-        if not math.isfinite(pending[-1]):
-            raise Diverged(f"the training loss is {pending[-1]} at step {step + 1} of {schedule.steps}")
+        loss, norm = _step(
+            model, adam, batches(step), schedule.rate(step), optimiser.clip, precision, micro_batch, share
+        )
+        _require_finite("the training loss", loss, f"at step {step + 1} of {schedule.steps}")
+        _require_finite("the norm of the gradients", norm, f"at step {step + 1} of {schedule.steps}")
+        pending.append(loss)
         report((step + 1) / schedule.steps)
-        if time.monotonic() - saved > checkpoint.seconds:
-            save_state(model, adam, checkpoint.file, step + 1, Trained(measured, pending))
+        if share.leads and time.monotonic() - saved > checkpoint.seconds:
+            save_state(model, adam, checkpoint.file, step + 1, Trained(measured, pending), sealed=True)
             saved = time.monotonic()
-    if checkpoint.final is not None:
-        save_state(model, adam, checkpoint.final, schedule.steps, Trained(measured, pending))
+    if share.ranks > 1:
+        share.require_same("weights", digest(_trained(model)))
+    if share.leads and checkpoint.final is not None:
+        save_state(model, adam, checkpoint.final, schedule.steps, Trained(measured, pending), sealed=False)
     return Trained(measured, pending)
+
+
+def _measure(model: Model, measure: Callable[[Model], Measurement], when: str) -> Measurement:
+    measured = measure(model)
+    for name, losses in measured.items():
+        _require_finite(f"the loss on {name}", losses, when)
+    return measured
+
+
+def _require_finite(what: str, values: Any, when: str) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise Diverged(f"{what} is {np.ravel(values)[~np.ravel(finite)][0]} {when}")
 
 
 def _step(
@@ -137,53 +162,76 @@ def _step(
     clip: float,
     precision: str,
     micro_batch: int | None,
-) -> float:
-    """One optimiser step on the mean loss of all labels of `rows` that count; returns that loss."""
+    share: Share,
+) -> tuple[float, float]:
+    """One optimiser step on the mean loss of all labels of `rows` that count; that loss and the gradients' norm."""
     for group in adam.param_groups:
         group["lr"] = rate
     adam.zero_grad(set_to_none=True)
     total = torch.zeros((), device=model.device)
-    for part in rows.parts(micro_batch):
+    for part in share.of(rows).parts(micro_batch or len(rows.tokens)):
         loss = token_losses(model, part, DTYPES[precision]).sum() / rows.labels
         loss.backward()
         total += loss.detach()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    total = share.add_up((p for group in adam.param_groups for p in group["params"]), total)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     adam.step()
-    return total.item()
+    return total.item(), norm.item()
 
 
-def save_state(model: Model, adam: torch.optim.AdamW, file: Path, step: int, history: Trained) -> None:
-    """Write trained weights, optimiser state and history to one file, put in place of the last one at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+def save_state(model: Model, adam: torch.optim.AdamW, file: Path, step: int, history: Trained, *, sealed: bool) -> None:
+    """Write trained weights, optimiser state and history to one file; see :func:`repro.lm.state.write_state`."""
     tensors = {f"model.{name}": value.detach().contiguous() for name, value in _trained(model).items()}
     for index, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
     told = {"step": step, "measured": history.measured, "pending": history.losses}
-    temporary = file.with_suffix(".new")
-    save_file(tensors, temporary, metadata={"history": json.dumps(told)})
-    temporary.replace(file)
+    write_state(file, State(tensors, told), sealed=sealed)
 
 
 def _resume(
-    model: Model, adam: torch.optim.AdamW, checkpoint: Checkpoint
+    model: Model, adam: torch.optim.AdamW, checkpoint: Checkpoint, share: Share
 ) -> tuple[int, list[Measurement], list[float]]:
-    file = checkpoint.file if checkpoint.file.is_file() else checkpoint.start
-    if file is None:
+    state, file = _last_state(checkpoint, share)
+    if state is None:
         return 0, [], []
-    with safe_open(file, "pt") as stored:
-        history = json.loads(stored.metadata()["history"])
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    weights = {n.removeprefix("model."): t for n, t in state.tensors.items() if n.startswith("model.")}
     if weights.keys() != _trained(model).keys():
         raise ValueError(f"{file} holds the state of another model")
     model.load_state_dict(weights, strict=False)
     states: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in state.tensors.items():
         if name.startswith("adam."):
             _, index, field = name.split(".", 2)
             states.setdefault(int(index), {})[field] = tensor
     adam.load_state_dict(adam.state_dict() | {"state": states})
-    return history["step"], history["measured"], history["pending"]
+    return state.history["step"], state.history["measured"], state.history["pending"]
+
+
+def _last_state(checkpoint: Checkpoint, share: Share) -> tuple[State | None, Path | None]:
+    """What there is to go on from, and where it was found."""
+    file = checkpoint.file
+    if share.leads:
+        sweep(checkpoint.folder)
+        state = _read_or_set_aside(file)
+        share.wait()
+    else:
+        share.wait()  # what is damaged has been set aside by then
+        state = read_state(file, sealed=True) if file.is_file() else None
+    if state is None and checkpoint.start is not None:
+        return read_state(checkpoint.start, sealed=False), checkpoint.start
+    return state, file
+
+
+def _read_or_set_aside(file: Path) -> State | None:
+    if not file.is_file():
+        return None
+    try:
+        return read_state(file, sealed=True)
+    except Damaged as error:
+        aside = file.with_name(f"{file.name}.corrupt")
+        file.replace(aside)
+        print(f"{error}; set aside as {aside.name}, and the run begins again", file=sys.stderr)
+        return None
 
 
 def _trained(model: Model) -> dict[str, torch.nn.Parameter]:

@@ -92,6 +92,7 @@ def _noted(part: Path) -> dict[str, Any]:
 
 
 def _place(scratch: Path) -> str:
-    """What changes whenever a checkpoint is saved; one that is only half written (`.new`) is none."""
-    files = sorted(p for p in scratch.rglob("*") if p.is_file() and p.suffix != ".new")
+    """What changes whenever a checkpoint is saved; one that is only half written (`.new`, or hidden) is none."""
+    whole = (p for p in scratch.rglob("*") if p.suffix != ".new" and not p.name.startswith("."))
+    files = sorted(p for p in whole if p.is_file())
     return " ".join(f"{file.name}:{file.stat().st_mtime_ns}" for file in files)

@@ -65,8 +65,16 @@ class Machine:
         return replace(self, slots=(self.slots[number % len(self.slots)],))
 
     def for_stage(self, stage: "Stage") -> "Machine":
-        """With as many of the devices at hand as `stage` takes."""
-        return replace(self, slots=(self.devices[: self.needs.get(stage.kind, Needs()).devices],))
+        """With as many of the devices at hand as `stage` takes.
+
+        Raises:
+            ValueError: if there are fewer.
+
+        """
+        count = self.needs.get(stage.kind, Needs()).devices
+        if count > len(self.devices):
+            raise ValueError(f"{stage.label} takes {count} devices, and this worker has {', '.join(self.devices)}")
+        return replace(self, slots=(self.devices[:count],))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from typing import ClassVar
 from repro.lm.corpora import REPLAY, TRAINING, VALIDATION
 from repro.runs.spec import Stage, Work
 from repro.stages.corpus import Tokens, tokens_of
+from repro.stages.parallel import Shared
 from repro.stages.pretrain import Pretrain
 from repro.stages.training import Training, run_training
 
 
 @dataclass(frozen=True, kw_only=True)
-class Continue(Stage):
+class Continue(Shared):
     """A pretrained model trained further on D_R: domain text at `ratio`, general text kept for this at 1 - `ratio`.
 
     sequences: held-out sequences of each of the two texts. With a constant learning rate a shorter run is a prefix
@@ -42,7 +43,7 @@ class Continue(Stage):
         yield self.base.tokens  # the general text of the mixture
         yield self.base.tokens.tokenizer  # kept beside the weights
 
-    def execute(self, work: Work) -> None:
+    def train(self, work: Work) -> None:
         from repro.lm.mixing import Mixture, Stream, fixed_sequences
         from repro.lm.model import load_model
 

@@ -16,6 +16,7 @@ class Base(Stage):
     """
 
     version: ClassVar[int] = 1
+    weights: ClassVar[str] = "*.safetensors"
     source: ModelSource
     parameters: int = field(metadata={"identity": False}, compare=False)
 

@@ -16,10 +16,10 @@ import pandas as pd
 
 from repro.lm.corpora import TRAINING
 from repro.runs.spec import Stage, Work
-from repro.runs.store import SCRATCH
 from repro.stages.base import Base
 from repro.stages.corpus import Tokens, tokens_of
 from repro.stages.material import PairTokens, encoded_pairs
+from repro.stages.parallel import Shared, own_device
 from repro.stages.pretrain import Pretrain
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class LoraTraining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cpt(Stage):
+class Cpt(Shared):
     """The base model trained further on domain text with a share of replayed general text.
 
     tokens: rounded down to whole steps of `training.batch` sequences of `length`.
@@ -88,7 +88,7 @@ class Cpt(Stage):
     def cost(self) -> float:
         return 4.0 * self.base.parameters * self.new_tokens
 
-    def execute(self, work: Work) -> None:
+    def train(self, work: Work) -> None:
         from repro.lm.adapters import Lora, add_adapter
         from repro.lm.mixing import Batches
         from repro.lm.pretrained import load_pretrained
@@ -112,7 +112,7 @@ class Cpt(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sft(Stage):
+class Sft(Shared):
     """A model tuned on instruction pairs with the loss on answers only; without CPT it starts from the base model.
 
     mode: what is trained where CPT went before: "continue" its adapter, or a fresh one with CPT's merged into the
@@ -153,7 +153,7 @@ class Sft(Stage):
         yield from super().upstream()
         yield self.base  # where `start` is no more than an adapter
 
-    def execute(self, work: Work) -> None:
+    def train(self, work: Work) -> None:
         batches = self.batches(work)
         steps, taken = batches.steps_within(self.tokens)
         if not steps:
@@ -205,18 +205,22 @@ def read_training(file: Path) -> pd.DataFrame:
 def _train(
     work: Work, stage: Cpt | Sft, model: "PeftModel", batches: "Batches | PairBatches", steps: int, tokens: int
 ) -> None:
-    """Train the adapter of `model`; leave it, the state to go on from, and the losses in ``work.path``."""
+    """Train the adapter of `model`; leave it, the state to go on from, and the losses in ``work.path``.
+
+    Of several processes that share the run, the first one leaves them.
+    """
     import torch
 
     from repro.lm.adapters import save_adapter
+    from repro.lm.parallel import this_process
     from repro.lm.training import Checkpoint, Optimiser, Schedule, train
 
     torch.set_num_threads(1)
     settings = stage.training
-    model.to(work.machine.device)
+    model.to(own_device(work))
     model.train()
     checkpoint = Checkpoint(
-        folder=work.path / SCRATCH,
+        folder=work.scratch,
         seconds=work.machine.checkpoint_seconds,
         start=work.inputs(stage.after) / STATE if stage.after else None,
         final=work.path / STATE,
@@ -233,6 +237,8 @@ def _train(
         micro_batch=work.machine.micro_batch,
         report=work.report,
     )
+    if not this_process().leads:
+        return
     save_adapter(model, work.path, name_of(stage.base))
     told = {"steps": steps, "tokens": tokens, "losses": losses}
     (work.path / PROGRESS).write_text(json.dumps(told) + "\n")

@@ -8,11 +8,12 @@ from repro.lm.corpora import TRAINING, VALIDATION
 from repro.lm.size import Shape
 from repro.runs.spec import Stage, Work
 from repro.stages.corpus import Tokens, tokens_of
+from repro.stages.parallel import Shared
 from repro.stages.training import Training, run_training
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Stage):
+class Pretrain(Shared):
     """A model trained from scratch on the training part of the general text.
 
     sequences: held-out sequences of general text its loss is measured on.
@@ -51,7 +52,7 @@ class Pretrain(Stage):
         yield from super().upstream()
         yield self.tokens.tokenizer  # kept beside the weights
 
-    def execute(self, work: Work) -> None:
+    def train(self, work: Work) -> None:
         from repro.lm.mixing import Stream, fixed_sequences
         from repro.lm.model import new_model
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from repro.runs.spec import Work
-from repro.runs.store import SCRATCH
 from repro.stages.base import Base
 from repro.stages.corpus import Tokenizer
+from repro.stages.parallel import own_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,17 +80,20 @@ def run_training(
 ) -> None:
     """Train `model`, measuring its loss on each held-out set, and leave weights and losses in ``work.path``.
 
-    held_out: name -> token ids of shape (n, L + 1). Writes model and tokenizer in Hugging Face format, and `LOSSES`.
+    held_out: name -> token ids of shape (n, L + 1). Writes model and tokenizer in Hugging Face format, and `LOSSES`;
+    of several processes that share the run, the first one does.
     """
     import torch
 
     from repro.lm.mixing import Batches
+    from repro.lm.parallel import this_process
     from repro.lm.scoring import sequence_losses
     from repro.lm.tokenizer import load_tokenizer
     from repro.lm.training import DTYPES, Checkpoint, Optimiser, Schedule, train
 
     torch.set_num_threads(1)
-    model.to(work.machine.device)  # type: ignore[arg-type]  # a decorator of transformers hides the signature
+    model.to(own_device(work))  # type: ignore[arg-type]  # a decorator of transformers hides the signature
+    model.train()
 
     def measure(trained: "Model") -> dict[str, Any]:
         dtype = DTYPES[training.precision]
@@ -112,10 +115,12 @@ def run_training(
         measure=measure,
         measure_at=training.measure_at,
         precision=training.precision,
-        checkpoint=Checkpoint(folder=work.path / SCRATCH, seconds=work.machine.checkpoint_seconds),
+        checkpoint=Checkpoint(folder=work.scratch, seconds=work.machine.checkpoint_seconds),
         micro_batch=work.machine.micro_batch,
         report=work.report,
     )
+    if not this_process().leads:
+        return
     frame = pd.DataFrame(measured)
     frame.insert(1, "tokens", frame["step"] * training.batch * training.length)
     frame.to_parquet(work.path / LOSSES, index=False)

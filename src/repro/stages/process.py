@@ -1,0 +1,81 @@
+"""One of several processes that share a run, as torchrun starts it; :mod:`repro.stages.parallel` is its worker's side.
+
+What takes long to import comes after the connection to the worker, with which this process dies.
+"""
+
+import os
+import pickle
+import sys
+import threading
+import traceback
+from contextlib import redirect_stderr
+from dataclasses import replace
+from io import TextIOBase
+from multiprocessing.connection import Client, Connection
+from typing import Any
+
+WORKER = "REPRO_WORKER"  # in the environment: the worker's port, and the key that both sides prove to hold
+
+
+def main() -> None:
+    """Do this process's share of the run that its worker hands it."""
+    port, key = os.environ.pop(WORKER).split(":")
+    connection = Client(("127.0.0.1", int(port)), authkey=bytes.fromhex(key))
+    rank = int(os.environ["RANK"])
+    sys.path[:], task = connection.recv()
+    threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
+    worker = _Worker(connection)
+    try:
+        with redirect_stderr(worker):
+            _train(task, rank, worker)
+    except Exception as error:
+        worker.hear("failed", _portable(error, rank))
+        threading.Event().wait()  # to be ended: what others say for want of this process would only mislead
+    worker.hear("done", None)
+
+
+def _train(task: bytes, rank: int, worker: "_Worker") -> None:
+    from repro.lm.parallel import join, leave
+
+    stage, work = pickle.loads(task)
+    if rank == 0:
+        work = replace(work, report=lambda done: worker.hear("report", done))
+    join(work.machine.devices[rank])
+    stage.train(work)
+    leave()
+
+
+def _die_with(connection: "Connection[Any, Any]") -> None:
+    try:
+        connection.recv_bytes()
+    finally:
+        os._exit(1)
+
+
+class _Worker(TextIOBase):
+    """The worker, who hears of progress and of the end; as a file, it prints what this process has to say."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self._connection, self._lock, self._line = connection, threading.Lock(), ""
+
+    def hear(self, kind: str, told: Any) -> None:
+        with self._lock:
+            self._connection.send((kind, told))
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:  # whole, so that processes do not speak into each other's
+            self.hear("print", line + "\n")
+        return len(text)
+
+
+def _portable(error: Exception, rank: int) -> Exception:
+    """`error` as it can be sent, with a note of where it was raised."""
+    where = f"In process {rank + 1} of a shared run:\n{traceback.format_exc()}"
+    error.add_note(where)
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # one that cannot be rebuilt elsewhere is told in words
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+        error.add_note(where)
+    return error
