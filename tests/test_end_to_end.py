@@ -1,15 +1,19 @@
 """The whole way, as a user goes it: `repro book` on the smoke preset in a home of its own, then read in a browser."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
+import pyarrow.parquet
 import pytest
 import yaml
+from safetensors import safe_open
 
 import browser
 from repro import cmr, params
@@ -23,16 +27,27 @@ PAGES = [
     "method",
     "rerun",
     "fit",
+    "cluster",
     "references",
     *(f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("*.ipynb")),
 ]
+
+# Secrets that whoever runs this may have in the environment; all have one value, which must turn up nowhere.
+CANARY = "hf_" + "SingingBird" * 3
+SECRETS = dict.fromkeys(
+    ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "WANDB_API_KEY", "DB_PASSWORD"),
+    CANARY,
+)
+told: list[str] = []  # all that commands printed
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("end to end")]
 
 
 def command(home: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"REPRO_HOME": str(home)}
-    return subprocess.run(arguments, env=environment, cwd=cwd or home, capture_output=True, text=True, check=False)
+    environment = os.environ | SECRETS | {"REPRO_HOME": str(home)}
+    done = subprocess.run(arguments, env=environment, cwd=cwd or home, capture_output=True, text=True, check=False)
+    told.extend([done.stdout, done.stderr])
+    return done
 
 
 def keys(home: Path, *choice: str) -> dict[str, str]:
@@ -63,7 +78,7 @@ def test_again_does_nothing(home: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (home / "_build").rglob("*") if path.is_file()}
     done = command(home, str(BIN / "repro"), "book", "--preset", "smoke")
     assert done.returncode == 0
-    assert done.stdout.count("up to date") == len(PAGES) - 5 + 1
+    assert done.stdout.count("up to date") == len(PAGES) - 6 + 1
     assert before == {path: path.stat().st_mtime_ns for path in (home / "_build").rglob("*") if path.is_file()}
 
 
@@ -128,3 +143,53 @@ def test_a_broken_notebook_fails_and_keeps_the_good_page(home: Path, tmp_path: P
     assert "AttributeError" in done.stderr
     assert good.read_bytes() == kept
     shutil.rmtree(tmp_path)
+
+
+def contents(file: Path) -> bytes:
+    """The bytes of a file, and behind them the plain values of what packs them."""
+    data = file.read_bytes()
+    if file.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(io.BytesIO(data))
+        data += str(table.schema.metadata).encode() + table.to_pandas().to_csv().encode()
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            data += b"".join(name.encode() + archive.read(name) for name in archive.namelist())
+    return data
+
+
+def files(folder: Path) -> list[Path]:
+    """Every file that was made here; what the project has is linked."""
+    return [
+        Path(root) / name
+        for root, _, names in os.walk(folder)
+        for name in names
+        if not (Path(root) / name).is_symlink()
+    ]
+
+
+def test_secrets_of_the_environment_are_written_nowhere(home: Path) -> None:
+    """After everything above: pages, notebooks (a failed one with its traceback), manifests, records, logs, output."""
+    made = files(home)
+    suffixes = {file.suffix for file in made}
+    assert {".ipynb", ".html", ".json", ".parquet", ".safetensors", ".txt"} <= suffixes
+    assert [file for file in made if file.name.endswith(".failed.ipynb")], "the notebook that failed was not kept"
+    assert [str(file) for file in made if CANARY.encode() in contents(file)] == []
+    assert len(told) > 5
+    assert [text for text in told if CANARY in text] == []
+
+
+def test_weights_are_safetensors_and_nothing_is_a_pickle(home: Path) -> None:
+    made = files(home / "_runs")
+    pickled = [
+        str(file)
+        for file in made
+        for data in [contents(file)]
+        if (data[:1] == b"\x80" and data[1:2] in b"\2\3\4\5" and data.endswith(b".")) or b"data.pkl" in data
+    ]
+    assert pickled == []
+    assert not {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npz"} & {file.suffix for file in made}
+    weights = [file for file in made if file.suffix == ".safetensors"]
+    assert len(weights) > 20
+    for file in weights:
+        with safe_open(file, "pt") as stored:
+            assert len(list(stored.keys())) > 0

@@ -290,12 +290,13 @@ def test_a_model_that_has_changed_is_another_one_and_is_not_copied(change: str, 
     assert list(copy.iterdir()) == []
 
 
-def test_a_model_that_brings_code_along_is_refused(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_a_model_that_brings_code_along_is_refused(model: Path, tmp_path: Path, file: str) -> None:
     store = Store(tmp_path / "runs")
     plain = Base(source=source(model), parameters=4)
     run([plain], store, CPU)
     assert (store.finished(plain) / "config.json").read_text() == "{}"
-    (model / "config.json").write_text(json.dumps({"auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine"}}))
+    (model / file).write_text(json.dumps({"auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine"}}))
     (model / "modeling_mine.py").write_text("raise SystemExit('this was run')")
     stage = Base(source=source(model), parameters=4)
     with pytest.raises(StudyFailed, match="mine brings code of its own, which is never run here; choose another model"):

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from repro.params import AllocationParams, Params, names, notebook_cell
-from repro.publish.notebooks import parameters_of
+from repro.publish.declared import parameters_of
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LOGIC = re.compile(r"^\s*(def|for|while|class|if|try|with) ", re.MULTILINE)

@@ -1,13 +1,28 @@
 """What papermill lets pass, our runner refuses; and nothing half done replaces what was good."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import psutil
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_notebook
 
-from repro.publish.notebooks import NotebookFailed, execute, stamp_of, up_to_date
+from conftest import prose
+from repro import cli, params
+from repro.publish import site
+from repro.publish.notebooks import NotebookFailed, execute, up_to_date
+from repro.publish.stamp import stamp_in, stamp_of, write_stamped
+
+ROOT = Path(__file__).parents[1]
+REPRO = str(Path(sys.executable).parent / "repro")
 
 PARAMETERS = "points = 3  # how many\nname: str = 'a'"
 
@@ -27,8 +42,6 @@ def streams(path: Path, name: str) -> str:
 
 
 def test_runs_with_parameters_in_this_interpreter_and_folder(tmp_path: Path) -> None:
-    import sys
-
     source = notebook(tmp_path, "import os, sys\nprint(points, name, sys.executable, os.getcwd())")
     work = tmp_path / "work"
     work.mkdir()
@@ -53,9 +66,51 @@ def test_unknown_parameter_is_named_with_what_is_allowed(tmp_path: Path) -> None
     assert not (tmp_path / "b.ipynb").exists()
 
 
-def test_a_notebook_without_parameters_cell_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no cell is tagged 'parameters'"):
-        execute(notebook(tmp_path, "1", tagged=False), tmp_path / "b.ipynb", {"points": 7})
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"points": "7"}, "points: must be a whole number such as 3, got '7'"),
+        ({"points": 7.5}, "points: must be a whole number such as 3, got 7.5"),
+        ({"points": True}, "points: must be a whole number such as 3, got True"),
+        ({"points": None}, "points: must be a whole number such as 3, got None"),
+        ({"points": 7, "name": ["a"]}, "name: must be text such as 'a', got \\['a'\\]"),
+        ({"name": "x" * 500}, None),
+    ],
+)
+def test_a_parameter_of_another_type_is_refused_before_a_kernel_starts(
+    tmp_path: Path, values: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("repro.publish.notebooks._run", lambda *given: started.append(given) or new_notebook())
+    source = notebook(tmp_path, "1")
+    if says is None:
+        execute(source, tmp_path / "b.ipynb", values)
+        assert len(started) == 1
+    else:
+        with pytest.raises(params.ParamsError, match=f"^a.ipynb: {says}$"):
+            execute(source, tmp_path / "b.ipynb", values)
+        assert started == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no cell is tagged 'parameters'"),
+        ("not JSON", "must be a Jupyter notebook"),
+        ("[1, 2]", "must be a Jupyter notebook"),
+        ('{"a": 1}', "must be a Jupyter notebook"),
+        ('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": 3}', "must be a Jupyter notebook"),
+    ],
+)
+def test_what_is_no_notebook_with_parameters_is_told_in_one_line(
+    tmp_path: Path, text: str | None, says: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = notebook(tmp_path, "1", tagged=False)
+    if text is not None:
+        source.write_text(text)
+    assert cli.main(["run", str(source), "--params", str(home / "mine.yaml")]) == 2
+    assert capsys.readouterr().err == f"repro: {source}: {says}\n"
+    assert not (home / "_build").exists()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +131,8 @@ def test_a_failure_is_told_and_the_good_output_stays(tmp_path: Path, source: str
         execute(notebook(tmp_path, source, "print('after')"), out, {"points": 7})
     assert failed.value.cell == cell
     assert failed.value.kept.exists()
-    assert stamp_of(failed.value.kept) is None
+    with pytest.raises(site.SiteFailed, match=r"b\.failed\.ipynb .* was not executed to its end"):
+        site.build(tmp_path, {"b": failed.value.kept}, tmp_path / "html")
     assert "\x1b" not in str(failed.value)
     assert out.read_bytes() == good
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ipynb", "b.failed.ipynb", "b.ipynb"]
@@ -121,3 +177,138 @@ def test_up_to_date_until_source_parameters_data_or_package_change(
     assert not up_to_date(source, out, {"points": 7}, extra="data v1")
     (package / "laws.py").unlink()
     assert not up_to_date(notebook(tmp_path, "2"), out, {"points": 7}, extra="data v1")
+
+
+# A notebook that is not as it was written
+
+
+@pytest.fixture
+def executed(tmp_path: Path) -> Path:
+    nb = new_notebook(cells=[new_code_cell("print(1)", execution_count=1)])
+    write_stamped(nb, tmp_path / "a.ipynb", {"complete": True, "inputs": "x", "seconds": 1.0})
+    return tmp_path / "a.ipynb"
+
+
+def test_every_flipped_bit_and_every_truncation_of_an_executed_notebook_is_found(executed: Path) -> None:
+    good = executed.read_bytes()
+    assert stamp_of(executed) == stamp_in(good)
+    assert stamp_in(good) is not None
+    for bit in range(8 * len(good)):
+        flipped = bytearray(good)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert stamp_in(bytes(flipped)) is None, bit
+    for length in range(len(good)):
+        assert stamp_in(good[:length]) is None, length
+    assert stamp_in(good + b"\n") is None
+    executed.unlink()
+    assert stamp_of(executed) is None
+
+
+def test_no_book_is_built_from_an_altered_notebook_which_is_executed_again(tmp_path: Path) -> None:
+    source, page = notebook(tmp_path, "print('again')"), tmp_path / "b.ipynb"
+    execute(source, page, {})
+    good = page.read_bytes()
+    for harm in (good[:-1], good.replace(b"again", b"egain"), b"", None):
+        page.unlink() if harm is None else page.write_bytes(harm)
+        with pytest.raises(site.SiteFailed, match=r"notebook b: .*b\.ipynb is missing, was not executed to its end or"):
+            site.build(tmp_path, {"b": page}, tmp_path / "html")
+        assert not up_to_date(source, page, {})
+    execute(source, page, {})
+    assert up_to_date(source, page, {})
+
+
+# The command and its kernel, killed
+
+SLOW = """import os, pathlib, subprocess, time
+if not pathlib.Path("go").exists():
+    subprocess.run("sleep 300 & echo $! > child", shell=True, check=True)
+    pathlib.Path("pids").write_text(f"{os.getpid()} {pathlib.Path('child').read_text()}")
+    time.sleep(300)"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with parameters that need no data but its own, and a notebook that takes for ever."""
+    home = tmp_path / "home"
+    for name in ("general", "far", "near"):
+        (home / name).mkdir(parents=True)
+        (home / name / "a.txt").write_text(prose(1)[0])
+    values = {n: v for n, v in params.read(ROOT / "params/smoke.yaml").items() if n in params.names(params.Params)}
+    values |= {"preset": "mine", "general": [{"folder": "general"}]}
+    values |= {
+        field: {"name": n, "sources": [{"folder": n}]} for field, n in (("domain", "far"), ("second_domain", "near"))
+    }
+    (home / "mine.yaml").write_text(yaml.safe_dump(values))
+    cells = [
+        new_code_cell(params.notebook_cell(), metadata={"tags": ["parameters"]}),
+        *map(new_code_cell, (SLOW, "'end'")),
+    ]
+    nbformat.write(new_notebook(cells=cells), home / "slow.ipynb")
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    return home
+
+
+def begin(home: Path) -> subprocess.Popen[str]:
+    """`repro run slow.ipynb` in a session of its own."""
+    return subprocess.Popen(
+        [REPRO, "run", "slow.ipynb", "--params", "mine.yaml"], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def within(seconds: float, met: Any) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if met():
+            return True
+        time.sleep(0.02)
+    return bool(met())
+
+
+def runs(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+INTERRUPTED = "repro: interrupted; what is done is kept, the same command goes on from here\n"
+
+
+@pytest.mark.parametrize(
+    ("whom", "number", "status", "says"),
+    [
+        ("group", signal.SIGINT, 1, INTERRUPTED),
+        ("command", signal.SIGTERM, 1, INTERRUPTED),
+        ("command", signal.SIGKILL, -signal.SIGKILL, ""),
+        ("kernel", signal.SIGKILL, 1, "repro: slow.ipynb: the kernel died (kept for reading: {kept})\n\nKernel died\n"),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "SIGKILL", "kernel killed"],
+)
+def test_a_command_ended_in_mid_notebook_leaves_no_process_and_the_good_page(
+    home: Path, whom: str, number: int, status: int, says: str
+) -> None:
+    pages = home / "_build/notebooks"
+    pages.mkdir(parents=True)
+    good = pages / "slow.ipynb"
+    write_stamped(new_notebook(), good, {"complete": True, "inputs": "of yesterday", "seconds": 1.0})
+    kept = good.read_bytes()
+    command = begin(home)
+    assert within(60, lambda: (home / "pids").exists() and (home / "pids").read_text().endswith("\n")), command.poll()
+    kernel, child = map(int, (home / "pids").read_text().split())
+    match whom:
+        case "group":
+            os.killpg(command.pid, number)
+        case "command":
+            os.kill(command.pid, number)
+        case "kernel":
+            os.kill(kernel, number)
+    told = command.communicate(timeout=60)[1]
+    assert (command.returncode, told) == (status, says.format(kept=pages / "slow.failed.ipynb"))
+    assert within(5, lambda: not runs(kernel) and not runs(child)), "a process is left"
+    assert good.read_bytes() == kept
+    assert [page for page in pages.iterdir() if stamp_of(page)] == [good]
+    if number == signal.SIGKILL and whom == "command":
+        assert len(list(pages.glob(".slow.*.part.ipynb"))) == 1
+        (home / "go").touch()
+        again = begin(home)
+        assert again.wait(timeout=60) == 0, again.communicate()
+        assert list(pages.iterdir()) == [good]
+        assert good.read_bytes() != kept

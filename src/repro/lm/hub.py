@@ -106,7 +106,7 @@ def decoded(dataset: str, tokens_field: str, tokenizer: str, **options: Any) -> 
     # Imported here: a study that reads no tokens should not wait for transformers.
     from transformers import AutoTokenizer
 
-    coder = AutoTokenizer.from_pretrained(tokenizer)
+    coder = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)  # by default it asks
     for ids in values(dataset, tokens_field, **options):
         # As it was written: neither special tokens nor "cleaned up" spaces are text.
         text = coder.decode(ids or [], skip_special_tokens=True, clean_up_tokenization_spaces=False)

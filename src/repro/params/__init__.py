@@ -14,11 +14,13 @@ from repro.params.reading import (
     check,
     check_names,
     names,
+    plain,
     preset_file,
     presets,
     read,
     required,
     schemas_in,
+    value,
 )
 from repro.params.sources import SourceParams
 
@@ -36,9 +38,11 @@ __all__ = [
     "from_notebook",
     "names",
     "notebook_cell",
+    "plain",
     "preset_file",
     "presets",
     "read",
     "required",
     "schemas_in",
+    "value",
 ]

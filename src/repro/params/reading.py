@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from repro.home import home
 from repro.params.allocation import AllocationParams
 from repro.params.cmr import Params
+from repro.params.loading import BYTES, NotPlain, load
 from repro.params.values import Section
 
 Schema = TypeVar("Schema", bound=Section)
@@ -28,18 +28,39 @@ def read(path: Path) -> dict[str, Any]:
     """The names and values of a parameter file, not yet checked.
 
     Raises:
-        ParamsError: if the file is missing or is not a YAML mapping.
+        ParamsError: if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`loading`).
 
     """
+    told = plain(path)
     if not path.is_file():
-        raise ParamsError(f"{path}: no such file; presets are {', '.join(presets())}")
+        raise ParamsError(f"{told}: no such file; presets are {', '.join(presets())}")
     try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise ParamsError(f"{path}: must be names with values")
+        with path.open("rb") as file:
+            text = file.read(BYTES + 1).decode("utf-8-sig")
+        values = load(text)
+    except (OSError, UnicodeDecodeError, NotPlain) as error:
+        raise ParamsError(f"{told}: {_why(error)}") from None
+    if not isinstance(values, dict):
+        raise ParamsError(f"{told}: must be names with values")
     return values
+
+
+def value(name: str, text: str) -> Any:
+    """The value of parameter `name` from the command line: a number if it reads as one (1e-4 too), else as YAML has it.
+
+    Raises:
+        ParamsError: for YAML that is more than a plain value.
+
+    """
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    try:
+        return load(text)
+    except NotPlain as error:
+        raise ParamsError(f"{shown(name)[1:-1]}: {error}") from None
 
 
 def presets() -> list[str]:
@@ -99,9 +120,15 @@ def check_names(values: Iterable[str]) -> None:
     """
     for name in values:
         if name not in NAMES:
-            like = difflib.get_close_matches(name, sorted(NAMES), n=1, cutoff=0.0)
+            like = difflib.get_close_matches(name[:LONGEST], sorted(NAMES), n=1, cutoff=0.0)
             schema = next((one for one in SCHEMAS if like and like[0] in names(one)), Params)
             raise ParamsError(f"{shown(name)}: unknown parameter; allowed are {', '.join(names(schema))}")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}"
+    return f"not YAML in UTF-8: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _first(error: ValidationError) -> str:
@@ -115,6 +142,11 @@ def _first(error: ValidationError) -> str:
     if isinstance(found["input"], (dict, BaseModel)):
         return f"{place}: {message}" if place else message
     return f"{place}: {message[0].lower()}{message[1:]}, got {shown(found['input'])}"
+
+
+def plain(path: Path) -> str:
+    """The name of a file for a one-line message, which a name may not be made of."""
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def shown(value: object) -> str:

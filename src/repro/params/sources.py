@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from pydantic import model_validator
 
+from repro.params.places import Config, Directory, Folder, HubId, Line, Revision, Split
 from repro.params.values import Count, Section, Share
 
 # Which kinds of source each option is for.
@@ -27,18 +28,18 @@ class SourceParams(Section):
     tokenizer: where text_field holds token ids, the tokenizer of the hub that they are of (with directory only).
     """
 
-    package: str | None = None
-    folder: str | None = None
-    hub: str | None = None
-    topics: tuple[str, ...] = ()
+    package: Line | None = None
+    folder: Folder | None = None
+    hub: HubId | None = None
+    topics: tuple[Line, ...] = ()
     part: tuple[Share, Share] = (Fraction(0), Fraction(1))
-    text_field: str = "text"
-    licence: str | None = None
-    config: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    directory: str | None = None
-    tokenizer: str | None = None
+    text_field: Line = "text"
+    licence: Line | None = None
+    config: Config | None = None
+    split: Split = "train"
+    revision: Revision | None = None
+    directory: Directory | None = None
+    tokenizer: HubId | None = None
     characters_limit: Count | None = None
 
     @model_validator(mode="after")

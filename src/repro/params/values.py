@@ -1,5 +1,6 @@
 """The kinds of value that parameters have, and the names that both papers' studies share."""
 
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,16 @@ from pydantic import (
     Strict,
 )
 
+LARGEST = 10**15  # of a count: what nobody means, and what arithmetic with floats begins to lose
+FRACTION = re.compile(r"[+-]?[0-9]{1,40}(/[0-9]{1,40}|\.[0-9]{0,40})?", re.ASCII)
+
 
 def _fraction(value: object) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
         raise ValueError("must be a number or a fraction such as 1/3")
+    if isinstance(value, str) and not FRACTION.fullmatch(value):  # 1e-999999999 would be computed, digit by digit
+        exponent = " (YAML reads 1e-4 as text: write 1.0e-4)" if re.fullmatch(r"[0-9.]+[eE].*", value) else ""
+        raise ValueError(f"must be a number or a fraction such as 1/3{exponent}")
     try:
         ratio = Fraction(str(value))
     except (ValueError, ZeroDivisionError):
@@ -42,9 +49,10 @@ def _number(value: object) -> object:
 
 Share = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str)]
 InnerShare = Annotated[Fraction, BeforeValidator(_inner_fraction), PlainSerializer(str)]
-Count = Annotated[int, Strict(), Field(gt=0)]
+Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST)]
+Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
-Rate = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
+Rate = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")]
 
 
@@ -62,11 +70,15 @@ def text(description: str, **options: Any) -> Any:
 # What both papers' studies have, so that a preset says it once.
 Preset = Annotated[Name, text("name of this set of parameters")]
 NearDuplicate = Annotated[Positive, text("Jaccard similarity from which two documents count as the same", le=1)]
-WeightDecay = Annotated[float, BeforeValidator(_number), text("weight decay of matrices", ge=0)]
+WeightDecay = Annotated[float, BeforeValidator(_number), text("weight decay of matrices", ge=0, allow_inf_nan=False)]
 Clip = Annotated[Positive, text("largest norm of the gradient")]
-Seeds = Annotated[tuple[Annotated[int, Strict(), Field(ge=0)], ...], text("seeds of weights and data", min_length=1)]
+Seeds = Annotated[
+    tuple[Annotated[int, Strict(), Field(ge=0, lt=2**63)], ...], text("seeds of weights and data", min_length=1)
+]
 Bootstrap = Annotated[Count, text("bootstrap draws that intervals come from")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], text("where to train: auto, cpu or cuda")]
-Workers = Annotated[Count | Literal["auto"], text("runs at a time; auto is one a core or GPU")]
+Workers = Annotated[
+    Annotated[Count, Field(le=10_000)] | Literal["auto"], text("runs at a time; auto is one a core or GPU")
+]
 MicroBatch = Annotated[Count | None, text("sequences per forward pass; null takes the whole batch")]
 CheckpointSeconds = Annotated[Positive, text("how often a run saves what it needs to resume")]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.params import NAMES, ParamsError
-from repro.publish.notebooks import NotebookFailed, execute, parameters_of, up_to_date
+from repro.publish.declared import parameters_of
+from repro.publish.notebooks import NotebookFailed, execute, up_to_date
 
 Identities = Mapping[frozenset[str], str]  # names of a study's parameters -> what decides its numbers
 

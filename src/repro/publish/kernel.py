@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+PATIENCE = 5.0  # seconds an interrupted notebook has to put its work away
+LAUNCHER = Path(__file__).with_name("guarded_kernel.py")
 
 
 class _OnlyThisInterpreter(KernelSpecManager):
@@ -18,14 +31,63 @@ class _OnlyThisInterpreter(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         spec = super().get_kernel_spec(kernel_name)
         # It warns at every start that a local socket is not encrypted, right above the progress bar.
-        spec.argv = [*spec.argv, "--log-level=ERROR"]
+        spec.argv = [sys.executable, str(LAUNCHER), "-f", "{connection_file}", "--log-level=ERROR"]
         if sys.stderr.isatty():  # a progress bar in the kernel cannot ask the terminal for its width
             spec.env = {**spec.env, "COLUMNS": str(shutil.get_terminal_size().columns)}
         return spec
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """A kernel manager for nbclient that starts ``sys.executable -m ipykernel_launcher``."""
+    """A kernel manager for nbclient that starts ``sys.executable``, and notes each kernel's process in `started`."""
+
+    started: ClassVar[list[int]] = []
 
     def _kernel_spec_manager_default(self) -> KernelSpecManager:
         return _OnlyThisInterpreter()
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+        await super()._async_launch_kernel(kernel_cmd, **options)
+        self.started.append(self.provisioner.pid)  # type: ignore[union-attr]
+
+    _launch_kernel = _async_launch_kernel
+
+
+def watched(work: Callable[[], Result]) -> Result:
+    """What `work`, which starts kernels as `ThisInterpreter`, returns; no process of theirs is left afterwards.
+
+    It runs in a thread, so that an interrupt reaches us and not the middle of an event loop. The kernel is then
+    interrupted in its turn, and killed where it does not end.
+
+    Raises:
+        KeyboardInterrupt: once everything has ended.
+
+    """
+    ThisInterpreter.started.clear()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            _interrupt(future)
+            raise
+        finally:
+            _end()
+
+
+def _interrupt(future: Future[Any]) -> None:
+    try:
+        for pid in ThisInterpreter.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+        wait([future], timeout=PATIENCE)
+    finally:  # a second interrupt does not wait
+        while not future.done():
+            _end()
+            wait([future], timeout=0.1)
+
+
+def _end() -> None:
+    """Kill what is left of the kernels' process groups."""
+    for pid in ThisInterpreter.started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)

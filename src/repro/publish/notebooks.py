@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import sys
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from repro.params import ParamsError
+from repro.publish.declared import check_parameters
+from repro.publish.stamp import stamp_of, write_stamped
 
-STAMP = "repro"  # key of our stamp in the notebook's metadata
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -38,36 +40,6 @@ class NotebookFailed(Exception):
         where = "the kernel died" if cell is None else f"cell [{cell}] failed"
         parts = [f"{notebook.name}: {where} (kept for reading: {kept})", source, traceback]
         super().__init__("\n\n".join(part.strip("\n") for part in parts if part.strip()))
-
-
-def parameters_of(notebook: Path) -> dict[str, str]:
-    """The parameters a notebook declares, name -> default as written in its cell tagged ``parameters``.
-
-    Raises:
-        ParamsError: the notebook has no such cell.
-
-    """
-    from papermill.translators import PythonTranslator  # 0.3 s: only when a notebook is really looked at
-
-    cells = nbformat.read(notebook, as_version=4).cells
-    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    if not tagged:
-        raise ParamsError(f"{notebook}: no cell is tagged 'parameters'")
-    return {parameter.name: parameter.default for parameter in PythonTranslator.inspect(tagged[0])}
-
-
-def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters that the notebook does not declare; papermill would warn and use the default.
-
-    Raises:
-        ParamsError: naming what is unknown and what is allowed.
-
-    """
-    allowed = parameters_of(notebook)
-    unknown = [name for name in parameters if name not in allowed]
-    if unknown:
-        names = ", ".join(map(repr, unknown))
-        raise ParamsError(f"{notebook.name}: unknown parameter {names}; allowed: {', '.join(allowed)}")
 
 
 @functools.cache
@@ -94,14 +66,6 @@ def inputs_digest(notebook: Path, parameters: Mapping[str, Any], extra: str = ""
     return digest.hexdigest()
 
 
-def stamp_of(output: Path) -> dict[str, Any] | None:
-    """The stamp that `execute` left in a notebook, or None where there is no finished notebook."""
-    if not output.exists():
-        return None
-    stamp = nbformat.read(output, as_version=4).metadata.get(STAMP, {})
-    return dict(stamp) if stamp.get("complete") is True else None
-
-
 def up_to_date(notebook: Path, output: Path, parameters: Mapping[str, Any], extra: str = "") -> bool:
     """Whether ``output`` is what `execute` would make again from the same inputs."""
     stamp = stamp_of(output)
@@ -115,16 +79,18 @@ def execute(
 
     The kernel is this very interpreter, whatever kernels are installed, and starts in ``cwd``. What it writes
     to standard error (progress bars) appears on ours while it runs. An earlier ``output`` stays until all has
-    run.
+    run. No process that the notebook started outlives it.
 
     Raises:
-        ParamsError: no ``parameters`` cell, or a parameter it does not declare.
+        ParamsError: no ``parameters`` cell, or a parameter that it does not declare or that is of another type.
         NotebookFailed: a cell raised, ended the process, or the kernel died.
+        KeyboardInterrupt: once the kernel has ended.
 
     """
     check_parameters(notebook, parameters)
     inputs = inputs_digest(notebook, parameters, extra)  # now: what changes meanwhile must not count as done
     output.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(output)
     part = output.with_name(f".{output.stem}.{os.getpid()}.part.ipynb")
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     started = time.monotonic()
@@ -132,12 +98,19 @@ def execute(
         nb = _run(notebook, part, failed, dict(parameters), cwd)
         _strip_bars(nb)
         seconds = round(time.monotonic() - started, 1)
-        nb.metadata[STAMP] = {"complete": True, "inputs": inputs, "seconds": seconds}
-        nbformat.write(nb, part)
+        write_stamped(nb, part, {"complete": True, "inputs": inputs, "seconds": seconds})
         part.replace(output)
         failed.unlink(missing_ok=True)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Remove what executions of this notebook left that were killed themselves."""
+    for part in output.parent.glob(f".{output.stem}.*.part.ipynb"):
+        pid = part.name.split(".")[-3]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            part.unlink(missing_ok=True)
 
 
 def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any], cwd: Path | None) -> NotebookNode:
@@ -145,20 +118,23 @@ def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any], c
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    from repro.publish.kernel import ThisInterpreter
+    from repro.publish.kernel import ThisInterpreter, watched
 
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it has to say is in what it raises
+    work = functools.partial(
+        papermill.execute_notebook,
+        str(notebook),
+        str(part),
+        parameters,
+        kernel_name="python3",
+        language="python",
+        kernel_manager_class=ThisInterpreter,
+        progress_bar=False,
+        stderr_file=sys.stderr,
+        cwd=None if cwd is None else str(cwd),
+    )
     try:
-        nb: NotebookNode = papermill.execute_notebook(
-            str(notebook),
-            str(part),
-            parameters,
-            kernel_name="python3",
-            language="python",
-            kernel_manager_class=ThisInterpreter,
-            progress_bar=False,
-            stderr_file=sys.stderr,
-            cwd=None if cwd is None else str(cwd),
-        )
+        nb: NotebookNode = watched(work)
     except PapermillExecutionError as error:
         part.replace(failed)
         text = "\n".join(error.traceback)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import nbformat
 
-from repro.publish.notebooks import installed, stamp_of
+from repro.publish.notebooks import installed
+from repro.publish.stamp import stamp_of
 from repro.publish.vega import write_scripts
 
 CONFIG = "_config.yml"
@@ -38,12 +39,15 @@ def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
         out: the folder of the site, usually ``_build/html``. Replaced only after success.
 
     Raises:
-        SiteFailed: a notebook is missing or was not executed to its end, or jupyter-book warned or failed.
+        SiteFailed: a notebook is missing, was not executed to its end or is not as it was then, or jupyter-book
+        warned or failed.
 
     """
     for name, path in notebooks.items():
         if stamp_of(path) is None:
-            raise SiteFailed(f"notebook {name}: {path} is missing or was not executed to its end")
+            raise SiteFailed(
+                f"notebook {name}: {path} is missing, was not executed to its end or is not as it was then"
+            )
     digest = _digest(root, notebooks)
     record = out / RECORD
     if (out / "index.html").exists() and record.exists() and record.read_text() == digest:

@@ -40,6 +40,6 @@ class Base(Stage):
 
     def execute(self, work: Work) -> None:
         self.source.write(work.path)
-        config = json.loads((work.path / "config.json").read_text())
-        if "auto_map" in config:
-            raise ValueError(f"{self.name} brings code of its own, which is never run here; choose another model")
+        for file in work.path.glob("*config.json"):
+            if "auto_map" in json.loads(file.read_text()):
+                raise ValueError(f"{self.name} brings code of its own, which is never run here; choose another model")

@@ -1,0 +1,44 @@
+"""A Jupyter kernel that ends, with every process it started, when whoever started it is gone.
+
+It is run as a script: ``python guarded_kernel.py -f CONNECTION_FILE``. Of itself a kernel notices after a second
+that its parent is gone, and then leaves its children running.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Start the guard and then the kernel."""
+    sys.path.pop(0)  # this file's folder, whose modules are nobody's to import by their bare names
+    import logging
+    import os
+    import threading
+
+    from ipykernel import kernelapp
+
+    parent = int(os.environ["JPY_PARENT_PID"])
+    if hasattr(os, "pidfd_open"):  # else the kernel's own watch has to do
+        threading.Thread(target=_guard, args=(parent,), daemon=True).start()
+    # That it is interrupted at its end, busy or not, is how Jupyter ends it.
+    logging.getLogger("IPKernelApp").addFilter(lambda record: "KeyboardInterrupt caught" not in str(record.msg))
+    kernelapp.launch_new_instance()
+
+
+def _guard(parent: int) -> None:
+    import os
+    import select
+    import signal
+
+    try:
+        alive = select.poll()
+        alive.register(os.pidfd_open(parent), select.POLLIN)
+        alive.poll()
+    except ProcessLookupError:  # gone before we looked
+        pass
+    if os.getpgrp() == os.getpid():  # the group is ours: the kernel was started in a session of its own
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
