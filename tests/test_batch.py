@@ -1,6 +1,7 @@
 """What a job asks of each batch system, and what happens to the study when jobs are refused or end."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from distributed import Client, wait
 
 from repro.runs import jobs
 from repro.runs.batch import Batch, Unavailable
+from repro.runs.credentials import CERTIFICATE, KEY, credentials
 
 System = Literal["slurm", "pbs", "lsf"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GREETING": "it's here"}
@@ -72,10 +74,12 @@ def full(system: System) -> Batch:
 
 
 @pytest.mark.parametrize("system", ["slurm", "pbs", "lsf"])
-def test_a_job_carries_exactly_the_directives_that_the_plan_shows(system: System) -> None:
-    batch = full(system)
+def test_a_job_carries_exactly_the_directives_that_the_plan_shows(tmp_path: Path, system: System) -> None:
+    batch, logs = full(system), tmp_path / "my logs"
+    logs.mkdir()
     assert batch.script_words() == HEADS[system].strip().splitlines()
-    with closing(batch.open({"devices": 2, "memory_gib": 12.5}, ENVIRONMENT)) as cluster:
+    given = {"devices": 2, "memory_gib": 12.5}
+    with credentials(logs) as tls, closing(batch.open(given, ENVIRONMENT, tls)) as cluster:
         script = cluster.job_script()
     words = script.splitlines()
     assert [line for line in words if line.startswith("#")] == ["#!/usr/bin/env bash", *batch.script_words()]
@@ -86,7 +90,11 @@ def test_a_job_carries_exactly_the_directives_that_the_plan_shows(system: System
         "export GREETING='it'\"'\"'s here'",
     ]
     worker = words[-1]
-    assert worker.startswith(f"exec {sys.executable} -m distributed.cli.dask_worker tcp://")
+    assert worker.startswith(f"exec {sys.executable} -m distributed.cli.dask_worker tls://")
+    told = shlex.split(worker)
+    assert [told[told.index(option) + 1] for option in ("--tls-key", "--tls-cert", "--tls-ca-file")] == [
+        str(tls / name) for name in (KEY, CERTIFICATE, CERTIFICATE)
+    ]
     assert "--resources devices=2,memory_gib=12.5" in worker
     assert "--nthreads 1" in worker
 
@@ -127,19 +135,22 @@ def test_a_host_without_the_batch_system_is_told_before_anything_starts(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     batch = Batch(system=system, workers=1, logs=tmp_path / "logs")
-    with pytest.raises(Unavailable, match=f"^{command} is not on PATH"), batch.cluster({}, {}):
+    with pytest.raises(Unavailable, match=f"^{command} is not on PATH"), batch.cluster({}, {}, print):
         pytest.fail("a cluster")
     assert not (tmp_path / "logs").exists()
 
 
 def test_a_network_that_this_host_is_not_on_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"^no network interface ib9 here; there are .*lo"):
-        Batch(system="slurm", workers=1, logs=tmp_path, interface="ib9").open({}, {})
+        Batch(system="slurm", workers=1, logs=tmp_path, interface="ib9").open({}, {}, tmp_path)
 
 
-def test_without_the_extra_the_way_to_install_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    with pytest.raises(Unavailable, match=r"pip install '\.\[cluster\]'"):
+@pytest.mark.parametrize("package", ["dask-jobqueue", "cryptography"])
+def test_without_the_extra_the_way_to_install_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
+    with pytest.raises(Unavailable, match=rf"takes {package}: pip install '\.\[cluster\]'"):
         Batch(system="slurm", workers=1, logs=tmp_path).check()
 
 
@@ -190,8 +201,12 @@ def test_a_refused_job_is_told_in_the_words_of_the_batch_system(
     pretend("pbs")
     monkeypatch.setenv("REFUSE", "Unknown queue")
     batch = Batch(system="pbs", workers=2, logs=tmp_path)
-    with pytest.raises(Unavailable, match=r"^qsub refuses the job: qsub: Unknown queue$"), batch.cluster({}, {}):
+    with (
+        pytest.raises(Unavailable, match=r"^qsub refuses the job: qsub: Unknown queue$"),
+        batch.cluster({}, {}, print),
+    ):
         pytest.fail("a cluster")
+    assert list(tmp_path.glob(".tls-*")) == []
 
 
 @pytest.mark.parametrize("system", ["pbs", "lsf"])
@@ -202,7 +217,7 @@ def test_jobs_that_never_become_workers_end_the_waiting_with_their_last_words(
     batch = Batch(system=system, workers=1, logs=tmp_path, interface="lo", setup=("echo no such module; exit 3",))
     with (
         pytest.raises(Unavailable, match=r"^3 jobs in a row ended before a worker came of them: no such module"),
-        batch.cluster({}, {}) as cluster,
+        batch.cluster({}, {}, print) as cluster,
         Client(cluster) as client,
     ):
         wait(client.submit(pow, 2, 3))
@@ -215,12 +230,19 @@ def test_a_job_that_is_killed_is_submitted_again_and_the_last_is_cancelled(
 ) -> None:
     pretend(system)
     batch = Batch(system=system, workers=1, logs=tmp_path, interface="lo")
-    with batch.cluster({"devices": 1}, ENVIRONMENT) as cluster, Client(cluster) as client:
+    told: list[str] = []
+    with batch.cluster({"devices": 1}, ENVIRONMENT, told.append) as cluster, Client(cluster) as client:
         first = client.submit(os.getpid, pure=False, resources={"devices": 1}).result()
         assert client.submit(os.getenv, "GREETING").result() == ENVIRONMENT["GREETING"]
         os.kill(first, signal.SIGKILL)
         last = psutil.Process(client.submit(os.getpid, pure=False).result(timeout=60))
         assert last.pid != first
+        assert {port.laddr.ip for port in last.net_connections() if port.status == "LISTEN"} == {"127.0.0.1"}
+    assert told == [
+        f"a job submitted to {system.upper()}; waiting for the first worker",
+        f"job {first} ended; another is submitted",
+    ]
+    assert list(tmp_path.glob(".tls-*")) == []
     deadline = time.monotonic() + 30
     while last.is_running() and last.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the job goes on"

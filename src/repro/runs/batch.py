@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
+from repro.runs.credentials import credentials, security
+
 if TYPE_CHECKING:
     from distributed import SpecCluster
 
@@ -26,6 +28,7 @@ NAME = "repro"
 PREFIX = {"slurm": "#SBATCH", "pbs": "#PBS", "lsf": "#BSUB"}
 SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}
 CLUSTER = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+PACKAGES = {"dask_jobqueue": "dask-jobqueue", "cryptography": "cryptography"}  # modules, and what to install
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
 WORD = re.compile(r"[\w.:@/+-]+")  # what a queue, an account or an interface is called
 SCHEDULER_SECONDS = 60  # a job that finds no scheduler for so long ends
@@ -39,10 +42,13 @@ class Unavailable(RuntimeError):
 class Batch:
     """Workers as jobs of a batch system, one worker a job, on nodes that see the same files as this process.
 
-    workers: how many jobs are kept in the queue; logs: the folder for what they print; walltime: "HH:MM:SS" a job,
-    after which its run goes on in the next one; cores, memory_gib (GiB of main memory), gpus: what a job asks for;
-    interface: of the network between the nodes ("ib0"), by default that of the host's address; directives: more of the
-    system's own, without "#SBATCH"; setup: lines of shell before the worker starts.
+    All connections are TLS, with credentials made for one cluster: others on the network get nowhere.
+
+    workers: how many jobs are kept in the queue; logs: the folder for what they print, and for the credentials while
+    the cluster lasts; walltime: "HH:MM:SS" a job, after which its run goes on in the next one; cores, memory_gib (GiB
+    of main memory), gpus: what a job asks for; interface: of the network between the nodes ("ib0"), by default that of
+    the host's address; directives: more of the system's own, without "#SBATCH"; setup: lines of shell before the
+    worker starts.
 
     Raises:
         ValueError: for a field that no batch system could take.
@@ -125,22 +131,24 @@ class Batch:
         """See that jobs can be submitted from here.
 
         Raises:
-            Unavailable: if dask-jobqueue is not installed, or the submit command is not there.
+            Unavailable: naming the package that is not installed, or the submit command that is not there.
 
         """
-        try:
-            import_module("dask_jobqueue")
-        except ImportError as error:
-            raise Unavailable("a batch system takes dask-jobqueue: pip install '.[cluster]'") from error
+        for module, package in PACKAGES.items():
+            try:
+                import_module(module)
+            except ImportError as error:
+                raise Unavailable(f"a batch system takes {package}: pip install '.[cluster]'") from error
         if shutil.which(SUBMIT[self.system]) is None:
             raise Unavailable(
                 f"{SUBMIT[self.system]} is not on PATH: this is no host to submit {self.system} jobs from"
             )
 
-    def open(self, resources: Mapping[str, float], environment: Mapping[str, str]) -> "SpecCluster":
+    def open(self, resources: Mapping[str, float], environment: Mapping[str, str], tls: Path) -> "SpecCluster":
         """A scheduler in this process, and how to submit workers to it; no job is submitted yet.
 
-        resources: what each worker has to give; environment: variables that it is started with.
+        resources: what each worker has to give; environment: variables that it is started with; tls: the folder with
+        the cluster's credentials.
 
         Raises:
             Unavailable: if this host has no such network interface.
@@ -166,19 +174,26 @@ class Batch:
             worker_extra_args=[
                 *(["--resources", given] if given else []),
                 *("--memory-limit", "0"),  # dask would pause a worker that uses most of it
-                *("--no-dashboard", "--preload", "repro.runs.jobs"),
+                *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),  # it would answer to anybody
+                *("--preload", "repro.runs.jobs"),
             ],
             job_script_prologue=self._prologue(environment),
             job_directives_skip=[PREFIX[self.system]],  # all of them: ours take their place
             job_extra_directives=self._directives(),
             scheduler_options={"dashboard_address": "127.0.0.1:0"},
+            security=security(tls),
             silence_logs="critical",  # what fails is told once, at the end
         )
+        cluster.new_spec["options"]["security"] = security(tls, shlex.quote)  # it stands in the script as it is
         return cluster
 
     @contextmanager
-    def cluster(self, resources: Mapping[str, float], environment: Mapping[str, str]) -> Iterator["SpecCluster"]:
+    def cluster(
+        self, resources: Mapping[str, float], environment: Mapping[str, str], tell: Callable[[str], None]
+    ) -> Iterator["SpecCluster"]:
         """The cluster of jobs, submitted, and submitted again where one ends; all are cancelled with the context.
+
+        tell: takes a line for the user whenever jobs are submitted; it is called from another thread.
 
         Raises:
             Unavailable: at once if jobs cannot be submitted; later if they keep ending before a worker comes of them,
@@ -189,8 +204,8 @@ class Batch:
 
         self.check()
         self.logs.mkdir(parents=True, exist_ok=True)
-        with closing(self.open(resources, environment)) as cluster:
-            jobs = Jobs(cluster, self.system, self.workers, self.logs)
+        with credentials(self.logs) as tls, closing(self.open(resources, environment, tls)) as cluster:
+            jobs = Jobs(cluster, self.system, self.workers, self.logs, tell)
             try:
                 cluster.sync(jobs.submit)
             except RuntimeError as error:

@@ -5,7 +5,7 @@ run; only a run that takes several devices starts processes of its own.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,8 +57,11 @@ class Local:
 class Scheduler:
     """The workers of a dask scheduler that is running, all of which see the store and this package.
 
-    address: such as tcp://10.0.0.1:8786. Runs that need several devices, or memory, only go to workers started with
-    ``--resources "devices=2 memory_gib=40"``.
+    address: such as tcp://10.0.0.1:8786, which does what anybody on its network asks for, or tls://10.0.0.1:8786 with
+    the credentials that dask's own configuration names: the paths of files in ``distributed.comm.tls.ca-file``,
+    ``distributed.comm.tls.client.cert`` and ``distributed.comm.tls.client.key``, set in a file of ~/.config/dask or as
+    variables (``DASK_DISTRIBUTED__COMM__TLS__CA_FILE`` and so on). Runs that need several devices, or memory, only go
+    to workers started with ``--resources "devices=2 memory_gib=40"``.
     """
 
     address: str
@@ -68,8 +71,10 @@ Cluster = Local | Scheduler | Batch
 
 
 @contextmanager
-def connect(on: Cluster, machine: Machine) -> Iterator["Client"]:
+def connect(on: Cluster, machine: Machine, tell: Callable[[str], None]) -> Iterator["Client"]:
     """A client of the cluster, which is started, and ended, where it is not running by itself.
+
+    tell: takes a line for the user whenever jobs are submitted.
 
     Raises:
         Unavailable: if there is no scheduler at the address, or it has no worker; or no such batch system here.
@@ -85,7 +90,8 @@ def connect(on: Cluster, machine: Machine) -> Iterator["Client"]:
                     yield client
             case Batch():
                 environment = WORKER_ENVIRONMENT | {"REPRO_HOME": str(home())}
-                with on.cluster(offered(machine, on.memory_gib), environment) as jobs, Client(jobs) as client:
+                given = offered(machine, on.memory_gib)
+                with on.cluster(given, environment, tell) as jobs, Client(jobs) as client:
                     yield client
             case Local():
                 with _local(on, offered(machine, on.memory_gib)) as client:
@@ -116,7 +122,7 @@ def _found(address: str) -> Iterator["Client"]:
 
     try:
         client = Client(address, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two are dask's for no credentials
         raise Unavailable(f"no scheduler answers at {address}: {error}") from error
     with client:
         try:

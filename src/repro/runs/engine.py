@@ -140,7 +140,7 @@ def _distributed(stages: list[Stage], store: Store, machine: Machine, progress: 
     from distributed import wait
 
     session = uuid.uuid4().hex
-    with connect(on, machine) as client:
+    with connect(on, machine, progress.note) as client:
         if isinstance(on, Scheduler):
             require(stages, machine, [worker["resources"] for worker in client.scheduler_info(-1)["workers"].values()])
         progress.note(f"dashboard: {client.dashboard_link}")
@@ -220,6 +220,8 @@ def _summary(failures: Failures, store: Store, of: int) -> str:
     traces = 0
     for stage, error in failures:
         lines.append(f"  {stage.label} ({stage.folder}): {BLOCKED if error is None else describe(error)}")
+        if isinstance(error, attempts.Unwritable):  # says all there is to say
+            continue
         if error is not None and traces < TRACEBACKS:
             trace = "".join(traceback.format_exception(error)).rstrip()
             lines += [f"    {line}" for line in trace.splitlines()]

@@ -28,6 +28,7 @@ LIST = {
     "pbs": ("qselect", "-u"),
     "lsf": ("bjobs", "-noheader", "-o", "jobid", "-u"),
 }
+CALLED = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
 NONE_LEFT = "No unfinished job found"  # LSF calls that an error
 
 
@@ -37,7 +38,9 @@ class Jobs:
     refusal: what the batch system last said against a job; trouble: why no worker will come any more, or None.
     """
 
-    def __init__(self, cluster: "SpecCluster", system: str, workers: int, logs: Path) -> None:
+    def __init__(
+        self, cluster: "SpecCluster", system: str, workers: int, logs: Path, tell: Callable[[str], None]
+    ) -> None:
         self.refusal = ""
         self.trouble: str | None = None
         self._cluster = cluster
@@ -45,6 +48,7 @@ class Jobs:
         self._system = system
         self._workers = workers
         self._logs = logs
+        self._tell = tell
         self._arrivals = Arrivals(self._arrived)
         self._came: set[str] = set()
         self._gone: set[str] = set()
@@ -61,6 +65,8 @@ class Jobs:
         """
         self._scheduler.add_plugin(self._arrivals)
         await self._replace(set())
+        submitted = f"{self._workers} jobs" if self._workers > 1 else "a job"
+        self._tell(f"{submitted} submitted to {CALLED[self._system]}; waiting for the first worker")
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -112,10 +118,16 @@ class Jobs:
         self._wasted = 0
 
     async def _try_again(self, ended: set[str]) -> None:
+        jobs = sorted(job for name in ended if (job := self._job(name)))
         try:
             await self._replace(ended)
         except RuntimeError:  # told if no job works at all; those that were refused are tried at the next look
             return
+        if jobs:
+            words = (
+                f"job {jobs[0]} ended; another is" if len(jobs) == 1 else f"jobs {', '.join(jobs)} ended; others are"
+            )
+            self._tell(f"{words} submitted")
 
     async def _replace(self, ended: set[str]) -> None:
         """Have as many jobs as workers are wanted, those that ended not counted."""
@@ -155,7 +167,7 @@ class Jobs:
             self._scheduler.stimulus_cancel(keys, client, force=True, reason="no workers", msg=self.trouble)
 
     def _last_words(self, jobs: list[str]) -> str:
-        logs = [log for job in jobs for log in self._logs.glob(f"*{job}*")]
+        logs = [log for job in jobs for log in self._logs.glob(f"[!.]*{job}*")]
         if not logs:
             return "they left no log"
         newest = max(logs, key=lambda log: log.stat().st_mtime)

@@ -1,0 +1,61 @@
+"""Who can reach the workers, and by which credentials a scheduler that is running is reached."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dask
+import psutil
+import pytest
+from distributed import LocalCluster
+
+from repro.runs import Machine
+from repro.runs.batch import Unavailable
+from repro.runs.cluster import Local, Scheduler, connect
+from repro.runs.credentials import CERTIFICATE, KEY, credentials, security
+
+
+def test_nothing_of_a_local_cluster_listens_beyond_this_machine() -> None:
+    with connect(Local(workers=1), Machine(), print) as client:
+        client.wait_for_workers(1)
+        this = psutil.Process()
+        processes = [this, *this.children(recursive=True)]
+        listening = {port.laddr for one in processes for port in one.net_connections() if port.status == "LISTEN"}
+        addresses = [client.scheduler.address, client.dashboard_link]
+        for worker, known in client.scheduler_info()["workers"].items():
+            addresses += [worker, known["nanny"]]
+    assert len(addresses) == 4
+    assert {urlsplit(address).port for address in addresses} <= {port for _, port in listening}
+    assert {host for host, _ in listening} == {"127.0.0.1"}
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[Path]:
+    with credentials(tmp_path) as folder:
+        yield folder
+
+
+@pytest.fixture
+def scheduler(tls: Path) -> Iterator[Scheduler]:
+    with LocalCluster(
+        n_workers=1, processes=False, protocol="tls://", security=security(tls), dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        yield Scheduler(address=cluster.scheduler_address)
+
+
+def test_a_scheduler_over_tls_is_reached_with_the_credentials_of_dasks_configuration(
+    scheduler: Scheduler, tls: Path
+) -> None:
+    assert scheduler.address.startswith("tls://")
+    names = {"ca-file": CERTIFICATE, "client.cert": CERTIFICATE, "client.key": KEY}
+    settings = {f"distributed.comm.tls.{name}": str(tls / file) for name, file in names.items()}
+    with dask.config.set(settings), connect(scheduler, Machine(), print) as client:
+        assert client.submit(pow, 2, 5).result() == 32
+
+
+def test_a_scheduler_over_tls_that_there_are_no_credentials_for_is_told(scheduler: Scheduler) -> None:
+    with (
+        pytest.raises(Unavailable, match=r"no scheduler answers at tls://.*check your TLS configuration"),
+        connect(scheduler, Machine(), print),
+    ):
+        pytest.fail("a client")
