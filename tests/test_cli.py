@@ -161,3 +161,30 @@ def test_help_names_the_commands() -> None:
     assert done.returncode == 0
     for command in ("book", "run", "plan", "runs", "verify", "data"):
         assert f"\n    {command} " in done.stdout
+
+
+def test_what_fails_of_one_papers_study_does_not_keep_the_others_from_its_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from repro import cli
+    from repro.runs.engine import StudyFailed
+
+    ran = []
+
+    class Fake:
+        stages = ()
+
+        def __init__(self, params: object) -> None:
+            self.paper = type(params).__name__
+
+        def run(self, _stages: object) -> None:
+            ran.append(self.paper)
+            if self.paper == "Params":
+                raise StudyFailed("1 of 2 runs failed:")
+
+    monkeypatch.setattr(cli, "_study", Fake)
+    monkeypatch.setattr(cli, "_identities", lambda _values: {})
+    for command in ("train", "book"):
+        assert cli.main([command, "--preset", "smoke"]) == 1
+        assert capsys.readouterr().err == "repro: 1 of 2 runs failed:\n"
+    assert ran == ["Params", "AllocationParams"] * 2

@@ -72,6 +72,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_run_is_done(home: Path) -> None:
     assert set(keys(home, "--preset", "smoke").values()) == {"done"}
+    done = command(home, str(BIN / "repro"), "train", "--preset", "smoke")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "every run is done\n", "")
 
 
 def test_again_does_nothing(home: Path) -> None:

@@ -1,17 +1,19 @@
 """Finished folders: published by one rename, checked by their manifest, made once by many processes."""
 
 import json
-import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from repro.runs import Machine, Store
+from repro.runs import Machine, Store, attempts, run
+from repro.runs.engine import StudyFailed
+from repro.runs.integrity import Corrupt, Freed, Linked
 from repro.runs.spec import Stage
-from repro.runs.integrity import Corrupt
-from toys import RESULT, Counts, Fails, Number, Slow, Sum
+from toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, wait_until
 
 MACHINE = Machine()
 
@@ -109,21 +111,139 @@ def test_an_interrupted_attempt_is_gone_on_with(tmp_path: Path) -> None:
     assert names(build(store, stage)) == {"number-3-from-3", "number-4-from-3", "record.json", "manifest.json"}
 
 
-def test_two_processes_that_want_one_stage_do_it_once(tmp_path: Path) -> None:
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where toys note their tries; processes are forked from one that knows."""
+    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
+    return tmp_path / "log"
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def test_eight_processes_that_want_one_stage_do_it_once(tmp_path: Path, log: Path) -> None:
     code = f"""
-import sys
 from pathlib import Path
 from repro.runs import Machine, Store
 from toys import Slow
 path = Store(Path({str(tmp_path / "runs")!r})).build(Slow(value=1), Machine(), lambda _done: None)
 print((path / "result.txt").read_text())
 """
-    environment = os.environ | {"REPRO_TEST_LOG": str(tmp_path / "log")}
     here = Path(__file__).parent
-    started = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=here, env=environment, stdout=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    assert [process.communicate(timeout=60)[0] for process in started] == [b"1\n"] * 3
-    assert len((tmp_path / "log").read_text().splitlines()) == 1
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=here, stdout=subprocess.PIPE) for _ in range(8)]
+    assert [process.communicate(timeout=60)[0] for process in started] == [b"1\n"] * 8
+    assert len(lines(log)) == 1
     assert names(tmp_path / "runs") == {Slow(value=1).folder, ".locks"}
+
+
+def test_who_holds_the_lock_is_killed_and_another_takes_over_from_the_checkpoint(tmp_path: Path, log: Path) -> None:
+    store, stage = Store(tmp_path / "runs"), Waits(value=1)
+    code = f"""
+from pathlib import Path
+from repro.runs import Machine, Store
+from toys import Waits
+Store(Path({str(store.root)!r})).build(Waits(value=1), Machine(), lambda _done: None)
+"""
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent) for _ in range(3)]
+    wait_until(lambda: len(lines(log)) == 1)
+    holder = next(process for process in started if str(process.pid) == lines(log)[0])
+    holder.kill()
+    wait_until(lambda: len(lines(log)) == 2)
+    (tmp_path / "go").touch()
+    assert sorted(process.wait(60) for process in started) == [-signal.SIGKILL, 0, 0]
+    assert len(lines(log)) == 2
+    assert (store.finished(stage) / "tries.txt").read_text() == "2"  # the first one's checkpoint was there
+    assert names(store.root) == {stage.folder, ".locks"}
+    store.free(stage)
+    build(store, stage)  # and no lock is left that blocks
+
+
+@pytest.mark.parametrize("which", ["path", "part"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_where_a_run_should_be_is_refused_before_anything_starts(
+    tmp_path: Path, which: str, dangling: bool
+) -> None:
+    store, stage, elsewhere = Store(tmp_path / "runs"), Sum(parts=(Number(value=1),)), tmp_path / "elsewhere"
+    store.root.mkdir()
+    if not dangling:
+        elsewhere.mkdir()
+        (elsewhere / "manifest.json").write_text("{}")
+    link = getattr(store, which)(stage)
+    link.symlink_to(elsewhere)
+    began = time.monotonic()
+    for use in (store.has, store.status, store.finished, lambda stage: run([stage], store, MACHINE)):
+        with pytest.raises(Linked, match=f"^{link} is a symbolic link.*remove the link$"):
+            use(stage)
+    assert time.monotonic() - began < 2
+    assert names(store.root) == {link.name}
+
+
+def test_a_checkpoint_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    store, stage = Store(tmp_path / "runs"), Weighty(value=3)
+    (tmp_path / "mine").mkdir()
+    store.part(stage).mkdir(parents=True)
+    (store.part(stage) / "checkpoint").symlink_to(tmp_path / "mine")
+    assert names(build(store, stage)) == {RESULT, "deep", "model.bin", "record.json", "manifest.json"}
+    assert names(tmp_path / "mine") == set()
+
+
+def test_what_cannot_be_written_ends_at_once(tmp_path: Path) -> None:
+    """Not even why it failed can be noted then, so tries cannot be counted."""
+    store, stage = Store(tmp_path), Number(value=1)
+    store.part(stage).write_text("in the way")
+    with pytest.raises(StudyFailed, match=f"Unwritable: {store.part(stage)}: cannot be written .file exists."):
+        run([stage], store, MACHINE)
+    with pytest.raises(StudyFailed, match=r"Unwritable: .*cannot be written .not a directory."):
+        run([stage], Store(store.part(stage) / "runs"), MACHINE)
+
+
+def test_two_sessions_that_take_turns_both_come_to_an_end(tmp_path: Path) -> None:
+    tries = [attempts.count(tmp_path, session) for session in "ababab"]
+    assert tries == [1, 1, 2, 2, 3, 3]
+    for session in "ab":
+        with pytest.raises(attempts.GaveUp, match="its worker died 3 times at the same place"):
+            attempts.count(tmp_path, session)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "state").touch()
+    assert attempts.count(tmp_path, "a") == 1, "the checkpoint has got further"
+
+
+def test_whoever_gave_up_is_told_as_failed(tmp_path: Path) -> None:
+    store, stage = Store(tmp_path), Number(value=1)
+    store.part(stage).mkdir()
+    for _ in range(3):
+        attempts.count(store.part(stage), "a")
+    with pytest.raises(attempts.GaveUp):
+        store.build(stage, MACHINE, lambda _done: None, "a")
+    assert store.status(stage) == "failed"
+    store.build(stage, MACHINE, lambda _done: None, "another session")
+    assert store.status(stage) == "done"
+
+
+def test_freed_weights_come_back_only_for_who_builds_on_them(tmp_path: Path) -> None:
+    store, stage = Store(tmp_path), Weighty(value=3)
+    build(store, stage)
+    before = store.published(stage)
+    assert store.free(stage) == 768
+    assert store.free(stage) == 0
+    assert (store.has(stage), store.whole(stage), store.status(stage)) == (True, False, "done")
+    assert store.published(stage) == before
+    assert store.file(stage, RESULT).read_text() == "3"
+    with pytest.raises(Freed, match="the weights of number 3 have been freed"):
+        store.finished(stage)
+    run([stage], store, MACHINE)
+    assert not store.whole(stage)
+    run([Sum(parts=(stage,))], store, MACHINE)
+    assert store.whole(stage)
+    assert names(store.root) == {stage.folder, Sum(parts=(stage,)).folder, ".locks"}
+
+
+def test_a_file_that_is_gone_without_having_been_freed_is_found(tmp_path: Path) -> None:
+    store, stage = Store(tmp_path), Weighty(value=3)
+    build(store, stage)
+    store.free(stage)
+    (store.path(stage) / "deep" / "text.txt").unlink()
+    with pytest.raises(Corrupt, match=r"text\.txt is missing"):
+        store.published(stage)

@@ -131,6 +131,10 @@ def test_a_scheduler_is_an_address_and_the_devices_of_its_workers(tmp_path: Path
         ({"cluster": SLURM, "workers": 2, "device": "cpu"}, "cluster.gpus must be 0 with device: cpu"),
         ({"cluster": {"batch": "pbs"}, "workers": 2, "device": "cuda"}, "cluster.gpus must be 1 or more"),
         (
+            {"cluster": SLURM | {"walltime": "01:29:59"}, "workers": 2, "checkpoint_seconds": 1800.0},
+            "cluster.walltime must be at least three times checkpoint_seconds, 1800: a job that ends before it saves",
+        ),
+        (
             {"cluster": SLURM, "workers": 2, "resources": {"pretrain": {"devices": 3}}},
             "resources.pretrain.devices must be at most cluster.gpus, 2",
         ),
@@ -235,5 +239,5 @@ def test_the_lines_of_the_book_are_accepted_over_every_preset_that_they_fit() ->
         for block in blocks:
             for schema in params.SCHEMAS:
                 params.check(values | block, schema)
-    kinds = {kind for kind in blocks[2]["resources"]}
+    kinds = set(blocks[2]["resources"])
     assert kinds <= set(get_args(Trains))

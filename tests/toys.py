@@ -1,9 +1,13 @@
 """Stages that compute next to nothing, so that tests of the store and the engine are about those."""
 
 import os
+import signal
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from repro.runs import Stage, Work
 
@@ -54,8 +58,7 @@ class Slow(Number):
     """Takes a moment, and leaves one line for each time it is done in a file outside the store."""
 
     def execute(self, work: Work) -> None:
-        with Path(os.environ["REPRO_TEST_LOG"]).open("a") as log:
-            log.write(f"{os.getpid()}\n")
+        note_try()
         time.sleep(0.5)
         super().execute(work)
 
@@ -75,3 +78,109 @@ class Counts(Stage):
             (work.scratch / f"number-{number}").touch()
             if first == 0 and number + 1 == self.breaks_at:
                 raise KeyboardInterrupt
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def note_try(kind: str = "") -> None:
+    """One more line, with this process's id, in a file outside the store."""
+    with Path(os.environ["REPRO_TEST_LOG"] + kind).open("a") as log:
+        log.write(f"{os.getpid()}\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighty(Number):
+    """Counts to three, one checkpoint a number; leaves its value, a folder and weights."""
+
+    weights: ClassVar[str | None] = "*.bin"
+
+    def execute(self, work: Work) -> None:
+        work.scratch.mkdir(exist_ok=True)
+        for number in range(sum(1 for _ in work.scratch.glob("[0-9]")), 3):
+            new = work.scratch / "state.new"
+            new.write_text(str(number))
+            new.replace(work.scratch / str(number))
+        (work.path / "deep").mkdir()
+        (work.path / "deep" / "text.txt").write_text(f"deep {self.value}")
+        (work.path / "model.bin").write_bytes(bytes(range(256)) * self.value)
+        super().execute(work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaks(Number):
+    """Raises at every try, having got further."""
+
+    def execute(self, work: Work) -> None:
+        note_try("-Breaks")
+        work.scratch.mkdir(exist_ok=True)
+        (work.scratch / f"{time.time_ns()}").touch()
+        raise ArithmeticError("broken")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diverges(Number):
+    """Gives numbers that are none."""
+
+    def execute(self, work: Work) -> None:
+        note_try("-Diverges")
+        raise FloatingPointError("the loss is nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaves(Number):
+    """Ends its process as if all were well."""
+
+    def execute(self, work: Work) -> None:
+        note_try("-Leaves")
+        sys.exit(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kills(Number):
+    """Kills its process at every try."""
+
+    def execute(self, work: Work) -> None:
+        note_try("-Kills")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Falters(Number):
+    """Counts to its value, and kills its process after every number but the last."""
+
+    def execute(self, work: Work) -> None:
+        work.scratch.mkdir(exist_ok=True)
+        number = sum(1 for _ in work.scratch.iterdir())
+        (work.scratch / str(number)).touch()
+        if number + 1 < self.value:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().execute(work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waits(Number):
+    """Says that it is at work, and from where, and ends once it is allowed to."""
+
+    def execute(self, work: Work) -> None:
+        work.scratch.mkdir(exist_ok=True)
+        note_try()
+        (work.scratch / f"by {os.getpid()}").touch()
+        while not Path(os.environ["REPRO_TEST_GO"]).exists():
+            time.sleep(0.02)
+        (work.path / "tries.txt").write_text(str(sum(1 for _ in work.scratch.iterdir())))
+        super().execute(work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed(Number):
+    """Writes which worker did it, with which devices."""
+
+    def execute(self, work: Work) -> None:
+        from distributed import get_worker
+
+        (work.path / RESULT).write_text(" ".join([str(get_worker().name), *work.machine.devices]))

@@ -16,7 +16,7 @@ from repro import params as parameters
 from repro.home import home
 from repro.params import AllocationParams, Params, ParamsError
 from repro.runs.attempts import CANNOT_WRITE, refusal
-from repro.runs.batch import Unavailable
+from repro.runs.batch import Lost, Unavailable
 from repro.runs.engine import StudyFailed
 from repro.runs.integrity import Corrupt, Linked
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     except Unavailable as error:
         print(f"repro: cluster: {error}", file=sys.stderr)
-        return WRONG_INPUT
+        return FAILED if isinstance(error, Lost) else WRONG_INPUT
     except (StudyFailed, Corrupt) as error:
         print(f"repro: {error}", file=sys.stderr)
         return FAILED
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     book = add("book", _book, "execute the notebooks and build the site; skips what is up to date")
+    train = add("train", _train, "do every run that is missing, of one paper's parameters or of both, without pages")
     run = add("run", _run, "execute one notebook; the executed copy goes under _build/notebooks/")
     run.add_argument("notebook", type=Path)
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="values")
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = add("verify", _verify, "retrain finished runs by themselves, in a new store, and compare")
     verify.add_argument("--sample", type=_count, default=1, metavar="K", help="how many runs (1)")
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="which ones (0)")
-    for command in (book, run, plan, runs, verify):
+    for command in (book, train, run, plan, runs, verify):
         chosen = command.add_mutually_exclusive_group()
         chosen.add_argument("--preset", help="a file of params/ (quick)")
         chosen.add_argument("--params", type=Path, metavar="FILE", help="a parameter file of your own")
@@ -165,19 +166,42 @@ def _identities(values: Mapping[str, Any]) -> dict[frozenset[str], str]:
     return found
 
 
+def _all_runs(values: Mapping[str, Any]) -> bool:
+    """Do what is missing of each paper's study, whatever fails of the other's; whether all is done."""
+    failures: list[StudyFailed] = []
+    for study in map(_study, _checked(values)):
+        try:
+            study.run(study.stages)
+        except StudyFailed as error:
+            failures.append(error)
+    print("".join(f"repro: {failure}\n" for failure in failures), end="", file=sys.stderr)
+    return not failures
+
+
+def _train(options: argparse.Namespace) -> int:
+    values = _values(options)
+    _identities(values)
+    if not _all_runs(values):
+        return FAILED
+    print("every run is done")
+    return 0
+
+
 def _book(options: argparse.Namespace) -> int:
     values = _values(options)
     both = len(_checked(values)) == len(parameters.SCHEMAS)
     if not both:
         name = values.get("preset")
-        raise ParamsError(f"preset: {name} has parameters of one paper only; the book needs those of both")
+        raise ParamsError(
+            f"preset: {name} has parameters of one paper only; the book needs both (`repro train` does its runs)"
+        )
     identities = _identities(values)
     from repro.publish import site
     from repro.publish.book import execute_all
 
     # Before the pages, which would do the same piece by piece, each with workers of its own to start and wait for.
-    for study in map(_study, _checked(values)):
-        study.run(study.stages)
+    if not _all_runs(values):
+        return FAILED
     notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, identities)
     if notebooks is None:
         return FAILED

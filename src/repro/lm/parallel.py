@@ -13,7 +13,7 @@ from torch import distributed
 
 from repro.lm.scoring import Rows
 
-PATIENCE = timedelta(days=2)  # the first process may measure for long; one that dies is noticed otherwise
+PATIENCE = timedelta(hours=6)  # the first process may measure for long; one that dies is noticed otherwise
 
 
 @dataclass(frozen=True)

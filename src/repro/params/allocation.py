@@ -190,7 +190,7 @@ class AllocationParams(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "AllocationParams":
-        require_consistent(self.device, self.workers, self.cluster, self.resources)
+        require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
         for name in ("sft_tokens", "sft_only_tokens", "cpt_ablation", "seeds"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

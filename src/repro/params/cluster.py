@@ -73,7 +73,11 @@ ResourcesField = Annotated[
 
 
 def require_consistent(
-    device: str, workers: int | str, cluster: ClusterParams | None, resources: dict[Trains | Other, NeedsParams]
+    device: str,
+    workers: int | str,
+    checkpoint_seconds: float,
+    cluster: ClusterParams | None,
+    resources: dict[Trains | Other, NeedsParams],
 ) -> None:
     """Refuse what cannot be had of a cluster, before anything is submitted to it.
 
@@ -85,6 +89,11 @@ def require_consistent(
         return
     if cluster.batch and workers == "auto":
         raise ValueError("workers must be a number with cluster.batch: how many jobs there are to be")
+    if cluster.batch and _seconds(cluster.walltime) < 3 * checkpoint_seconds:
+        raise ValueError(
+            f"cluster.walltime must be at least three times checkpoint_seconds, {checkpoint_seconds:g}: "
+            "a job that ends before it saves has done nothing"
+        )
     if device == "cuda" and not cluster.gpus:
         raise ValueError("cluster.gpus must be 1 or more with device: cuda")
     if device == "cpu" and cluster.gpus:
@@ -94,3 +103,8 @@ def require_consistent(
             raise ValueError(f"resources.{kind}.devices must be at most cluster.gpus, {cluster.gpus}")
         if cluster.batch and (needs.memory_gib or 0) > cluster.memory_gib:
             raise ValueError(f"resources.{kind}.memory_gib must be at most cluster.memory_gib, {cluster.memory_gib:g}")
+
+
+def _seconds(walltime: str) -> int:
+    hours, minutes, seconds = (int(part) for part in walltime.split(":"))
+    return 3600 * hours + 60 * minutes + seconds

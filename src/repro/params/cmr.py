@@ -96,7 +96,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        require_consistent(self.device, self.workers, self.cluster, self.resources)
+        require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
         step = self.batch * self.sequence_length
         for name in ("pretrain_tokens", "continual_tokens"):
             if getattr(self, name) < step * self.validation_points:

@@ -42,7 +42,8 @@ def count(part: Path, session: str) -> int:
     known = noted["tries"] if noted.get("place") == place else {}
     before = int(known.get(session, 0))
     if before >= TRIES:
-        raise GaveUp(f"its worker died {before} times at the same place: killed, out of memory, or a crash")
+        why = "killed, out of memory, a crash, or the end of a job's time"
+        raise GaveUp(f"its worker died {before} times at the same place: {why}")
     new = part / f"{LEDGER}.new"
     try:
         new.write_text(json.dumps({"place": place, "tries": known | {session: before + 1}}))
@@ -60,6 +61,11 @@ def tries(part: Path, session: str) -> int:
 def hopeless(error: Exception) -> bool:
     """Whether trying again, without anything else being done first, would end the same."""
     return isinstance(error, (FloatingPointError, Unwritable, GaveUp, Linked, *SPOILT))
+
+
+def sick(error: Exception) -> bool:
+    """Whether the process that met `error` cannot do anything any more on its device, as after most errors of CUDA."""
+    return "CUDA error" in str(error)
 
 
 def unwritable(error: BaseException, path: Path) -> Unwritable | None:

@@ -38,6 +38,10 @@ class Unavailable(RuntimeError):
     """There is no such cluster, or it does not work: one line says why."""
 
 
+class Lost(Unavailable):
+    """There was one, and it went away; what is done is kept."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Workers as jobs of a batch system, one worker a job, on nodes that see the same files as this process.
@@ -215,7 +219,7 @@ class Batch:
             except (Exception, CancelledError) as error:
                 if jobs.trouble is None:
                     raise
-                raise Unavailable(jobs.trouble) from error
+                raise Lost(jobs.trouble) from error
             finally:
                 cluster.sync(jobs.stop)
 

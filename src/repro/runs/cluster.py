@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from repro.home import home
-from repro.runs.batch import Batch, Unavailable
+from repro.runs.batch import Batch, Lost, Unavailable
 from repro.runs.spec import Machine, Stage
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ SETTINGS = {
     # kill their workers are stopped by `repro.runs.attempts`.
     "distributed.scheduler.allowed-failures": 1000,
     "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+    "distributed.worker.preload": ["repro.runs.preload"],
     "distributed.diagnostics.nvml": False,  # asks the driver for what nothing here uses
 }
 PATIENCE = 30.0  # seconds until a scheduler, or the first of its workers, must have answered
@@ -132,7 +133,7 @@ def _found(address: str) -> Iterator["Client"]:
         try:
             yield client
         except CancelledError:
-            raise Unavailable(f"the scheduler at {address} was lost; what is done is kept") from None
+            raise Lost(f"the scheduler at {address} was lost; what is done is kept") from None
 
 
 def offered(machine: Machine, memory_gib: float) -> dict[str, float]:
@@ -150,6 +151,8 @@ def require(stages: Iterable[Stage], machine: Machine, workers: Iterable[Mapping
 
     """
     given = list(workers)
+    if not given:
+        raise Unavailable("there is no worker")
     for kind in sorted({stage.kind for stage in stages} & machine.needs.keys()):
         taken = machine.needs[kind].resources
         if not any(all(one.get(name, 0) >= amount for name, amount in taken.items()) for one in given):

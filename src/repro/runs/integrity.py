@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Container, Iterable
 from pathlib import Path
 
@@ -27,14 +28,19 @@ class Linked(RuntimeError):
 def write_manifest(folder: Path, without: Container[str] = ()) -> None:
     """Hash every file under `folder` into its manifest, which is there at once or not at all.
 
+    All of it is on the disk by then, and not only on its way: what resumption would need may go afterwards.
+
     without: files and folders right in `folder` that are no part of it.
     """
     top = sorted(path for path in folder.iterdir() if path.name not in without and path.name != MANIFEST)
     files = [file for path in top for file in [path, *sorted(path.rglob("*"))] if file.is_file()]
     digests = {str(file.relative_to(folder)): _digest(file) for file in files}
+    for path in [*files, *{file.parent for file in files}]:
+        _sync(path)
     new = folder / f"{MANIFEST}.new"
     try:
         new.write_text(json.dumps(digests, indent=1) + "\n")
+        _sync(new)
         new.replace(folder / MANIFEST)
     finally:
         new.unlink(missing_ok=True)
@@ -49,7 +55,7 @@ def manifest(folder: Path) -> dict[str, str]:
     """
     try:
         digests = json.loads((folder / MANIFEST).read_text())
-    except (ValueError, OSError):  # neither JSON nor text, or gone
+    except (ValueError, FileNotFoundError):  # neither JSON nor text, or gone; what else fails says nothing of the file
         raise Corrupt(f"{folder / MANIFEST} was altered since it was published") from None
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
         raise Corrupt(f"{folder / MANIFEST} was altered since it was published")
@@ -81,6 +87,14 @@ def refuse_link(path: Path) -> None:
     """
     if path.is_symlink():
         raise Linked(f"{path} is a symbolic link: a run is a folder of its own, so remove the link")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _digest(file: Path) -> str:

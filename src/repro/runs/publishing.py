@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from repro.runs.attempts import LEDGER
-from repro.runs.integrity import MANIFEST, Corrupt, verify, write_manifest
+from repro.runs.integrity import MANIFEST, Corrupt, manifest, verify, write_manifest
 from repro.runs.spec import SCRATCH
 
 KEPT = (SCRATCH, LEDGER)  # what outlives an attempt, and is no part of the result
@@ -37,16 +37,33 @@ def sealed(part: Path) -> bool:
     return True
 
 
-def publish(part: Path, final: Path) -> None:
-    """Put `part` in place of `final`, of which at most the weights had been freed."""
+def publish(part: Path, final: Path, ignoring: str) -> list[str]:
+    """Put `part` in place of `final`, of which at most the weights had been freed.
+
+    Returns:
+        The files of `final` that `part` has otherwise, `ignoring` aside.
+
+    """
     shutil.rmtree(part / SCRATCH, ignore_errors=True)
     (part / LEDGER).unlink(missing_ok=True)
     old = overtaken(final)
+    differing: list[str] = []
     if final.exists():
+        differing = _differing(final, part, ignoring)
         shutil.rmtree(old, ignore_errors=True)
         final.rename(old)
     part.replace(final)
     shutil.rmtree(old, ignore_errors=True)
+    return differing
+
+
+def _differing(one: Path, other: Path, ignoring: str) -> list[str]:
+    after = manifest(other)
+    try:
+        before = manifest(one)
+    except Corrupt:  # there is nothing left to compare with
+        return []
+    return sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n) and n != ignoring)
 
 
 def recover(final: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from repro.runs.engine import needed
 from repro.runs.publishing import overtaken
+from repro.runs.shelf import QUARANTINE
 from repro.runs.spec import Stage, closure
-from repro.runs.store import QUARANTINE, Store
+from repro.runs.store import Store
 
 GIB = 2**30
 
@@ -36,7 +37,9 @@ class Spare:
         if not self:
             return "nothing to free: all weights are still needed, or have been freed"
         aside = f", and {len(self.folders)} folders of spoilt or overtaken runs" if self.folders else ""
-        return f"{self.told} can be freed: the weights of {len(self.stages)} finished runs{aside}"
+        hours = sum(self.store.record(stage)["seconds"] for stage in self.stages) / 3600
+        took = f"; these runs took {hours:.1f} hours" if self.stages else ""
+        return f"{self.told} can be freed: the weights of {len(self.stages)} finished runs{aside}{took}"
 
     @property
     def told(self) -> str:

@@ -1,4 +1,4 @@
-"""Finished folders on disk. A folder under its final name is the only sign that a stage is done.
+"""A store of runs. A folder under its final name is the only sign that a stage is done.
 
 Work happens in ``<folder>.part``; its files are hashed into ``manifest.json`` and one rename publishes it. A
 process that dies leaves its ``.part``, from whose checkpoint the next attempt resumes. Weights may be freed: what is
@@ -6,136 +6,21 @@ left of a run still serves tables, and it is done again only if a stage that bui
 """
 
 import json
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
 
 from repro.runs import attempts, publishing
-from repro.runs.integrity import MANIFEST, Corrupt, Freed, Missing, manifest, refuse_link, verify
+from repro.runs.integrity import MANIFEST, Corrupt
 from repro.runs.provenance import provenance
+from repro.runs.shelf import FAILURES, FREED, RECORD, Shelf, telling
 from repro.runs.spec import Machine, Stage, Work, canonical
 
-RECORD, FREED, QUARANTINE, LOCKS = "record.json", "freed", "quarantine", ".locks"
-FAILURES = {"diverged": "diverged.txt", "failed": "failure.txt"}  # status -> where its traceback is kept
 
-
-@dataclass(frozen=True)
-class Store:
-    """A folder of finished stages, safe to share between processes."""
-
-    root: Path
-
-    def path(self, stage: Stage) -> Path:
-        """Where the finished stage lies, whether or not it is there yet."""
-        return self.root / stage.folder
-
-    def part(self, stage: Stage) -> Path:
-        """Where the stage is worked at."""
-        return self.root / f"{stage.folder}.part"
-
-    def has(self, stage: Stage) -> bool:
-        """Whether the stage is done, be it that its weights have been freed since.
-
-        Raises:
-            Linked: if a symbolic link lies where its folder should be, or where it is worked at.
-
-        """
-        refuse_link(self.path(stage))
-        refuse_link(self.part(stage))
-        return (self.path(stage) / MANIFEST).is_file()
-
-    def whole(self, stage: Stage) -> bool:
-        """Whether the stage is done and everything it left is there to build on."""
-        return self.has(stage) and not (self.path(stage) / FREED).exists()
-
-    def record(self, stage: Stage) -> dict[str, Any]:
-        """What is known of the finished run: stage, commit, packages, hardware, seconds.
-
-        Raises:
-            FileNotFoundError: if the stage is not done. Corrupt: if the record was altered.
-
-        """
-        record: dict[str, Any] = json.loads(self.file(stage, RECORD).read_text())
-        return record
-
-    def status(self, stage: Stage) -> str:
-        """ "done"; "diverged" or "failed" (the last attempt left a traceback); "begun" (it can resume) or "missing"."""
-        if self.has(stage):
-            return "done"
-        part = self.part(stage)
-        told = (status for status, name in FAILURES.items() if (part / name).is_file())
-        return next(told, "begun" if part.is_dir() else "missing")
-
-    def file(self, stage: Stage, name: str) -> Path:
-        """One file of a finished stage, checked against the manifest; its other files need not be there any more.
-
-        Raises:
-            FileNotFoundError: if the stage is not done. Corrupt: if the file is missing or altered; the folder has
-                then been set aside, so that the stage can be done again.
-
-        """
-        self._check(stage, [name])
-        return self.path(stage) / name
-
-    def finished(self, stage: Stage) -> Path:
-        """The folder of a finished stage, all its files checked against the manifest.
-
-        Raises:
-            FileNotFoundError: if the stage is not done. Corrupt: as `file`. Freed: if its weights are not here.
-
-        """
-        self._refuse_freed(stage)
-        self._check(stage, None)
-        return self.path(stage)
-
-    def _refuse_freed(self, stage: Stage) -> None:
-        if self.has(stage) and not self.whole(stage):
-            raise Freed(f"the weights of {stage.label} have been freed: {self.path(stage)}")
-
-    def published(self, stage: Stage) -> dict[str, str]:
-        """The sha256 of every file that a finished stage left, those checked that have not been freed.
-
-        Raises:
-            FileNotFoundError, Corrupt: as `file`.
-
-        """
-        self.file(stage, RECORD)
-        digests = manifest(self.path(stage))
-        freed = stage.weights if not self.whole(stage) else None
-        gone = {n for n in digests if freed and fnmatch(n, freed) and not (self.path(stage) / n).exists()}
-        self._check(stage, [name for name in digests if name not in gone])
-        return digests
-
-    def _check(self, stage: Stage, names: list[str] | None) -> None:
-        if not self.has(stage):
-            raise Missing(f"{stage.label} has not been run: nothing at {self.path(stage)}")
-        try:
-            verify(self.path(stage), names)
-        except Corrupt as error:
-            if names is None:
-                self._refuse_freed(stage)  # while it was looked at
-            raise Corrupt(f"{error}; {self._set_aside(stage)}") from None
-
-    def _set_aside(self, stage: Stage) -> str:
-        """Move a folder that cannot be trusted out of the way, and say where to."""
-        aside = self.root / QUARANTINE
-        taken = {path.name for path in aside.glob("*")}
-        name = next(name for n in range(1, len(taken) + 2) if (name := f"{stage.folder}-{n}") not in taken)
-        try:
-            aside.mkdir(exist_ok=True)
-            self.path(stage).rename(aside / name)
-        except FileNotFoundError:  # another process that met it was faster
-            return "it was set aside"
-        except OSError as error:
-            return f"it cannot be set aside ({(error.strerror or str(error)).lower()}), so nothing is built on it"
-        return f"its folder was set aside as {aside / name}"
+class Store(Shelf):
+    """A folder of finished stages, and the making of those that are missing."""
 
     def build(self, stage: Stage, machine: Machine, report: Callable[[float], None], session: str = "") -> Path:
         """Do `stage` unless it is done; its upstream stages must be. Of several processes one works.
@@ -149,43 +34,27 @@ class Store:
 
         """
         final, part = self.path(stage), self.part(stage)
-        with self._locked(stage):
+        with self.locked(stage):
             if not self.whole(stage):
                 self._clear_the_way(stage)
                 if not publishing.sealed(part):
                     self._attempt(stage, part, machine, report, session)
-                with _telling(part):
-                    publishing.publish(part, final)
+                with telling(part):
+                    _tell_differences(stage, publishing.publish(part, final, ignoring=RECORD))
         report(1.0)
         return final
 
-    @contextmanager
-    def _locked(self, stage: Stage) -> Iterator[None]:
-        """Only one process at a time; the kernel takes the lock from one that dies.
-
-        Lock files stay: whoever removed one could not know that no other process has just opened it.
-        """
-        locks = self.root / LOCKS
-        lock = FileLock(locks / f"{stage.folder}.lock")
-        with _telling(self.root):
-            locks.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _clear_the_way(self, stage: Stage) -> None:
-        with _telling(self.root):
+        with telling(self.root):
             publishing.recover(self.path(stage))
         if self.path(stage).exists() and not self.has(stage):
-            raise Corrupt(f"{self.path(stage)} has lost its {MANIFEST}; {self._set_aside(stage)}")
+            raise Corrupt(f"{self.path(stage)} has lost its {MANIFEST}; {self.set_aside(stage)}")
 
     def _attempt(
         self, stage: Stage, part: Path, machine: Machine, report: Callable[[float], None], session: str
     ) -> None:
         try:
-            with _telling(part):
+            with telling(part):
                 publishing.prepare(part)
                 if session:
                     attempts.count(part, session)
@@ -200,7 +69,7 @@ class Store:
                 raise full from error
             _note(part, error)
             raise
-        with _telling(part):
+        with telling(part):
             publishing.seal(part)
 
     def _work(self, stage: Stage, part: Path, machine: Machine, report: Callable[[float], None]) -> None:
@@ -215,34 +84,26 @@ class Store:
 
     def free(self, stage: Stage) -> int:
         """Remove the weights of a finished stage; returns how many bytes that was. What is left stays verified."""
-        files = self.weights(stage)
-        size = sum(file.stat().st_size for file in files)
-        if files:
-            (
-                self.path(stage) / FREED
-            ).touch()  # first, so that a kill here leaves nothing unexplained; even a full disk takes it
-            for file in files:
-                file.unlink()
-        return size
+        with self.locked(stage):
+            files = self.weights(stage)
+            size = sum(file.stat().st_size for file in files)
+            if files:
+                # First, so that a kill here leaves nothing unexplained; an empty file fits on a full disk too.
+                (self.path(stage) / FREED).touch()
+                for file in files:
+                    file.unlink()
+            return size
 
-    def weights(self, stage: Stage) -> list[Path]:
-        """The files of a finished stage that only stages which build on it read, as far as they are there."""
-        if stage.weights is None or not self.has(stage):
-            return []
-        return sorted(self.path(stage).glob(stage.weights))
+
+def _tell_differences(stage: Stage, names: list[str]) -> None:
+    """Say so where a run whose weights had been freed has come out differently: its tables have changed with it."""
+    if names:
+        told = ", ".join(names)
+        print(f"\nrepro: {stage.label}, done again, is not what it was in {told}: another machine?", file=sys.stderr)
 
 
 def _note(part: Path, error: Exception) -> None:
     """Leave the traceback of a failed attempt in its folder."""
     status = "diverged" if isinstance(error, FloatingPointError) else "failed"
-    with _telling(part):
+    with telling(part):
         (part / FAILURES[status]).write_text("".join(traceback.format_exception(error)))
-
-
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Whatever keeps the store itself from writing is told as such: trying again would not help."""
-    try:
-        yield
-    except OSError as error:
-        raise attempts.refusal(error, path) from error

@@ -8,8 +8,9 @@ from typing import Any
 
 from repro.runs.cluster import Cluster
 from repro.runs.engine import run
+from repro.runs.shelf import RECORD
 from repro.runs.spec import Machine, Stage
-from repro.runs.store import RECORD, Store
+from repro.runs.store import Store
 
 
 @dataclass(frozen=True)

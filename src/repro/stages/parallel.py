@@ -4,12 +4,14 @@ Each process tells its worker over a connection of its own how far it is and how
 connection does: with the worker, whatever that died of. Only the run itself writes files.
 """
 
+import gc
 import os
 import pickle
 import re
 import secrets
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -65,6 +67,7 @@ def train_together(stage: Shared, work: Work) -> None:
         Lost: if one ended without a word. And whatever one of them raised, with a note of where.
 
     """
+    _make_room()
     upstream = {up.key: up for up in stage.upstream()}
     inputs = Inputs({key: work.inputs(up) for key, up in upstream.items()})  # verified here, once for all
     task = sys.path, pickle.dumps((stage, replace(work, inputs=inputs, report=_unheard)))
@@ -80,9 +83,16 @@ def train_together(stage: Shared, work: Work) -> None:
             while len(processes) < count:
                 processes.add(stack.enter_context(_hand_over(task, server, key, torchrun)))
             _listen(processes, work.report)
-            torchrun.wait()
         except _Gone:
             raise Lost(f"a run shared by {count} processes was lost: {_reason(torchrun, output)}") from None
+
+
+def _make_room() -> None:
+    """Give back the memory of devices that earlier runs of this worker have left cached in it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _start(count: int, address: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -119,17 +129,26 @@ def _hand_over(
     server.settimeout(GRACE)
     while torchrun.poll() is None:
         try:
-            connection: Connection[Any, Any] = Connection(server.accept()[0].detach())
+            taken = server.accept()[0]
         except TimeoutError:
             continue
-        try:
-            deliver_challenge(connection, key)
-            answer_challenge(connection, key)
-            connection.send(task)
-            return connection
-        except (AuthenticationError, EOFError, OSError):  # a stranger, or one that has died, which torchrun will tell
-            connection.close()
+        with taken:
+            connection: Connection[Any, Any] = Connection(os.dup(taken.fileno()))
+            try:
+                _answer_within(taken, LAST)
+                deliver_challenge(connection, key)
+                answer_challenge(connection, key)
+                connection.send(task)
+                _answer_within(taken, 0)
+                return connection
+            except (AuthenticationError, EOFError, OSError):  # a stranger, or one that died, which torchrun will tell
+                connection.close()
     raise _Gone
+
+
+def _answer_within(connected: socket.socket, seconds: float) -> None:
+    """Give up reading after so long without a word; 0 never does. It holds for every handle of the connection."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), 0))
 
 
 def _listen(waiting: "set[Connection[Any, Any]]", report: Callable[[float], None]) -> None:

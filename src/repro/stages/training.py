@@ -95,10 +95,12 @@ def run_training(
     model.to(own_device(work))  # type: ignore[arg-type]  # a decorator of transformers hides the signature
     model.train()
 
+    at_once = min(work.machine.micro_batch or EVALUATION_BATCH, EVALUATION_BATCH)  # what fits to train fits to measure
+
     def measure(trained: "Model") -> dict[str, Any]:
         dtype = DTYPES[training.precision]
         return {
-            name: sequence_losses(trained, sequences, batch=EVALUATION_BATCH, dtype=dtype)
+            name: sequence_losses(trained, sequences, batch=at_once, dtype=dtype)
             for name, sequences in held_out.items()
         }
 

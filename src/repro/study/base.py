@@ -1,5 +1,6 @@
 """A study: stages that are done when they are first needed, listed, and vouched for at the end of a page."""
 
+import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -10,7 +11,8 @@ from typing import Any
 
 from repro.params import AllocationParams, Params
 from repro.runs import Stage, Store, run
-from repro.runs.integrity import Corrupt
+from repro.runs.integrity import Corrupt, Missing
+from repro.runs.shelf import RECORD
 from repro.runs.spec import closure
 from repro.show.colophon import Colophon
 from repro.study.where import Where, where
@@ -76,12 +78,12 @@ class BaseStudy(ABC):
         """One file of a finished stage. What turns out to be spoilt is set aside, told, and done again.
 
         Raises:
-            FileNotFoundError: if the stage has not been run. StudyFailed: if doing it again fails.
+            StudyFailed: if doing it again fails.
 
         """
         try:
             return self.store.file(stage, name)
-        except Corrupt as error:
+        except (Corrupt, Missing) as error:
             self._again(stage, error)
             return self.store.file(stage, name)
 
@@ -89,11 +91,11 @@ class BaseStudy(ABC):
         """The folder of a finished stage, as :meth:`file`."""
         try:
             return self.store.finished(stage)
-        except Corrupt as error:
+        except (Corrupt, Missing) as error:
             self._again(stage, error)
             return self.store.finished(stage)
 
-    def _again(self, stage: Stage, error: Corrupt) -> None:
+    def _again(self, stage: Stage, error: Exception) -> None:
         print(f"repro: {error}; it is done again", file=sys.stderr, flush=True)
         if not self.store.has(stage):
             self.run([stage])
@@ -102,20 +104,28 @@ class BaseStudy(ABC):
         """Every stage, upstream ones included: key, label, status, seconds (None if not done), path, freed (whether its
         weights have been).
         """
-        return [
-            {
-                "key": stage.key,
-                "label": stage.label,
-                "status": self.store.status(stage),
-                "seconds": self.store.record(stage)["seconds"] if self.store.has(stage) else None,
-                "path": str(self.store.path(stage)),
-                "freed": self.store.has(stage) and not self.store.whole(stage),
-            }
-            for stage in closure(list(self.stages))
-        ]
+        return [self._row(stage) for stage in closure(list(self.stages))]
+
+    def _row(self, stage: Stage) -> dict[str, Any]:
+        record = self._record(stage)  # first: what is spoilt is set aside by this
+        return {
+            "key": stage.key,
+            "label": stage.label,
+            "status": self.store.status(stage),
+            "seconds": record["seconds"] if record else None,
+            "path": str(self.store.path(stage)),
+            "freed": self.store.has(stage) and not self.store.whole(stage),
+        }
+
+    def _record(self, stage: Stage) -> dict[str, Any] | None:
+        try:
+            return self.store.record(stage) if self.store.has(stage) else None
+        except (Corrupt, Missing) as error:
+            print(f"repro: {error}", file=sys.stderr, flush=True)
+            return None
 
     def colophon(self) -> Colophon:
         """What stands behind a page's numbers: parameters, commits, packages, hardware, seconds."""
         stages = closure(list(self.stages))
-        records = [self.store.record(stage) for stage in stages if self.store.has(stage)]
+        records = [json.loads(self.file(stage, RECORD).read_text()) for stage in stages if self.store.has(stage)]
         return Colophon.of(self.params, records)

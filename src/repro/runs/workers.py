@@ -1,0 +1,198 @@
+"""Runs handed to the workers of a dask cluster, and what becomes of them."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from repro.runs import attempts
+from repro.runs.batch import Lost, Unavailable
+from repro.runs.cluster import Cluster, Local, Scheduler, connect, require
+from repro.runs.integrity import Missing
+from repro.runs.progress import Progress
+from repro.runs.spec import Machine, Stage, closure
+from repro.runs.store import Store
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Errors = dict[str, BaseException]  # of the stages that failed, by key
+TOPIC = "repro-progress"
+REPORT_SECONDS = 0.2  # the least time between two words of one run
+LOOK_SECONDS, GONE_SECONDS = 30.0, 600.0  # between two looks at a scheduler's workers; without any that will do
+STALE_SECONDS = 60.0  # how long a network file system may remember that a folder is not there
+SICK = 70  # exit status of a worker whose device is
+
+
+def distribute(
+    stages: list[Stage], store: Store, machine: Machine, on: Cluster, session: str, progress: Progress
+) -> Errors:
+    """Do `stages`, upstream first, on the workers of a cluster; the errors of those that failed by themselves.
+
+    Raises:
+        Unavailable: if there is no such cluster, or it is lost, or none of its workers has what a stage takes.
+
+    """
+    with connect(on, machine, progress.note) as client:
+        if isinstance(on, Scheduler):
+            require(stages, machine, _resources(client))
+        progress.note(f"dashboard: {client.dashboard_link}")
+        client.subscribe_topic(TOPIC, lambda event: progress.update(*event[1]))
+        futures = _submit(client, stages, store, machine, session, ours=not isinstance(on, Scheduler))
+        watch = _watch(client, stages, machine, progress) if isinstance(on, Scheduler) else repeat(None)
+        failed = _outcomes(client, futures, progress, watch)
+    errors = {stage.key: failed[stage.key] for stage in stages if stage.key in failed and not _blocked(stage, failed)}
+    if any(isinstance(error, attempts.Unwritable) for error in errors.values()):
+        return errors
+    patience = 0.0 if isinstance(on, Local) else STALE_SECONDS
+    done = [stage for stage in stages if stage.key not in failed]
+    return errors | {stage.key: _elsewhere(stage, store) for stage in done if not _seen(stage, store, patience)}
+
+
+def attempt(
+    stage: Stage,
+    store: Store,
+    machine: Machine,
+    report: Callable[[float], None],
+    session: str,
+    leave: Callable[[], None] | None = None,
+) -> None:
+    """Do one stage, and again where it failed but may succeed.
+
+    leave: ends this process, where another will take its place; called for errors that only a new one can mend.
+
+    Raises:
+        Exception: what the stage raised at the last try.
+
+    """
+    for last in [*[False] * (attempts.TRIES - 1), True]:
+        try:
+            store.build(stage, machine.for_stage(stage), report, session)
+            return
+        except Exception as error:
+            if last or attempts.hopeless(error) or attempts.tries(store.part(stage), session) >= attempts.TRIES:
+                raise
+            if leave and attempts.sick(error):
+                leave()
+
+
+def _submit(
+    client: "Client", stages: list[Stage], store: Store, machine: Machine, session: str, *, ours: bool
+) -> "dict[str, Future[None]]":
+    futures: dict[str, Future[None]] = {}
+    where = hashlib.sha256(str(store.root.resolve()).encode()).hexdigest()[:8]
+    for rank, stage in enumerate(_critical_first(stages)):
+        upstream = [futures[up.key] for up in stage.upstream() if up.key in futures]
+        needs = machine.needs.get(stage.kind)
+        futures[stage.key] = client.submit(
+            _build,
+            stage,
+            store,
+            machine,
+            session,
+            ours,
+            upstream,
+            key=f"{stage.folder}-{where}",  # whoever else wants this run, in this store, of this scheduler shares it
+            priority=-rank,
+            pure=False,
+            resources=needs.resources if needs else None,
+        )
+    return futures
+
+
+def _outcomes(
+    client: "Client", futures: "dict[str, Future[None]]", progress: Progress, watch: Iterator[object]
+) -> Errors:
+    """Wait for `futures`, which are let go as they are done: what a worker that is lost had done is not asked again."""
+    from distributed import wait
+
+    failed: Errors = {}
+    while futures:
+        with suppress(TimeoutError):
+            wait(list(futures.values()), timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
+        for key in [key for key, future in futures.items() if future.done()]:
+            future = futures.pop(key)
+            if future.status == "finished":
+                progress.update(key, 1.0)  # the worker's last words may not have arrived
+            else:
+                failed[key] = future.exception() if future.status == "error" else RuntimeError("its scheduler lost it")
+            if isinstance(failed.get(key), attempts.Unwritable):  # for all the others too
+                client.cancel(list(futures.values()))
+                return failed
+        next(watch)
+    return failed
+
+
+def _watch(client: "Client", stages: list[Stage], machine: Machine, progress: Progress) -> Iterator[None]:
+    """At each step, see whether the scheduler still has workers for what is to be done; dask would wait for ever.
+
+    Raises:
+        Lost: after `GONE_SECONDS` without.
+
+    """
+    since = None
+    while True:
+        try:
+            require(stages, machine, _resources(client))
+            since = None
+        except Unavailable as error:
+            if since is None:
+                since = time.monotonic()
+                progress.note(f"{error}; waiting for one")
+            if time.monotonic() - since > GONE_SECONDS:
+                raise Lost(f"{error}; what is done is kept") from None
+        yield
+
+
+def _resources(client: "Client") -> list[dict[str, float]]:
+    """What each worker of the scheduler has to give."""
+    return [worker["resources"] for worker in client.scheduler_info(-1)["workers"].values()]
+
+
+def _blocked(stage: Stage, failed: Errors) -> bool:
+    return any(up.key in failed for up in stage.upstream())
+
+
+def _seen(stage: Stage, store: Store, patience: float) -> bool:
+    """Whether a stage that a worker has done is in the store as this process sees it."""
+    until = time.monotonic() + patience
+    while not store.has(stage) and time.monotonic() < until:
+        time.sleep(1.0)
+        list(store.root.iterdir())  # makes a network file system look again
+    return store.has(stage)
+
+
+def _elsewhere(stage: Stage, store: Store) -> Missing:
+    return Missing(f"{stage.label} was done, and is not in {store.root}: it was set aside, or workers see other files")
+
+
+def _build(stage: Stage, store: Store, machine: Machine, session: str, ours: bool, _upstream: list[None]) -> None:
+    from distributed import get_worker
+
+    worker = get_worker()
+    heard = 0.0
+
+    def report(done: float) -> None:
+        nonlocal heard
+        if done >= 1 or time.monotonic() - heard > REPORT_SECONDS:
+            heard = time.monotonic()
+            worker.log_event(TOPIC, (stage.key, done))
+
+    # A local cluster numbers its workers; elsewhere all have the same devices.
+    number = int(worker.name) if len(machine.slots) > 1 else 0
+    # Another worker takes the place of ours; somebody else's is not ours to end.
+    attempt(stage, store, machine.of_worker(number), report, session, (lambda: os._exit(SICK)) if ours else None)
+
+
+def _critical_first(stages: list[Stage]) -> list[Stage]:
+    """Upstream first and, where free to choose, the stages with the most work behind them first."""
+    behind = {stage.key: stage.cost for stage in stages}
+    for stage in reversed(stages):
+        for up in stage.upstream():
+            if up.key in behind:
+                behind[up.key] = max(behind[up.key], up.cost + behind[stage.key])
+    ordered = closure(sorted(stages, key=lambda stage: -behind[stage.key]))
+    return [stage for stage in ordered if stage.key in behind]

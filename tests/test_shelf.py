@@ -1,0 +1,140 @@
+"""What is there is verified by whoever reads it, and only what is really spoilt is set aside."""
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from repro.runs import Local, Machine, Store, Work, run, shelf
+from repro.runs.engine import StudyFailed
+from repro.runs.integrity import Corrupt
+from toys import RESULT, Breaks, Diverges, Number, Sum, Weighty, note_try
+
+HEAVY = Weighty(value=3)
+
+
+@pytest.fixture(autouse=True)
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "runs")
+    run([HEAVY], store, Machine())
+    return store
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_just_now_is_not_taken_for_spoilt(
+    store: Store, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> str:
+        raise OSError(number, os.strerror(number), str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refuse)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            store.finished(HEAVY)
+    assert store.finished(HEAVY)
+
+
+def test_what_another_process_has_done_again_meanwhile_is_not_set_aside(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that hashed the old files, slowly, must not throw away the new ones."""
+    looks = []
+    real = shelf.verify
+
+    def slow(folder: Path, names: list[str] | None = None) -> None:
+        looks.append(folder)
+        if len(looks) == 1:
+            raise Corrupt("the old files")
+        real(folder, names)
+
+    monkeypatch.setattr(shelf, "verify", slow)
+    assert store.finished(HEAVY) == store.path(HEAVY)
+    assert len(looks) == 2
+    assert not (store.root / shelf.QUARANTINE).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere(Weighty):
+    """Other weights and another result on another machine."""
+
+    def execute(self, work: Work) -> None:
+        super().execute(work)
+        (work.path / RESULT).write_text(f"{self.value}{os.environ.get('REPRO_TEST_MACHINE', '')}")
+
+
+def test_a_freed_run_that_comes_out_differently_is_told(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, same = Elsewhere(value=5), Elsewhere(value=6)
+    run([stage, same], store, Machine())
+    store.free(stage)
+    store.free(same)
+    run([Sum(parts=(same,))], store, Machine())
+    assert "done again" not in capsys.readouterr().err
+    monkeypatch.setenv("REPRO_TEST_MACHINE", "00")
+    run([Sum(parts=(stage,))], store, Machine())
+    assert f"number 5, done again, is not what it was in {RESULT}: another machine?" in capsys.readouterr().err
+
+
+def test_what_failed_for_good_is_not_done_again_for_the_sake_of_what_is_spoilt(store: Store, log: Path) -> None:
+    (store.path(HEAVY) / RESULT).write_text("spoilt")
+    on_it, broken, diverging = Sum(parts=(HEAVY,)), Breaks(value=1), Diverges(value=2)
+    after = Sum(parts=(broken, HEAVY))
+    with pytest.raises(StudyFailed, match=r"^3 of 4 runs failed:") as failed:
+        run([on_it, broken, diverging, after], store, Machine())
+    assert f"({after.folder}): not run: a stage it builds on failed" in str(failed.value)
+    assert (store.finished(on_it) / RESULT).read_text() == "3"
+    assert len(log.with_name("log-Breaks").read_text().split()) == 3
+    assert len(log.with_name("log-Diverges").read_text().split()) == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sick(Number):
+    """Breaks the device for its whole process at the first try of all."""
+
+    def execute(self, work: Work) -> None:
+        note_try(f"-{self.value}")
+        if not Path(os.environ["REPRO_TEST_LOG"]).exists():
+            note_try()
+            os.environ["REPRO_TEST_SICK"] = "yes"
+        if os.environ.get("REPRO_TEST_SICK"):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        super().execute(work)
+
+
+def test_a_worker_whose_device_is_broken_is_replaced_before_it_spoils_other_runs(store: Store, log: Path) -> None:
+    stages = [Sick(value=value) for value in range(8)]
+    run(stages, store, Machine(), on=Local(workers=2))
+    tries = [len(log.with_name(f"log-{stage.value}").read_text().split()) for stage in stages]
+    assert sorted(tries) == [1] * 7 + [2]
+
+
+def test_a_failed_run_does_not_keep_its_model(tmp_path: Path) -> None:
+    """In this process a traceback would hold whatever the stage had loaded until the study is done."""
+    import gc
+    import weakref
+
+    held: list[weakref.ref[object]] = []
+
+    class Model:
+        pass
+
+    class Holds(Number):
+        def execute(self, work: Work) -> None:
+            model = Model()
+            held.append(weakref.ref(model))
+            gc.collect()
+            assert sum(one() is not None for one in held) == 1, "that of another run is still there"
+            raise FloatingPointError("nan")
+
+    with pytest.raises(StudyFailed, match=r"^3 of 3 runs failed:"):
+        run([Holds(value=value) for value in range(3)], Store(tmp_path), Machine())
+    assert len(held) == 3
