@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from repro.runs import Machine, Stage, Store, run
 from repro.runs.space import spare
@@ -107,3 +108,12 @@ def test_freeing_that_was_cut_short_goes_on(store: Store, monkeypatch: pytest.Mo
         store.published(stage)
     spare(store, TOTALS).free()
     assert weights(store) == []
+
+
+def test_what_a_killed_verification_left_is_removed_and_one_at_work_is_not(store: Store) -> None:
+    dead, alive = store.root / ".verify-dead", store.root / ".verify-alive"
+    for folder in (dead, alive):
+        (folder / "runs").mkdir(parents=True)
+    with FileLock(alive / "alive.lock"):
+        assert spare(store, []).folders == (dead,)
+    assert set(spare(store, []).folders) == {dead, alive}

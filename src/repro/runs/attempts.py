@@ -83,7 +83,7 @@ def unwritable(error: BaseException, path: Path) -> Unwritable | None:
 
 def refusal(error: OSError, path: Path) -> Unwritable:
     """What a failed write into the store says, in one line."""
-    where, why = error.filename or path, (error.strerror or str(error)).lower()
+    where, why = error.filename or path, (os.strerror(error.errno) if error.errno else str(error)).lower()
     if error.errno in FULL:
         return Unwritable(f"{where}: {why}; what is done is kept, and goes on once there is room")
     return Unwritable(f"{where}: cannot be written ({why})")

@@ -11,6 +11,7 @@ from repro.runs.publishing import overtaken
 from repro.runs.shelf import QUARANTINE
 from repro.runs.spec import Stage, closure
 from repro.runs.store import Store
+from repro.runs.verify import abandoned
 
 GIB = 2**30
 
@@ -66,4 +67,4 @@ def spare(store: Store, chosen: Iterable[Stage], others: Iterable[Stage] = ()) -
     whole = [stage for stage in mine if store.whole(stage)]  # a freed one may be at work again
     left = [folder for stage in whole for folder in (store.part(stage), overtaken(store.path(stage)))]
     aside = [path for path in (store.root / QUARANTINE).glob("*") if path.is_dir()]
-    return Spare(store, tuple(stages), (*(folder for folder in left if folder.is_dir()), *aside))
+    return Spare(store, tuple(stages), (*(folder for folder in left if folder.is_dir()), *aside, *abandoned(store)))

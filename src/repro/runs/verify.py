@@ -1,16 +1,20 @@
 """Doing finished stages once more, by themselves in a new store, and comparing what they give."""
 
 import dataclasses
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from repro.runs.cluster import Cluster
 from repro.runs.engine import run
 from repro.runs.shelf import RECORD
 from repro.runs.spec import Machine, Stage
 from repro.runs.store import Store
+
+PREFIX, ALIVE = ".verify-", "alive.lock"
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,23 @@ def verify_again(stage: Stage, store: Store, machine: Machine, *, on: Cluster | 
     """
     before = store.published(stage)
     # Beside the runs: where workers of other machines see it too, and where there is room for weights.
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=store.root) as folder:
-        other = Store(Path(folder))
+    with TemporaryDirectory(prefix=PREFIX, dir=store.root) as folder, FileLock(Path(folder) / ALIVE):
+        other = Store(Path(folder) / "runs")
         again = alone(stage)
         run([again], other, machine, on=on, title=f"again: {stage.label}")
         after = other.published(again)
     names = sorted((before.keys() | after.keys()) - {RECORD})
     return Verified(stage, len(names), tuple(name for name in names if before.get(name) != after.get(name)))
+
+
+def abandoned(store: Store) -> list[Path]:
+    """The folders of verifications that were killed: nobody holds their locks any more."""
+    return [folder for folder in store.root.glob(f"{PREFIX}*") if not _held(folder / ALIVE)]
+
+
+def _held(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
