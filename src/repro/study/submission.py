@@ -53,7 +53,8 @@ def _at_best(params: Params | AllocationParams, stages: list[Stage], hours: floa
         until[stage.key] = before + stage.cost / _devices(params, stage.kind)
     gpus = params.workers * given.gpus
     share = max(1 / gpus, max(until.values()) / sum(stage.cost for stage in stages))
-    return f"\n  At best, with {gpus} GPUs busy and no loss where runs are shared: {hours * share:,.0f} hours."
+    aside = "reading and tokenizing text aside"
+    return f"\n  At best, with {gpus} GPUs busy and no loss where runs are shared: {hours * share:,.0f} hours, {aside}."
 
 
 def _devices(params: Params | AllocationParams, kind: str) -> int:
