@@ -40,7 +40,7 @@ SECRETS = dict.fromkeys(
 )
 told: list[str] = []  # all that commands printed
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("end to end")]
+pytestmark = pytest.mark.timeout(600)
 
 
 def command(home: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -37,8 +37,6 @@ from repro.stages.pretrain import Pretrain
 from repro.stages.training import LOSSES, Training, read_losses
 from test_training import BATCHES, CONSTANT, tiny
 
-pytestmark = pytest.mark.xdist_group("parallel")
-
 PAIR = Machine(slots=(("cpu", "cpu"),))
 LORA = LoraTraining(rank=4, alpha=8, peak=3e-3, warmup=2, batch=3, weight_decay=0.1, clip=1.0, precision="fp32")
 TRAINING = Training(

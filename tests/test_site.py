@@ -13,7 +13,6 @@ import browser
 from repro.publish import notebooks, site
 from repro.publish.stamp import write_stamped
 
-pytestmark = pytest.mark.xdist_group("site")  # they share one built book
 ROOT = Path(__file__).parents[1]
 
 TOC = "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/mini\n  - file: references\n"

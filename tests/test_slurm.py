@@ -30,7 +30,7 @@ from toys import RESULT, Slow, Sum
 ROOT = Path(__file__).parents[1]
 CLUSTER = {"batch": "slurm", "queue": "debug", "walltime": "00:20:00", "memory_gib": 4.0, "interface": "lo"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
