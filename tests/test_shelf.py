@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,12 +89,50 @@ def test_what_failed_for_good_is_not_done_again_for_the_sake_of_what_is_spoilt(s
     (store.path(HEAVY) / RESULT).write_text("spoilt")
     on_it, broken, diverging = Sum(parts=(HEAVY,)), Breaks(value=1), Diverges(value=2)
     after = Sum(parts=(broken, HEAVY))
-    with pytest.raises(StudyFailed, match=r"^3 of 4 runs failed:") as failed:
+    with pytest.raises(StudyFailed, match=r"^3 of 5 runs failed:") as failed:
         run([on_it, broken, diverging, after], store, Machine())
     assert f"({after.folder}): not run: a stage it builds on failed" in str(failed.value)
     assert (store.finished(on_it) / RESULT).read_text() == "3"
     assert len(log.with_name("log-Breaks").read_text().split()) == 3
     assert len(log.with_name("log-Diverges").read_text().split()) == 1
+
+
+def test_any_number_of_spoilt_runs_is_done_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, parts = Store(tmp_path), tuple(Number(value=value) for value in range(6))
+    run(parts, store, Machine())
+    for part in parts:
+        (store.path(part) / RESULT).write_text("spoilt")
+    total = Sum(parts=parts)
+    run([total], store, Machine())
+    assert (store.finished(total) / RESULT).read_text() == "15"
+    assert capsys.readouterr().err.count("it is done again") == 6
+
+
+def test_the_summary_names_what_failed_last_and_not_what_was_mended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.path(HEAVY) / RESULT).write_text("spoilt")
+    monkeypatch.setattr(Weighty, "execute", Diverges.execute)
+    on_it = Sum(parts=(HEAVY,))
+    with pytest.raises(StudyFailed, match=r"^2 of 2 runs failed:") as failed:
+        run([on_it], store, Machine())
+    assert f"({HEAVY.folder}): FloatingPointError: the loss is nan" in str(failed.value)
+    assert f"({on_it.folder}): not run: a stage it builds on failed" in str(failed.value)
+    assert "Corrupt" not in str(failed.value)
+
+
+def test_a_file_system_that_cannot_sync_folders_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    store = Store(tmp_path)
+    run([HEAVY], store, Machine())
+    assert store.whole(HEAVY)
 
 
 @dataclass(frozen=True, kw_only=True)

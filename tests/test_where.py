@@ -193,6 +193,15 @@ def test_plan_says_what_it_would_submit(capsys: pytest.CaptureFixture[str], tmp_
     assert on_one / 128 < at_best < on_one / 8
 
 
+def test_plan_tells_of_gpus_that_no_run_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    values = params.read(params.preset_file("paper-cmr"))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({n: v for n, v in values.items() if n != "resources"}))
+    assert main(["plan", "--params", str(tmp_path / "mine.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "At best, with 16 GPUs busy" in said
+    assert "7 of the 8 GPUs of a job stay idle: no run takes more (resources)." in said
+
+
 def test_plan_of_this_machine_submits_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--preset", "smoke"]) == 0
     said = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """`repro`: the front door. Commands answer wrong input with exit status 2 and one line that names the field."""
 
 import argparse
+import errno
 import json
 import os
 import random
@@ -15,7 +16,7 @@ from repro import cli_fit
 from repro import params as parameters
 from repro.home import home
 from repro.params import AllocationParams, Params, ParamsError
-from repro.runs.attempts import CANNOT_WRITE, refusal
+from repro.runs.attempts import CANNOT_WRITE, Unwritable, refusal
 from repro.runs.batch import Lost, Unavailable
 from repro.runs.engine import StudyFailed
 from repro.runs.integrity import Corrupt, Linked
@@ -56,16 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unavailable as error:
         print(f"repro: cluster: {error}", file=sys.stderr)
         return FAILED if isinstance(error, Lost) else WRONG_INPUT
-    except (StudyFailed, Corrupt) as error:
+    except (StudyFailed, Corrupt, Unwritable) as error:
         print(f"repro: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:  # whoever read our output has seen enough (`repro plan | head -1`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return FAILED
     except OSError as error:
-        if error.errno not in CANNOT_WRITE:
+        if error.errno not in (*CANNOT_WRITE, errno.EACCES, errno.EPERM):
             raise
-        print(f"repro: {refusal(error, home())}", file=sys.stderr)
+        told = refusal(error, home()) if error.errno in CANNOT_WRITE else f"{error.filename}: {error.strerror}"
+        print(f"repro: {told}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("repro: interrupted; what is done is kept, the same command goes on from here", file=sys.stderr)
@@ -168,14 +170,16 @@ def _identities(values: Mapping[str, Any]) -> dict[frozenset[str], str]:
 
 def _all_runs(values: Mapping[str, Any]) -> bool:
     """Do what is missing of each paper's study, whatever fails of the other's; whether all is done."""
-    failures: list[StudyFailed] = []
+    done = True
     for study in map(_study, _checked(values)):
         try:
             study.run(study.stages)
         except StudyFailed as error:
-            failures.append(error)
-    print("".join(f"repro: {failure}\n" for failure in failures), end="", file=sys.stderr)
-    return not failures
+            done = False
+            print(f"repro: {error}", file=sys.stderr, flush=True)
+            if error.stopped:
+                break
+    return done
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -64,8 +64,11 @@ def hopeless(error: Exception) -> bool:
 
 
 def sick(error: Exception) -> bool:
-    """Whether the process that met `error` cannot do anything any more on its device, as after most errors of CUDA."""
-    return "CUDA error" in str(error)
+    """Whether the process that met `error` cannot do anything any more on its device, as after most errors of CUDA.
+
+    An error with a note comes from another process, one of several that shared a run, which has ended.
+    """
+    return "CUDA error" in str(error) and not getattr(error, "__notes__", ())
 
 
 def unwritable(error: BaseException, path: Path) -> Unwritable | None:

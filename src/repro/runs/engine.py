@@ -3,7 +3,7 @@
 import sys
 import traceback
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +20,14 @@ TRACEBACKS = 3  # shown in full; where one run fails for a reason, its like ofte
 
 
 class StudyFailed(RuntimeError):
-    """Some stages failed; what did not depend on them is done and kept."""
+    """Some stages failed; what did not depend on them is done and kept.
+
+    stopped: whether nothing could be written any more, so that the rest was not tried.
+    """
+
+    def __init__(self, message: str, *, stopped: bool = False) -> None:
+        super().__init__(message)
+        self.stopped = stopped
 
 
 def run(
@@ -50,26 +57,54 @@ def run(
         return
     shown = closure([*whole, *missing]) if whole else missing
     costs = {stage.key: (stage.label, stage.cost) for stage in shown}
-    errors: Errors = {}
     todo = {stage.key for stage in missing}  # some of them done before, and their weights freed
     before = {stage.key for stage in shown if stage.key not in todo and store.has(stage)}
+    errors: Errors = {}
     with Progress(title, costs, before) as progress:
-        for _ in range(1 + attempts.TRIES):
+        for told in _rounds(closure(wanted)):
             left = _without(errors, needed(wanted, store))
-            errors |= (found := _do(left, store, machine, progress, on or Local()) if left else {})
-            spoilt = [error for error in found.values() if isinstance(error, attempts.SPOILT)]
-            if not spoilt or any(isinstance(error, attempts.Unwritable) for error in found.values()):
+            found = _do(left, store, machine, progress, on or Local()) if left else {}
+            errors = {key: error for key, error in errors.items() if not _spoilt(error)} | found
+            todo |= {stage.key for stage in left}
+            if not any(map(_spoilt, found.values())) or _stopped(errors) or not told(needed(wanted, store)):
                 break
-            for error in spoilt:
+            for error in filter(_spoilt, found.values()):
                 print(f"\nrepro: {error}; it is done again", file=sys.stderr, flush=True)
-    left = needed(wanted, store)
-    if left:
-        raise StudyFailed(_summary(left, errors, store, len(missing)))
+    failed = needed(wanted, store)
+    if failed:
+        raise StudyFailed(_summary(failed, errors, store, len(todo)), stopped=_stopped(errors))
+
+
+def _rounds(stages: list[Stage]) -> Iterator[Callable[[list[Stage]], bool]]:
+    """Rounds of doing again what was set aside: any number that finds more of it, and a few that find nothing new.
+
+    Each round is handed a function that takes what is missing after it, and says whether there is to be another.
+    """
+    known: set[str] = set()
+    patience = attempts.TRIES
+
+    def told(missing: list[Stage]) -> bool:
+        nonlocal known, patience
+        new = {stage.key for stage in missing} - known
+        known |= new
+        patience -= not new
+        return patience > 0
+
+    for _ in range(len(stages) + attempts.TRIES):
+        yield told
+
+
+def _spoilt(error: BaseException) -> bool:
+    return isinstance(error, attempts.SPOILT)
+
+
+def _stopped(errors: Errors) -> bool:
+    return any(isinstance(error, attempts.Unwritable) for error in errors.values())
 
 
 def _without(errors: Errors, stages: list[Stage]) -> list[Stage]:
     """Those of `stages`, upstream first, that neither failed for good nor build on one that did."""
-    ended = {key for key, error in errors.items() if not isinstance(error, attempts.SPOILT)}
+    ended = {key for key, error in errors.items() if not _spoilt(error)}
     found = []
     for stage in stages:
         if stage.key in ended or any(up.key in ended for up in stage.upstream()):
@@ -115,7 +150,7 @@ def _serial(stages: list[Stage], store: Store, machine: Machine, progress: Progr
         try:
             attempt(stage, store, machine, partial(progress.update, stage.key), session)
         except Exception as error:
-            traceback.clear_frames(error.__traceback__)  # which would keep a model in memory
+            _let_go(error)
             failed.add(stage.key)
             errors[stage.key] = error
             if isinstance(error, attempts.Unwritable):  # for all the others too
@@ -123,22 +158,36 @@ def _serial(stages: list[Stage], store: Store, machine: Machine, progress: Progr
     return errors
 
 
+def _let_go(error: BaseException) -> None:
+    """Forget what the functions held that `error` came through: it would keep a model in memory."""
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__
+
+
 def _summary(left: list[Stage], errors: Errors, store: Store, of: int) -> str:
     lines = [f"{len(left)} of {of} runs failed:"]
-    full = any(isinstance(error, attempts.Unwritable) for error in errors.values())
+    ended: set[str] = set()
     traces = 0
-    for stage in left:
+    for stage in left:  # upstream first
         error = errors.get(stage.key)
-        why = describe(error) if error else STOPPED if full else BLOCKED
-        lines.append(f"  {stage.label} ({stage.folder}): {why}")
-        if isinstance(error, attempts.Unwritable):  # says all there is to say
+        if error is None:
+            blocked = any(up.key in ended for up in stage.upstream())
+            why = BLOCKED if blocked or not _stopped(errors) else STOPPED
+            lines.append(f"  {stage.label} ({stage.folder}): {why}")
+            ended |= {stage.key} if blocked else set()
             continue
-        if error and traces < TRACEBACKS:
+        ended.add(stage.key)
+        lines.append(f"  {stage.label} ({stage.folder}): {describe(error)}")
+        if isinstance(error, attempts.Unwritable):
+            continue
+        if traces < TRACEBACKS:
             trace = "".join(traceback.format_exception(error)).rstrip()
             lines += [f"    {line}" for line in trace.splitlines()]
             traces += 1
-        elif error:
-            lines.append(f"    traceback in {store.part(stage)}")
+        elif kept := store.failure(stage):
+            lines.append(f"    traceback in {kept}")
     return "\n".join(lines)
 
 

@@ -61,9 +61,14 @@ class Shelf:
         """ "done"; "diverged" or "failed" (the last attempt left a traceback); "begun" (it can resume) or "missing"."""
         if self.has(stage):
             return "done"
-        part = self.part(stage)
-        told = (status for status, name in FAILURES.items() if (part / name).is_file())
-        return next(told, "begun" if part.is_dir() else "missing")
+        kept = self.failure(stage)
+        if kept is not None:
+            return next(status for status, name in FAILURES.items() if name == kept.name)
+        return "begun" if self.part(stage).is_dir() else "missing"
+
+    def failure(self, stage: Stage) -> Path | None:
+        """The file with the traceback of the last attempt, if that failed."""
+        return next((file for name in FAILURES.values() if (file := self.part(stage) / name).is_file()), None)
 
     def file(self, stage: Stage, name: str) -> Path:
         """One file of a finished stage, checked against the manifest; its other files need not be there any more.

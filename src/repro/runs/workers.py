@@ -4,8 +4,9 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import CancelledError
 from itertools import repeat
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from repro.runs import attempts
@@ -42,14 +43,14 @@ def distribute(
         progress.note(f"dashboard: {client.dashboard_link}")
         client.subscribe_topic(TOPIC, lambda event: progress.update(*event[1]))
         futures = _submit(client, stages, store, machine, session, ours=not isinstance(on, Scheduler))
-        watch = _watch(client, stages, machine, progress) if isinstance(on, Scheduler) else repeat(None)
-        failed = _outcomes(client, futures, progress, watch)
+        left = {stage.key: stage for stage in stages}
+        watch = _watch(client, left, machine, progress) if isinstance(on, Scheduler) else repeat(None)
+        failed = _outcomes(client, futures, left, progress, watch)
+    done = [stage for stage in stages if stage.key not in failed and stage.key not in left]
+    lost = _unseen(done, store, patience=0.0 if isinstance(on, Local) else STALE_SECONDS)
+    # What a failed run held up has the same error.
     errors = {stage.key: failed[stage.key] for stage in stages if stage.key in failed and not _blocked(stage, failed)}
-    if any(isinstance(error, attempts.Unwritable) for error in errors.values()):
-        return errors
-    patience = 0.0 if isinstance(on, Local) else STALE_SECONDS
-    done = [stage for stage in stages if stage.key not in failed]
-    return errors | {stage.key: _elsewhere(stage, store) for stage in done if not _seen(stage, store, patience)}
+    return errors | {stage.key: _elsewhere(stage, store) for stage in lost}
 
 
 def attempt(
@@ -104,29 +105,41 @@ def _submit(
 
 
 def _outcomes(
-    client: "Client", futures: "dict[str, Future[None]]", progress: Progress, watch: Iterator[object]
+    client: "Client",
+    futures: "dict[str, Future[None]]",
+    left: dict[str, Stage],
+    progress: Progress,
+    watch: Iterator[object],
 ) -> Errors:
-    """Wait for `futures`, which are let go as they are done: what a worker that is lost had done is not asked again."""
-    from distributed import wait
+    """The errors of `futures`, which are let go as they are done: what a lost worker had done is not asked for again.
 
+    left: the stages by key, from which those are taken that are done.
+    """
+    ended: SimpleQueue[str] = SimpleQueue()
+    for key, future in futures.items():
+        future.add_done_callback(lambda _future, key=key: ended.put(key))
     failed: Errors = {}
     while futures:
-        with suppress(TimeoutError):
-            wait(list(futures.values()), timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
-        for key in [key for key, future in futures.items() if future.done()]:
-            future = futures.pop(key)
-            if future.status == "finished":
-                progress.update(key, 1.0)  # the worker's last words may not have arrived
-            else:
-                failed[key] = future.exception() if future.status == "error" else RuntimeError("its scheduler lost it")
-            if isinstance(failed.get(key), attempts.Unwritable):  # for all the others too
-                client.cancel(list(futures.values()))
-                return failed
-        next(watch)
+        try:
+            key = ended.get(timeout=LOOK_SECONDS)
+        except Empty:
+            next(watch)
+            continue
+        future = futures.pop(key)
+        del left[key]
+        if future.status == "finished":
+            progress.update(key, 1.0)  # the worker's last words may not have arrived
+        elif future.status == "error":
+            failed[key] = future.exception()
+        else:
+            raise CancelledError(f"the scheduler lost {key} ({future.status})")
+        if isinstance(failed.get(key), attempts.Unwritable):  # for all the others too
+            client.cancel(list(futures.values()))
+            break
     return failed
 
 
-def _watch(client: "Client", stages: list[Stage], machine: Machine, progress: Progress) -> Iterator[None]:
+def _watch(client: "Client", left: dict[str, Stage], machine: Machine, progress: Progress) -> Iterator[None]:
     """At each step, see whether the scheduler still has workers for what is to be done; dask would wait for ever.
 
     Raises:
@@ -136,7 +149,7 @@ def _watch(client: "Client", stages: list[Stage], machine: Machine, progress: Pr
     since = None
     while True:
         try:
-            require(stages, machine, _resources(client))
+            require(left.values(), machine, _resources(client))
             since = None
         except Unavailable as error:
             if since is None:
@@ -156,13 +169,16 @@ def _blocked(stage: Stage, failed: Errors) -> bool:
     return any(up.key in failed for up in stage.upstream())
 
 
-def _seen(stage: Stage, store: Store, patience: float) -> bool:
-    """Whether a stage that a worker has done is in the store as this process sees it."""
+def _unseen(stages: list[Stage], store: Store, patience: float) -> list[Stage]:
+    """Those of `stages`, which workers have done, that are not in the store as this process sees it."""
     until = time.monotonic() + patience
-    while not store.has(stage) and time.monotonic() < until:
+    unseen = [stage for stage in stages if not store.has(stage)]
+    while unseen and time.monotonic() < until:
         time.sleep(1.0)
-        list(store.root.iterdir())  # makes a network file system look again
-    return store.has(stage)
+        if store.root.is_dir():
+            list(store.root.iterdir())  # makes a network file system look again
+        unseen = [stage for stage in unseen if not store.has(stage)]
+    return unseen
 
 
 def _elsewhere(stage: Stage, store: Store) -> Missing:

@@ -51,10 +51,14 @@ def _at_best(params: Params | AllocationParams, stages: list[Stage], hours: floa
     for stage in stages:  # upstream first
         before = max((until[up.key] for up in stage.upstream()), default=0.0)
         until[stage.key] = before + stage.cost / _devices(params, stage.kind)
-    gpus = params.workers * given.gpus
+    used = min(given.gpus, max(_devices(params, stage.kind) for stage in stages))
+    gpus = params.workers * used
     share = max(1 / gpus, max(until.values()) / sum(stage.cost for stage in stages))
-    aside = "reading and tokenizing text aside"
-    return f"\n  At best, with {gpus} GPUs busy and no loss where runs are shared: {hours * share:,.0f} hours, {aside}."
+    idle = f"\n  {given.gpus - used} of the {given.gpus} GPUs of a job stay idle: no run takes more (resources)."
+    return (
+        f"\n  At best, with {gpus} GPUs busy and no loss where runs are shared: {hours * share:,.0f} hours, reading "
+        f"and tokenizing text aside.{idle if used < given.gpus else ''}"
+    )
 
 
 def _devices(params: Params | AllocationParams, kind: str) -> int:
