@@ -3,7 +3,7 @@
 import sys
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -57,41 +57,26 @@ def run(
         return
     shown = closure([*whole, *missing]) if whole else missing
     costs = {stage.key: (stage.label, stage.cost) for stage in shown}
-    todo = {stage.key for stage in missing}  # some of them done before, and their weights freed
-    before = {stage.key for stage in shown if stage.key not in todo and store.has(stage)}
+    tried = {stage.key for stage in missing}  # some of them done before, and their weights freed
+    before = {stage.key for stage in shown if stage.key not in tried and store.has(stage)}
     errors: Errors = {}
+    patience = attempts.TRIES
     with Progress(title, costs, before) as progress:
-        for told in _rounds(closure(wanted)):
+        while patience:  # more than one round only where something turns out to be spoilt
             left = _without(errors, needed(wanted, store))
             found = _do(left, store, machine, progress, on or Local()) if left else {}
             errors = {key: error for key, error in errors.items() if not _spoilt(error)} | found
-            todo |= {stage.key for stage in left}
-            if not any(map(_spoilt, found.values())) or _stopped(errors) or not told(needed(wanted, store)):
+            spoilt = [error for error in found.values() if _spoilt(error)]
+            if not spoilt or _stopped(errors):
                 break
-            for error in filter(_spoilt, found.values()):
+            new = {stage.key for stage in needed(wanted, store)} - tried
+            tried |= new
+            patience -= not new  # as many rounds as find more of it, and a few that do not
+            for error in spoilt if patience else []:
                 print(f"\nrepro: {error}; it is done again", file=sys.stderr, flush=True)
     failed = needed(wanted, store)
     if failed:
-        raise StudyFailed(_summary(failed, errors, store, len(todo)), stopped=_stopped(errors))
-
-
-def _rounds(stages: list[Stage]) -> Iterator[Callable[[list[Stage]], bool]]:
-    """Rounds of doing again what was set aside: any number that finds more of it, and a few that find nothing new.
-
-    Each round is handed a function that takes what is missing after it, and says whether there is to be another.
-    """
-    known: set[str] = set()
-    patience = attempts.TRIES
-
-    def told(missing: list[Stage]) -> bool:
-        nonlocal known, patience
-        new = {stage.key for stage in missing} - known
-        known |= new
-        patience -= not new
-        return patience > 0
-
-    for _ in range(len(stages) + attempts.TRIES):
-        yield told
+        raise StudyFailed(_summary(failed, errors, store, len(tried)), stopped=_stopped(errors))
 
 
 def _spoilt(error: BaseException) -> bool:
