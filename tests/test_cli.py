@@ -166,7 +166,7 @@ def test_help_names_the_commands() -> None:
 def test_what_fails_of_one_papers_study_does_not_keep_the_others_from_its_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from repro import cli
+    from repro import cli, cli_study
     from repro.runs.engine import StudyFailed
 
     ran = []
@@ -182,8 +182,8 @@ def test_what_fails_of_one_papers_study_does_not_keep_the_others_from_its_runs(
             if self.paper == "Params":
                 raise StudyFailed("1 of 2 runs failed:")
 
-    monkeypatch.setattr(cli, "_study", Fake)
-    monkeypatch.setattr(cli, "_identities", lambda _values: {})
+    monkeypatch.setattr(cli_study, "study_of", Fake)
+    monkeypatch.setattr(cli_study, "identities", lambda _values: {})
     for command in ("train", "book"):
         assert cli.main([command, "--preset", "smoke"]) == 1
         assert capsys.readouterr().err == "repro: 1 of 2 runs failed:\n"

@@ -2,44 +2,25 @@
 
 import argparse
 import errno
-import json
 import os
-import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import NoReturn
 
-from repro import cli_fit
+from repro import cli_fit, cli_study
 from repro import params as parameters
+from repro.cli_study import FAILED
 from repro.home import home
-from repro.params import AllocationParams, Params, ParamsError
+from repro.params import ParamsError
 from repro.runs.attempts import CANNOT_WRITE, Unwritable, refusal
 from repro.runs.batch import Lost, Unavailable
 from repro.runs.engine import StudyFailed
 from repro.runs.integrity import Corrupt, Linked
 
-if TYPE_CHECKING:
-    from repro.runs import Stage
-    from repro.study.base import BaseStudy
-    from repro.study.submission import Submission
-
-WRONG_INPUT, FAILED = 2, 1
-
-
-class Costs(Protocol):
-    """What a study would cost: as text for the terminal, and as JSON."""
-
-    @property
-    def hours(self) -> Mapping[str, float]:
-        """By device."""
-        ...
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything that the text says."""
-        ...
+WRONG_INPUT = 2  # exit status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,13 +85,15 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     book = add("book", _book, "execute the notebooks and build the site; skips what is up to date")
-    train = add("train", _train, "do every run that is missing, of one paper's parameters or of both, without pages")
+    train = add(
+        "train", cli_study.train, "do every run that is missing, of one paper's parameters or of both, without pages"
+    )
     run = add("run", _run, "execute one notebook; the executed copy goes under _build/notebooks/")
     run.add_argument("notebook", type=Path)
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="values")
-    plan = add("plan", _plan, "runs, tokens, FLOPs, memory, disk and hours of a set of parameters")
-    runs = add("runs", _runs, "the stages of a set of parameters: done, begun, missing, failed")
-    verify = add("verify", _verify, "retrain finished runs by themselves, in a new store, and compare")
+    plan = add("plan", cli_study.plan, "runs, tokens, FLOPs, memory, disk and hours of a set of parameters")
+    runs = add("runs", cli_study.runs, "the stages of a set of parameters: done, begun, missing, failed")
+    verify = add("verify", cli_study.verify, "retrain finished runs by themselves, in a new store, and compare")
     verify.add_argument("--sample", type=_count, default=1, metavar="K", help="how many runs (1)")
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="which ones (0)")
     for command in (book, train, run, plan, runs, verify):
@@ -130,81 +113,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _values(options: argparse.Namespace) -> dict[str, Any]:
-    """The chosen parameters as given, `-p` over the file's, not yet checked."""
-    file = options.params or parameters.preset_file(options.preset or "quick")
-    given = {name: parameters.value(name, text) for name, text in getattr(options, "values", [])}
-    if "preset" in given:
-        raise ParamsError("preset: choose it with --preset or --params, not with -p")
-    values = parameters.read(file) | given
-    if options.unsafe_no_sandbox and AllocationParams in parameters.schemas_in(values):
-        values["unsafe_no_sandbox"] = True
-    return values
-
-
-def _checked(values: Mapping[str, Any]) -> list[Params | AllocationParams]:
-    """The parameters of each paper that values are given for, checked before anything heavy is imported."""
-    schemas = parameters.schemas_in(values) or (Params,)
-    return [cast(Params | AllocationParams, parameters.check(values, schema)) for schema in schemas]
-
-
-def _study(params: Params | AllocationParams) -> "BaseStudy":
-    if isinstance(params, AllocationParams):
-        from repro.allocation.study import open_study as of_allocation
-
-        return of_allocation(params)
-    from repro.cmr.study import open_study as of_cmr
-
-    return of_cmr(params)
-
-
-def _identities(values: Mapping[str, Any]) -> dict[frozenset[str], str]:
-    """What decides the numbers of each paper's study, by the names of its parameters; its data must be here."""
-    found = {}
-    for params in _checked(values):
-        design = _study(params).design
-        design.require_data()
-        found[frozenset(type(params).model_fields)] = design.identity
-    return found
-
-
-def _all_runs(values: Mapping[str, Any]) -> bool:
-    """Do what is missing of each paper's study, whatever fails of the other's; whether all is done."""
-    done = True
-    for study in map(_study, _checked(values)):
-        try:
-            study.run(study.stages)
-        except StudyFailed as error:
-            done = False
-            print(f"repro: {error}", file=sys.stderr, flush=True)
-            if error.stopped:
-                break
-    return done
-
-
-def _train(options: argparse.Namespace) -> int:
-    values = _values(options)
-    _identities(values)
-    if not _all_runs(values):
-        return FAILED
-    print("every run is done")
-    return 0
-
-
 def _book(options: argparse.Namespace) -> int:
-    values = _values(options)
-    both = len(_checked(values)) == len(parameters.SCHEMAS)
+    values = cli_study.values_of(options)
+    both = len(cli_study.checked(values)) == len(parameters.SCHEMAS)
     if not both:
         name = values.get("preset")
         raise ParamsError(
             f"preset: {name} has parameters of one paper only; the book needs both (`repro train` does its runs)"
         )
-    identities = _identities(values)
+    identities = cli_study.identities(values)
     from repro.publish import site
     from repro.publish.book import execute_all
 
     # Before the pages, which would do the same piece by piece, each with workers of its own to start and wait for.
-    if not _all_runs(values):
+    if not cli_study.all_runs(values):
         return FAILED
     notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, identities)
     if notebooks is None:
@@ -222,107 +144,12 @@ def _book(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
         raise ParamsError(f"{parameters.plain(options.notebook)}: no such notebook")
-    values = _values(options)
-    identities = _identities(values)
+    values = cli_study.values_of(options)
+    identities = cli_study.identities(values)
     from repro.publish.book import execute_one
 
     output = home() / "_build" / "notebooks" / options.notebook.name
     return 0 if execute_one(options.notebook, output, values, identities) else FAILED
-
-
-def _plan(options: argparse.Namespace) -> int:
-    checked = _checked(_values(options))  # before the imports: wrong input is answered at once
-    plans: list[tuple[str, Costs]] = []
-    for params in checked:
-        if isinstance(params, AllocationParams):
-            from repro.allocation.plan import plan as of_allocation
-
-            plans.append(("allocation", of_allocation(params)))
-        else:
-            from repro.cmr.plan import plan as of_cmr
-
-            plans.append(("cmr", of_cmr(params)))
-    submitted = _submission(checked, sum(plan.hours["one H100"] for _, plan in plans))
-    print("\n\n".join([*(str(plan) for _, plan in plans), str(submitted)]))
-    if options.json:
-        first, *others = plans
-        found = first[1].as_json() | {paper: plan.as_json() for paper, plan in others}
-        options.json.write_text(json.dumps(found | {"submission": submitted.as_json()}, indent=1) + "\n")
-    return 0
-
-
-def _submission(checked: Sequence[Params | AllocationParams], hours: float) -> "Submission":
-    """Where the runs of all papers' studies would go; what decides it is common to the papers."""
-    from repro.runs.batch import Batch
-    from repro.study.submission import submission
-
-    studies = [_study(params) for params in checked]
-    # Only a cluster is asked for: what devices are here takes torch to find out.
-    cluster = studies[0].where.cluster if checked[0].cluster else None
-    header = cluster.script_words() if isinstance(cluster, Batch) else []
-    return submission(checked[0], [stage for study in studies for stage in study.stages], header, hours)
-
-
-def _runs(options: argparse.Namespace) -> int:
-    studies = [_study(params) for params in _checked(_values(options))]
-    rows = [row for study in studies for row in study.status()]
-    for row in rows:
-        seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f} s"
-        freed = " (weights freed)" if row["freed"] else ""
-        print(f"{row['status']:8} {seconds:>10}  {row['label']:40} {row['path']}{freed}")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    return _clean(studies, options.yes) if options.clean else 0
-
-
-def _clean(studies: Sequence["BaseStudy"], unasked: bool) -> int:
-    from repro.runs.space import spare
-
-    stages = [stage for study in studies for stage in study.stages]
-    found = spare(studies[0].store, stages, _begun_elsewhere({stage.key for stage in stages}))
-    print(f"\n{found}", flush=True)
-    if not found:
-        return 0
-    if sys.stdin.isatty() and not unasked and input("Free them? [y/N] ").strip().lower() not in ("y", "yes"):
-        print("nothing was freed")
-        return 0
-    found.free()
-    print(f"{found.told} freed")
-    return 0
-
-
-def _begun_elsewhere(keys: set[str]) -> list["Stage"]:
-    """The stages of other presets that have runs of their own: what they still miss may build on the same weights."""
-    from repro.runs.spec import closure
-
-    found: list[Stage] = []
-    for name in parameters.presets():
-        for params in _checked(parameters.read(parameters.preset_file(name))):
-            study = _study(params)
-            own = [stage for stage in closure(list(study.stages)) if stage.key not in keys]
-            if any(study.store.status(stage) != "missing" for stage in own):
-                found += study.stages
-    return found
-
-
-def _verify(options: argparse.Namespace) -> int:
-    studies = [_study(params) for params in _checked(_values(options))]
-    from repro.runs.spec import closure
-    from repro.runs.verify import verify_again
-
-    done = [(study, s) for study in studies for s in closure(list(study.stages)) if study.store.has(s)]
-    if not done:
-        print("repro: no run of these parameters is done", file=sys.stderr)
-        return FAILED
-    chosen = random.Random(options.seed).sample(done, min(options.sample, len(done)))
-    differing = 0
-    for study, stage in chosen:
-        found = verify_again(stage, study.store, study.where.machine, on=study.where.cluster)
-        differing += bool(found.different)
-        told = f"differs in {', '.join(found.different)}" if found.different else "the same bits"
-        print(f"{stage.label} ({stage.folder}): {told}", flush=True)
-    print(f"{len(chosen) - differing} of {len(chosen)} runs gave the same bits again")
-    return FAILED if differing else 0
 
 
 def _data(options: argparse.Namespace) -> int:
