@@ -83,13 +83,14 @@ def left(store):
     files = (p.relative_to(store.root) for p in store.root.rglob("*") if p.is_file())
     return sorted(str(name) for name in files if name.parts[0] != ".locks")
 
+disks = Path(sys.argv[1])
 told = {}
-store, stage = Store(Path("/tmp/a/runs")), Trains(value=2)
+store, stage = Store(disks / "a/runs"), Trains(value=2)
 told["checkpoint"] = attempt(store, Number(value=1), stage)
 told["checkpoint kept"] = read_state(store.part(stage) / SCRATCH / "state.safetensors", sealed=True).history
 told["checkpoint left"] = left(store)
 
-store, stage = Store(Path("/tmp/b/runs")), Fills(value=1)
+store, stage = Store(disks / "b/runs"), Fills(value=1)
 run([Weighty(value=9)], store, Machine())
 told["publishing"] = attempt(store, stage)
 told["publishing left"] = left(store)
@@ -99,11 +100,11 @@ told["freed status"] = [store.whole(Weighty(value=9)), store.status(Weighty(valu
 Fills.execute = Number.execute
 told["publishing again"] = attempt(store, stage)
 
-store = Store(Path("/tmp/c/runs"))
+store = Store(disks / "c/runs")
 fill(store.root.parent, 0)
 told["first"] = attempt(store, *(Number(value=value) for value in range(60)))[:2]
 
-store = Store(Path(sys.argv[1]))
+store = Store(disks / "finished")
 told["read-only"] = attempt(store, Number(value=1), Number(value=2))
 told["read-only status"] = [store.status(Number(value=1)), store.record(Number(value=1))["label"]]
 told["read-only finished"] = store.finished(Number(value=1)).name
@@ -113,32 +114,37 @@ print(json.dumps(told))
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("disks")
+
+
+@pytest.fixture(scope="module")
+def told(disks: Path) -> dict[str, Any]:
     """What CODE found, on disks of a mebibyte each and one that is read-only."""
-    finished = tmp_path_factory.mktemp("finished")
-    run([Number(value=1)], Store(finished), Machine())
-    disks = ["--tmpfs", "/tmp"]
+    run([Number(value=1)], Store(disks / "finished"), Machine())
+    mounts = ["--ro-bind", str(disks / "finished"), str(disks / "finished")]
     for name in "abc":
-        disks += ["--size", str(MIB), "--tmpfs", f"/tmp/{name}"]
-    done = within([*disks, "--ro-bind", str(finished), "/tmp/finished"], sys.executable, "-c", CODE, "/tmp/finished")
+        (disks / name).mkdir()
+        mounts += ["--size", str(MIB), "--tmpfs", str(disks / name)]
+    done = within(mounts, sys.executable, "-c", CODE, str(disks))
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(told: dict[str, Any]) -> None:
+def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(told: dict[str, Any], disks: Path) -> None:
     folder = f"trains-{KEY}.part"
     first, line = told["checkpoint"]
     assert first == "1 of 2 runs failed:"
-    assert re.fullmatch(rf"  number 2 \(trains-{KEY}\): Unwritable: /tmp/a/runs/{folder}: {FULL}", line)
+    assert re.fullmatch(rf"  number 2 \(trains-{KEY}\): Unwritable: {disks}/a/runs/{folder}: {FULL}", line)
     assert told["checkpoint kept"] == {"step": 256}
     ours = [name for name in told["checkpoint left"] if name.startswith("trains")]
     assert [name.split("/", 1)[1] for name in ours] == ["attempts.json", "checkpoint/state.safetensors"]
 
 
-def test_a_disk_that_is_full_when_a_run_is_published_loses_nothing(told: dict[str, Any]) -> None:
+def test_a_disk_that_is_full_when_a_run_is_published_loses_nothing(told: dict[str, Any], disks: Path) -> None:
     assert re.fullmatch(
-        rf"  number 1 \(fills-{KEY}\): Unwritable: /tmp/b/runs/fills-{KEY}.part: {FULL}", told["publishing"][1]
+        rf"  number 1 \(fills-{KEY}\): Unwritable: {disks}/b/runs/fills-{KEY}.part: {FULL}", told["publishing"][1]
     )
     ours = [name.split("/", 1) for name in told["publishing left"] if name.startswith("fills")]
     assert {folder.partition(".")[2] for folder, _ in ours} == {"part"}, "nothing under the final name"
@@ -151,16 +157,16 @@ def test_weights_can_be_freed_on_a_full_disk(told: dict[str, Any]) -> None:
     assert told["freed status"] == [False, "done"]
 
 
-def test_a_disk_that_is_full_from_the_start(told: dict[str, Any]) -> None:
+def test_a_disk_that_is_full_from_the_start(told: dict[str, Any], disks: Path) -> None:
     assert re.fullmatch(
-        rf"  number 0 \(number-{KEY}\): Unwritable: /tmp/c/runs/number-{KEY}.part: {FULL}", told["first"][1]
+        rf"  number 0 \(number-{KEY}\): Unwritable: {disks}/c/runs/number-{KEY}.part: {FULL}", told["first"][1]
     )
 
 
-def test_a_read_only_store_can_be_read(told: dict[str, Any]) -> None:
+def test_a_read_only_store_can_be_read(told: dict[str, Any], disks: Path) -> None:
     first, line = told["read-only"]
     assert first == "1 of 1 runs failed:"
-    lock = f"/tmp/finished/.locks/{Number(value=2).folder}.lock"
+    lock = f"{disks}/finished/.locks/{Number(value=2).folder}.lock"
     assert line.endswith(f"Unwritable: {lock}: cannot be written (read-only file system)")
     assert told["read-only status"] == ["done", "number 1"]
     assert told["read-only finished"] == Number(value=1).folder
