@@ -34,7 +34,7 @@ def smoke_with(home: Path, **values: object) -> str:
 
 
 WRONG = {
-    "unknown name": ({"raitos": [1]}, "'raitos': unknown parameter; allowed are preset, "),
+    "unknown name": ({"raitos": [1]}, "'raitos': unknown parameter; did you mean ratios? allowed are preset, "),
     "wrong type": ({"batch": "8"}, "batch: should be a valid integer, got '8'"),
     "ratio outside": ({"ratios": [0.5, 2]}, "ratios[1]: must be between 0 and 1, got 2"),
     "zero tokens": ({"continual_tokens": 0}, "continual_tokens: should be greater than 0, got 0"),

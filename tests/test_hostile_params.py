@@ -208,7 +208,7 @@ def test_a_hostile_value_on_the_command_line_is_refused(name: str, value: str, s
 
 def test_a_hostile_name_of_a_file_or_preset_is_told_in_one_line(refused: Refused) -> None:
     assert refused("plan", "--params", "no\nsuch.yaml").startswith("'no\\nsuch.yaml': no such file; presets are desk")
-    assert refused("plan", "--params", "/dev/zero").startswith("/dev/zero: no such file")
+    assert refused("plan", "--params", "/dev/zero").startswith("/dev/zero: not a file")
     assert refused("plan", "--preset", "../params/smoke").startswith("preset: no preset '../params/smoke'; there are")
     assert refused("run", "no\nsuch.ipynb").startswith("'no\\nsuch.ipynb': no such notebook")
 

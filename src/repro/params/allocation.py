@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from repro.params.cluster import ClusterField, ResourcesField, require_consistent
+from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
 from repro.params.cmr import ModelParams
 from repro.params.places import Config, Directory, Folder, HubId, Line, Revision, Split
 from repro.params.sources import SourceParams
@@ -191,6 +191,7 @@ class AllocationParams(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "AllocationParams":
         require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
+        require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
         for name in ("sft_tokens", "sft_only_tokens", "cpt_ablation", "seeds"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

@@ -1,20 +1,56 @@
 """Where a study runs and what its runs take: nothing here changes a number."""
 
-from typing import Annotated, Literal, get_args
+import re
+from collections.abc import Callable
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
-from repro.params.values import Count, Name, Positive, Section, text
+from repro.params.values import Count, Positive, Section, instead, text
 
-# Stages by kind, as `repro runs` shows them; those that train can be shared out among several devices.
-Trains = Literal["pretrain", "continue", "cpt", "sft"]
-Other = Literal[
-    "base", "text", "tokenizer", "tokens", "material", "pairtokens", "evaluate", "programs", "heldout", "drift",
-    "ratiodrift", "recovery",
-]  # fmt: skip
-Address = Annotated[str, StringConstraints(pattern=r"^(tcp|tls)://[A-Za-z0-9.:\[\]_-]{1,200}:[0-9]{1,5}$")]
-WallTime = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]$")]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,500}$")]
+# Stages by kind, as `repro plan` shows them: those that train, and can be shared out among several devices; those that
+# only get text, models and questions ready; and the rest.
+TRAINING = ("pretrain", "continue", "cpt", "sft")
+PREPARING = ("base", "text", "tokenizer", "tokens", "material", "pairtokens")
+KINDS = (*TRAINING, *PREPARING, "evaluate", "programs", "heldout", "drift", "ratiodrift", "recovery")
+
+
+def _like(pattern: str, allowed: str) -> Callable[[str], str]:
+    whole = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not whole.fullmatch(value):
+            raise ValueError(f"must be {allowed}")
+        return value
+
+    return check
+
+
+def _directive(value: str) -> str:
+    if value.lstrip().startswith("#"):
+        raise ValueError("must be without #SBATCH (or #PBS, #BSUB), which is put before it")
+    return value
+
+
+def _kind(value: str) -> str:
+    if value not in KINDS:
+        raise ValueError(f"no kind of run; {instead(value, KINDS)}")
+    return value
+
+
+Address = Annotated[
+    str,
+    AfterValidator(_like(r"(tcp|tls)://[\w.:\[\]-]{1,200}:[0-9]{1,5}", "an address such as tcp://10.0.0.1:8786")),
+]
+WallTime = Annotated[
+    str, AfterValidator(_like(r"[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds, such as "24:00:00"'))
+]
+Line = Annotated[str, AfterValidator(_like(r"[^\x00-\x1f]{1,500}", "one line of at most 500 characters"))]
+Directive = Annotated[Line, AfterValidator(_directive)]
+Word = Annotated[
+    str, AfterValidator(_like(r"\w[\w.,:@/+-]{0,199}", "letters, digits and _ . , : @ / + -, at most 200 of them"))
+]
+Kind = Annotated[str, AfterValidator(_kind)]
 BATCH_ONLY = ("queue", "account", "walltime", "cores", "memory_gib", "interface", "directives", "setup")
 
 
@@ -29,13 +65,13 @@ class ClusterParams(Section):
     batch: Literal["slurm", "pbs", "lsf"] | None = None
     scheduler: Address | None = None
     gpus: Annotated[int, Strict(), Field(ge=0)] = 0
-    queue: Name | None = None
-    account: Name | None = None
+    queue: Word | None = None
+    account: Word | None = None
     walltime: WallTime = "08:00:00"
     cores: Count = 1
     memory_gib: Positive = 8.0
-    interface: Name | None = None
-    directives: tuple[Line, ...] = ()
+    interface: Word | None = None
+    directives: tuple[Directive, ...] = ()
     setup: tuple[Line, ...] = ()
 
     @model_validator(mode="after")
@@ -55,10 +91,10 @@ class NeedsParams(Section):
     memory_gib: Positive | None = None
 
 
-def _only_training_is_shared(needs: dict[Trains | Other, NeedsParams]) -> dict[Trains | Other, NeedsParams]:
+def _only_training_is_shared(needs: dict[Kind, NeedsParams]) -> dict[Kind, NeedsParams]:
     for kind, one in needs.items():
-        if one.devices > 1 and kind not in get_args(Trains):
-            raise ValueError(f"{kind}.devices must be 1: only {', '.join(get_args(Trains))} can be shared out")
+        if one.devices > 1 and kind not in TRAINING:
+            raise ValueError(f"{kind}.devices must be 1: only {', '.join(TRAINING)} can be shared out")
     return needs
 
 
@@ -66,10 +102,24 @@ ClusterField = Annotated[
     ClusterParams | None, text("workers elsewhere, a batch system's or a scheduler's; null is this machine")
 ]
 ResourcesField = Annotated[
-    dict[Trains | Other, NeedsParams],
+    dict[Kind, NeedsParams],
     AfterValidator(_only_training_is_shared),
     text("devices and memory that runs of a kind take, such as {pretrain: {devices: 2, memory_gib: 40}}"),
 ]
+
+
+def require_rows(resources: dict[Kind, NeedsParams], rows: dict[str, int]) -> None:
+    """Refuse more devices for a run than have something to do.
+
+    rows: of an optimiser step, by kind of run; devices share these out.
+
+    Raises:
+        ValueError: naming the parameter.
+
+    """
+    for kind, most in rows.items():
+        if kind in resources and resources[kind].devices > most:
+            raise ValueError(f"resources.{kind}.devices must be at most the {most} rows of one of its steps")
 
 
 def require_consistent(
@@ -77,7 +127,7 @@ def require_consistent(
     workers: int | str,
     checkpoint_seconds: float,
     cluster: ClusterParams | None,
-    resources: dict[Trains | Other, NeedsParams],
+    resources: dict[Kind, NeedsParams],
 ) -> None:
     """Refuse what cannot be had of a cluster, before anything is submitted to it.
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from repro.params.cluster import ClusterField, ResourcesField, require_consistent
+from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
 from repro.params.sources import SourceParams
 from repro.params.values import (
     Bootstrap,
@@ -97,6 +97,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
         require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
+        require_rows(self.resources, {"pretrain": self.batch, "continue": self.batch})
         step = self.batch * self.sequence_length
         for name in ("pretrain_tokens", "continual_tokens"):
             if getattr(self, name) < step * self.validation_points:

@@ -12,9 +12,9 @@ from repro.params.reading import (
     Schema,
     check,
     check_names,
+    known,
     names,
     preset_file,
-    presets,
     read,
     required,
 )
@@ -36,7 +36,7 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
     check_names(given)
     given = {name: value for name, value in given.items() if value is not None}
     if "preset" not in given:
-        raise ParamsError(f"preset: missing; there are {', '.join(presets())}")
+        raise ParamsError(f"preset: missing; there are {known()}")
     base = {} if given.keys() >= required(schema) else read(preset_file(given["preset"]))
     return check(base | given, schema)
 

@@ -11,13 +11,19 @@ from repro.home import home
 from repro.params.allocation import AllocationParams
 from repro.params.cmr import Params
 from repro.params.loading import BYTES, NotPlain, load
-from repro.params.values import Section
+from repro.params.values import Section, instead
 
 Schema = TypeVar("Schema", bound=Section)
 SCHEMAS: tuple[type[Section], ...] = (Params, AllocationParams)
 NAMES = frozenset(name for schema in SCHEMAS for name in schema.model_fields)
 COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in SCHEMAS))
 LONGEST = 80  # characters of a refused value that are shown
+KINDS = {  # pydantic's word for what a value is not -> ours
+    "model_type": "names with values",
+    "dict_type": "names with values",
+    "tuple_type": "a list",
+    "string_type": "text",
+}
 
 
 class ParamsError(ValueError):
@@ -33,7 +39,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     told = plain(path)
     if not path.is_file():
-        raise ParamsError(f"{told}: no such file; presets are {', '.join(presets())}")
+        what = "not a file" if path.exists() else "no such file"
+        raise ParamsError(f"{told}: {what}; presets are {known()}")
     try:
         with path.open("rb") as file:
             text = file.read(BYTES + 1).decode("utf-8-sig")
@@ -68,6 +75,11 @@ def presets() -> list[str]:
     return sorted(file.stem for file in (home() / "params").glob("*.yaml"))
 
 
+def known() -> str:
+    """The presets in words."""
+    return ", ".join(presets()) or f"none in {home() / 'params'}"
+
+
 def preset_file(name: str) -> Path:
     """Where the preset `name` lies.
 
@@ -76,7 +88,7 @@ def preset_file(name: str) -> Path:
 
     """
     if name not in presets():
-        raise ParamsError(f"preset: no preset {shown(name)}; there are {', '.join(presets())}")
+        raise ParamsError(f"preset: no preset {shown(name)}; there are {known()}")
     return home() / "params" / f"{name}.yaml"
 
 
@@ -122,7 +134,7 @@ def check_names(values: Iterable[str]) -> None:
         if name not in NAMES:
             like = difflib.get_close_matches(name[:LONGEST], sorted(NAMES), n=1, cutoff=0.0)
             schema = next((one for one in SCHEMAS if like and like[0] in names(one)), Params)
-            raise ParamsError(f"{shown(name)}: unknown parameter; allowed are {', '.join(names(schema))}")
+            raise ParamsError(f"{shown(name)}: unknown parameter; {instead(name, names(schema))}")
 
 
 def _why(error: Exception) -> str:
@@ -133,12 +145,13 @@ def _why(error: Exception) -> str:
 
 def _first(error: ValidationError) -> str:
     found = error.errors()[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"]).lstrip(".")
+    parts = [part for part in found["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
     message = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if found["type"] == "missing":
         return f"{place}: missing"
-    if found["type"] == "extra_forbidden":
-        return f"{place}: unknown name"
+    if found["type"] in KINDS:
+        return f"{place}: must be {KINDS[found['type']]}, got {shown(found['input'])}"
     if isinstance(found["input"], (dict, BaseModel)):
         return f"{place}: {message}" if place else message
     return f"{place}: {message[0].lower()}{message[1:]}, got {shown(found['input'])}"

@@ -1,6 +1,8 @@
 """The kinds of value that parameters have, and the names that both papers' studies share."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -11,8 +13,10 @@ from pydantic import (
     Field,
     PlainSerializer,
     Strict,
+    model_validator,
 )
 
+LONGEST_NAME = 80  # characters of an unknown name that are shown
 LARGEST = 10**15  # of a count: what nobody means, and what arithmetic with floats begins to lose
 FRACTION = re.compile(r"[+-]?[0-9]{1,40}(/[0-9]{1,40}|\.[0-9]{0,40})?", re.ASCII)
 
@@ -56,10 +60,25 @@ Rate = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_na
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")]
 
 
+def instead(name: str, allowed: Iterable[str]) -> str:
+    """What may stand in place of an unknown name: the one that was probably meant, and all there are."""
+    known = list(allowed)
+    like = difflib.get_close_matches(name[:LONGEST_NAME], known, n=1)
+    return f"{f'did you mean {like[0]}? ' if like else ''}allowed are {', '.join(known)}"
+
+
 class Section(BaseModel):
     """Base of every part of the schema: no unknown names, nothing changes once checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields:
+                raise ValueError(f"unknown name {str(name)[:LONGEST_NAME]!r}; {instead(str(name), cls.model_fields)}")
+        return values
 
 
 def text(description: str, **options: Any) -> Any:

@@ -30,7 +30,7 @@ SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}
 CLUSTER = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 PACKAGES = {"dask_jobqueue": "dask-jobqueue", "cryptography": "cryptography"}  # modules, and what to install
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
-WORD = re.compile(r"[\w.:@/+-]+")  # what a queue, an account or an interface is called
+WORD = re.compile(r"[\w.,:@/+-]+")  # what a queue, an account or an interface is called
 SCHEDULER_SECONDS = 60  # a job that finds no scheduler for so long ends
 
 
