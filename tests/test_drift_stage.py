@@ -145,7 +145,7 @@ def measured(store: Store, stage: RatioDrift, tmp_path: Path, sequences: list[np
     """Drift between a stage's models on sequences that were chosen by hand."""
     work = Work(path=tmp_path, inputs=store.finished, machine=CPU, report=lambda _: None)
     ours, theirs = (thinned(states(load(work, model, "fp32"))) for model in stage.models)
-    return drifts(ours, theirs, padded(sequences), skip=1)
+    return drifts(ours, theirs, padded(sequences, 8), skip=1)
 
 
 def test_a_model_has_not_drifted_from_itself(
@@ -170,7 +170,7 @@ def test_the_fixed_sample_is_the_first_pairs_in_the_seed_s_order(
     assert set(found["tokens"]) == {sum(len(one) - 1 for one in sample)}, "all but the first token of each"
     work = Work(path=tmp_path, inputs=store.finished, machine=CPU, report=lambda _: None)
     ours, theirs = (thinned(states(load(work, model, "fp32"))) for model in (base, cpt(3)))
-    expected = drifts(ours, theirs, padded(sample), skip=1)
+    expected = drifts(ours, theirs, padded(sample, 8), skip=1)
     assert found["drift"].to_numpy() == pytest.approx(expected["drift"].to_numpy(), abs=1e-6)
     assert (found["drift"] > 1e-4).any()
 
@@ -268,7 +268,7 @@ def test_at_most_eight_layers_are_compared_with_the_last_among_them() -> None:
 
 def test_batches_are_padded_on_the_right_and_the_mask_says_where() -> None:
     rows = [np.arange(1, n + 1) for n in (3, 5, 1, 4, 2, 2, 2, 2, 6)]
-    first, second = padded(rows)
+    first, second = padded(rows, 8)
     assert first["input_ids"].shape == (8, 5) and second["input_ids"].shape == (1, 6)
     assert first["input_ids"][0].tolist() == [1, 2, 3, 0, 0]
     assert first["attention_mask"].sum(1).tolist() == [3, 5, 1, 4, 2, 2, 2, 2]

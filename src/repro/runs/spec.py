@@ -60,6 +60,10 @@ class Machine:
         """The first of them."""
         return self.devices[0]
 
+    def at_once(self, most: int) -> int:
+        """How many of `most` items to take at once: what fits while training fits elsewhere."""
+        return min(self.micro_batch or most, most)
+
     def of_worker(self, number: int) -> "Machine":
         """The machine as worker `number` (from 0) sees it."""
         return replace(self, slots=(self.slots[number % len(self.slots)],))

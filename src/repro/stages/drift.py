@@ -164,7 +164,7 @@ def _compare(
     for name, sequences in samples.items():
         # The first token of a sequence is left out: its states are far larger than any other's.
         if sum(len(tokens) - 1 for tokens in sequences) >= FEWEST:
-            found = drifts(ours, theirs, padded(sequences), skip=1)
+            found = drifts(ours, theirs, padded(sequences, work.machine.at_once(BATCH)), skip=1)
             frames.append(found.assign(sample=name))
     empty = pd.DataFrame(columns=["sample", "layer", "tokens", "estimator", "cka", "drift"])
     (pd.concat(frames, ignore_index=True) if frames else empty).to_parquet(work.path / DRIFT, index=False)
@@ -181,12 +181,12 @@ def thinned(run: Any) -> Any:
     return chosen
 
 
-def padded(sequences: Sequence[np.ndarray]) -> Iterator[dict[str, "torch.Tensor"]]:
-    """Batches of `BATCH` sequences, padded on the right, with their attention masks."""
+def padded(sequences: Sequence[np.ndarray], size: int) -> Iterator[dict[str, "torch.Tensor"]]:
+    """Batches of `size` sequences, padded on the right, with their attention masks."""
     import torch
 
-    for first in range(0, len(sequences), BATCH):
-        rows = sequences[first : first + BATCH]
+    for first in range(0, len(sequences), size):
+        rows = sequences[first : first + size]
         width = max(map(len, rows))
         ids, mask = np.zeros((len(rows), width), dtype=np.int64), np.zeros((len(rows), width), dtype=np.int64)
         for place, row in enumerate(rows):

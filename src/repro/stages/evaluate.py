@@ -14,7 +14,7 @@ from repro.stages.corpus import Tokens, tokens_of
 from repro.stages.material import Material
 
 ITEMS, HELD_OUT = "items.parquet", "held-out.parquet"
-BATCH = 16  # rows in a forward pass: in low precision it decides the last digits, so it is the same everywhere
+BATCH = 16  # questions in a forward pass: in low precision it decides the last digits, so it is the same everywhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class HeldOut(Stage):
         for name, stage in (("domain", self.domain), ("general", self.replay)):
             tokens = tokens_of(work.inputs(stage), VALIDATION, stage.dtype)
             rows = fixed_sequences(tokens, self.length, self.sequences)
-            losses[name] = sequence_losses(model, rows, batch=BATCH, dtype=DTYPES[self.precision])
+            losses[name] = sequence_losses(model, rows, batch=work.machine.at_once(BATCH), dtype=DTYPES[self.precision])
         pd.DataFrame(losses).to_parquet(work.path / HELD_OUT, index=False)
 
 

@@ -95,7 +95,7 @@ def run_training(
     model.to(own_device(work))  # type: ignore[arg-type]  # a decorator of transformers hides the signature
     model.train()
 
-    at_once = min(work.machine.micro_batch or EVALUATION_BATCH, EVALUATION_BATCH)  # what fits to train fits to measure
+    at_once = work.machine.at_once(EVALUATION_BATCH)
 
     def measure(trained: "Model") -> dict[str, Any]:
         dtype = DTYPES[training.precision]
