@@ -18,6 +18,7 @@ from safetensors import safe_open
 import browser
 from repro import cmr, params
 from repro.cmr.design import design
+from repro.params.cluster import PREPARING
 from repro.runs.spec import closure
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +77,22 @@ def test_every_run_is_done(home: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "every run is done\n", "")
 
 
+def test_text_and_models_can_be_made_ready_here_whatever_cluster_there_is(tmp_path: Path) -> None:
+    for name in ("params", "_data"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    cluster = {"scheduler": "tcp://127.0.0.1:9", "gpus": 1}  # where nobody answers
+    values = yaml.safe_load((ROOT / "params/smoke.yaml").read_text()) | {"device": "cuda", "cluster": cluster}
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump(values))
+    done = command(tmp_path, str(BIN / "repro"), "train", "--params", str(mine), "--prepare")
+    assert (done.returncode, done.stdout) == (0, "text and models are ready\n"), done.stderr
+    assert keys(tmp_path, "--preset", "smoke")
+    rows = json.loads((tmp_path / "runs.json").read_text())
+    kinds = {(Path(row["path"]).name.partition("-")[0], row["status"] == "done") for row in rows}
+    assert {kind for kind, ready in kinds if ready} == set(PREPARING) - {"base"}  # smoke's is a model of its own
+    assert not {kind for kind, ready in kinds if not ready} & set(PREPARING)
+
+
 def test_again_does_nothing(home: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (home / "_build").rglob("*") if path.is_file()}
     done = command(home, str(BIN / "repro"), "book", "--preset", "smoke")
@@ -108,7 +125,9 @@ def test_plain_papermill(home: Path, tmp_path: Path) -> None:
     assert "application/json" in str(code[4].outputs[0].data["text/html"]), "no chart"
     misspelt = command(home, *papermill, "-p", "raitos", "1", cwd=tmp_path)
     assert misspelt.returncode != 0
-    assert "ParamsError: 'raitos': unknown parameter; allowed are preset, general" in misspelt.stderr
+    assert (
+        "ParamsError: 'raitos': unknown parameter; did you mean ratios? allowed are preset, general" in misspelt.stderr
+    )
 
 
 def test_pages_show_this_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

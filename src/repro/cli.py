@@ -88,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     train = add(
         "train", cli_study.train, "do every run that is missing, of one paper's parameters or of both, without pages"
     )
+    train.add_argument(
+        "--prepare",
+        action="store_true",
+        help="only read and tokenize text and fetch models, on this machine, whatever cluster the parameters name",
+    )
     run = add("run", _run, "execute one notebook; the executed copy goes under _build/notebooks/")
     run.add_argument("notebook", type=Path)
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="values")

@@ -4,11 +4,12 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from repro import params as parameters
 from repro.params import AllocationParams, Params, ParamsError
+from repro.params.cluster import PREPARING
 from repro.runs.engine import StudyFailed
 
 if TYPE_CHECKING:
@@ -71,12 +72,17 @@ def identities(values: Mapping[str, Any]) -> dict[frozenset[str], str]:
     return found
 
 
-def all_runs(values: Mapping[str, Any]) -> bool:
-    """Do what is missing of each paper's study, whatever fails of the other's; whether all is done."""
+def all_runs(values: Mapping[str, Any], kinds: Collection[str] = ()) -> bool:
+    """Do what is missing of each paper's study, whatever fails of the other's; whether all is done.
+
+    kinds: only runs of these, and what they build on.
+    """
+    from repro.runs.spec import closure
+
     done = True
     for study in map(study_of, checked(values)):
         try:
-            study.run(study.stages)
+            study.run([stage for stage in closure(list(study.stages)) if stage.kind in kinds or not kinds])
         except StudyFailed as error:
             done = False
             print(f"repro: {error}", file=sys.stderr, flush=True)
@@ -86,13 +92,19 @@ def all_runs(values: Mapping[str, Any]) -> bool:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Do every run that is missing, without the pages."""
+    """Do every run that is missing, without the pages; or only what takes no GPU and no job, on this machine."""
     values = values_of(options)
     identities(values)
-    if not all_runs(values):
+    if not all_runs(_here(values) if options.prepare else values, PREPARING if options.prepare else ()):
         return FAILED
-    print("every run is done")
+    print("text and models are ready" if options.prepare else "every run is done")
     return 0
+
+
+def _here(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked values, without the cluster, the GPUs and the jobs that they ask for."""
+    own = {kind: needs for kind, needs in (values.get("resources") or {}).items() if kind in PREPARING}
+    return dict(values) | {"cluster": None, "device": "cpu", "workers": "auto", "resources": own}
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -108,7 +120,7 @@ def plan(options: argparse.Namespace) -> int:
             from repro.cmr.plan import plan as of_cmr
 
             plans.append(("cmr", of_cmr(params)))
-    submitted = _submission(given, sum(plan.hours["one H100"] for _, plan in plans))
+    submitted = _submission(given, [plan.hours["one H100"] for _, plan in plans])
     print("\n\n".join([*(str(plan) for _, plan in plans), str(submitted)]))
     if options.json:
         first, *others = plans
@@ -117,16 +129,17 @@ def plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _submission(given: Sequence[Params | AllocationParams], hours: float) -> "Submission":
+def _submission(given: Sequence[Params | AllocationParams], hours: Sequence[float]) -> "Submission":
     """Where the runs of all papers' studies would go; what decides it is common to the papers."""
     from repro.runs.batch import Batch
-    from repro.study.submission import submission
+    from repro.study.submission import Paper, submission
 
     studies = [study_of(params) for params in given]
     # Only a cluster is asked for: what devices are here takes torch to find out.
     cluster = studies[0].where.cluster if given[0].cluster else None
     header = cluster.script_words() if isinstance(cluster, Batch) else []
-    return submission(given[0], [stage for study in studies for stage in study.stages], header, hours)
+    papers = [Paper.of(study.params, study.stages, each) for study, each in zip(studies, hours, strict=True)]
+    return submission(papers, header)
 
 
 def runs(options: argparse.Namespace) -> int:

@@ -13,15 +13,14 @@ from repro.runs.spec import Stage, closure
 from repro.stages.drift import Drift, RatioDrift
 from repro.stages.evaluate import Evaluate, HeldOut, Programs, parameters
 from repro.stages.lora import Cpt, Sft
-from repro.study.costs import sharing, short, times
+from repro.study.costs import DEVICE_GIB, GIB, activations, beyond_one, gib, sharing, short, times
 
 BYTES = {"fp32": 4, "bf16": 2}
 BYTES_ADAPTER = 16  # of an adapter's weight while it is trained: itself, gradient and two moments in fp32
 ADAPTER_STATE = 16  # bytes on disk: the adapter, and the state that a longer run goes on from
 # LoRA on every linear layer of a Llama-type model: rank x (inputs + outputs) weights a layer, where the layers hold
 # most of the model's weights; for SmolLM2-135M rank 8 gives 2.4M, for Mistral-7B rank 256 gives 671M.
-GIB = 2**30
-DEVICE_GIB = 80  # one H100
+VOCABULARY = 40_000  # of a model of the hub, about
 # Sustained operations a second, and the least seconds an optimiser step takes: SmolLM2-135M in bf16 on one core, as
 # measured; an H100 at 40% of its dense peak, where a small model is held up by the launching of kernels instead, which
 # runs side by side share.
@@ -122,18 +121,20 @@ class Plan:
         hours = times(self.hours, RATES)
         beyond = self.memory_gib > DEVICE_GIB
         limit = f"This does not fit into one device of {DEVICE_GIB} GiB." if beyond else ""
+        month = beyond_one(self.hours["one H100"])
         lines = [
             f"{self.preset}: allocations of {short(self.budget)} tokens with {self.base_model} "
             f"({short(self.parameters)} parameters)",
             f"{self.runs:,} runs, {short(self.tokens)} tokens trained on (every allocation by itself: "
             f"{short(self.naive_tokens)}), {self.flops:.2e} FLOPs",
-            f"{self.memory_gib:,.1f} GiB to train, {self.disk_gib:,.1f} GiB of disk. {limit}".rstrip(),
+            f"About {gib(self.memory_gib)} to train, {gib(self.disk_gib)} of disk. {limit}".rstrip(),
             "",
             f"{'phase':>12} {'runs':>6} {'tokens':>9} {'FLOPs':>9}",
             *rows,
             "",
             "Time",
             *hours,
+            *([f"  {month}"] if month else []),
         ]
         return "\n".join([*lines, *(["", self.disagreement] if self.disagreement else [])])
 
@@ -152,13 +153,15 @@ def plan(params: AllocationParams) -> Plan:
     adapter = max(_adapter(weights, rank) for rank in (params.cpt_rank, params.sft_rank))
     trained = sum(isinstance(stage, (Cpt, Sft)) for stage in stages)
     precision = BYTES[params.lora_precision]
+    micro = min(params.micro_batch or params.cpt_batch, params.cpt_batch) * params.cpt_length
+    kept = activations(micro, _layers_by_width(weights), VOCABULARY)
     return Plan(
         preset=params.preset,
         base_model=found.trials[0].before.name if hasattr(found.trials[0].before, "name") else "a model of our own",
         parameters=weights,
         phases=phases,
         naive_tokens=_naive(found),
-        memory_gib=(weights * precision + adapter * BYTES_ADAPTER) / GIB,
+        memory_gib=(weights * precision + adapter * BYTES_ADAPTER + kept) / GIB,
         disk_gib=(weights * 2 + trained * adapter * ADAPTER_STATE) / GIB,
         budget=params.budget,
         printed=_printed(params),
@@ -193,6 +196,11 @@ def _adapter(weights: int, rank: int) -> int:
     Off by a third either way for the models named above; only memory and disk of the plan use it.
     """
     return round(26 * math.sqrt(weights) * rank)
+
+
+def _layers_by_width(weights: int) -> float:
+    """Layers times hidden size of a Llama-type model, about: 1.49 sqrt(N) for SmolLM2-135M, 1.54 for Mistral-7B."""
+    return 1.5 * math.sqrt(weights)
 
 
 def _printed(params: AllocationParams) -> dict[str, int] | None:

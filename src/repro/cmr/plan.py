@@ -8,20 +8,15 @@ from repro.lm.corpora import token_dtype
 from repro.params import Params
 from repro.stages.adapt import Continue
 from repro.stages.pretrain import Pretrain
-from repro.study.costs import sharing, short, times
+from repro.study.costs import DEVICE_GIB, GIB, MONTH_HOURS, activations, beyond_one, gib, sharing, short, times
 
 # AdamW in fp32: weights, gradients and two moments of 4 bytes each.
 BYTES_TRAINING, BYTES_WEIGHTS = 16, 4
-# Activations kept per token, layer and unit of width without recomputation, and fp32 logits with their gradient.
-BYTES_ACTIVATION, BYTES_LOGIT = 34, 12
 BYTES_TEXT = 4  # of Parquet text a token, about
-GIB = 2**30
-DEVICE_GIB = 80  # one H100
 # Sustained operations a second, and the least seconds an optimiser step takes: a modern core on the small models of
 # the quick preset, as measured; an H100 at 40% of its dense bfloat16 peak, as well-kept code reaches on models of
 # Table 1's sizes. Small models on a GPU are held up by the launching of kernels instead, which runs side by side share.
 RATES = {"one processor core": (45e9, 0.002), "one H100": (4e14, 0.03)}
-MONTH_HOURS = 30 * 24
 
 
 @dataclass(frozen=True)
@@ -82,8 +77,8 @@ class Plan:
             for size in self.sizes
             if size.memory_gib > DEVICE_GIB
         ]
-        if (hours := self.hours["one H100"]) > MONTH_HOURS:
-            found.append(f"all runs: {hours:,.0f} hours are {hours / 24:,.0f} days on one H100; it takes a cluster")
+        if beyond := beyond_one(self.hours["one H100"]):
+            found.append(f"all runs: {beyond}")
         found += [
             f"{size.size}: its {size.runs} runs alone are {days:,.0f} days on one H100"
             for size in self.sizes
@@ -109,7 +104,7 @@ class Plan:
             [
                 f"{self.preset}: {self.runs} training runs, {short(self.tokens)} tokens, {self.flops:.2e} FLOPs",
                 f"(training every point of every curve by itself: {self.naive_flops:.2e}, "
-                f"{self.naive_flops / self.flops:.1f} times as much); {self.disk_gib:,.2g} GiB of disk",
+                f"{self.naive_flops / self.flops:.1f} times as much); {gib(self.disk_gib)} of disk",
                 "",
                 head,
                 *rows,
@@ -146,7 +141,7 @@ def plan(params: Params) -> Plan:
 def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int) -> SizePlan:
     shape, length = base.shape, params.sequence_length
     micro = min(params.micro_batch or params.batch, params.batch) * length
-    activations = micro * (shape.layers * shape.hidden * BYTES_ACTIVATION + params.vocabulary * BYTES_LOGIT)
+    kept = activations(micro, shape.layers * shape.hidden, params.vocabulary)
     per_token = shape.flops_per_token(params.vocabulary, length)
     training = [base.training, *(run.training for run in continual)]
     points = [base.training.tokens] + [
@@ -155,7 +150,7 @@ def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int)
     return SizePlan(
         size=base.size,
         parameters=base.parameters,
-        memory_gib=(base.parameters * BYTES_TRAINING + activations) / GIB,
+        memory_gib=(base.parameters * BYTES_TRAINING + kept) / GIB,
         runs=seeds * len(training),
         steps=seeds * sum(t.steps for t in training),
         tokens=seeds * sum(t.whole_tokens for t in training),

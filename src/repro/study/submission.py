@@ -1,12 +1,14 @@
 """Where the runs of a study would go, in words: what `repro plan` says before anything is submitted."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from repro.params import AllocationParams, Params
+from repro.params import AllocationParams, Params, SourceParams
 from repro.runs.spec import Stage, closure
+from repro.study.costs import TEXT_RATE, in_words, short
 
 SYSTEMS = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
 
@@ -30,43 +32,52 @@ class Submission:
         return "\n".join(["Where it runs", f"  {self.where}", *(f"  {line}" for line in self.kinds), *job])
 
 
-def submission(
-    params: Params | AllocationParams, stages: Iterable[Stage], header: Iterable[str], hours: float
-) -> Submission:
+@dataclass(frozen=True)
+class Paper:
+    """One paper's study as it would be run: its parameters, every stage, and what all of them take on one GPU."""
+
+    params: Params | AllocationParams
+    stages: tuple[Stage, ...]
+    hours: float
+
+    @classmethod
+    def of(cls, params: Params | AllocationParams, stages: Iterable[Stage], hours: float) -> "Paper":
+        """stages: those that give a result of their own; hours: by the plan."""
+        return cls(params, tuple(closure(list(stages))), hours)
+
+    @property
+    def work(self) -> float:
+        """Hours of one job that did every run, each on as many GPUs as it takes."""
+        return self._unit * sum(stage.cost / _devices(self.params, stage.kind) for stage in self.stages)
+
+    @property
+    def chain(self) -> float:
+        """Hours of the longest chain of runs that wait for each other."""
+        until: dict[str, float] = {}
+        for stage in self.stages:  # upstream first
+            before = max((until[up.key] for up in stage.upstream()), default=0.0)
+            until[stage.key] = before + stage.cost / _devices(self.params, stage.kind)
+        return self._unit * max(until.values())
+
+    @property
+    def _unit(self) -> float:
+        return self.hours / sum(stage.cost for stage in self.stages)
+
+
+def submission(papers: Sequence[Paper], header: Iterable[str]) -> Submission:
     """What would go where.
 
-    stages: of both papers' studies; header: the lines of a job's header, where there are jobs; hours: what all stages
-    take on one GPU.
+    papers: one or both; what decides where they run is common to them; header: the lines of a job's header, where there
+    are jobs.
     """
-    every = closure(list(stages))
-    return Submission(_where(params) + _at_best(params, every, hours), _kinds(params, every), tuple(header))
+    params = papers[0].params
+    said = [_where(params, papers)]
+    if params.cluster is not None:
+        said += [*_at_least(papers), *_idle_devices(papers), *_text(papers)]
+    return Submission("\n  ".join(said), _kinds(papers), tuple(header))
 
 
-def _at_best(params: Params | AllocationParams, stages: list[Stage], hours: float) -> str:
-    """How soon so many GPUs could be done: no sooner than the longest chain of runs that wait for each other."""
-    given = params.cluster
-    if given is None or not given.gpus or not isinstance(params.workers, int):
-        return ""
-    until: dict[str, float] = {}
-    for stage in stages:  # upstream first
-        before = max((until[up.key] for up in stage.upstream()), default=0.0)
-        until[stage.key] = before + stage.cost / _devices(params, stage.kind)
-    used = min(given.gpus, max(_devices(params, stage.kind) for stage in stages))
-    gpus = params.workers * used
-    share = max(1 / gpus, max(until.values()) / sum(stage.cost for stage in stages))
-    idle = f"\n  {given.gpus - used} of the {given.gpus} GPUs of a job stay idle: no run takes more (resources)."
-    return (
-        f"\n  At best, with {gpus} GPUs busy and no loss where runs are shared: {hours * share:,.0f} hours, reading "
-        f"and tokenizing text aside.{idle if used < given.gpus else ''}"
-    )
-
-
-def _devices(params: Params | AllocationParams, kind: str) -> int:
-    needs = params.resources.get(kind)  # type: ignore[call-overload]  # kinds that cannot be named have none
-    return needs.devices if needs else 1
-
-
-def _where(params: Params | AllocationParams) -> str:
+def _where(params: Params | AllocationParams, papers: Sequence[Paper]) -> str:
     given = params.cluster
     if given is None:
         return f"On this machine: {_workers(params)}."
@@ -74,11 +85,73 @@ def _where(params: Params | AllocationParams) -> str:
         return f"On the workers of the scheduler at {given.scheduler}."
     assert given.batch is not None
     queue = f", queue {given.queue}" if given.queue else ""
+    jobs = max(_jobs(paper) for paper in papers)
+    goes = "1 job goes" if jobs == 1 else f"{jobs} jobs{' at a time' * (len(papers) > 1)} go"
     return (
-        f"{params.workers} jobs go to {SYSTEMS[given.batch]}{queue}, each one worker for {given.walltime} at a time: "
+        f"{goes} to {SYSTEMS[given.batch]}{queue}, each one worker for {given.walltime} at a time: "
         f"{_what(given.gpus, given.cores)} and {given.memory_gib:g} GiB.\n"
         "  A job that ends is replaced, and the run it was at goes on from its last checkpoint."
     )
+
+
+def _jobs(paper: Paper) -> int:
+    assert isinstance(paper.params.workers, int)  # as the schema has it with a batch system
+    return min(paper.params.workers, len(paper.stages))
+
+
+def _at_least(papers: Sequence[Paper]) -> list[str]:
+    """How soon jobs with GPUs could be done, and how many would do as well; one paper's come after the other's."""
+    given = papers[0].params.cluster
+    if given is None or given.batch is None or not given.gpus:
+        return []
+    takes = [max(paper.chain, paper.work / _jobs(paper)) for paper in papers]
+    said = f"At least {in_words(sum(takes))}, reading and tokenizing text aside"
+    if any(paper.chain < paper.work / _jobs(paper) for paper in papers):
+        return [f"{said}: with every job at work all the time, and no loss where GPUs share a run."]
+    said += ": the longest chain of runs that wait for each other, however many jobs."
+    jobs, enough = max(map(_jobs, papers)), max(math.ceil(paper.work / paper.chain) for paper in papers)
+    if enough >= jobs:
+        return [said]
+    held = sum(hours * _jobs(paper) for hours, paper in zip(takes, papers, strict=True))
+    idle = 1 - sum(paper.work for paper in papers) / held
+    return [said, f"{enough} jobs could be as fast; {jobs} would be idle {idle:.0%} of the time."]
+
+
+def _idle_devices(papers: Sequence[Paper]) -> list[str]:
+    params, given = papers[0].params, papers[0].params.cluster
+    used = max(_devices(params, stage.kind) for paper in papers for stage in paper.stages)
+    if given is None or used >= given.gpus:
+        return []
+    return [f"Idle: {given.gpus - used} of the {given.gpus} GPUs of each worker, since no run takes more (resources)."]
+
+
+def _text(papers: Sequence[Paper]) -> list[str]:
+    """How long the longest text takes to tokenize, where the parameters limit it."""
+    limits = [_characters(sources) for paper in papers for sources in _texts(paper.params)]
+    most = max(limits, default=0)
+    if not most:
+        return []
+    return [
+        f"Text: up to {short(most)} characters in one run, about {in_words(most / TEXT_RATE / 3600)} of one core to "
+        "tokenize,",
+        "without a checkpoint. `repro train --prepare` does it first, on this machine and without jobs.",
+    ]
+
+
+def _texts(params: Params | AllocationParams) -> list[tuple[SourceParams, ...]]:
+    if isinstance(params, AllocationParams):
+        return [material.cpt for material in (*params.domains, params.replay)]
+    return [params.general, params.domain.sources, params.second_domain.sources]
+
+
+def _characters(sources: Sequence[SourceParams]) -> int:
+    """The most that may be read of `sources`, those aside that have no limit."""
+    return sum(source.characters_limit or 0 for source in sources)
+
+
+def _devices(params: Params | AllocationParams, kind: str) -> int:
+    needs = params.resources.get(kind)
+    return needs.devices if needs else 1
 
 
 def _workers(params: Params | AllocationParams) -> str:
@@ -92,11 +165,13 @@ def _what(gpus: int, cores: int) -> str:
     return ", ".join([*found, f"{cores} core{'s' * (cores > 1)}"])
 
 
-def _kinds(params: Params | AllocationParams, stages: list[Stage]) -> tuple[str, ...]:
-    counts = Counter(stage.kind for stage in stages)
+def _kinds(papers: Sequence[Paper]) -> tuple[str, ...]:
+    params = papers[0].params
+    every = {stage.key: stage for paper in papers for stage in paper.stages}
+    counts = Counter(stage.kind for stage in every.values())
     memory = {kind: needs.memory_gib for kind, needs in params.resources.items() if needs.memory_gib}
     lines = []
     for kind, count in sorted(counts.items(), key=lambda item: -item[1]):
-        shared = f", each shared by {devices} devices" if (devices := _devices(params, kind)) > 1 else ""
+        shared = f", each on {devices} devices" if (devices := _devices(params, kind)) > 1 else ""
         lines.append(f"{count:>5} {kind}{shared}" + (f", each with {memory[kind]:g} GiB" if kind in memory else ""))
     return tuple(lines)
