@@ -199,6 +199,29 @@ def test_only_parameters_cells_are_read_in_a_running_notebook() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("seeds: list = [7]", "7"),
+        ("seeds, clip = [7], 2.0", "7"),
+        ("seeds = [7 + zero for zero in [0]]", "7"),
+        ("seeds = range(7, 8)", "7"),
+        ("seeds = {'7': 7}.keys", "seeds: must be a list, got <built-in"),
+        ("sedes = range(7, 8)", r"'sedes': unknown parameter; did you mean seeds\?"),
+        ("sedes: object = object()", r"'sedes': unknown parameter; did you mean seeds\?"),
+    ],
+)
+def test_whatever_way_a_parameter_is_set_it_counts(line: str, says: str) -> None:
+    cells = notebook(preset="smoke")
+    exec(line, cells)
+    cells["In"][-1] += f"\n{line}"
+    if says.isdigit():
+        assert params.from_notebook(cells).seeds == (int(says),)
+    else:
+        with pytest.raises(ParamsError, match=f"^{says}"):
+            params.from_notebook(cells)
+
+
+@pytest.mark.parametrize(
     ("values", "says"),
     [
         ({"raitos": [0.5]}, r"'raitos': unknown parameter; did you mean ratios\? allowed are preset"),

@@ -29,10 +29,10 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
     namespace: the notebook's globals. Names that its parameters cell or papermill's set, and that are no parameters,
     are refused, so that a misspelt one fails instead of being ignored; names set elsewhere are the reader's own.
     """
-    given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
     if "In" in namespace:  # IPython's history of cells
-        said = _assigned(namespace["In"])
-        given = {name: value for name, value in given.items() if name in said}
+        given = {name: namespace[name] for name in _assigned(namespace["In"]) if name in namespace}
+    else:
+        given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
     check_names(given)
     given = {name: value for name, value in given.items() if value is not None}
     if "preset" not in given:
@@ -48,11 +48,22 @@ def notebook_cell(schema: type[Section] = Params) -> str:
     return "\n".join(['preset = "quick"  # the file of params/ that gives what is None below', *lines])
 
 
-def _assigned(cells: Iterable[str]) -> set[str]:
+def _assigned(cells: Iterable[str]) -> list[str]:
     """The names assigned in parameters cells: the one that names the preset, and the one papermill puts after it."""
     found = (cell for cell in cells if cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE))
-    targets = (node.targets for cell in found for node in ast.parse(cell).body if isinstance(node, ast.Assign))
-    return {target.id for listed in targets for target in listed if isinstance(target, ast.Name)}
+    targets = (target for cell in found for node in ast.parse(cell).body for target in _targets(node))
+    said = (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+    return list(dict.fromkeys(name for name in said if not name.startswith("_")))
+
+
+def _targets(statement: ast.stmt) -> list[ast.expr]:
+    match statement:
+        case ast.Assign():
+            return statement.targets
+        case ast.AnnAssign() | ast.AugAssign():
+            return [statement.target]
+        case _:
+            return []
 
 
 def _is_parameter(name: str, value: object) -> bool:
