@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from repro.params.places import Line
 from repro.params.values import Count, Positive, Section, instead, text
 
 # Stages by kind, as `repro plan` shows them: those that train, and can be shared out among several devices; those that
@@ -45,12 +46,14 @@ Address = Annotated[
 WallTime = Annotated[
     str, AfterValidator(_like(r"[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds, such as "24:00:00"'))
 ]
-Line = Annotated[str, AfterValidator(_like(r"[^\x00-\x1f]{1,500}", "one line of at most 500 characters"))]
 Directive = Annotated[Line, AfterValidator(_directive)]
 Word = Annotated[
     str, AfterValidator(_like(r"\w[\w.,:@/+-]{0,199}", "letters, digits and _ . , : @ / + -, at most 200 of them"))
 ]
 Kind = Annotated[str, AfterValidator(_kind)]
+MOST = 1024  # devices of a node, which nobody has
+Cores = Annotated[Count, Field(le=2**16)]
+Gib = Annotated[Positive, Field(le=2**20)]
 BATCH_ONLY = ("queue", "account", "walltime", "cores", "memory_gib", "interface", "directives", "setup")
 
 
@@ -64,12 +67,12 @@ class ClusterParams(Section):
 
     batch: Literal["slurm", "pbs", "lsf"] | None = None
     scheduler: Address | None = None
-    gpus: Annotated[int, Strict(), Field(ge=0)] = 0
+    gpus: Annotated[int, Strict(), Field(ge=0, le=MOST)] = 0
     queue: Word | None = None
     account: Word | None = None
     walltime: WallTime = "08:00:00"
-    cores: Count = 1
-    memory_gib: Positive = 8.0
+    cores: Cores = 1
+    memory_gib: Gib = 8.0
     interface: Word | None = None
     directives: tuple[Directive, ...] = ()
     setup: tuple[Line, ...] = ()
@@ -87,8 +90,8 @@ class ClusterParams(Section):
 class NeedsParams(Section):
     """What runs of a kind take of a worker: devices that share one run, and main memory."""
 
-    devices: Count = 1
-    memory_gib: Positive | None = None
+    devices: Annotated[Count, Field(le=MOST)] = 1
+    memory_gib: Gib | None = None
 
 
 def _only_training_is_shared(needs: dict[Kind, NeedsParams]) -> dict[Kind, NeedsParams]:
