@@ -8,6 +8,8 @@ of times, and so may whoever kills the whole study.
 import errno
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ TRIES = 3
 LEDGER = "attempts.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_WRITE = (*FULL, errno.EROFS)
+ABSOLUTE = re.compile(r"(?<![\w.:/])(?:/[\w.@+-]+)+")  # a path in a message
+ROOM = 2**30  # bytes; with so many left, and four times what the run has written, a disk is not full
 SPOILT = (Corrupt, Freed, Missing)  # what a run builds on has to be done again first
 
 
@@ -72,16 +76,42 @@ def sick(error: Exception) -> bool:
 
 
 def unwritable(error: BaseException, path: Path) -> Unwritable | None:
-    """`error` in words, if it or what led to it says that the disk of `path` is full or read-only."""
+    """`error` in words, if it or what led to it says that the disk of `path`, a run at work, is full or read-only.
+
+    It is not where another disk is, such as that of /tmp or of shared memory: that is a failure like any other.
+    """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in CANNOT_WRITE:
-            return refusal(seen, path)
-        for number in CANNOT_WRITE:  # libraries in other languages tell it as text
-            if os.strerror(number) in str(seen) or f"os error {number}" in str(seen):
-                return refusal(OSError(number, os.strerror(number)), path)
+        found = _cannot_write(seen)
+        if found is not None and _concerns(found, str(seen), path):
+            return refusal(found, path)
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def _cannot_write(error: BaseException) -> OSError | None:
+    if isinstance(error, OSError):
+        return error if error.errno in CANNOT_WRITE else None
+    for number in CANNOT_WRITE:  # libraries in other languages tell it as text
+        if os.strerror(number) in str(error) or f"os error {number}" in str(error):
+            return OSError(number, os.strerror(number))
+    return None
+
+
+def _concerns(error: OSError, message: str, path: Path) -> bool:
+    """Whether it is the disk of `path`: by the files that are named, and if none is, by what that disk says itself."""
+    named = [os.fsdecode(error.filename)] if error.filename else ABSOLUTE.findall(message)
+    if named:
+        return any(Path(name).resolve().is_relative_to(path.parent.resolve()) for name in named)
+    probe = path / "probe.new"
+    try:
+        probe.write_bytes(bytes(2**20))
+    except OSError:
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+    written = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return shutil.disk_usage(path).free < max(ROOM, 4 * written)
 
 
 def refusal(error: OSError, path: Path) -> Unwritable:
