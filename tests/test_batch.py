@@ -18,6 +18,7 @@ from distributed import Client, wait
 from repro.runs import jobs
 from repro.runs.batch import Batch, Unavailable
 from repro.runs.credentials import CERTIFICATE, KEY, credentials
+from toys import wait_until
 
 System = Literal["slurm", "pbs", "lsf"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GREETING": "it's here"}
@@ -145,12 +146,9 @@ def test_a_network_that_this_host_is_not_on_is_told(tmp_path: Path) -> None:
         Batch(system="slurm", workers=1, logs=tmp_path, interface="ib9").open({}, {}, tmp_path)
 
 
-@pytest.mark.parametrize("package", ["dask-jobqueue", "cryptography"])
-def test_without_the_extra_the_way_to_install_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
-    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
-    with pytest.raises(Unavailable, match=rf"takes {package}: pip install '\.\[cluster\]'"):
+def test_without_the_extra_the_way_to_install_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(Unavailable, match=r"takes dask-jobqueue: pip install '\.\[cluster\]'"):
         Batch(system="slurm", workers=1, logs=tmp_path).check()
 
 
@@ -222,6 +220,81 @@ def test_jobs_that_never_become_workers_end_the_waiting_with_their_last_words(
     ):
         wait(client.submit(pow, 2, 3))
     assert len(list(tmp_path.glob("*.o*"))) == 3
+
+
+def jobs_of(tmp_path: Path) -> int:
+    return len(list(tmp_path.glob("*.o*")))
+
+
+def test_nodes_on_which_no_job_starts_leave_the_others_to_their_work(
+    tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend("pbs")
+    one_place = ('mkdir "$JOBS/taken" 2> /dev/null || exit 3',)  # for the first job that comes
+    batch = Batch(system="pbs", workers=3, logs=tmp_path, interface="lo", setup=one_place)
+    with batch.cluster({}, {}, print) as cluster, Client(cluster) as client:
+        first = client.submit(os.getpid, pure=False).result(timeout=60)
+        wait_until(lambda: jobs_of(tmp_path) >= 7)
+        time.sleep(1)
+        before = jobs_of(tmp_path)
+        time.sleep(1)  # ten looks
+        assert jobs_of(tmp_path) == before, "no more are submitted where none starts"
+        (tmp_path / "taken").rmdir()
+        os.kill(first, signal.SIGKILL)
+        assert client.submit(os.getpid, pure=False).result(timeout=60) != first, "it is replaced all the same"
+        wait_until(lambda: jobs_of(tmp_path) > before + 3)
+        time.sleep(1)
+        before = jobs_of(tmp_path)
+        (tmp_path / "taken").rmdir()
+        monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.0)
+        client.wait_for_workers(2, timeout=30)
+        assert jobs_of(tmp_path) > before, "after a while others are tried again"
+
+
+def test_a_batch_system_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend("pbs")
+    (tmp_path / "bin/qselect").write_text("#!/bin/bash\ntouch $JOBS/asked; exec sleep 100\n")
+    batch = Batch(system="pbs", workers=1, logs=tmp_path, interface="lo", setup=("sleep 100",))
+    with batch.cluster({}, {}, print):
+        wait_until((tmp_path / "asked").exists)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from repro.runs import Machine, Store, run
+from repro.runs.batch import Batch
+from toys import Waits
+
+folder = Path(sys.argv[1])
+batch = Batch(system="pbs", workers=1, logs=folder, interface="lo")
+try:
+    run([Waits(value=1), Waits(value=2)], Store(folder / "runs"), Machine(), on=batch)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_is_an_interruption_and_no_success(
+    tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dask-jobqueue would make it end the process with status 0."""
+    pretend("pbs")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as study:
+        wait_until((tmp_path / "log").exists, 60)
+        study.send_signal(signal.SIGINT)
+        assert study.stdout is not None
+        assert study.stdout.read() == "interrupted\n"
+    worker = psutil.Process(int((tmp_path / "log").read_text()))
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
 @pytest.mark.parametrize("system", ["pbs", "lsf"])

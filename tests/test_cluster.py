@@ -38,7 +38,12 @@ def tls(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def scheduler(tls: Path) -> Iterator[Scheduler]:
     with LocalCluster(
-        n_workers=1, processes=False, protocol="tls://", security=security(tls), dashboard_address="127.0.0.1:0"
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tls://",
+        security=security(tls),
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield Scheduler(address=cluster.scheduler_address)
 
@@ -51,6 +56,15 @@ def test_a_scheduler_over_tls_is_reached_with_the_credentials_of_dasks_configura
     settings = {f"distributed.comm.tls.{name}": str(tls / file) for name, file in names.items()}
     with dask.config.set(settings), connect(scheduler, Machine(), print) as client:
         assert client.submit(pow, 2, 5).result() == 32
+
+
+def test_workers_with_several_threads_are_refused() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(Unavailable, match=r"^worker 0 has 2 threads; it must be --nthreads 1$"),
+        connect(Scheduler(address=cluster.scheduler_address), Machine(), print),
+    ):
+        pytest.fail("a client")
 
 
 def test_a_scheduler_over_tls_that_there_are_no_credentials_for_is_told(scheduler: Scheduler) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
+from repro.runs import Machine
 from repro.runs.batch import Batch
+from repro.runs.cluster import Local, connect
 from repro.runs.credentials import CERTIFICATE, KEY, credentials, security
 
 
@@ -41,6 +43,11 @@ def test_credentials_go_after_an_error_too(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="halt"):
         fail_with(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_other_user_is_let_into_a_cluster_on_this_machine() -> None:
+    with connect(Local(workers=1), Machine(), print) as client, pytest.raises(OSError, match=r"reset by peer|closed"):
+        Client(client.scheduler.address.replace("tls://", "tcp://"), timeout=1)
 
 
 def test_nobody_without_the_credentials_of_the_cluster_is_let_in(tmp_path: Path) -> None:

@@ -8,13 +8,16 @@ import math
 import re
 import shlex
 import shutil
+import signal
 import sys
+import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import psutil
@@ -28,7 +31,6 @@ NAME = "repro"
 PREFIX = {"slurm": "#SBATCH", "pbs": "#PBS", "lsf": "#BSUB"}
 SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}
 CLUSTER = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
-PACKAGES = {"dask_jobqueue": "dask-jobqueue", "cryptography": "cryptography"}  # modules, and what to install
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
 WORD = re.compile(r"[\w.,:@/+-]+")  # what a queue, an account or an interface is called
 SCHEDULER_SECONDS = 60  # a job that finds no scheduler for so long ends
@@ -135,14 +137,13 @@ class Batch:
         """See that jobs can be submitted from here.
 
         Raises:
-            Unavailable: naming the package that is not installed, or the submit command that is not there.
+            Unavailable: if dask-jobqueue is not installed, or the submit command is not there.
 
         """
-        for module, package in PACKAGES.items():
-            try:
-                import_module(module)
-            except ImportError as error:
-                raise Unavailable(f"a batch system takes {package}: pip install '.[cluster]'") from error
+        try:
+            _import("dask_jobqueue")
+        except ImportError as error:
+            raise Unavailable("a batch system takes dask-jobqueue: pip install '.[cluster]'") from error
         if shutil.which(SUBMIT[self.system]) is None:
             raise Unavailable(
                 f"{SUBMIT[self.system]} is not on PATH: this is no host to submit {self.system} jobs from"
@@ -163,7 +164,7 @@ class Batch:
                 f"no network interface {self.interface} here; there are {', '.join(psutil.net_if_addrs())}"
             )
         given = ",".join(f"{name}={value}" for name, value in resources.items())
-        kind = getattr(import_module("dask_jobqueue"), CLUSTER[self.system])
+        kind = getattr(_import("dask_jobqueue"), CLUSTER[self.system])
         cluster: SpecCluster = kind(
             name=NAME,
             job_name=NAME,
@@ -222,6 +223,21 @@ class Batch:
                 raise Lost(jobs.trouble) from error
             finally:
                 cluster.sync(jobs.stop)
+
+
+def _import(name: str) -> ModuleType:
+    """A module, whose import leaves Ctrl-C as it is: dask-jobqueue would have it end the process as if all were done.
+
+    Raises:
+        ImportError: if it is not installed.
+
+    """
+    ours = signal.getsignal(signal.SIGINT)
+    try:
+        return import_module(name)
+    finally:
+        if threading.current_thread() is threading.main_thread():  # nobody else could change it
+            signal.signal(signal.SIGINT, ours)
 
 
 def _given(text: str, value: str | int | None) -> Iterator[str]:

@@ -102,10 +102,12 @@ def connect(on: Cluster, machine: Machine, tell: Callable[[str], None]) -> Itera
 @contextmanager
 def _local(on: Local, resources: Mapping[str, float]) -> Iterator["Client"]:
     from distributed import Client, LocalCluster
+    from distributed.security import Security
 
     with (
         LocalCluster(
             n_workers=on.workers,
+            security=Security.temporary(),  # or other users of this machine could have it do what they like
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
@@ -130,6 +132,9 @@ def _found(address: str) -> Iterator["Client"]:
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
             raise Unavailable(f"the scheduler at {address} has no worker") from None
+        for worker in client.scheduler_info(-1)["workers"].values():
+            if worker["nthreads"] > 1:  # where runs disturb each other: torch has one state of its generator
+                raise Unavailable(f"worker {worker['name']} has {worker['nthreads']} threads; it must be --nthreads 1")
         try:
             yield client
         except CancelledError:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 15.0  # between two looks at the queue, and only while a worker is missing
 SPARE = 2  # how many more jobs than workers may end in a row before a worker comes of them
 LAST_LINES = 5
+PAUSE_SECONDS = 600.0  # before jobs that end so are tried again, as long as some worker lives
+ANSWER_SECONDS = 60.0  # a batch system that says nothing for so long does not answer
 END_SECONDS = 5.0  # a worker has to end by itself
 LIST = {
     "slurm": ("squeue", "--noheader", "--format=%i", "--user"),
@@ -52,7 +54,8 @@ class Jobs:
         self._arrivals = Arrivals(self._arrived)
         self._came: set[str] = set()
         self._gone: set[str] = set()
-        self._wasted = 0
+        self._wasted: set[str] = set()  # jobs that ended, since the last worker came, before one came of them
+        self._paused = 0.0  # when that became too many
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -99,12 +102,23 @@ class Jobs:
         gone = {name for name, job in known.items() if job not in listed} - self._alive()
         ended = gone & self._gone  # missed twice: the list may lag behind what was submitted
         self._gone = gone
-        self._wasted += len(ended - self._came)
-        if self._wasted < self._workers + SPARE:
+        if self._too_many() and time.monotonic() - self._paused > PAUSE_SECONDS and self._alive():
+            self._wasted = set()
+        already = self._too_many()
+        self._wasted |= ended - self._came
+        if not self._too_many():
             await self._try_again(ended)
-        elif gone == known.keys():
+            return
+        if not already:
+            self._paused = time.monotonic()
+        if ended & self._came:  # no fault of theirs: the end of their time
+            await self._try_again(ended & self._came)
+        if known.keys() <= self._wasted:
             words = self.refusal or self._last_words([job for job in known.values() if job])
-            self._give_up(f"{self._wasted} jobs in a row ended before a worker came of them: {words}")
+            self._give_up(f"{len(self._wasted)} jobs in a row ended before a worker came of them: {words}")
+
+    def _too_many(self) -> bool:
+        return len(self._wasted) >= self._workers + SPARE
 
     def _job(self, name: str) -> str | None:
         """The number of the job that was submitted for a worker; None if it was refused, or cancelled as lost."""
@@ -115,7 +129,7 @@ class Jobs:
 
     def _arrived(self, name: str) -> None:
         self._came.add(name)
-        self._wasted = 0
+        self._wasted = set()
 
     async def _try_again(self, ended: set[str]) -> None:
         jobs = sorted(job for name in ended if (job := self._job(name)))
@@ -154,7 +168,15 @@ class Jobs:
             )
         except OSError:
             return None
-        said, complaint = await asked.communicate()
+        answer = asyncio.ensure_future(asked.communicate())
+        end = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({answer, end}, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        end.cancel()
+        if not answer.done():
+            asked.kill()
+            await answer
+            return None
+        said, complaint = answer.result()
         if asked.returncode and NONE_LEFT not in complaint.decode(errors="replace"):
             return None
         return set(re.findall(r"^\d+", said.decode(), re.MULTILINE))
