@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.runs import Machine, Store, attempts, run
+from repro.runs import Machine, Store, attempts, provenance, run
 from repro.runs.engine import StudyFailed
 from repro.runs.integrity import Corrupt, Freed, Linked
 from repro.runs.spec import Stage
@@ -247,3 +247,18 @@ def test_a_file_that_is_gone_without_having_been_freed_is_found(tmp_path: Path) 
     (store.path(stage) / "deep" / "text.txt").unlink()
     with pytest.raises(Corrupt, match=r"text\.txt is missing"):
         store.published(stage)
+
+
+def test_a_graphics_card_is_named_by_its_own_number_and_not_knowing_it_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    provenance.hardware.cache_clear()
+    assert provenance.hardware("cuda:1") == "cuda:1; nvidia-smi does not say which"
+    (tmp_path / "nvidia-smi").write_text('#!/bin/sh\necho "a card, $1"\n')
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    for visible, number in (("", 1), ("3,5", 5), ("GPU-a,GPU-b", "GPU-b")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        provenance.hardware.cache_clear()
+        assert provenance.hardware("cuda:1") == f"a card, --id={number}"
+    provenance.hardware.cache_clear()

@@ -47,10 +47,20 @@ def _version(name: str) -> str:
 def hardware(device: str) -> str:
     """One line naming the processor, or the accelerator, that did the work."""
     if device != "cpu":
-        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+        return _accelerator(device)
     memory = round(psutil.virtual_memory().total / 2**30)
     return f"{_processor()}, {os.cpu_count()} logical cores, {memory} GiB"
+
+
+def _accelerator(device: str) -> str:
+    number = int(device.partition(":")[2] or 0)
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    own = visible[number] if number < len(visible) else str(number)
+    query = ["nvidia-smi", f"--id={own}", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # containers may not have it, and the run is done by now
+        return f"{device}; nvidia-smi does not say which"
 
 
 def _processor() -> str:
