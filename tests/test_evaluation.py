@@ -1,6 +1,8 @@
 """Benchmarks run through lm-eval on tiny models, against direct computations and lm-eval's own model class."""
 
+import copy
 import json
+import math
 import os
 import random
 import subprocess
@@ -121,6 +123,17 @@ def test_log_likelihoods_are_those_of_a_forward_pass_of_each_choice(
         assert row.chosen == int(np.argmax(scores)) and row.right == (row.chosen == right) == (row.margin > 0)
         assert row.right_norm == (int(np.argmax(by_length)) == right)
     assert 0 < found["right"].mean() < 1 and (found["right"] != found["right_norm"]).any()
+
+
+@pytest.mark.parametrize("benchmark", ["hpo_terms", "humaneval"])
+def test_a_model_whose_numbers_are_none_answers_nothing(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, benchmark: str
+) -> None:
+    """Its first choice would be the right one now and then."""
+    broken = copy.deepcopy(model)
+    broken.lm_head.weight.data[:] = math.nan
+    with pytest.raises(FloatingPointError, match=r"log-probability .*is not a number"):
+        evaluate(broken, tokenizer, [benchmark], folder=folder, batch=4)
 
 
 def test_reading_a_prompt_once_changes_nothing_but_rounding(

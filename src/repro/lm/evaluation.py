@@ -141,6 +141,8 @@ def _choice(sample: Mapping[str, Any], choices: Sequence[str]) -> Row:
     target = sample["target"]
     right = choices.index(target) if isinstance(target, str) else int(target)
     logprobs = np.array([logprob for logprob, _ in sample["filtered_resps"]])
+    if np.isnan(logprobs).any():  # of which argmax would choose the first
+        raise FloatingPointError(f"a log-probability is not a number: {sample['doc_hash']}")
     chosen = int(logprobs.argmax())
     by_length = int((logprobs / [len(choice) for choice in choices]).argmax())
     return {
@@ -165,6 +167,8 @@ def _program_rows(
     rows = []
     for n, sample in enumerate(solutions):
         ((logprob, _),) = sample["filtered_resps"]
+        if np.isnan(logprob):
+            raise FloatingPointError(f"a log-probability of {benchmark} is not a number")
         row: Row = {
             "benchmark": benchmark,
             "item": _item(benchmark, benchmark, sample, names),

@@ -131,13 +131,14 @@ class HeldOut(Stage):
     def execute(self, work: Work) -> None:
         from repro.lm.mixing import fixed_sequences
         from repro.lm.scoring import sequence_losses
-        from repro.lm.training import DTYPES
+        from repro.lm.training import DTYPES, require_finite
 
         model, losses = load(work, self.model, self.precision), {}
         for name, stage in (("domain", self.domain), ("general", self.replay)):
             tokens = tokens_of(work.inputs(stage), VALIDATION, stage.dtype)
             rows = fixed_sequences(tokens, self.length, self.sequences)
             losses[name] = sequence_losses(model, rows, batch=work.machine.at_once(BATCH), dtype=DTYPES[self.precision])
+            require_finite(f"the held-out loss on {name}", losses[name], f"of {self.model.label}")
         pd.DataFrame(losses).to_parquet(work.path / HELD_OUT, index=False)
 
 
