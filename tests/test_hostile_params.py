@@ -210,6 +210,9 @@ def test_a_hostile_name_of_a_file_or_preset_is_told_in_one_line(refused: Refused
     assert refused("plan", "--params", "no\nsuch.yaml").startswith("'no\\nsuch.yaml': no such file; presets are desk")
     assert refused("plan", "--params", "/dev/zero").startswith("/dev/zero: not a file")
     assert refused("plan", "--preset", "../params/smoke").startswith("preset: no preset '../params/smoke'; there are")
+    long = "x" * 300
+    for command in (["plan", "--params", long], ["run", long], ["plan", "--json", long]):
+        assert re.fullmatch(rf"'.*x\.\.\.: file name too long\n|'.*{long}': file name too long\n", refused(*command))
     assert refused("run", "no\nsuch.ipynb").startswith("'no\\nsuch.ipynb': no such notebook")
 
 

