@@ -92,7 +92,9 @@ def test_a_freed_run_that_lost_its_note_is_done_again(store: Store) -> None:
     assert store.whole(STAGE)
 
 
-def test_what_is_spoilt_on_a_read_only_disk_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_spoilt_on_a_read_only_disk_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
@@ -100,6 +102,7 @@ def test_what_is_spoilt_on_a_read_only_disk_is_refused(store: Store, monkeypatch
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(StudyFailed, match=r"cannot be set aside .read-only file system.*nothing is built on it"):
         run([Sum(parts=(STAGE,))], store, Machine())
+    assert "done again" not in capsys.readouterr().err
 
 
 class Design(BaseDesign):

@@ -41,7 +41,7 @@ def test_a_failure_is_named_and_leaves_the_others_going(tmp_path: Path, workers:
     with pytest.raises(StudyFailed) as failed:
         run([bad, behind, TOTAL], store, Machine(), on=Local(workers=workers))
     lines = str(failed.value).splitlines()
-    assert lines[0] == "2 of 7 runs failed:"
+    assert lines[0] == "1 of 7 runs failed, and 1 not run:"
     assert f"  number 9 ({bad.folder}): ArithmeticError: cannot make 9" in lines
     assert f"  Sum ({behind.folder}): not run: a stage it builds on failed" in lines
     assert any("in execute" in line for line in lines), "no traceback"

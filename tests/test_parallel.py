@@ -145,14 +145,14 @@ class Failing(Shared):
         share.wait()
 
 
-def test_what_a_process_raises_arrives_as_itself(tmp_path: Path, mark: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_process_raises_arrives_as_itself(tmp_path: Path, mark: str, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path / "runs")
     with pytest.raises(Diverged, match=r"^the training loss is nan at step 3 of 4\n") as raised:
         in_a_thread(lambda: store.build(Failing(how="raise"), PAIR, lambda _done: None))
     (note,) = raised.value.__notes__
     assert "In process 2 of a shared run" in note
     assert 'raise Diverged("the training loss is nan at step 3 of 4")' in note
-    assert "about to begin\nabout to begin\n" in capsys.readouterr().err
+    assert [text for text in caplog.messages if text == "about to begin"] == ["about to begin"] * 2
     assert store.status(Failing(how="raise")) == "diverged"
     assert nothing_left(mark, tmp_path)
 
@@ -268,7 +268,7 @@ def test_a_killed_worker_leaves_no_process_and_its_run_resumes_to_the_same_bits(
     assert cut.status(stage) == "begun"
     told: list[float] = []
     in_a_thread(lambda: cut.build(stage, PAIR, told.append))
-    assert told[0] > 0.2
+    assert told[0] >= 0.2
     for name in (STATE, PROGRESS, "adapter_model.safetensors"):
         assert (cut.path(stage) / name).read_bytes() == (whole.path(stage) / name).read_bytes(), name
 
@@ -288,7 +288,7 @@ def test_a_worker_killed_while_its_processes_start_or_wait_leaves_none(tmp_path:
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_set_aside_once_for_all_processes(
-    base: Pretrain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    base: Pretrain, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, stage = Store(tmp_path / "runs"), cpt_on(base)
     run([base], store, Machine())
@@ -298,7 +298,7 @@ def test_a_damaged_checkpoint_is_set_aside_once_for_all_processes(
     told: list[float] = []
     in_a_thread(lambda: store.build(stage, PAIR, told.append))
     assert told[0] == pytest.approx(1 / 9)
-    assert capsys.readouterr().err.count("set aside as state.safetensors.corrupt") == 1
+    assert caplog.text.count("set aside as state.safetensors.corrupt") == 1
 
 
 def test_the_rows_of_a_step_are_divided_whole() -> None:

@@ -92,6 +92,13 @@ def test_another_seed_is_another_model() -> None:
     assert not same_weights(tiny(), tiny(1))
 
 
+def test_a_last_step_that_diverges_is_no_result(tmp_path: Path) -> None:
+    """No loss is ever seen of it."""
+    leap = Schedule(peak=1e39, steps=1, warmup=0)
+    with pytest.raises(Diverged, match=r"^.*weight is (nan|-?inf) after 1 steps$"):
+        fit(tiny(), tmp_path, schedule=leap, measure_at=[])
+
+
 def test_the_first_measurement_is_of_the_untouched_model(tmp_path: Path) -> None:
     before = losses_of(tiny())
     measured = fit(tiny(), tmp_path)
@@ -227,7 +234,7 @@ def test_every_flipped_bit_and_every_truncation_of_a_state_is_found(tmp_path: Pa
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole, first, second = tiny(), tiny(), tiny()
     expected = fit(whole, tmp_path / "whole")
@@ -240,8 +247,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
     assert fit(second, tmp_path / "part") == expected
     assert same_weights(whole, second)
     assert (tmp_path / "part/state.safetensors.corrupt").read_bytes() == content
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
+    (told,) = caplog.messages
     assert str(file) in told
 
 

@@ -1,5 +1,6 @@
 """Workers that are killed, and stages that kill them: the sweep goes on, tries end, and nobody is left behind."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,8 +14,8 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
+from distributed import LocalCluster, SpecCluster, Worker
 from distributed import Scheduler as DaskScheduler
-from distributed import SpecCluster, Worker
 
 from repro.runs import Local, Machine, Stage, Store, run, workers
 from repro.runs.batch import Unavailable
@@ -22,7 +23,7 @@ from repro.runs.cluster import SETTINGS, Scheduler, connect
 from repro.runs.engine import StudyFailed
 from repro.runs.progress import Progress
 from repro.runs.spec import Needs, closure
-from toys import RESULT, Breaks, Diverges, Falters, Kills, Leaves, Number, Placed, Slow, Sum, wait_until
+from toys import RESULT, Breaks, Diverges, Falters, Kills, Leaves, Number, Placed, Poisons, Says, Slow, Sum, wait_until
 
 HERE = Path(__file__).parent
 
@@ -88,7 +89,7 @@ def test_what_always_fails_ends_after_three_tries_and_leaves_the_others_going(
         "RuntimeError: it ended itself with exit status 0",
         "not run: a stage it builds on failed",
     ]
-    assert told[0] == "5 of 8 runs failed:"
+    assert told[0] == "4 of 8 runs failed, and 1 not run:"
     for stage, line, reason in zip([*bad, behind], told[1:], reasons, strict=True):
         assert line.startswith(f"  {stage.label} ({stage.folder}): {reason}")
     assert "in execute" in str(failed.value), "no traceback"
@@ -183,6 +184,30 @@ def test_a_stage_that_no_worker_can_do_is_refused_and_not_waited_for(
             on=on or Scheduler(address=cluster.scheduler_address),
         )
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.slow
+def test_a_sick_worker_of_somebody_else_s_scheduler_does_not_fail_the_others_runs(tmp_path: Path) -> None:
+    store, bad = Store(tmp_path / "runs"), Poisons(value=0)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        ) as cluster,
+        pytest.raises(StudyFailed, match=r"^1 of 13 runs failed:"),
+    ):
+        run(
+            [bad, *(Poisons(value=value) for value in range(1, 13))],
+            store,
+            Machine(),
+            on=Scheduler(address=cluster.scheduler_address),
+        )
+    assert store.status(bad) == "failed"
+
+
+def test_what_a_run_has_to_say_is_heard_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run([Says(value=1), Says(value=2)], Store(tmp_path), Machine(), on=Local(workers=2))
+    said = capsys.readouterr().err
+    assert [said.count(f"\r1 + {value} is odd\n") for value in (1, 2)] == [1, 1]
 
 
 def test_what_workers_did_where_nobody_here_sees_it_is_not_taken_for_done(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from repro.runs import Stage, Work
+from repro.runs.progress import LOG
 
 RESULT = "result.txt"
 
@@ -184,3 +185,24 @@ class Placed(Number):
         from distributed import get_worker
 
         (work.path / RESULT).write_text(" ".join([str(get_worker().name), *work.machine.devices]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poisons(Number):
+    """Number 0 leaves its process unable to do anything more, as an error of CUDA does."""
+
+    def execute(self, work: Work) -> None:
+        if self.value == 0:
+            os.environ["POISONED"] = "yes"
+        if "POISONED" in os.environ:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        super().execute(work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Says(Number):
+    """Has something to tell the user."""
+
+    def execute(self, work: Work) -> None:
+        LOG.warning("1 + %s is odd", self.value)
+        super().execute(work)

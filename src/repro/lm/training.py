@@ -1,7 +1,7 @@
 """The one training loop: what differs between stages is the model, the batches and the schedule."""
 
+import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def train(
     batches: the rows of each step; measure: called after each number of steps in `measure_at`, 0
     being the model as given; micro_batch: sequences per forward pass, gradients accumulate over the rest;
     report: called with the fraction done. Resumes from `checkpoint` if it holds a state; one
-    that is damaged is set aside, told on standard error, and done without. Parameters that need no gradient stay as
+    that is damaged is set aside, told to the log, and done without. Parameters that need no gradient stay as
     they are.
     Where processes share the run (:mod:`repro.lm.parallel`), each calls this, and only the first measures and saves.
 
@@ -127,13 +127,15 @@ def train(
         loss, norm = _step(
             model, adam, batches(step), schedule.rate(step), optimiser.clip, precision, micro_batch, share
         )
-        _require_finite("the training loss", loss, f"at step {step + 1} of {schedule.steps}")
-        _require_finite("the norm of the gradients", norm, f"at step {step + 1} of {schedule.steps}")
+        require_finite("the training loss", loss, f"at step {step + 1} of {schedule.steps}")
+        require_finite("the norm of the gradients", norm, f"at step {step + 1} of {schedule.steps}")
         pending.append(loss)
         report((step + 1) / schedule.steps)
         if share.leads and time.monotonic() - saved > checkpoint.seconds:
             save_state(model, adam, checkpoint.file, step + 1, Trained(measured, pending), sealed=True)
             saved = time.monotonic()
+    for name, weights in _trained(model).items():  # the last step, which no loss has been seen of
+        require_finite(name, weights.detach().sum(dtype=torch.float32).item(), f"after {schedule.steps} steps")
     if share.ranks > 1:
         share.require_same("weights", digest(_trained(model)))
     if share.leads and checkpoint.final is not None:
@@ -144,11 +146,17 @@ def train(
 def _measure(model: Model, measure: Callable[[Model], Measurement], when: str) -> Measurement:
     measured = measure(model)
     for name, losses in measured.items():
-        _require_finite(f"the loss on {name}", losses, when)
+        require_finite(f"the loss on {name}", losses, when)
     return measured
 
 
-def _require_finite(what: str, values: Any, when: str) -> None:
+def require_finite(what: str, values: Any, when: str) -> None:
+    """Make sure that numbers are.
+
+    Raises:
+        Diverged: naming `what` is not, and `when`.
+
+    """
     finite = np.isfinite(values)
     if not finite.all():
         raise Diverged(f"{what} is {np.ravel(values)[~np.ravel(finite)][0]} {when}")
@@ -230,7 +238,7 @@ def _read_or_set_aside(file: Path) -> State | None:
     except Damaged as error:
         aside = file.with_name(f"{file.name}.corrupt")
         file.replace(aside)
-        print(f"{error}; set aside as {aside.name}, and the run begins again", file=sys.stderr)
+        logging.getLogger("repro").warning("%s; set aside as %s, and the run begins again", error, aside.name)
         return None
 
 

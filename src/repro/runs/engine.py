@@ -1,6 +1,5 @@
 """Doing the stages that are missing: in this process, or on the workers of a dask cluster."""
 
-import sys
 import traceback
 import uuid
 from collections.abc import Iterable
@@ -9,13 +8,13 @@ from functools import partial
 
 from repro.runs import attempts
 from repro.runs.cluster import Cluster, Local, Scheduler, offered, require
-from repro.runs.progress import Progress
+from repro.runs.integrity import Stuck
+from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
 from repro.runs.store import Store
 from repro.runs.workers import Errors, attempt, distribute
 
 BLOCKED = "not run: a stage it builds on failed"
-STOPPED = "not run: nothing can be written"
 TRACEBACKS = 3  # shown in full; where one run fails for a reason, its like often do
 
 
@@ -61,7 +60,7 @@ def run(
     before = {stage.key for stage in shown if stage.key not in tried and store.has(stage)}
     errors: Errors = {}
     patience = attempts.TRIES
-    with Progress(title, costs, before) as progress:
+    with Progress(title, costs, before) as progress, heard(progress.note):
         while patience:  # more than one round only where something turns out to be spoilt
             left = _without(errors, needed(wanted, store))
             found = _do(left, store, machine, progress, on or Local()) if left else {}
@@ -73,14 +72,14 @@ def run(
             tried |= new
             patience -= not new  # as many rounds as find more of it, and a few that do not
             for error in spoilt if patience else []:
-                print(f"\nrepro: {error}; it is done again", file=sys.stderr, flush=True)
+                progress.note(f"repro: {error}; it is done again")
     failed = needed(wanted, store)
     if failed:
         raise StudyFailed(_summary(failed, errors, store, len(tried)), stopped=_stopped(errors))
 
 
 def _spoilt(error: BaseException) -> bool:
-    return isinstance(error, attempts.SPOILT)
+    return isinstance(error, attempts.SPOILT) and not isinstance(error, Stuck)
 
 
 def _stopped(errors: Errors) -> bool:
@@ -152,18 +151,19 @@ def _let_go(error: BaseException) -> None:
 
 
 def _summary(left: list[Stage], errors: Errors, store: Store, of: int) -> str:
-    lines = [f"{len(left)} of {of} runs failed:"]
-    ended: set[str] = set()
+    failed = sum(stage.key in errors for stage in left)
+    rest = f", and {len(left) - failed} not run" if failed < len(left) else ""
+    lines = [f"{failed} of {of} runs failed{rest}:"]
+    untried = 0
     traces = 0
     for stage in left:  # upstream first
         error = errors.get(stage.key)
         if error is None:
-            blocked = any(up.key in ended for up in stage.upstream())
-            why = BLOCKED if blocked or not _stopped(errors) else STOPPED
-            lines.append(f"  {stage.label} ({stage.folder}): {why}")
-            ended |= {stage.key} if blocked else set()
+            if _stopped(errors):
+                untried += 1
+            else:
+                lines.append(f"  {stage.label} ({stage.folder}): {BLOCKED}")
             continue
-        ended.add(stage.key)
         lines.append(f"  {stage.label} ({stage.folder}): {describe(error)}")
         if isinstance(error, attempts.Unwritable):
             continue
@@ -173,6 +173,8 @@ def _summary(left: list[Stage], errors: Errors, store: Store, of: int) -> str:
             traces += 1
         elif kept := store.failure(stage):
             lines.append(f"    traceback in {kept}")
+    if untried:
+        lines.append(f"  the other {untried}: not run, because nothing can be written")
     return "\n".join(lines)
 
 

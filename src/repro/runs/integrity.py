@@ -14,6 +14,10 @@ class Corrupt(RuntimeError):
     """A finished folder whose files are not those of its manifest."""
 
 
+class Stuck(Corrupt):
+    """One that cannot be set aside either, so that it cannot be done again."""
+
+
 class Missing(FileNotFoundError):
     """A stage that has to be done, and is not: it has not been run, or another process has just set it aside."""
 

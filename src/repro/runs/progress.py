@@ -3,15 +3,40 @@
 tqdm's plain text bar: it works in a terminal, in a notebook, and through papermill into the terminal it runs in.
 """
 
+import logging
 import sys
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from tqdm import tqdm
 
 SHOWN = 2  # runs named on the line; a terminal has no room for more
+LOG = logging.getLogger("repro")  # what a user should know, from wherever a run is done
+
+
+class _Teller(logging.Handler):
+    """Hands on every message as text."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
+
+
+@contextmanager
+def heard(tell: Callable[[str], None]) -> Iterator[None]:
+    """Whatever is said to `LOG` meanwhile goes to `tell`."""
+    teller = _Teller(tell)
+    LOG.addHandler(teller)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(teller)
 
 
 class Progress:

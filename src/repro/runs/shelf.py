@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from repro.runs import attempts
-from repro.runs.integrity import MANIFEST, Corrupt, Freed, Missing, manifest, refuse_link, verify
+from repro.runs.integrity import MANIFEST, Corrupt, Freed, Missing, Stuck, manifest, refuse_link, verify
 from repro.runs.spec import Stage
 
 RECORD, FREED, QUARANTINE, LOCKS = "record.json", "freed", "quarantine", ".locks"
@@ -139,14 +139,14 @@ class Shelf:
                 try:
                     self._verify(stage, names, even_freed)
                 except Corrupt as error:
-                    raise Corrupt(f"{error}; {self.set_aside(stage)}") from None
+                    raise self.set_aside(stage, str(error)) from None
         except attempts.Unwritable as error:
-            raise Corrupt(
+            raise Stuck(
                 f"{stage.label} is spoilt and cannot be set aside, so nothing is built on it: {error}"
             ) from None
 
-    def set_aside(self, stage: Stage) -> str:
-        """Move a folder that cannot be trusted out of the way, and say where to; its lock must be held."""
+    def set_aside(self, stage: Stage, why: str) -> Corrupt:
+        """Move a folder that cannot be trusted out of the way; the error that says so. Its lock must be held."""
         aside = self.root / QUARANTINE
         taken = {path.name for path in aside.glob("*")}
         name = next(name for n in range(1, len(taken) + 2) if (name := f"{stage.folder}-{n}") not in taken)
@@ -154,8 +154,9 @@ class Shelf:
             aside.mkdir(exist_ok=True)
             self.path(stage).rename(aside / name)
         except OSError as error:
-            return f"it cannot be set aside ({(error.strerror or str(error)).lower()}), so nothing is built on it"
-        return f"its folder was set aside as {aside / name}"
+            told = (error.strerror or str(error)).lower()
+            return Stuck(f"{why}; it cannot be set aside ({told}), so nothing is built on it")
+        return Corrupt(f"{why}; its folder was set aside as {aside / name}")
 
     @contextmanager
     def locked(self, stage: Stage) -> Iterator[None]:

@@ -6,14 +6,14 @@ left of a run still serves tables, and it is done again only if a stage that bui
 """
 
 import json
-import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from repro.runs import attempts, publishing
-from repro.runs.integrity import MANIFEST, Corrupt
+from repro.runs.integrity import MANIFEST
+from repro.runs.progress import LOG
 from repro.runs.provenance import provenance
 from repro.runs.shelf import FAILURES, FREED, RECORD, Shelf, telling
 from repro.runs.spec import Machine, Stage, Work, canonical
@@ -48,7 +48,7 @@ class Store(Shelf):
         with telling(self.root):
             publishing.recover(self.path(stage))
         if self.path(stage).exists() and not self.has(stage):
-            raise Corrupt(f"{self.path(stage)} has lost its {MANIFEST}; {self.set_aside(stage)}")
+            raise self.set_aside(stage, f"{self.path(stage)} has lost its {MANIFEST}")
 
     def _attempt(
         self, stage: Stage, part: Path, machine: Machine, report: Callable[[float], None], session: str
@@ -99,7 +99,7 @@ def _tell_differences(stage: Stage, names: list[str]) -> None:
     """Say so where a run whose weights had been freed has come out differently: its tables have changed with it."""
     if names:
         told = ", ".join(names)
-        print(f"\nrepro: {stage.label}, done again, is not what it was in {told}: another machine?", file=sys.stderr)
+        LOG.warning("%s, done again, is not what it was in %s: another machine?", stage.label, told)
 
 
 def _note(part: Path, error: Exception) -> None:

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 from itertools import repeat
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -13,19 +15,20 @@ from repro.runs import attempts
 from repro.runs.batch import Lost, Unavailable
 from repro.runs.cluster import Cluster, Local, Scheduler, connect, require
 from repro.runs.integrity import Missing
-from repro.runs.progress import Progress
+from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
 from repro.runs.store import Store
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker
 
 Errors = dict[str, BaseException]  # of the stages that failed, by key
-TOPIC = "repro-progress"
+TOPIC, NOTES = "repro-progress", "repro-notes"
 REPORT_SECONDS = 0.2  # the least time between two words of one run
 LOOK_SECONDS, GONE_SECONDS = 30.0, 600.0  # between two looks at a scheduler's workers; without any that will do
 STALE_SECONDS = 60.0  # how long a network file system may remember that a folder is not there
 SICK = 70  # exit status of a worker whose device is
+ALONE = threading.Lock()  # for a run: a worker that came later may have several threads, and torch one generator
 
 
 def distribute(
@@ -42,6 +45,7 @@ def distribute(
             require(stages, machine, _resources(client))
         progress.note(f"dashboard: {client.dashboard_link}")
         client.subscribe_topic(TOPIC, lambda event: progress.update(*event[1]))
+        client.subscribe_topic(NOTES, lambda event: progress.note(event[1]))
         futures = _submit(client, stages, store, machine, session, ours=not isinstance(on, Scheduler))
         left = {stage.key: stage for stage in stages}
         watch = _watch(client, left, machine, progress) if isinstance(on, Scheduler) else repeat(None)
@@ -189,18 +193,25 @@ def _build(stage: Stage, store: Store, machine: Machine, session: str, ours: boo
     from distributed import get_worker
 
     worker = get_worker()
-    heard = 0.0
+    last = 0.0
 
     def report(done: float) -> None:
-        nonlocal heard
-        if done >= 1 or time.monotonic() - heard > REPORT_SECONDS:
-            heard = time.monotonic()
+        nonlocal last
+        if done >= 1 or time.monotonic() - last > REPORT_SECONDS:
+            last = time.monotonic()
             worker.log_event(TOPIC, (stage.key, done))
 
     # A local cluster numbers its workers; elsewhere all have the same devices.
     number = int(worker.name) if len(machine.slots) > 1 else 0
-    # Another worker takes the place of ours; somebody else's is not ours to end.
-    attempt(stage, store, machine.of_worker(number), report, session, (lambda: os._exit(SICK)) if ours else None)
+    with ALONE, heard(partial(worker.log_event, NOTES)):
+        attempt(stage, store, machine.of_worker(number), report, session, partial(_leave, worker, ours))
+
+
+def _leave(worker: "Worker", ours: bool) -> None:
+    """Take this worker out of service; its nanny, or another job, puts a new one in its place."""
+    if ours or worker.nanny:
+        os._exit(SICK)
+    worker.loop.add_callback(worker.close_gracefully)  # somebody else's process may do more than this
 
 
 def _critical_first(stages: list[Stage]) -> list[Stage]:

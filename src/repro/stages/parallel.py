@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from repro.runs.progress import LOG
 from repro.runs.spec import Stage, Work
 from repro.stages.process import WORKER
 
@@ -165,7 +166,7 @@ def _listen(waiting: "set[Connection[Any, Any]]", report: Callable[[float], None
                 case "report":
                     report(told)
                 case "print":
-                    print(told, end="", file=sys.stderr)
+                    LOG.warning("%s", told)
                 case _:
                     waiting.remove(connection)
                     failure = failure or told

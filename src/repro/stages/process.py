@@ -65,7 +65,7 @@ class _Worker(TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:  # whole, so that processes do not speak into each other's
-            self.hear("print", line + "\n")
+            self.hear("print", line)
         return len(text)
 
 

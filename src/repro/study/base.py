@@ -11,7 +11,7 @@ from typing import Any
 
 from repro.params import AllocationParams, Params
 from repro.runs import Stage, Store, run
-from repro.runs.integrity import Corrupt, Missing
+from repro.runs.integrity import Corrupt, Missing, Stuck
 from repro.runs.shelf import RECORD
 from repro.runs.spec import closure
 from repro.show.colophon import Colophon
@@ -96,6 +96,8 @@ class BaseStudy(ABC):
             return self.store.finished(stage)
 
     def _again(self, stage: Stage, error: Exception) -> None:
+        if isinstance(error, Stuck):
+            raise error
         print(f"repro: {error}; it is done again", file=sys.stderr, flush=True)
         if not self.store.has(stage):
             self.run([stage])
