@@ -188,3 +188,22 @@ def test_what_fails_of_one_papers_study_does_not_keep_the_others_from_its_runs(
         assert cli.main([command, "--preset", "smoke"]) == 1
         assert capsys.readouterr().err == "repro: 1 of 2 runs failed:\n"
     assert ran == ["Params", "AllocationParams"] * 2
+
+
+def test_nothing_is_freed_that_an_unreadable_preset_may_need(tmp_path: Path) -> None:
+    (tmp_path / "_data").symlink_to(ROOT / "_data")
+    (tmp_path / "params").mkdir()
+    smoke = (ROOT / "params/smoke.yaml").read_text()
+    (tmp_path / "params/smoke.yaml").write_text(smoke)
+    clean = ["runs", "--preset", "smoke", "--clean", "--yes"]
+    done = repro(*clean, home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("nothing to free: all weights are still needed, or have been freed\n")
+    gone = tmp_path / "params/gone.yaml"
+    gone.write_text(yaml.safe_dump(yaml.safe_load(smoke) | {"preset": "gone", "general": [{"folder": "/no/such"}]}))
+    refused = repro(*clean, home=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"repro: {gone}: general[0].folder: /no/such holds no .txt, .md, .jsonl or .parquet files; "
+        "nothing is freed, because its runs may need it\n"
+    )

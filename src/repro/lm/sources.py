@@ -36,6 +36,7 @@ __all__ = [
     "wheel",
 ]
 
+BLOCK = 2**20  # bytes read at a time
 SUFFIXES = {".txt": "text", ".md": "text", ".jsonl": "json", ".parquet": "parquet"}
 
 
@@ -128,5 +129,7 @@ def digest_files(files: list[Path], folder: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
+        with file.open("rb") as text:
+            while block := text.read(BLOCK):
+                digest.update(block)
     return digest.hexdigest()
