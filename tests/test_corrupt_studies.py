@@ -1,12 +1,10 @@
 """Real stages spoilt: a checkpoint that an interrupted run left, and every file of both papers' smoke studies."""
 
-import io
 import json
 import random
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from repro.lm.corpora import Split
 from repro.lm.size import Shape
 from repro.params import AllocationParams, Params
 from repro.runs import Machine, Store, run
+from repro.runs.progress import heard
 from repro.runs.spec import closure
 from repro.stages.corpus import Text, Tokenizer, Tokens
 from repro.stages.pretrain import Pretrain
@@ -66,10 +65,10 @@ def spoil_checkpoint(pretraining: tuple[Store, Pretrain], tmp_path: Path, flips:
         copy = Store(tmp_path / str(number))
         shutil.copytree(store.root, copy.root)
         spoil(copy.part(stage) / "checkpoint" / "state.safetensors")
-        said = io.StringIO()
-        with redirect_stderr(said):
+        said: list[str] = []
+        with heard(said.append):
             copy.build(stage, Machine(), lambda _done: None)
-        damaged = "is damaged" in said.getvalue()
+        damaged = any("is damaged" in line for line in said)
         assert damaged or way in ("untouched", "deleted", "a bit flipped")
         told += damaged
         outcomes.add(json.dumps({n: d for n, d in copy.published(stage).items() if n != "record.json"}))
