@@ -1,30 +1,17 @@
 """Where a study runs and what its runs take: nothing here changes a number."""
 
-import re
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from repro.params.places import Line
-from repro.params.values import Count, Positive, Section, instead, text
+from repro.params.values import Count, Positive, Section, instead, matches, text
 
 # Stages by kind, as `repro plan` shows them: those that train, and can be shared out among several devices; those that
 # only get text, models and questions ready; and the rest.
 TRAINING = ("pretrain", "continue", "cpt", "sft")
 PREPARING = ("base", "text", "tokenizer", "tokens", "material", "pairtokens")
 KINDS = (*TRAINING, *PREPARING, "evaluate", "programs", "heldout", "drift", "ratiodrift", "recovery")
-
-
-def _like(pattern: str, allowed: str) -> Callable[[str], str]:
-    whole = re.compile(pattern, re.ASCII)
-
-    def check(value: str) -> str:
-        if not whole.fullmatch(value):
-            raise ValueError(f"must be {allowed}")
-        return value
-
-    return check
 
 
 def _directive(value: str) -> str:
@@ -41,14 +28,14 @@ def _kind(value: str) -> str:
 
 Address = Annotated[
     str,
-    AfterValidator(_like(r"(tcp|tls)://[\w.:\[\]-]{1,200}:[0-9]{1,5}", "an address such as tcp://10.0.0.1:8786")),
+    AfterValidator(matches(r"(tcp|tls)://[\w.:\[\]-]{1,200}:[0-9]{1,5}", "an address such as tcp://10.0.0.1:8786")),
 ]
 WallTime = Annotated[
-    str, AfterValidator(_like(r"[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds, such as "24:00:00"'))
+    str, AfterValidator(matches(r"[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds, such as "24:00:00"'))
 ]
 Directive = Annotated[Line, AfterValidator(_directive)]
 Word = Annotated[
-    str, AfterValidator(_like(r"\w[\w.,:@/+-]{0,199}", "letters, digits and _ . , : @ / + -, at most 200 of them"))
+    str, AfterValidator(matches(r"\w[\w.,:@/+-]{0,199}", "letters, digits and _ . , : @ / + -, at most 200 of them"))
 ]
 Kind = Annotated[str, AfterValidator(_kind)]
 MOST = 1024  # devices of a node, which nobody has

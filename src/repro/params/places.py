@@ -1,11 +1,12 @@
 """Names of folders, of files and of what the Hugging Face hub holds: what they may be made of."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
+
+from repro.params.values import matches
 
 # Words joined by single dots and by dashes, so that "..", and what starts with a dot or a dash, is none of them.
 WORDS = r"[A-Za-z0-9_]+(?:(?:[.+]|-+)[A-Za-z0-9_]+)*"
@@ -14,14 +15,7 @@ LONGEST_PART = 255  # bytes of a folder's name, as most file systems have it
 
 
 def _matches(pattern: str, allowed: str) -> Callable[[str], str]:
-    whole = re.compile(pattern, re.ASCII)
-
-    def check(value: str) -> str:
-        if len(value) > LONGEST or not whole.fullmatch(value):
-            raise ValueError(f"must be {allowed}, at most {LONGEST} characters")
-        return value
-
-    return check
+    return matches(rf"(?=.{{1,{LONGEST}}}\Z)(?:{pattern})", f"{allowed}, at most {LONGEST} characters")
 
 
 def _line(value: str) -> str:

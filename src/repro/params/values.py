@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -58,6 +58,18 @@ Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")]
+
+
+def matches(pattern: str, allowed: str) -> Callable[[str], str]:
+    """A check that a text is like `pattern` from end to end; `allowed` says in words what that is."""
+    whole = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not whole.fullmatch(value):
+            raise ValueError(f"must be {allowed}")
+        return value
+
+    return check
 
 
 def instead(name: str, allowed: Iterable[str]) -> str:
