@@ -28,7 +28,8 @@ def test_one_step_of_the_papers_460m_model(
     """Shape, vocabulary, precision and learning rate of the paper; one short sequence, because this is a test."""
     folder = str(prose_folder("text", prose(60)).folder)
     paper = params.read(params.preset_file("paper-cmr"))
-    small = {"batch": 1, "sequence_length": 32, "validation_sequences": 2, "device": "cpu", "cluster": None}
+    here = {"device": "cpu", "cluster": None, "resources": {}}
+    small = {"batch": 1, "sequence_length": 32, "validation_sequences": 2, **here}
     domains = {name: {"name": name, "sources": [{"folder": folder}]} for name in ("domain", "second_domain")}
     text = {"general": [{"folder": folder}], "validation_share": 0.2, **domains}
     study = design(params.check(paper | small | text))
