@@ -218,10 +218,12 @@ def test_the_smoke_study_leaves_the_same_bytes_with_several_workers(tmp_path: Pa
 
 
 def test_the_smoke_study_leaves_the_same_bytes_over_slurm_with_a_job_cancelled(
-    tmp_path: Path, serial: Left, running: Slurm, quick_look: None
+    tmp_path: Path, serial: Left, running: Slurm, quick_look: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cancelled = cancel_once(running, Store(tmp_path / "_runs"), done=20)
+    cancelled = cancel_once(running, Store(tmp_path / "_runs"), done=8)
     assert smoke(tmp_path, workers=2, cluster=CLUSTER) == serial
     cancelled.join()
-    assert len(list((tmp_path / "_runs/logs").iterdir())) == 5  # two, one more, and two for paper B
+    told = capsys.readouterr().err
+    assert told.count("2 jobs submitted to Slurm") == 2, "for each paper"
+    assert len(re.findall(r"job \d+ ended; another is submitted", told)) == 1
     wait_for_no_job(running)
