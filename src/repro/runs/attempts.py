@@ -34,7 +34,7 @@ class Unwritable(RuntimeError):
 
 
 def count(part: Path, session: str) -> int:
-    """Note another try of the run at work in `part`, and say the how manieth at this place and in this session it is.
+    """Note another try of the run at work in `part`; which it is, from 1, at this place and in this session.
 
     Raises:
         GaveUp: if it has been tried `TRIES` times before.
