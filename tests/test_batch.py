@@ -255,8 +255,8 @@ def test_a_batch_system_that_does_not_answer_is_not_waited_for(
     tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend("pbs")
-    (tmp_path / "bin/qselect").write_text("#!/bin/bash\ntouch $JOBS/asked; exec sleep 100\n")
-    batch = Batch(system="pbs", workers=1, logs=tmp_path, interface="lo", setup=("sleep 100",))
+    (tmp_path / "bin/qselect").write_text("#!/bin/bash\ntouch $JOBS/asked; sleep 100; exit\n")
+    batch = Batch(system="pbs", workers=1, logs=tmp_path, interface="lo", setup=("exec sleep 100",))
     with batch.cluster({}, {}, print):
         wait_until((tmp_path / "asked").exists)
         began = time.monotonic()

@@ -8,8 +8,10 @@ import asyncio
 import getpass
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -164,7 +166,11 @@ class Jobs:
         """The numbers of the user's jobs that wait or run, None if the batch system does not say."""
         try:
             asked = await asyncio.create_subprocess_exec(
-                *LIST[self._system], getpass.getuser(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+                *LIST[self._system],
+                getpass.getuser(),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
             )
         except OSError:
             return None
@@ -173,8 +179,9 @@ class Jobs:
         await asyncio.wait({answer, end}, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         end.cancel()
         if not answer.done():
-            asked.kill()
-            await answer
+            with suppress(ProcessLookupError):
+                os.killpg(asked.pid, signal.SIGKILL)  # what it has started too, which would keep the answer open
+            answer.cancel()
             return None
         said, complaint = answer.result()
         if asked.returncode and NONE_LEFT not in complaint.decode(errors="replace"):
