@@ -1,5 +1,6 @@
 """What several tests share: small texts of made-up prose, and the project's own data where it has been fetched."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 
 from repro.lm.sources import FolderSource, digest_files, folder_files
+
+# A shell's background jobs ignore Ctrl-C, and so would whatever tests start there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SUBJECTS = [
     "the river",

@@ -264,14 +264,12 @@ def test_a_batch_system_that_does_not_answer_is_not_waited_for(
 
 
 INTERRUPTED = """
-import signal
 import sys
 from pathlib import Path
 from repro.runs import Machine, Store, run
 from repro.runs.batch import Batch
 from toys import Waits
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 folder = Path(sys.argv[1])
 batch = Batch(system="pbs", workers=1, logs=folder, interface="lo")
 try:

@@ -36,13 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def interrupt(home: Path, *command: str) -> tuple[int, str, list[psutil.Process]]:
     """Run a command, and press Ctrl-C once two runs are at work: its exit status, its last words, who is left."""
     with (home / "stderr").open("w") as stderr:
-        running = subprocess.Popen(
-            command,
-            start_new_session=True,
-            stderr=stderr,
-            stdout=stderr,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-        )
+        running = subprocess.Popen(command, start_new_session=True, stderr=stderr, stdout=stderr)
     end = time.monotonic() + 120
     while not any((home / "_runs").glob("pretrain-*.part/checkpoint/state.safetensors")):
         assert running.poll() is None, (home / "stderr").read_text()

@@ -134,11 +134,7 @@ if __name__ == "__main__":
     (tmp_path / "study.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     study = subprocess.Popen(
-        [sys.executable, tmp_path / "study.py"],
-        env=environment,
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        [sys.executable, tmp_path / "study.py"], env=environment, start_new_session=True, stderr=subprocess.PIPE
     )
     wait_until(lambda: len(tried(log)) == 2)
     processes = [psutil.Process(study.pid), *psutil.Process(study.pid).children(recursive=True)]
