@@ -207,3 +207,26 @@ def test_nothing_is_freed_that_an_unreadable_preset_may_need(tmp_path: Path) -> 
         f"repro: {gone}: general[0].folder: /no/such holds no .txt, .md, .jsonl or .parquet files; "
         "nothing is freed, because its runs may need it\n"
     )
+
+
+def test_what_is_done_is_not_asked_for_what_it_was_built_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have gone since; only a run that is to be done needs it."""
+    from repro import cli_study, params
+    from toys import Number, Sum
+
+    asked = []
+
+    class Fake:
+        stages = (Sum(parts=(Number(value=1),)),)
+
+        def __init__(self, _params: object) -> None:
+            pass
+
+        def run(self, stages: object) -> None:
+            asked.append(stages)
+
+    monkeypatch.setattr(cli_study, "study_of", Fake)
+    paper = params.read(params.preset_file("paper-cmr"))
+    assert cli_study.all_runs(paper)
+    assert cli_study.all_runs(paper, ("number",))
+    assert asked == [Fake.stages, [Number(value=1)]]

@@ -77,18 +77,22 @@ def all_runs(values: Mapping[str, Any], kinds: Collection[str] = ()) -> bool:
 
     kinds: only runs of these, and what they build on.
     """
-    from repro.runs.spec import closure
-
     done = True
     for study in map(study_of, checked(values)):
         try:
-            study.run([stage for stage in closure(list(study.stages)) if stage.kind in kinds or not kinds])
+            study.run(_of_kinds(study.stages, kinds) if kinds else study.stages)
         except StudyFailed as error:
             done = False
             print(f"repro: {error}", file=sys.stderr, flush=True)
             if error.stopped:
                 break
     return done
+
+
+def _of_kinds(stages: Sequence["Stage"], kinds: Collection[str]) -> list["Stage"]:
+    from repro.runs.spec import closure
+
+    return [stage for stage in closure(list(stages)) if stage.kind in kinds]
 
 
 def train(options: argparse.Namespace) -> int:
