@@ -82,7 +82,7 @@ def instead(name: str, allowed: Iterable[str]) -> str:
 class Section(BaseModel):
     """Base of every part of the schema: no unknown names, nothing changes once checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
     @classmethod

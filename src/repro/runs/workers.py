@@ -67,7 +67,7 @@ def attempt(
 ) -> None:
     """Do one stage, and again where it failed but may succeed.
 
-    leave: ends this process, where another will take its place; called for errors that only a new one can mend.
+    leave: takes this process out of service, at once where it can; called for errors that only a new one can mend.
 
     Raises:
         Exception: what the stage raised at the last try.
