@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import nbformat
 import psutil
 import pytest
 import yaml
+import zmq
 from nbformat.v4 import new_code_cell, new_notebook
 
 from conftest import prose
@@ -58,6 +60,51 @@ def test_a_users_own_python3_kernel_is_not_used(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
     execute(notebook(tmp_path, "1"), tmp_path / "b.ipynb", {})
     assert stamp_of(tmp_path / "b.ipynb") is not None
+
+
+TRANSPORT = """import json, pathlib, sys
+print(json.loads(pathlib.Path(sys.argv[sys.argv.index("-f") + 1]).read_text())["transport"])"""
+
+
+@pytest.mark.parametrize(("name", "transport"), [("a", "ipc"), ("long" * 25, "tcp")])
+def test_no_other_program_can_take_the_kernels_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, transport: str
+) -> None:
+    """It has none, unless the temporary folder's name is too long for a socket's."""
+    with tempfile.TemporaryDirectory(prefix=name) as temporary:
+        with monkeypatch.context() as patch:
+            patch.setattr("tempfile.tempdir", temporary)
+            execute(notebook(tmp_path, TRANSPORT), tmp_path / "b.ipynb", {})
+            assert capfd.readouterr().err == ""
+        assert list(Path(temporary).iterdir()) == []
+    assert streams(tmp_path / "b.ipynb", "stdout") == f"{transport}\n"
+
+
+def test_a_kernel_that_does_not_come_up_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    launcher = tmp_path / "launcher.py"
+    launcher.write_text("raise SystemExit('no memory, say')")
+    monkeypatch.setattr("repro.publish.kernel.LAUNCHER", launcher)
+    with pytest.raises(NotebookFailed, match=r"(?s)a\.ipynb: the kernel died .*Kernel died before replying"):
+        execute(notebook(tmp_path, "1"), tmp_path / "b.ipynb", {})
+    assert capfd.readouterr().err == "no memory, say\n"
+    assert not (tmp_path / "b.ipynb").exists()
+
+
+TORN = """import logging, zmq
+for number in (zmq.ENOTSOCK, zmq.ENOTSUP):
+    try:
+        raise zmq.ZMQError(number)
+    except zmq.ZMQError:
+        logging.getLogger("tornado.general").error("failed with %d", number, exc_info=True)"""
+
+
+def test_a_socket_closed_under_a_kernel_that_ends_is_no_news(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As happens, once in hundreds of kernels, between two of its threads."""
+    execute(notebook(tmp_path, TORN), tmp_path / "b.ipynb", {})
+    told = [line for line in capfd.readouterr().err.splitlines() if "failed with" in line]
+    assert told == [f"ERROR:tornado.general:failed with {zmq.ENOTSUP}"]
 
 
 def test_unknown_parameter_is_named_with_what_is_allowed(tmp_path: Path) -> None:
@@ -291,7 +338,8 @@ def test_a_command_ended_in_mid_notebook_leaves_no_process_and_the_good_page(
     write_stamped(new_notebook(), good, {"complete": True, "inputs": "of yesterday", "seconds": 1.0})
     kept = good.read_bytes()
     command = begin(home)
-    assert within(60, lambda: (home / "pids").exists() and (home / "pids").read_text().endswith("\n")), command.poll()
+    begun = within(60, lambda: (home / "pids").exists() and (home / "pids").read_text().endswith("\n"))
+    assert begun, command.poll() is None or command.communicate()
     kernel, child = map(int, (home / "pids").read_text().split())
     match whom:
         case "group":

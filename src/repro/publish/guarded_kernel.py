@@ -5,6 +5,10 @@ that its parent is gone, and then leaves its children running.
 """
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
 
 
 def main() -> None:
@@ -19,9 +23,22 @@ def main() -> None:
     parent = int(os.environ["JPY_PARENT_PID"])
     if hasattr(os, "pidfd_open"):  # else the kernel's own watch has to do
         threading.Thread(target=_guard, args=(parent,), daemon=True).start()
-    # That it is interrupted at its end, busy or not, is how Jupyter ends it.
-    logging.getLogger("IPKernelApp").addFilter(lambda record: "KeyboardInterrupt caught" not in str(record.msg))
+    for logger in ("IPKernelApp", "tornado.general"):
+        logging.getLogger(logger).addFilter(_news)
     kernelapp.launch_new_instance()
+
+
+def _news(record: "logging.LogRecord") -> bool:
+    """Whether a message tells more than that the kernel is ending, which is nothing that went wrong.
+
+    Jupyter interrupts a kernel to end it, busy or not, and one of its threads may close a socket that another
+    is about to use.
+    """
+    import zmq
+
+    error = record.exc_info[1] if record.exc_info else None
+    closed = isinstance(error, zmq.ZMQError) and error.errno == zmq.ENOTSOCK
+    return not closed and "KeyboardInterrupt caught" not in str(record.msg)
 
 
 def _guard(parent: int) -> None:

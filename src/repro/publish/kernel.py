@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import zmq
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
@@ -30,7 +32,7 @@ class _OnlyThisInterpreter(KernelSpecManager):
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         spec = super().get_kernel_spec(kernel_name)
-        # It warns at every start that a local socket is not encrypted, right above the progress bar.
+        # Some versions warn at every start that a local socket is not encrypted, right above the progress bar.
         spec.argv = [sys.executable, str(LAUNCHER), "-f", "{connection_file}", "--log-level=ERROR"]
         if sys.stderr.isatty():  # a progress bar in the kernel cannot ask the terminal for its width
             spec.env = {**spec.env, "COLUMNS": str(shutil.get_terminal_size().columns)}
@@ -38,9 +40,21 @@ class _OnlyThisInterpreter(KernelSpecManager):
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """A kernel manager for nbclient that starts ``sys.executable``, and notes each kernel's process in `started`."""
+    """A kernel manager for nbclient that starts ``sys.executable``, and notes each kernel's process in `started`.
+
+    It speaks with the kernel through sockets in `folder`, which is ours alone: of the ports that are free when
+    Jupyter looks for some, another program may have taken one before the kernel does.
+    """
 
     started: ClassVar[list[int]] = []
+    folder: ClassVar[Path]
+
+    def _connection_file_default(self) -> str:
+        return str(self.folder / "kernel.json")
+
+    def _transport_default(self) -> str:
+        longest = os.fsencode(self.folder / "kernel-ipc-99")
+        return "ipc" if len(longest) <= zmq.IPC_PATH_MAX_LEN else "tcp"
 
     def _kernel_spec_manager_default(self) -> KernelSpecManager:
         return _OnlyThisInterpreter()
@@ -63,7 +77,8 @@ def watched(work: Callable[[], Result]) -> Result:
 
     """
     ThisInterpreter.started.clear()
-    with ThreadPoolExecutor(1) as pool:
+    with tempfile.TemporaryDirectory(prefix="repro-kernel-") as folder, ThreadPoolExecutor(1) as pool:
+        ThisInterpreter.folder = Path(folder)
         future = pool.submit(work)
         try:
             return future.result()

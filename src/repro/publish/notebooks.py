@@ -115,7 +115,6 @@ def _remove_leftovers(output: Path) -> None:
 
 def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any], cwd: Path | None) -> NotebookNode:
     import papermill
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     from repro.publish.kernel import ThisInterpreter, watched
@@ -139,7 +138,7 @@ def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any], c
         part.replace(failed)
         text = "\n".join(error.traceback)
         raise NotebookFailed(notebook, error.exec_count, error.source, _plain(text), failed) from None
-    except DeadKernelError as error:
+    except RuntimeError as error:  # Jupyter's, of a kernel that never came up, and nbclient's DeadKernelError
         part.replace(failed)
         raise NotebookFailed(notebook, None, "", str(error), failed) from None
     for fault in (_early_exit(nb), _undrawn(nb)):
