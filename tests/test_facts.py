@@ -93,7 +93,9 @@ def test_the_held_out_ratio_says_what_it_rests_on() -> None:
         points, _ = frames.held_out(frames.end_losses(study(name)))
         return str(facts.ratio(points, "our")["our_domain"])
 
-    assert re.fullmatch(r"is predicted to \d\.\d+% on average over 2 sizes \(from 4 other ratios\)", of("full"))
+    assert re.fullmatch(
+        r"is predicted to \d\.\d+% on average over 2 sizes \(from 4 other ratios\), every time too low", of("full")
+    )
     assert of("two ratios") == "cannot be predicted here: R = 1/4 was not run"
     assert of("small ratios") == "cannot be predicted here: there are too few other ratios"
     points, _ = frames.held_out(published.held_out_points().drop(columns="kind"), among=published.fitted_ratios())
@@ -209,7 +211,48 @@ def test_the_papers_own_numbers() -> None:
     assert float(offsets["offset_31b"]) > 4 * float(offsets["offset_others"])
     refits = facts.published_ratio()
     assert float(refits["refit"]) < float(refits["refit_interior"]) < float(refits["printed_error"])
-    assert facts.published_order() == "The turning point comes later as R grows at every size"
+    assert facts.published_order() == "the turning point comes later as R grows at every size"
+
+
+def rises(*sizes: list[float]) -> pd.DataFrame:
+    """Increments at the end of training of each size, at R = 1/4 and R = 1/2."""
+    rows = [(str(place), ratio, value) for place, values in enumerate(sizes)
+            for ratio, value in zip((0.25, 0.5), values, strict=True)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["size", "ratio", "general"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        (rises([0.3, 0.4], [0.2, 0.3], [0.1, 0.2]), "the larger the model, the less far, at every ratio"),
+        (
+            rises([0.3, 0.2], [0.2, 0.3], [0.1, 0.1]),
+            "the larger the model, the less far, at R = 1/4; less far for the largest than for the smallest, but not "
+            "from each size to the next, at R = 1/2",
+        ),
+        (rises([0.3, 0.1], [0.3, 0.2]), "not less far for the largest than for the smallest, at every ratio"),
+        (rises([0.3, np.nan], [0.1, 0.2]), "the larger the model, the less far, at every ratio"),
+        (rises([0.3, 0.1]), "there are too few sizes to tell"),
+    ],
+)
+def test_what_a_larger_model_pays(ends: pd.DataFrame, says: str) -> None:
+    assert facts.by_size(ends) == says
+
+
+def test_what_binds_is_said_at_every_tolerance() -> None:
+    found = frames.tolerances(study("full"))
+    assert sorted(set(found["epsilon"])) == sorted({0.02, 0.05, 0.1, study("full").epsilon})
+    own = found[found["epsilon"] == study("full").epsilon].set_index("size")
+    critical = frames.critical_ratios(study("full")).set_index("size")
+    for column in ("tolerance_ratio", "tolerance_lower", "tolerance_upper", "critical_ratio"):
+        pd.testing.assert_series_equal(own[column], critical[column])
+    smaller = np.where(critical["tolerance_ratio"] < critical["critical_ratio"], "tolerance", "turning point")
+    assert own["binds"].tolist() == list(smaller)
+    assert found.groupby("size")["tolerance_ratio"].is_monotonic_increasing.all(), "more is allowed, more fits"
+    rows = pd.DataFrame({"size": [*"abab"], "epsilon": [0.02, 0.02, 0.05, 0.05],
+                         "binds": ["tolerance", "tolerance", None, "turning point"]})  # fmt: skip
+    assert facts.binding(rows, 0.05) == "in ours the tolerance decides at none of one size (2 of 2 at \u03b5 = 0.02)"
+    assert facts.binding(rows, 0.1) == "in ours no size has both, so neither can be said to"
 
 
 def test_corpora() -> None:
@@ -217,6 +260,6 @@ def test_corpora() -> None:
     parts = pd.DataFrame(rows, columns=["corpus", "part", "tokens", "epochs"]).assign(near_duplicates=3)
     told = facts.corpora(parts, DISTANCES.iloc[:2])
     said(told)
-    assert told["shares"] == "none of the general text is of the kind of far"
+    assert told["shares"] == "none of the general text comes from the source of far"
     assert told["nearest_first"] == "general, kept < far"
     assert told["dropped"] == "3 from general and 3 from far"

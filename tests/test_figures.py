@@ -141,9 +141,11 @@ def test_a_trajectory_without_a_fit_is_drawn_from_its_measurements(ours: dict[st
 
 def test_a_ratio_keeps_its_colour_when_only_some_are_shown() -> None:
     every: Any = style.ratio_colour(RATIOS).to_dict()
-    some: Any = style.ratio_colour(RATIOS[1:3], RATIOS).to_dict()
-    assert some["scale"]["domain"] == ["1/4", "1/3"]
-    assert some["scale"]["range"] == every["scale"]["range"][1:3]
+    some: Any = style.ratio_colour([0.05, *RATIOS[1:3]]).to_dict()
+    assert every["scale"]["range"] == list(style.RATIO_RAMP)
+    assert some["scale"]["domain"] == ["1/20", "1/4", "1/3"]
+    assert some["scale"]["range"][1:] == every["scale"]["range"][1:3]
+    assert some["scale"]["range"][0] not in every["scale"]["range"]
 
 
 def test_turning_points_say_which_trajectories_have_none(paper: dict[str, pd.DataFrame]) -> None:
@@ -292,7 +294,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 6, 9])
-@pytest.mark.parametrize("anchors", [style.RATIO_RAMP, style.SIZE_RAMP, style.DOMAIN_RAMP])
+@pytest.mark.parametrize("anchors", [style.RATIO_COLOURS[1], style.SIZE_RAMP, style.DOMAIN_RAMP])
 def test_colours_read_on_white_and_on_dark(anchors: tuple[str, ...], count: int) -> None:
     colours = style.ramp(anchors, count)
     assert len(set(colours)) == count

@@ -17,6 +17,7 @@ from repro.cmr import evaluate
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Analysis, Fit, Group
 
 HELD_OUT = 1 / 4  # the ratio that the paper's Table 2 predicts from the others
+TOLERANCES = (0.02, 0.05, 0.1)  # nats per token: the paper's, and others that one might have chosen
 
 
 def of_domain(analysis: Analysis, domain: str) -> Analysis:
@@ -132,6 +133,34 @@ def _critical_ratio(group: Group) -> dict[str, object]:
         **{f"{name}_upper": float(high) for name, (_, high) in routes.items()},
         "epsilon": tolerance.epsilon,
         "feasible": group.feasible,
+    }
+
+
+def tolerances(analysis: Analysis, among: Sequence[float] = TOLERANCES) -> pd.DataFrame:
+    """The critical ratio at several tolerances, the analysis's own among them: a row for each size and tolerance.
+
+    Columns size, epsilon (nats per token), tolerance_ratio with tolerance_lower and tolerance_upper, critical_ratio (by
+    turning point, which no tolerance changes) and binds: "tolerance" or "turning point", whichever is smaller, so that
+    it is the critical ratio of Definition 3; missing where one of the two does not exist.
+    """
+    every = sorted({*among, analysis.epsilon})
+    return pd.DataFrame([_at_tolerance(group, epsilon) for group in analysis.groups for epsilon in every])
+
+
+def _at_tolerance(group: Group, epsilon: float) -> dict[str, object]:
+    found, turning = group.by_tolerance(epsilon), group.critical_ratio.turning_point.value
+    low, high = evaluate.ends(found.interval)
+    binds = None
+    if found.value is not None and turning is not None:
+        binds = "tolerance" if found.value < turning else "turning point"
+    return {
+        "size": group.size,
+        "epsilon": epsilon,
+        "tolerance_ratio": np.nan if found.value is None else found.value,
+        "tolerance_lower": float(low),
+        "tolerance_upper": float(high),
+        "critical_ratio": np.nan if turning is None else turning,
+        "binds": binds,
     }
 
 

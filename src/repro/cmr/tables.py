@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
@@ -125,6 +126,8 @@ def coefficients(frame: pd.DataFrame) -> Styler:
     Intervals, in columns <name>_lower and <name>_upper, are given under the pointer: beside the numbers they would be
     most of the table.
     """
+    first = {size: place for place, size in enumerate(in_order(frame["size"]))}
+    frame = frame.iloc[np.lexsort((-frame["ratio"], frame["size"].map(first)))]  # largest ratio first, as printed
     wide = frame.assign(R=[ratio_label(r) for r in frame["ratio"]]).set_index(["size", "R"])
     columns = pd.MultiIndex.from_tuples(list(_EQUATION_6.values()))
     notes = None
@@ -134,7 +137,12 @@ def coefficients(frame: pd.DataFrame) -> Styler:
             for name, low, high in ((name, f"{name}_lower", f"{name}_upper") for name in _EQUATION_6)
         }).set_axis(wide.index).set_axis(columns, axis=1)  # fmt: skip
     shown = wide[list(_EQUATION_6)].set_axis(columns, axis=1)
-    return styled(shown, "{:.5f}", NOT_RUN, index=True, notes=notes)
+    return styled(shown, _coefficient, NOT_RUN, index=True, notes=notes)
+
+
+def _coefficient(value: float) -> str:
+    """Five decimals, as the paper prints them, as long as any of them says something."""
+    return f"{value:.5f}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
 def _limit(value: float) -> str:
@@ -184,6 +192,18 @@ def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None 
     if printed is not None:
         formats["as printed"] = "{:.1%}"
     return styled(shown, formats, "too few turning points for the law, or no ratio qualifies", index=False)
+
+
+def tolerances(frame: pd.DataFrame) -> Styler:
+    """The largest ratio by tolerance at several tolerances, beside that by turning point; from `frames.tolerances`."""
+    ratio = with_intervals(frame["tolerance_ratio"], frame, "tolerance", "{:.1%}", lambda end: f"{100 * end:.1f}")
+    wide = frame.assign(text=ratio, at="\u03b5 = " + frame["epsilon"].map("{:g}".format))
+    columns = in_order(wide["at"])
+    shown = wide.pivot(index="size", columns="at", values="text").reindex(in_order(frame["size"]))[columns]
+    shown["by turning point"] = frame.groupby("size")["critical_ratio"].first()
+    shown = shown.rename_axis(index="model size", columns=None).reset_index()
+    formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), "by turning point": "{:.1%}"}
+    return styled(shown, formats, "no ratio qualifies, or too few turn", index=False)
 
 
 def second_domain(frame: pd.DataFrame) -> Styler:

@@ -22,6 +22,8 @@ GREY = "#7a8088"
 GRID = "rgba(128,128,128,0.22)"
 # Ordered from cold to warm; blue to amber stays ordered for colour-blind readers too.
 RATIO_RAMP = ("#3f86e8", "#8a70e6", "#c356b8", "#e04f78", "#e2622f", "#b98400")
+# A ratio has one colour in the whole book: the paper's six that of the ramp, any other one between its neighbours'.
+RATIO_COLOURS = ((0, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1), ("#1a97a5", *RATIO_RAMP))
 SIZE_RAMP = ("#7a7fe0", "#1f94b8", "#2d9a63", "#b98400")
 DOMAIN_RAMP = ("#3f86e8", "#d0641f", "#2d9a63", "#c356b8")
 UNIT_T = "CPT tokens, T (run ends at 100)"
@@ -32,10 +34,15 @@ PANEL = 285
 
 def ramp(anchors: Sequence[str], count: int) -> list[str]:
     """``count`` colours evenly spaced along the line through ``anchors`` (hex), first and last included."""
-    rgb = np.array([[int(a[i : i + 2], 16) for i in (1, 3, 5)] for a in anchors], dtype=float)
     at = np.linspace(0, len(anchors) - 1, count) if count > 1 else np.zeros(1)
-    channels = [np.interp(at, np.arange(len(anchors)), rgb[:, k]) for k in range(3)]
-    return ["#" + "".join(f"{round(c[i]):02x}" for c in channels) for i in range(count)]
+    return _between(list(at), range(len(anchors)), anchors)
+
+
+def _between(at: Sequence[float], places: Sequence[float], anchors: Sequence[str]) -> list[str]:
+    """The colours at these places of a line that has the ``anchors`` (hex) at ``places``, ascending."""
+    rgb = np.array([[int(a[i : i + 2], 16) for i in (1, 3, 5)] for a in anchors], dtype=float)
+    channels = np.array([np.interp(at, places, channel) for channel in rgb.T])
+    return ["#" + "".join(f"{round(value):02x}" for value in colour) for colour in channels.T]
 
 
 def in_order(values: Iterable[T]) -> list[T]:
@@ -73,15 +80,10 @@ def _plain(value: Any) -> Any:
     return None if pd.isna(value) else str(value)
 
 
-def ratio_colour(ratios: Sequence[float], among: Sequence[float] | None = None, *, legend: bool = True) -> alt.Color:
-    """Colour by ``mixture``, the legend in numeric order.
-
-    ``among`` are the ratios of the whole study: a ratio keeps its colour where only some are shown.
-    """
-    study = [ratio_label(r) for r in (ratios if among is None else among)]
-    colours = dict(zip(study, ramp(RATIO_RAMP, len(study)), strict=True))
+def ratio_colour(ratios: Sequence[float], *, legend: bool = True) -> alt.Color:
+    """Colour by ``mixture``, the legend in numeric order; the same ratio has the same colour in every figure."""
     labels = [ratio_label(r) for r in ratios]
-    return _colour("mixture:N", labels, [colours[label] for label in labels], "Domain share R", legend)
+    return _colour("mixture:N", labels, _between(ratios, *RATIO_COLOURS), "Domain share R", legend)
 
 
 def size_colour(sizes: Sequence[str], legend: bool = True) -> alt.Color:
@@ -152,6 +154,13 @@ def grid(charts: Sequence[Any], columns: int, spacing: int = 14) -> Any:
         # The panels share one legend selection on purpose; altair warns each time it finds it again.
         warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
         return alt.concat(*charts, columns=columns, spacing=spacing)
+
+
+def nothing(text: str) -> Any:
+    """A chart that says why there is nothing to draw."""
+    data = alt.InlineData(values=cast(Any, [{"says": text}]))
+    chart = alt.Chart(data).mark_text(color=GREY, fontSize=12).encode(text="says:N")
+    return finish(chart.properties(width=500, height=60), text)
 
 
 def finish(chart: Any, description: str) -> Any:

@@ -23,7 +23,7 @@ _MARK = "#14171c"  # on the cells, which are coloured on either ground
 def surfaces(found: Sequence[Surface]) -> Any:
     """The residual sum of squares of Equation 6 over its two exponents, one panel for each curve."""
     if not found:
-        return _none("No curve has more points than Equation 6 has parameters")
+        return style.nothing("No curve has more points than Equation 6 has parameters")
     panels = [_surface(one, titled=place == 0) for place, one in enumerate(found)]
     text = "Residual sum of squares over both exponents of the general loss, with the minimum and the 95% region"
     return style.finish(style.grid(panels, columns=2), text)
@@ -126,9 +126,3 @@ def coverage(frame: pd.DataFrame) -> Any:
     height = 26 * len(frame)
     chart = alt.layer(band, style.rule("x", NOMINAL), bars, dots).properties(width=430, height=height)
     return style.finish(chart, "Coverage of each kind of interval with its own uncertainty, and the nominal 95%")
-
-
-def _none(text: str) -> Any:
-    data = alt.InlineData(values=cast(Any, [{"says": text}]))
-    chart = alt.Chart(data).mark_text(color=style.GREY, fontSize=12).encode(text="says:N")
-    return style.finish(chart.properties(width=500, height=60), text)

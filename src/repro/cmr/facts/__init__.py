@@ -5,8 +5,8 @@ has to say, or whether a number exists, the function returns the phrase, so that
 parameters does not go on claiming the old result.
 """
 
-from repro.cmr.facts.critical import Bullets, critical, second, size_trend, turning_order, warnings
-from repro.cmr.facts.fits import beyond_the_law, held_out_errors, no_replay, ratio, tokens, trade_off
+from repro.cmr.facts.critical import Bullets, binding, critical, second, size_trend, turning_order, warnings
+from repro.cmr.facts.fits import beyond_the_law, by_size, held_out_errors, no_replay, ratio, tokens, trade_off
 from repro.cmr.facts.paper import printed_error, published_offsets, published_order, published_ratio
 from repro.cmr.facts.runs import corpora, pretraining, shapes
 from repro.cmr.facts.words import Facts
@@ -15,6 +15,8 @@ __all__ = [
     "Bullets",
     "Facts",
     "beyond_the_law",
+    "binding",
+    "by_size",
     "corpora",
     "critical",
     "held_out_errors",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import frames, published
-from repro.cmr.facts.words import Facts, in_words, join, ratios
+from repro.cmr.facts.words import Facts, in_words, join, ratios, some
 from repro.laws import Analysis, noise, ratio_label
 
 # Each definition of the critical ratio: its column in `frames.critical_ratios`, and the name of its interval there.
@@ -69,6 +69,7 @@ def critical(analysis: Analysis) -> Facts:
     return {
         "size_trend": size_trend(frames.critical_ratios(analysis)),
         "epsilon": analysis.epsilon,
+        "binding": binding(frames.tolerances(analysis), analysis.epsilon),
         "drawn": _DRAWN[method].format(draws=analysis.settings.bootstrap),
         "holds": _HOLDS[method],
     }
@@ -111,6 +112,22 @@ def size_trend(found: pd.DataFrame) -> str:
         rows = found[[column, f"{ends}_lower", f"{ends}_upper"]].set_axis(["value", "lower", "upper"], axis=1)
         names.setdefault(_trend(rows), []).append(name)
     return "; ".join(f"{join(alike)} {verdict}" for verdict, alike in names.items())
+
+
+def binding(found: pd.DataFrame, epsilon: float) -> str:
+    """Which condition of Definition 3 decides at this tolerance and at the others, in words.
+
+    found: as `frames.tolerances` gives it.
+    """
+    first: dict[float, tuple[int, int]] = {}
+    for at, rows in found.dropna(subset="binds").groupby("epsilon"):
+        first[float(at)] = int((rows["binds"] == "tolerance").sum()), len(rows)  # type: ignore[arg-type]
+    if epsilon not in first:
+        return "in ours no size has both, so neither can be said to"
+    here, of = first.pop(epsilon)
+    told = f"in ours the tolerance decides at {in_words(here) if here else 'none'} of {some(of, 'size')}"
+    others = [f"{count} of {all_} at \u03b5 = {at:g}" for at, (count, all_) in first.items()]
+    return f"{told} ({', '.join(others)})" if others else told
 
 
 def _trend(rows: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ from repro.laws import GENERAL_TOKEN_LAW, Analysis, ratio_label
 
 NOT_RUN = "is not known here, for want of such runs"
 NO_FITS = "not known, for want of fits"
+_EXPONENT = GENERAL_TOKEN_LAW.nonlinear[0]
 LEAST = 0.01  # nats: a smaller increment is not one to divide by
 
 
@@ -24,6 +25,8 @@ def trade_off(analysis: Analysis) -> Facts:
         "order": turning_order(points),
         "no_replay": no_replay(analysis.curves([100.0])),
         "published_no_replay": no_replay(published.curves([100.0])),
+        "by_size": by_size(analysis.curves([100.0])),
+        "published_by_size": by_size(published.curves([100.0])),
     }
 
 
@@ -34,6 +37,33 @@ def _still_rising(analysis: Analysis, points: pd.DataFrame) -> str:
         late = ratios(mine.loc[mine["status"] != "inside", "ratio"])
         parts.append(f"{size}: {late or 'none' if len(mine) else 'no fits'}")
     return "; ".join(parts)
+
+
+def by_size(ends: pd.DataFrame) -> str:
+    """At which ratios a larger model's general loss ends less far above its start, in words.
+
+    ends: increments at the end of training as `Analysis.curves` or `published.curves` gives them, smallest model first.
+    """
+    sizes, found = list(ends["size"].unique()), dict[str, list[float]]()
+    for ratio, rows in ends.groupby("ratio"):
+        rises = rows.set_index("size")["general"].reindex(sizes).to_numpy(float)
+        if len(rises) > 1 and np.isfinite(rises).all():
+            found.setdefault(_falls(rises), []).append(float(ratio))  # type: ignore[arg-type]
+    if not found:
+        return "there are too few sizes to tell"
+    if len(found) == 1:
+        return f"{next(iter(found))}, at every ratio"
+    return "; ".join(f"{words}, at R = {ratios(alike)}" for words, alike in found.items())
+
+
+def _falls(rises: np.ndarray) -> str:
+    if (np.diff(rises) < 0).all():
+        return "the larger the model, the less far"
+    return (
+        "less far for the largest than for the smallest, but not from each size to the next"
+        if (rises[-1] < rises[0])
+        else "not less far for the largest than for the smallest"
+    )
 
 
 def no_replay(ends: pd.DataFrame) -> str:
@@ -76,7 +106,13 @@ def _predicted(points: pd.DataFrame, held_out: float) -> str:
         among = f"{len(errors)} of {seen.nunique()} sizes"
     error = errors.abs().mean()
     percent = format(error, ".2g" if error < 10 else ".0f")
-    return f"is predicted to {percent}% on average over {among} (from {others} other ratios)"
+    return f"is predicted to {percent}% on average over {among} (from {others} other ratios){_one_sided(errors)}"
+
+
+def _one_sided(errors: pd.Series) -> str:
+    """That all predictions err in one direction, where they do."""
+    way = "low" if (errors < 0).all() else "high" if (errors > 0).all() else ""
+    return f", every time too {way}" if way and len(errors) > 1 else ""
 
 
 def held_out_errors(points: pd.DataFrame) -> pd.Series:
@@ -104,7 +140,7 @@ def beyond_the_law(points: pd.DataFrame, law: pd.DataFrame) -> str:
 def tokens(analysis: Analysis) -> Facts:
     """How well Equation 6 fits: medians and extremes over sizes and ratios, as text.
 
-    known: how little its coefficients are known against its curves.
+    known: how little its coefficients are known against its curves; bounds: what exponents of the general loss keep to.
     """
     quality, printed = frames.fit_quality(analysis), published.table3()
     ours, theirs = (_r2(frame) for frame in (quality, printed))
@@ -117,6 +153,7 @@ def tokens(analysis: Analysis) -> Facts:
         "printed_domain_r2": float(theirs["domain"].median()),
         "mse_factor": _mse_factor(printed),
         "known": _known(analysis),
+        "bounds": f"{_EXPONENT.low:g} and {_EXPONENT.high:g}",
     }
 
 
@@ -125,7 +162,7 @@ def _known(analysis: Analysis) -> str:
     fits = [laws.general for group in analysis.groups for laws in group.token_laws if laws.general.draws is not None]
     if not fits:
         return "here no bootstrap was made that could show it"
-    bound, end = GENERAL_TOKEN_LAW.nonlinear[0], analysis.t_max / analysis.unit
+    bound, end = _EXPONENT, analysis.t_max / analysis.unit
     exponent = np.median([np.diff(fit.conf_int().loc[bound.name, ["lower", "upper"]])[0] for fit in fits])
     curve = np.median([np.diff(fit.interval(end)[["lower", "upper"]])[0, 0] for fit in fits])
     return (

@@ -52,5 +52,6 @@ def published_offsets() -> Facts:
 
 
 def published_order() -> str:
-    """Whether T0 grows with R in the paper's curves, in words."""
-    return turning_order(published.turning_points())
+    """Whether T0 grows with R in the paper's curves, in words that go on a sentence."""
+    told = turning_order(published.turning_points())
+    return told[0].lower() + told[1:]

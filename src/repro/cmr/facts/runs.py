@@ -32,7 +32,7 @@ def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
 
 def _share(row: dict[Hashable, Any]) -> str:
     share = f"{row['share']:.1%}" if row["share"] else "none"
-    return f"{share} of the general text is of the kind of {row['corpus']}"
+    return f"{share} of the general text comes from the source of {row['corpus']}"
 
 
 def shapes(frame: pd.DataFrame) -> Facts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -25,6 +25,7 @@ def loss_against_ratio(
     fitted: pd.DataFrame,
     *,
     value_title: str = "Loss (nats/token)",
+    seen: str = "measured",
 ) -> Any:
     """Figure 3: loss at the end of the run against R, the law L(R), and its prediction of a ratio held out.
 
@@ -35,17 +36,20 @@ def loss_against_ratio(
         fitted: columns size, ratio, loss, value, kind ("fitted" | "extrapolated", dashed) along the law,
             fitted without the ratio held out; optionally low and high, drawn as a band.
         value_title: title of the vertical axes, with the unit.
+        seen: what the legend says in place of "measured", for values that were not.
 
     """
+    points = points.assign(kind=points["kind"].str.replace("measured", seen))
+    marks = {kind.replace("measured", seen): mark for kind, mark in _MARKS.items()}
     kinds = style.in_order(points["loss"])
     sizes = style.in_order(points["size"])
-    there = [kind for kind in _MARKS if (points["kind"] == kind).any()]
+    there = {kind: mark for kind, mark in marks.items() if (points["kind"] == kind).any()}
     cells: list[Any] = []
     for place, size in enumerate(sizes):
         for loss in kinds:
             last = place >= len(sizes) - (1 if len(kinds) > 1 else 2)
-            seen, law = (f[(f["size"] == size) & (f["loss"] == loss)] for f in (points, fitted))
-            panel = _ratio_panel(seen, law, value_title, there, f"zoom_{len(cells)}", titled=last)
+            mine, law = (f[(f["size"] == size) & (f["loss"] == loss)] for f in (points, fitted))
+            panel = _ratio_panel(mine, law, value_title, there, f"zoom_{len(cells)}", titled=last)
             cells.append(panel.properties(title=f"{size}, {loss} loss"))
     text = "Loss at the end of the run against the domain share, measured, fitted and predicted"
     return style.finish(style.grid(cells, columns=2), text)
@@ -55,7 +59,7 @@ def _ratio_panel(
     points: pd.DataFrame,
     fitted: pd.DataFrame,
     value_title: str,
-    kinds: Sequence[str],
+    marks: Mapping[str, tuple[str, str]],
     zoom: str,
     *,
     titled: bool,
@@ -63,16 +67,16 @@ def _ratio_panel(
     y = alt.Y("value:Q", title=value_title, scale=alt.Scale(zero=False, padding=9))
     x = style.ratio_axis(style.ratios_of(points), titled=titled)
     key = alt.Legend(title=None, orient="top", symbolStrokeWidth=1.6, symbolOpacity=1)
-    shapes = alt.Scale(domain=list(kinds), range=[_MARKS[kind][0] for kind in kinds])
-    colours = alt.Scale(domain=list(kinds), range=[_MARKS[kind][1] for kind in kinds])
+    shapes = alt.Scale(domain=list(marks), range=[form for form, _ in marks.values()])
+    colours = alt.Scale(domain=list(marks), range=[colour for _, colour in marks.values()])
     tips = [
         style.word("size", "Model size"),
         style.word("mixture", "Domain share R"),
         style.word("kind", "Point"),
         style.number("value", "Loss"),
     ]
-    marks = alt.Chart(style.inline(style.labelled(points))).mark_point(size=80, strokeWidth=1.8, opacity=1)
-    marks = marks.encode(
+    dots = alt.Chart(style.inline(style.labelled(points))).mark_point(size=80, strokeWidth=1.8, opacity=1)
+    dots = dots.encode(
         x,
         y,
         alt.Color("kind:N", scale=colours, legend=key),
@@ -85,7 +89,7 @@ def _ratio_panel(
         *_interval(fitted, x, "area"),
         line.encode(x, y, strokeDash=dash, detail="part:N"),
         *_interval(points, x, "rule"),
-        marks,
+        dots,
     ]
     return alt.layer(*layers).properties(width=style.PANEL, height=180)
 

@@ -23,19 +23,26 @@ def loss_against_tokens(
     *,
     largest: float | None = 0.5,
     unit: str = style.UNIT_T,
+    beside: pd.DataFrame | None = None,
 ) -> Any:
     """Figures 4 and 7: increment of the general loss of one size against T, fitted and extrapolated (dashed).
 
-    ``largest`` limits the ratios, if any is that small (None for all); ``unit`` is the title of the T axis.
+    ``largest`` limits the ratios, if any is that small (None for all); ``unit`` is the title of the T axis; ``beside``
+    are curves of another figure, whose axis this one shares.
 
     Raises:
         ValueError: if there is nothing to draw for this size.
 
     """
     rows = parts.Rows.of(parts.of_size(curves, size, largest), points, extrapolated=True)
+    limits = None
+    if beside is not None:
+        other = parts.Rows.of(parts.of_size(beside, size, largest), None, extrapolated=True)
+        both = [*rows.span("general"), *other.span("general")]
+        limits = [min(both), max(both)]
     track = Track(
         joined(rows),
-        style.ratio_colour(style.ratios_of(rows.drawn), style.ratios_of(curves)),
+        style.ratio_colour(style.ratios_of(rows.drawn)),
         style.picked("mixture"),
         width=600,
         height=340,
@@ -43,6 +50,7 @@ def loss_against_tokens(
         x_title=unit,
         y_title=style.GENERAL,
         t_max=T_MAX,
+        limits=limits,
     )
     text = f"General loss increment of {size} against tokens, fitted and extrapolated, a line for each ratio"
     return style.finish(track.chart("zoom"), text)

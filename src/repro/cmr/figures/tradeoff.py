@@ -140,7 +140,7 @@ def trade_off_zoom(
 
     """
     rows = parts.Rows.of(parts.of_size(curves, size, largest), points, extrapolated=False)
-    colour = style.ratio_colour(style.ratios_of(rows.drawn), style.ratios_of(curves))
+    colour = style.ratio_colour(style.ratios_of(rows.drawn))
     pick = style.picked("mixture")
     plane = Plane(rows, colour, pick, size, width=600, height=360, epsilon=epsilon)
     text = f"General against domain loss increment along training of {size}, a line for each ratio"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,8 @@ class Group:
     """One model size on one domain.
 
     ratio_law: L(R) at T_max of the "general" and the "domain" loss. token_laws: ascending ratio. feasible:
-    Definition 2 among the ratios measured: T0 <= T_max and a general increment at T_max within the tolerance.
+    Definition 2 among the ratios measured: T0 <= T_max and a general increment at T_max within the tolerance. ends:
+    the general losses at T_max that L(R) was fitted to, in each draw of a bootstrap, (n, r).
     """
 
     size: str
@@ -58,6 +59,11 @@ class Group:
     feasible: tuple[float, ...]
     critical_ratio: CriticalRatio
     warnings: tuple[str, ...]
+    ends: Array | None = field(default=None, repr=False, compare=False)
+
+    def by_tolerance(self, epsilon: float) -> ByTolerance:
+        """The critical ratio by tolerance as it would be at another tolerance (nats per token)."""
+        return by_tolerance(self.ratio_law["general"], self.base.general, epsilon, self.ends)[0]
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ def group_of(run: Trajectories, settings: Settings) -> Group:
         warnings.append("no measured ratio is feasible")
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *yet_more)
-    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, CriticalRatio(turning, tolerance), every)
+    critical = CriticalRatio(turning, tolerance)
+    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, drawn["general"])
 
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
