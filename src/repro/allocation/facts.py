@@ -17,7 +17,7 @@ def peaks(found: Analyses) -> Facts:
 
     flat_names, flat_count, benchmarks: which benchmarks cannot be told from flat (p > 0.05), how many, of how many;
     flat_verdict: the sentence on them; widest, widest_name: the widest interval of a peak, as highest over lowest SFT
-    tokens (0 and "none" without intervals); open_count: how many intervals reach the edge of the data.
+    tokens (0 and "none" without intervals), and whose it is; open_count: how many intervals reach the edge of the data.
     """
     test = frames.flatness(found)
     flat = list(test.loc[test["p_value"] > 0.05, "benchmark"])
@@ -31,7 +31,7 @@ def peaks(found: Analyses) -> Facts:
         "flat_verdict": verdict,
         "benchmarks": len(test),
         "widest": float(ratio.max()) if len(ratio) else 0.0,
-        "widest_name": str(ratio.idxmax()) if len(ratio) else "none",
+        "widest_name": join(ratio.index[ratio >= ratio.max() / EDGE]) or "none",
         "open_count": len(open_),
     }  # fmt: skip
 

@@ -27,13 +27,11 @@ def material(contents: pd.DataFrame) -> Facts:
     name = contents["domain"].iloc[0]
     mine = contents[contents["domain"] == name]
     away = contents[contents["why"] == AWAY]
-    dropped = away.loc[away["domain"] == name, "dropped"].sum()
     return {
         "domain": str(name),
         "pairs": int(mine.loc[mine["part"] == "SFT pairs", "items"].sum()),
         "questions": int(mine.loc[mine["part"].str.startswith("questions"), "items"].sum()),
-        "dropped": int(dropped),
-        "dropped_all": join(
+        "dropped": join(
             f"{int(part['dropped'].sum()):,} in {domain}" for domain, part in away.groupby("domain", sort=False)
         ),
     }
@@ -134,8 +132,12 @@ def _peaks(count: int, edge: list[str]) -> str:
     return f"the peak of {join(edge)}, or its interval, reaches the edge of what was tried"
 
 
-def ablation(pairs: pd.DataFrame) -> Facts:
-    """From `results.compare` with `fitted.ablation_pairs`: CPT and SFT against SFT alone, question by question."""
+def paired(pairs: pd.DataFrame) -> Facts:
+    """From `results.compare`: what CPT does beside SFT alone, question by question.
+
+    accuracy_wins, likelihood_wins: in how many comparisons the second is better or worse; accuracy_range,
+    likelihood_range: the smallest and the largest difference.
+    """
     told: Facts = {}
     for metric, unit, scale in ((ACCURACY, "points", 100.0), (LIKELIHOOD, "nats a byte", 1.0)):
         rows = pairs[pairs["metric"] == metric] if len(pairs) else pairs
@@ -147,7 +149,7 @@ def ablation(pairs: pd.DataFrame) -> Facts:
         better, worse = int((clear & (rows["difference"] > 0)).sum()), int((clear & (rows["difference"] < 0)).sum())
         told[f"{name}_wins"] = f"better in {better}, worse in {worse} of {len(rows)}"
         low, high = scale * rows["difference"].min(), scale * rows["difference"].max()
-        told[f"{name}_range"] = f"{low:+.2f} to {high:+.2f} {unit}"
+        told[f"{name}_range"] = f"{' to '.join(dict.fromkeys((f'{low:+.2f}', f'{high:+.2f}')))} {unit}"
     return told
 
 

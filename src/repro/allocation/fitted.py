@@ -120,11 +120,17 @@ def baselines(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def rivals(found: Fits) -> pd.DataFrame:
-    """Equation 1 beside a flat line and a quadratic: benchmark, metric, law, parameters, delta_aicc, loo."""
-    columns = ["benchmark", "metric", "law", "parameters", "delta_aicc", "loo"]
+    """Equation 1 beside a flat line and a quadratic: benchmark, metric, law, parameters, criterion, delta_aicc, loo.
+
+    criterion: what delta_aicc is a difference of: "AIC", "AICc" or "QAICc" (:func:`repro.laws.comparison.compare`).
+    """
+    columns = ["benchmark", "metric", "law", "parameters", "criterion", "delta_aicc", "loo"]
     if not found:
         return pd.DataFrame(columns=columns)
-    frames = [one.rivals.assign(benchmark=name, metric=metric) for (name, metric), one in found.items()]
+    frames = [
+        one.rivals.assign(benchmark=name, metric=metric, criterion=one.criterion)
+        for (name, metric), one in found.items()
+    ]
     return pd.concat(frames, ignore_index=True)[columns]
 
 
@@ -179,6 +185,28 @@ def _equal(answers: pd.DataFrame) -> float:
     if len(values) < 2 or values.shape[1] < 2 or np.ptp(values, axis=0).max() == 0:
         return float("nan")
     return equal_answers(values)[2]
+
+
+def split_pairs(found: pd.DataFrame, budget: int) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
+    """SFT on the whole budget against every other allocation of it, as `results.compare` takes them.
+
+    Here both have seen as many tokens, unlike in `ablation_pairs`. Empty where the whole budget was never SFT.
+    """
+    keys = ["domain", "cpt_tokens", "sft_tokens", "seed"]
+    mine = found.loc[(found["kind"] == "allocation") & (found["budget"] == budget), keys].drop_duplicates()
+    seeds = mine["seed"].nunique() > 1
+    alone = mine[mine["cpt_tokens"] == 0].sort_values("sft_tokens").groupby(["domain", "seed"]).tail(1)
+    pairs = alone.merge(mine[mine["cpt_tokens"] > 0], on=["domain", "seed"], suffixes=("_alone", ""))
+    return [
+        (
+            {"kind": "allocation", "budget": budget, "cpt_tokens": 0}
+            | {"domain": row["domain"], "seed": row["seed"], "sft_tokens": row["sft_tokens_alone"]},
+            {"kind": "allocation", "budget": budget} | {key: row[key] for key in keys},
+            f"{row['sft_tokens']:,.0f} SFT tokens after {row['cpt_tokens']:,.0f} of CPT"
+            + (f" ({row['seed']})" if seeds else ""),
+        )
+        for row in cast(list[dict[str, Any]], pairs.to_dict("records"))
+    ]
 
 
 def ablation_pairs(found: pd.DataFrame) -> list[tuple[dict[str, Any], dict[str, Any], str]]:

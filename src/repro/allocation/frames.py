@@ -86,9 +86,13 @@ def flatness(found: Analyses) -> pd.DataFrame:
 
 
 def rivals(found: Analyses) -> pd.DataFrame:
-    """Equation 1 beside a flat line and a quadratic: benchmark, law, parameters, delta_aicc, loo."""
-    columns = ["benchmark", "law", "parameters", "delta_aicc", "loo"]
-    return pd.concat([one.rivals.assign(benchmark=name) for name, one in found.items()], ignore_index=True)[columns]
+    """Equation 1 beside a flat line and a quadratic: benchmark, law, parameters, criterion, delta_aicc, loo.
+
+    criterion: what delta_aicc is a difference of, "AIC" or "QAICc" (:func:`repro.laws.comparison.compare`).
+    """
+    columns = ["benchmark", "law", "parameters", "criterion", "delta_aicc", "loo"]
+    frames = [one.rivals.assign(benchmark=name, criterion=one.criterion) for name, one in found.items()]
+    return pd.concat(frames, ignore_index=True)[columns]
 
 
 def budgets(found: Analyses) -> pd.DataFrame:

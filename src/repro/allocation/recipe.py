@@ -61,7 +61,9 @@ def left_out(params: AllocationParams, name: str) -> str:
     """A sentence for a part of a study that a preset may leave out, "" where it runs: "cpt_ablation" or so."""
     if getattr(params, name):
         return ""
-    return f"These parameters (`{params.preset}`) run none: `{name}` is empty. Others, such as `desk`, do."
+    return (
+        f"The parameters \u201c{params.preset}\u201d run none: {name} is empty. Others, such as \u201cdesk\u201d, do."
+    )
 
 
 def noise(params: AllocationParams) -> str:

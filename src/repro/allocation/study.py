@@ -224,6 +224,13 @@ class Study(BaseStudy):
         frames = [results.compare(items, metric, pairs) for metric in results.METRICS]
         return pd.concat(frames, ignore_index=True)
 
+    def splits(self) -> pd.DataFrame:
+        """Every allocation against SFT on the whole budget, question by question: see `results.compare`."""
+        items = self.items()
+        pairs = fitted.split_pairs(results.scores(items), self.params.budget)
+        frames = [results.compare(items, metric, pairs) for metric in results.METRICS]
+        return pd.concat(frames, ignore_index=True)
+
     def cpt_steps(self) -> pd.DataFrame:
         """The CPT ablation as Table A.1: see :func:`repro.allocation.fitted.steps`."""
         items = self.items()

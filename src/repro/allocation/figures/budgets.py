@@ -22,6 +22,8 @@ def budgets(points: pd.DataFrame, marks: pd.DataFrame) -> Any:
         marks: budget, mark ("predicted" | "tested best"), cpt_fraction, sft_tokens.
 
     """
+    if points.empty:
+        return style.nothing("No other budget was run with these parameters")
     panels: list[Any] = []
     rows = style.in_order(points["budget"])
     for place, budget in enumerate(rows):

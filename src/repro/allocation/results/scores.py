@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from repro.lm.evaluation import PROGRAMS
@@ -80,7 +81,8 @@ def compare(
     """Two trials question by question, for each of `pairs`: (first, second, name of the comparison).
 
     Columns name, benchmark, metric, items, both, only_first, only_second, difference (second less first), low, high
-    (95%), p_value: McNemar's exact test for right answers, a paired t test for log-likelihoods (statsmodels).
+    (95%), p_value: for right answers McNemar's exact test with the interval that belongs to it, which takes the number
+    of questions answered differently as given, like the test; for log-likelihoods a paired t test (statsmodels).
     """
     rows = []
     for first, second, name in pairs:
@@ -106,14 +108,24 @@ def _select(items: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
 
 def _paired(first: pd.Series, second: pd.Series, metric: str) -> dict[str, float]:
     change = (second - first).to_numpy(float)
+    found = {"items": len(change), "difference": float(change.mean())}
+    if metric == ACCURACY:
+        return found | _mcnemar(first.astype(bool), second.astype(bool))
+    found |= {"both": np.nan, "only_first": np.nan, "only_second": np.nan}
+    if np.ptp(change) == 0:  # then there is no spread to make an interval from
+        return found | {"low": np.nan, "high": np.nan, "p_value": np.nan}
     stats = DescrStatsW(change)
-    constant = bool(np.ptp(change) == 0)  # then there is no spread to make an interval from
-    low, high = (np.nan, np.nan) if constant else stats.tconfint_mean()
-    found = {"items": len(change), "difference": float(change.mean()), "low": float(low), "high": float(high)}
-    if metric != ACCURACY:
-        p_value = np.nan if constant else float(stats.ttest_mean()[1])
-        return found | {"both": np.nan, "only_first": np.nan, "only_second": np.nan, "p_value": p_value}
-    a, b = first.astype(bool), second.astype(bool)
-    table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
-    counts = {"both": table[0][0], "only_first": table[0][1], "only_second": table[1][0]}
-    return found | counts | {"p_value": float(mcnemar(table, exact=True).pvalue)}
+    low, high = stats.tconfint_mean()
+    return found | {"low": float(low), "high": float(high), "p_value": float(stats.ttest_mean()[1])}
+
+
+def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
+    both, lost, won = int((first & second).sum()), int((first & ~second).sum()), int((~first & second).sum())
+    table = [[both, lost], [won, len(first) - both - lost - won]]
+    found = {"both": both, "only_first": lost, "only_second": won, "p_value": float(mcnemar(table, exact=True).pvalue)}
+    if not lost + won:
+        return found | {"low": np.nan, "high": np.nan}
+    # Of the questions answered differently, the share that the second has right, by Clopper and Pearson.
+    share = np.array(proportion_confint(won, lost + won, method="beta"), dtype=float)
+    low, high = (lost + won) * (2 * share - 1) / len(first)
+    return found | {"low": float(low), "high": float(high)}

@@ -1,6 +1,6 @@
 """Every table of paper B, and those of our own study, as pandas Stylers: pure functions of frames.
 
-Their files: ``fits`` (Equations 1 and 2 on scores), ``printed`` (Tables 1-3, 5 and A.1-A.5), ``study`` (Table 6 for our
+Their files: ``fits`` (Equations 1 and 2 on scores), ``printed`` (Tables 1-6 and A.1-A.5), ``study`` (Table 6 for our
 runs). Every fraction here rounds to 1, so SFT tokens come first. What does not exist is a dash that says why under the
 pointer; captions are left to the page.
 """
@@ -12,7 +12,9 @@ from repro.allocation.tables.printed import (
     cpt_data,
     cpt_steps,
     other_models,
+    printed_budgets,
     printed_drift,
+    printed_scores,
     set_up,
     sft_ablation,
     sft_data,
@@ -32,7 +34,9 @@ __all__ = [
     "optima",
     "other_models",
     "paired",
+    "printed_budgets",
     "printed_drift",
+    "printed_scores",
     "rivals",
     "set_up",
     "sft_ablation",

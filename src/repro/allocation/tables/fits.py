@@ -58,10 +58,11 @@ def rivals(frame: pd.DataFrame) -> Styler:
     shown = pd.DataFrame(columns | {
         "law": frame["law"].replace(EQUATION_1, "Equation 1"),
         "parameters": frame["parameters"],
-        "AIC above the best": frame["delta_aicc"].astype(float).replace(np.inf, np.nan),
+        "criterion": frame["criterion"],
+        "above the best": frame["delta_aicc"].astype(float).replace(np.inf, np.nan),
         "error when left out": errors,
     })  # fmt: skip
-    return styled(shown, {"AIC above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
+    return styled(shown, {"above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
 
 
 def _error(value: float, metric: str) -> str | None:

@@ -62,6 +62,34 @@ def _ablation(name: str, which: published.Benchmark, row: Mapping[Any, Any]) -> 
     }
 
 
+def printed_scores() -> Styler:
+    """Table 6 as printed, in percent, with the SFT tokens that its fractions leave."""
+    table = published.table6()
+    shares = {name: 100 / which.out_of * table[which.column] for name, which in published.BENCHMARKS.items()}
+    shown = pd.DataFrame({
+        "SFT tokens": published.sft_tokens(table["cpt_fraction"], published.value("budget")).map(tokens),
+        "CPT fraction": table["cpt_fraction"],
+        **{f"{name} (%)": share for name, share in shares.items()},
+    })  # fmt: skip
+    formats: dict[str, Format] = {"CPT fraction": FRACTION, **{f"{name} (%)": "{:.2f}" for name in shares}}
+    return styled(shown, formats, NOT_PRINTED, index=False)
+
+
+def printed_budgets() -> Styler:
+    """Table 4 as printed, in percent, with the SFT tokens that its fractions leave."""
+    table = published.other_budgets()
+    names = {size: name for name, size in published.BUDGETS.items()}
+    shown = pd.DataFrame({
+        "budget": table["budget"].map(names),
+        "SFT tokens": table["sft_tokens"].map(tokens),
+        "CPT fraction": table["cpt_fraction"],
+        f"{published.CODING} (%)": 100 * table["score"],
+        "best tested": table["best"].map({True: "yes", False: ""}),
+    })  # fmt: skip
+    formats: dict[str, Format] = {"CPT fraction": FRACTION, f"{published.CODING} (%)": "{:.2f}"}
+    return styled(shown, formats, NOT_PRINTED, index=False)
+
+
 def cpt_steps(frame: pd.DataFrame) -> Styler:
     """Table A.1, the score by number of CPT steps, and in the last row the chi-square test that all are equal.
 

@@ -95,6 +95,11 @@ class Allocation:
         return float("nan") if self.equal else self.fit.r2
 
     @property
+    def criterion(self) -> str:
+        """What the rivals are compared by: "AIC", "AICc" or "QAICc"."""
+        return str(self.rivals.attrs["criterion"])
+
+    @property
     def method(self) -> str:
         """How the law was fitted and where the intervals come from, in words."""
         return self.fit.method
