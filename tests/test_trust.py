@@ -131,6 +131,26 @@ def test_bias_says_which_way_and_why(both: pd.DataFrame) -> None:
     assert says["late_turns"] == "50% are found too early, 0% too late, and 50% not at all"
 
 
+@pytest.mark.parametrize(
+    ("above", "below", "says"),
+    [
+        (15, 5, "errs upwards in these studies: it is too high in 15 of them and too low in 5 (sign test: p = 0.041)"),
+        (
+            5,
+            15,
+            "errs downwards in these studies: it is too high in 5 of them and too low in 15 (sign test: p = 0.041)",
+        ),
+        (14, 6, "errs neither upwards nor downwards as far as these studies can tell: it is too high in 14 of them"),
+        (0, 20, "too low in 20 (sign test: p below 0.001)"),
+    ],
+)
+def test_an_error_to_one_side_is_claimed_only_where_a_test_sees_one(above: int, below: int, says: str) -> None:
+    estimate = [0.6] * above + [0.4] * below
+    turning = pd.DataFrame({"quantity": recovered.BY_TURNING, "truth": 0.5, "estimate": estimate})
+    late = pd.DataFrame({"truth": ["beyond the run"], "turns": [0]})
+    assert says in str(facts.bias(recovered.bias(turning), late)["equation_8"])
+
+
 def test_what_recovery_says_is_drawn_and_told(both: pd.DataFrame) -> None:
     table = recovered.coverage(both)
     for chart in (figures.intervals(both), figures.coverage(table)):
@@ -138,7 +158,7 @@ def test_what_recovery_says_is_drawn_and_told(both: pd.DataFrame) -> None:
     for styler in (tables.coverage(table), tables.bias(recovered.bias(both))):
         assert "nan" not in styler.to_html() and "inf" not in styler.to_html()
     says = facts.coverage(table)
-    assert says["turning_verdict"] == "within what they are made for"
+    assert says["turning_verdict"] == "within what they are made for, though so few studies do not rule out less"
     assert says["best_width"] == "a factor of 2.06"
 
 

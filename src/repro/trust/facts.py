@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from repro.laws.allocation import NAME as EQUATION_1
+from repro.show.words import Facts, join
 from repro.trust import recovered
 from repro.trust.frames import Surface
 from repro.trust.tables import OWN
 
-Facts = dict[str, float | int | str]
+LEVEL = 0.05
 
 
 def nist(frame: pd.DataFrame) -> Facts:
@@ -62,7 +65,7 @@ def _wins(rows: pd.DataFrame, by: str) -> str:
         return "none, as there are too few points to judge by"
     ranked = rows[rows[f"{by}_wins"] > 0].sort_values(f"{by}_wins", ascending=False, kind="stable")
     parts = [f"the {OWN.get(law, law)} on {won}" for law, won in zip(ranked["law"], ranked[f"{by}_wins"], strict=True)]
-    return f"{_join(parts)} of {judged} curve{'' if judged == 1 else 's'}"
+    return f"{join(parts)} of {judged} curve{'' if judged == 1 else 's'}"
 
 
 def _number(wins: int, judged: int) -> str:
@@ -87,10 +90,10 @@ def preferred(frame: pd.DataFrame, by: str = "delta_aicc") -> str:
     names = {EQUATION_1: "Equation 1"}
     best = frame.dropna(subset=[by]).sort_values(by, kind="stable").groupby("benchmark", sort=False).head(1)
     parts = [
-        f"{names.get(str(law), f'the {law}')} for {_join(rows['benchmark'])}"
+        f"{names.get(str(law), f'the {law}')} for {join(rows['benchmark'])}"
         for law, rows in best.groupby("law", sort=False)
     ]
-    return _join(parts) or "none, for want of points"
+    return join(parts) or "none, for want of points"
 
 
 def warnings(frame: pd.DataFrame, source: str = "Equation 6, general loss") -> Facts:
@@ -128,7 +131,8 @@ def coverage(frame: pd.DataFrame) -> Facts:
 
 def _verdict(share: float, low: float, high: float) -> str:
     if recovered.GOAL[0] <= share <= recovered.GOAL[1]:
-        return "within what they are made for"
+        doubt = ", though so few studies do not rule out less" if low < recovered.GOAL[0] else ""
+        return f"within what they are made for{doubt}"
     if low <= recovered.GOAL[1] and high >= recovered.GOAL[0]:
         return "outside what they are made for, by no more than so few studies explain"
     return "not what they are made for"
@@ -147,14 +151,23 @@ def bias(bias_frame: pd.DataFrame, late_frame: pd.DataFrame) -> Facts:
     seen = "there are none" if not beyond["turns"] else (
         f"{beyond['early']:.0%} are found too early, {beyond['late']:.0%} too late, and {beyond['none']:.0%} not at all"
     )  # fmt: skip
-    error = float(row["error"])
-    way = "cannot be said to err, for want of estimates" if error != error else (
-        f"errs {'upwards' if error > 0 else 'downwards'} here: its median error is {100 * error:+.1f} points of R, "
-        f"and it is too high in {row['above']:.0%} of the studies"
-    )  # fmt: skip
-    return {"equation_8": way, "late_turns": seen}
+    return {"equation_8": _direction(row), "late_turns": seen}
 
 
-def _join(words: Iterable[str]) -> str:
-    listed = list(words)
-    return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)
+def _direction(row: dict[Any, Any]) -> str:
+    """Which way a ratio is estimated wrong, where a sign test can tell; ``row`` of `recovered.bias`."""
+    above, below = (round(row[side] * row["studies"]) for side in ("above", "below"))
+    if not above + below:
+        return "cannot be said to err, for want of estimates"
+    p_value = float(binomtest(above, above + below).pvalue)
+    way = "errs neither upwards nor downwards as far as these studies can tell"
+    if p_value < LEVEL:
+        way = f"errs {'upwards' if above > below else 'downwards'} in these studies"
+    return (
+        f"{way}: it is too high in {above} of them and too low in {below} (sign test: p {_chance(p_value)}), with a "
+        f"median error of {100 * row['error']:+.1f} points of R"
+    )
+
+
+def _chance(p_value: float) -> str:
+    return "below 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
