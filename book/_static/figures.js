@@ -4,7 +4,8 @@
   "use strict";
   const here = document.currentScript.src;
   const root = document.documentElement;
-  const SHRINK = 0.68; // of its width: a chart shrinks that far on a narrow page, then scrolls
+  const SHRINK = 0.68; // of its width: a chart of several panels shrinks that far on a narrow page, then scrolls
+  const NARROWEST = 300; // pixels: a chart of one panel is drawn as narrow as the page, but no narrower
 
   const load = (url) =>
     new Promise((resolve, reject) => {
@@ -45,12 +46,18 @@
     const spec = JSON.parse(figure.querySelector(".vega-data").textContent);
     spec.config = merge(spec.config ?? {}, colours());
     delete spec.background; // set on the chart itself it would win over the configuration
+    const room = Math.max(figure.clientWidth, NARROWEST);
+    const fitted = typeof spec.width === "number" && spec.width > 0.9 * room;
+    if (fitted) {
+      spec.width = room;
+      spec.autosize = { type: "fit-x", contains: "padding" };
+    }
     const live = document.createElement("div");
     live.className = "vega-live";
     const theme = root.dataset.theme === "dark" ? "dark" : "light";
     const result = await window.vegaEmbed(live, spec, { renderer: "svg", actions: false, tooltip: { theme } });
     const svg = live.querySelector("svg");
-    svg.style.minWidth = `${SHRINK * Number(svg.getAttribute("width"))}px`;
+    svg.style.minWidth = `${(fitted ? 1 : SHRINK) * Number(svg.getAttribute("width"))}px`;
     const alternative = figure.querySelector(".vega-still").alt;
     if (alternative) svg.setAttribute("aria-label", alternative);
     figure.finalize?.();

@@ -40,7 +40,10 @@ class Colophon:
         )
 
     def _repr_html_(self) -> str:
-        summary = f"{self.runs} runs, {self.seconds:,.0f} seconds of computing, parameters “{self.preset}”"
+        summary = (
+            f"The study behind this page: {self.runs} runs, {self.seconds:,.0f} seconds of computing, "
+            f"parameters “{self.preset}”"
+        )
         facts = {"Commit": self.commits, "Hardware": self.hardware, "Packages": self.packages}
         rows = "".join(f"<dt>{name}</dt><dd>{html.escape('; '.join(v))}</dd>" for name, v in facts.items())
         return (

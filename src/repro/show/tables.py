@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Number
 from typing import Any
 
 import pandas as pd
@@ -51,5 +52,6 @@ def styled(
         reasons = missing.map(lambda gap: why if gap else "").astype(str)
         told = reasons if notes is None else notes.where(~missing, reasons)
         styler = styler.set_tooltips(told, as_title_attribute=True)
-    styler = styler.set_table_attributes('class="dataframe"').set_uuid("t")
+    numbers = frame.map(lambda value: "number" if isinstance(value, Number) else "")  # no line break after a sign
+    styler = styler.set_td_classes(numbers).set_table_attributes('class="dataframe"').set_uuid("t")
     return styler if index else styler.hide(axis="index")

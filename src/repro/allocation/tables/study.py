@@ -12,9 +12,9 @@ from repro.show.tables import Format, styled
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
 _PAIRED = {
     "name": "comparison", "first": "first", "second": "second", "benchmark": "benchmark", "metric": "metric",
+    "difference": "difference", "interval": "95% interval", "p_value": "p",
     "items": "items", "both": "both right", "only_first": "only the first right",
     "only_second": "only the second right",
-    "difference": "difference", "interval": "95% interval", "p_value": "p",
 }  # fmt: skip
 
 
