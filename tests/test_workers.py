@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from distributed import LocalCluster, SpecCluster, Worker
+from distributed import LocalCluster, SpecCluster, Worker, default_client
 from distributed import Scheduler as DaskScheduler
 
 from repro.runs import Local, Machine, Stage, Store, run, workers
@@ -61,6 +61,27 @@ def test_a_worker_killed_in_a_sweep_leaves_its_results_as_they_would_be(tmp_path
     killer.join()
     assert len(tried(log)) == 5, "one was begun twice"
     assert results(store, *closure([total])) == results(alone, *closure([total]))
+
+
+def test_a_worker_that_dies_before_its_last_run_is_noted_ends_nothing(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, stages = Store(tmp_path / "runs"), [Slow(value=1), Slow(value=2)]
+    update, killed = Progress.update, []
+
+    def look_late(progress: Progress, key: str, done: float) -> None:
+        if threading.current_thread() is threading.main_thread() and not killed:
+            wait_until(lambda: all(map(store.has, stages)))
+            wait_until(lambda: all(known.status == "finished" for known in default_client().futures.values()))
+            killed.extend(tried(log))
+            for worker in set(killed):
+                os.kill(worker, signal.SIGKILL)
+            wait_until(lambda: any(known.status == "lost" for known in default_client().futures.values()))
+        update(progress, key, done)
+
+    monkeypatch.setattr(Progress, "update", look_late)
+    run(stages, store, Machine(), on=Local(workers=2))
+    assert len(killed) == len(tried(log)) == 2, "done again, although it was in the store"
 
 
 def test_what_always_fails_ends_after_three_tries_and_leaves_the_others_going(

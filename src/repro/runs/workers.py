@@ -120,14 +120,21 @@ def _outcomes(
     left: the stages by key, from which those are taken that are done.
     """
     ended: SimpleQueue[str] = SimpleQueue()
-    for key, future in futures.items():
-        future.add_done_callback(lambda _future, key=key: ended.put(key))
+
+    def listen(key: str) -> None:
+        futures[key].add_done_callback(lambda _future: ended.put(key))
+
+    for key in futures:
+        listen(key)
     failed: Errors = {}
     while futures:
         try:
             key = ended.get(timeout=LOOK_SECONDS)
         except Empty:
             next(watch)
+            continue
+        if futures[key].status in ("lost", "pending"):  # its worker died after all, and dask has another look at it
+            listen(key)
             continue
         future = futures.pop(key)
         del left[key]
