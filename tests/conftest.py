@@ -1,5 +1,6 @@
 """What several tests share: small texts of made-up prose, and the project's own data where it has been fetched."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,12 @@ from repro.lm.sources import FolderSource, digest_files, folder_files
 
 # A shell's background jobs ignore Ctrl-C, and so would whatever tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def spent() -> float:
+    """Seconds of processor that this process has taken, with the others it waited for: however busy the machine is."""
+    return sum(os.times()[:4])
+
 
 SUBJECTS = [
     "the river",

@@ -171,6 +171,34 @@ if __name__ == "__main__":
     assert {path.suffix for path in store.root.iterdir() if path.name != ".locks"} == {".part"}
 
 
+@pytest.mark.parametrize("after", [0.8, *(pytest.param(n / 10, marks=pytest.mark.slow) for n in range(1, 20, 2))])
+def test_ctrl_c_while_workers_start_ends_them_without_a_word(tmp_path: Path, after: float) -> None:
+    code = f"""
+from pathlib import Path
+from repro.runs import Local, Machine, Store, run
+from toys import Waits
+if __name__ == "__main__":
+    print("begin", flush=True)
+    try:
+        run([Waits(value=1), Waits(value=2)], Store(Path({str(tmp_path / "runs")!r})), Machine(), on=Local(workers=2))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+    (tmp_path / "study.py").write_text(code)
+    study = subprocess.Popen(
+        [sys.executable, tmp_path / "study.py"], env=os.environ | {"PYTHONPATH": str(HERE)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert study.stdout and study.stdout.readline() == "begin\n"
+    time.sleep(after)
+    family = psutil.Process(study.pid).children(recursive=True)
+    os.killpg(study.pid, signal.SIGINT)
+    said, complaint = study.communicate(timeout=60)
+    assert (study.returncode, said) == (0, "interrupted\n")
+    assert "Traceback" not in complaint
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[SpecCluster]:
     """A scheduler with two workers, of which one has two devices."""

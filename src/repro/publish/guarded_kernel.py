@@ -16,8 +16,10 @@ def main() -> None:
     sys.path.pop(0)  # this file's folder, whose modules are nobody's to import by their bare names
     import logging
     import os
+    import signal
     import threading
 
+    signal.signal(signal.SIGINT, lambda *_: os._exit(1))  # quietly, until the kernel has a handler of its own
     from ipykernel import kernelapp
 
     parent = int(os.environ["JPY_PARENT_PID"])

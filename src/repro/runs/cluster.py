@@ -5,10 +5,12 @@ run; only a run that takes several devices starts processes of its own.
 """
 
 import logging
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 import psutil
@@ -104,19 +106,30 @@ def _local(on: Local, resources: Mapping[str, float]) -> Iterator["Client"]:
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
-    with (
-        LocalCluster(
-            n_workers=on.workers,
-            security=Security.temporary(),  # or other users of this machine could have it do what they like
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            resources=dict(resources),
-            silence_logs=logging.CRITICAL,  # what fails is told once, at the end
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    with ExitStack() as opened:
+        with _uninterrupted():
+            cluster = LocalCluster(
+                n_workers=on.workers,
+                security=Security.temporary(),  # or other users of this machine could have it do what they like
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                resources=dict(resources),
+                silence_logs=logging.CRITICAL,  # what fails is told once, at the end
+            )
+            opened.enter_context(cluster)
+        yield opened.enter_context(Client(cluster))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back from this thread, and from what it starts: half a cluster cannot be ended without complaint."""
+    resource_tracker.ensure_running()  # else multiprocessing starts it in between, and lets Ctrl-C through again
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 @contextmanager
