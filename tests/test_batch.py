@@ -226,6 +226,17 @@ def jobs_of(tmp_path: Path) -> int:
     return len(list(tmp_path.glob("*.o*")))
 
 
+def settled(tmp_path: Path) -> int:
+    """How many jobs there are once no more are submitted, although none of the last has become a worker."""
+    before, since = jobs_of(tmp_path), time.monotonic()
+    while time.monotonic() < since + 60:
+        time.sleep(2)  # twenty looks
+        if jobs_of(tmp_path) == before:
+            return before
+        before = jobs_of(tmp_path)
+    raise AssertionError("more and more are submitted where none starts")
+
+
 def test_nodes_on_which_no_job_starts_leave_the_others_to_their_work(
     tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,20 +246,36 @@ def test_nodes_on_which_no_job_starts_leave_the_others_to_their_work(
     with batch.cluster({}, {}, print) as cluster, Client(cluster) as client:
         first = client.submit(os.getpid, pure=False).result(timeout=60)
         wait_until(lambda: jobs_of(tmp_path) >= 7)
-        time.sleep(1)
-        before = jobs_of(tmp_path)
-        time.sleep(1)  # ten looks
-        assert jobs_of(tmp_path) == before, "no more are submitted where none starts"
+        before = settled(tmp_path)
         (tmp_path / "taken").rmdir()
         os.kill(first, signal.SIGKILL)
         assert client.submit(os.getpid, pure=False).result(timeout=60) != first, "it is replaced all the same"
         wait_until(lambda: jobs_of(tmp_path) > before + 3)
-        time.sleep(1)
-        before = jobs_of(tmp_path)
+        before = settled(tmp_path)
         (tmp_path / "taken").rmdir()
         monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.0)
         client.wait_for_workers(2, timeout=30)
         assert jobs_of(tmp_path) > before, "after a while others are tried again"
+
+
+def test_jobs_that_are_refused_when_all_have_ended_at_once_are_submitted_later(
+    tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where all reach their wall time together, and more than a few may not be submitted at a time."""
+    pretend("pbs")
+    told: list[str] = []
+    batch = Batch(system="pbs", workers=2, logs=tmp_path, interface="lo")
+    with batch.cluster({}, {}, told.append) as cluster, Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        workers = client.run(os.getpid).values()
+        monkeypatch.setenv("REFUSE", "job submit limit reached")
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: any("job submit limit reached" in line for line in told))
+        time.sleep(1)  # ten looks
+        monkeypatch.delenv("REFUSE")
+        assert client.submit(pow, 2, 3).result(timeout=60) == 8
+    assert sum("refuses a job" in line for line in told) == 1
 
 
 def test_a_batch_system_that_does_not_answer_is_not_waited_for(

@@ -57,6 +57,7 @@ class Jobs:
         self._came: set[str] = set()
         self._gone: set[str] = set()
         self._wasted: set[str] = set()  # jobs that ended, since the last worker came, before one came of them
+        self._told = ""  # the refusal that the user has heard of
         self._paused = 0.0  # when that became too many
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -107,7 +108,7 @@ class Jobs:
         if self._too_many() and time.monotonic() - self._paused > PAUSE_SECONDS and self._alive():
             self._wasted = set()
         already = self._too_many()
-        self._wasted |= ended - self._came
+        self._wasted |= ended - self._came - self._refused_for_now(ended)
         if not self._too_many():
             await self._try_again(ended)
             return
@@ -118,6 +119,18 @@ class Jobs:
         if known.keys() <= self._wasted:
             words = self.refusal or self._last_words([job for job in known.values() if job])
             self._give_up(f"{len(self._wasted)} jobs in a row ended before a worker came of them: {words}")
+
+    def _refused_for_now(self, ended: set[str]) -> set[str]:
+        """Those of `ended` that never were jobs, where others were: all end together, and may be too many to replace
+        at once. They are submitted again at every look.
+        """
+        refused = {name for name in ended if self._job(name) is None} if self._came else set()
+        if refused and self.refusal != self._told:
+            self._told = self.refusal
+            self._tell(
+                f"{CALLED[self._system]} refuses a job, which is submitted again every now and then: {self._told}"
+            )
+        return refused
 
     def _too_many(self) -> bool:
         return len(self._wasted) >= self._workers + SPARE
@@ -161,6 +174,8 @@ class Jobs:
             said = re.search(r"stderr:\n(.+)", str(error))
             self.refusal = said.group(1).strip() if said else str(error)
             raise
+        if all(map(self._job, spec)):
+            self.refusal = self._told = ""
 
     async def _listed(self) -> set[str] | None:
         """The numbers of the user's jobs that wait or run, None if the batch system does not say."""
