@@ -89,3 +89,11 @@ def test_a_small_shared_memory_leaves_other_runs_going(tmp_path: Path) -> None:
         run([bad, good], store, Machine())
     assert not failed.value.stopped
     assert (store.status(bad), store.status(good)) == ("failed", "done")
+
+
+def test_an_error_that_is_its_own_cause_ends_the_search() -> None:
+    first, second = ValueError("first"), OSError(errno.EIO, "second")
+    first.__cause__ = first
+    assert list(attempts.chain(first)) == [first]
+    first.__cause__, second.__context__ = second, first
+    assert list(attempts.chain(first)) == [first, second]

@@ -18,7 +18,7 @@ from distributed import Client, wait
 from repro.runs import jobs
 from repro.runs.batch import Batch, Unavailable
 from repro.runs.credentials import CERTIFICATE, KEY, credentials
-from toys import wait_until
+from toys import lives, wait_until
 
 System = Literal["slurm", "pbs", "lsf"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GREETING": "it's here"}
@@ -320,8 +320,8 @@ def test_ctrl_c_is_an_interruption_and_no_success(
         study.send_signal(signal.SIGINT)
         assert study.stdout is not None
         assert study.stdout.read() == "interrupted\n"
-    worker = psutil.Process(int((tmp_path / "log").read_text()))
-    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    worker = int((tmp_path / "log").read_text())
+    wait_until(lambda: not lives(worker))
 
 
 @pytest.mark.parametrize("system", ["pbs", "lsf"])
@@ -343,7 +343,4 @@ def test_a_job_that_is_killed_is_submitted_again_and_the_last_is_cancelled(
         f"job {first} ended; another is submitted",
     ]
     assert list(tmp_path.glob(".tls-*")) == []
-    deadline = time.monotonic() + 30
-    while last.is_running() and last.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "the job goes on"
-        time.sleep(0.05)
+    wait_until(lambda: not lives(last.pid))

@@ -1,5 +1,6 @@
 """The command line as a shell sees it: output, exit status, one line for what is wrong."""
 
+import io
 import json
 import os
 import shutil
@@ -231,3 +232,42 @@ def test_what_is_done_is_not_asked_for_what_it_was_built_on(monkeypatch: pytest.
     assert cli_study.all_runs(paper)
     assert cli_study.all_runs(paper, ("number",))
     assert asked == [Fake.stages, [Number(value=1)]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [("y\n", "freed\n"), ("n\n", "nothing was freed\n"), ("", "nothing was freed\n")]
+)
+def test_weights_are_freed_only_if_somebody_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, says: str
+) -> None:
+    from repro import cli, cli_study
+    from repro.runs import Machine, Store, run
+    from toys import Sum, Weighty
+
+    class Fake:
+        stages = (Sum(parts=(Weighty(value=1), Weighty(value=2))),)
+        store = Store(tmp_path / "runs")
+
+        def __init__(self, _params: object) -> None:
+            pass
+
+        def status(self) -> list[dict[str, object]]:
+            return []
+
+    run(Fake.stages, Fake.store, Machine())
+    monkeypatch.setattr(cli_study, "study_of", Fake)
+    monkeypatch.setattr(cli_study, "_begun_elsewhere", lambda _keys: [])
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    assert cli.main(["runs", "--preset", "paper-cmr", "--clean"]) == 0
+    assert capsys.readouterr().out.endswith(says)
+    assert bool(Fake.store.weights(Weighty(value=1))) == (answer != "y\n")
+
+
+@pytest.mark.parametrize("command", ["plan", "runs"])
+def test_the_parameters_are_not_written_over(home: Path, command: str) -> None:
+    file = smoke_with(home)
+    before = (home / file).read_bytes()
+    done = repro(command, "--params", file, "--json", f"{home}/../{home.name}/{Path(file).name}", home=home)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "repro: --json: must be another file than that of the parameters\n"
+    assert (home / file).read_bytes() == before

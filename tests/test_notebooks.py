@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 import pytest
 import yaml
 import zmq
@@ -22,6 +21,7 @@ from repro import cli, params
 from repro.publish import site
 from repro.publish.notebooks import NotebookFailed, execute, up_to_date
 from repro.publish.stamp import stamp_in, stamp_of, write_stamped
+from toys import lives
 
 ROOT = Path(__file__).parents[1]
 REPRO = str(Path(sys.executable).parent / "repro")
@@ -312,10 +312,6 @@ def within(seconds: float, met: Any) -> bool:
     return bool(met())
 
 
-def runs(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 INTERRUPTED = "repro: interrupted; what is done is kept, the same command goes on from here\n"
 
 
@@ -350,7 +346,7 @@ def test_a_command_ended_in_mid_notebook_leaves_no_process_and_the_good_page(
             os.kill(kernel, number)
     told = command.communicate(timeout=60)[1]
     assert (command.returncode, told) == (status, says.format(kept=pages / "slow.failed.ipynb"))
-    assert within(5, lambda: not runs(kernel) and not runs(child)), "a process is left"
+    assert within(5, lambda: not lives(kernel) and not lives(child)), "a process is left"
     assert good.read_bytes() == kept
     assert [page for page in pages.iterdir() if stamp_of(page)] == [good]
     if number == signal.SIGKILL and whom == "command":

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,8 +143,8 @@ class Sick(Number):
 
     def execute(self, work: Work) -> None:
         note_try(f"-{self.value}")
-        if not Path(os.environ["REPRO_TEST_LOG"]).exists():
-            note_try()
+        with suppress(FileExistsError):
+            Path(os.environ["REPRO_TEST_LOG"]).open("x").close()  # by one process alone
             os.environ["REPRO_TEST_SICK"] = "yes"
         if os.environ.get("REPRO_TEST_SICK"):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -177,3 +179,33 @@ def test_a_failed_run_does_not_keep_its_model(tmp_path: Path) -> None:
     with pytest.raises(StudyFailed, match=r"^3 of 3 runs failed:"):
         run([Holds(value=value) for value in range(3)], Store(tmp_path), Machine())
     assert len(held) == 3
+
+
+def test_whoever_waits_for_a_run_of_another_process_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shelf, "WORDLESS_SECONDS", 0.1)
+    store, stage = Store(tmp_path), Number(value=1)
+    with store.locked(stage):
+        waiting = threading.Thread(target=run, args=([stage], store, Machine()))
+        waiting.start()
+        waiting.join(1)
+        assert waiting.is_alive()
+    waiting.join(30)
+    assert store.has(stage)
+    assert "number 1 is being done by another process; waiting for it" in capsys.readouterr().err
+
+
+def test_the_outcome_of_a_run_is_what_it_left_whenever_it_was_done(tmp_path: Path) -> None:
+    stores = [Store(tmp_path / name) for name in "ab"]
+    for store in stores:
+        run([HEAVY], store, Machine())
+        assert (store.path(HEAVY) / "record.json").is_file()
+    (stores[0].path(HEAVY) / "manifest.json").touch()
+    assert stores[0].outcome(HEAVY) == stores[1].outcome(HEAVY)
+    run([Number(value=1)], stores[0], Machine())
+    assert stores[0].outcome(Number(value=1)) != stores[0].outcome(HEAVY)
+    (stores[0].path(HEAVY) / "manifest.json").write_text("{")
+    assert stores[0].outcome(HEAVY) == ""
+    with pytest.raises(FileNotFoundError):
+        stores[0].outcome(Number(value=2))

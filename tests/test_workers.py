@@ -23,7 +23,22 @@ from repro.runs.cluster import SETTINGS, Scheduler, connect
 from repro.runs.engine import StudyFailed
 from repro.runs.progress import Progress
 from repro.runs.spec import Needs, closure
-from toys import RESULT, Breaks, Diverges, Falters, Kills, Leaves, Number, Placed, Poisons, Says, Slow, Sum, wait_until
+from toys import (
+    RESULT,
+    Breaks,
+    Diverges,
+    Falters,
+    Held,
+    Kills,
+    Leaves,
+    Number,
+    Placed,
+    Poisons,
+    Says,
+    Slow,
+    Sum,
+    wait_until,
+)
 
 HERE = Path(__file__).parent
 
@@ -46,14 +61,17 @@ def results(store: Store, *stages: Stage) -> dict[str, str]:
 
 
 def test_a_worker_killed_in_a_sweep_leaves_its_results_as_they_would_be(tmp_path: Path, log: Path) -> None:
-    total = Sum(parts=tuple(Slow(value=value) for value in range(4)))
-    alone, store = Store(tmp_path / "alone"), Store(tmp_path / "runs")
+    total = Sum(parts=tuple(Held(value=value) for value in range(4)))
+    alone, store, go = Store(tmp_path / "alone"), Store(tmp_path / "runs"), tmp_path / "go"
+    go.touch()
     run([total], alone, Machine())
     log.unlink()
+    go.unlink()
 
     def kill() -> None:
         wait_until(lambda: len(tried(log)) >= 2)
         os.kill(tried(log)[0], signal.SIGKILL)
+        go.touch()
 
     killer = threading.Thread(target=kill)
     killer.start()

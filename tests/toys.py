@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import psutil
+
 from repro.runs import Stage, Work
 from repro.runs.progress import LOG
 
@@ -65,6 +67,16 @@ class Slow(Number):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held(Number):
+    """Leaves a line as `Slow` does, and ends once it is allowed to."""
+
+    def execute(self, work: Work) -> None:
+        note_try()
+        wait_until(Path(os.environ["REPRO_TEST_GO"]).exists, seconds=120)
+        super().execute(work)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Counts(Stage):
     """Counts to `upto` one file a number, and is interrupted (by Ctrl-C, say) the first time it passes `breaks_at`."""
 
@@ -86,6 +98,14 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended and only waits to be asked how."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def note_try(kind: str = "") -> None:

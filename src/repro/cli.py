@@ -129,13 +129,14 @@ def _book(options: argparse.Namespace) -> int:
         raise ParamsError(
             f"preset: {name} has parameters of one paper only; the book needs both (`repro train` does its runs)"
         )
-    identities = cli_study.identities(values)
+    cli_study.identities(values)  # which takes the data to be here
     from repro.publish import site
     from repro.publish.book import execute_all
 
     # Before the pages, which would do the same piece by piece, each with workers of its own to start and wait for.
     if not cli_study.all_runs(values):
         return FAILED
+    identities = cli_study.identities(values)
     notebooks = execute_all(home() / "notebooks", home() / "_build" / "notebooks", values, identities)
     if notebooks is None:
         return FAILED

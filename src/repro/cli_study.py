@@ -36,6 +36,9 @@ class Costs(Protocol):
 def values_of(options: argparse.Namespace) -> dict[str, Any]:
     """The chosen parameters as given, `-p` over the file's, not yet checked."""
     file = options.params or parameters.preset_file(options.preset or "quick")
+    output = getattr(options, "json", None)
+    if output and output.resolve() == file.resolve():
+        raise ParamsError("--json: must be another file than that of the parameters")
     given = {name: parameters.value(name, text) for name, text in getattr(options, "values", [])}
     if "preset" in given:
         raise ParamsError("preset: choose it with --preset or --params, not with -p")
@@ -66,9 +69,9 @@ def identities(values: Mapping[str, Any]) -> dict[frozenset[str], str]:
     """What decides the numbers of each paper's study, by the names of its parameters; its data must be here."""
     found = {}
     for params in checked(values):
-        design = study_of(params).design
-        design.require_data()
-        found[frozenset(type(params).model_fields)] = design.identity
+        study = study_of(params)
+        study.design.require_data()
+        found[frozenset(type(params).model_fields)] = study.identity
     return found
 
 
@@ -167,12 +170,21 @@ def _clean(studies: Sequence["BaseStudy"], unasked: bool) -> int:
     print(f"\n{found}", flush=True)
     if not found:
         return 0
-    if sys.stdin.isatty() and not unasked and input("Free them? [y/N] ").strip().lower() not in ("y", "yes"):
+    if not unasked and not _agreed("Free them? [y/N] "):
         print("nothing was freed")
         return 0
     found.free()
     print(f"{found.told} freed")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    """Whether the user says yes; no answer, as by Ctrl-D or where nobody can be asked, is none."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
 
 
 def _begun_elsewhere(keys: set[str]) -> list["Stage"]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 
 from repro.publish.notebooks import installed
 from repro.publish.stamp import stamp_of
@@ -20,6 +21,7 @@ from repro.publish.vega import write_scripts
 CONFIG = "_config.yml"
 BOOK = "book"
 SOURCE = "source"  # staged inputs and jupyter-book's own output, beside the site
+LOCK = ".site.lock"  # beside the site
 RECORD = ".inputs"  # inside the site: the digest of what it was built from
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 # Cells shown folded, and what the fold says.
@@ -48,6 +50,12 @@ def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
             raise SiteFailed(
                 f"notebook {name}: {path} is missing, was not executed to its end or is not as it was then"
             )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.with_name(LOCK)):  # two at once would stage their pages in one folder
+        return _build(root, notebooks, out)
+
+
+def _build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
     digest = _digest(root, notebooks)
     record = out / RECORD
     if (out / "index.html").exists() and record.exists() and record.read_text() == digest:

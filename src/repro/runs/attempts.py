@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,21 @@ def unwritable(error: BaseException, path: Path) -> Unwritable | None:
 
     It is not where another disk is, such as that of /tmp or of shared memory: that is a failure like any other.
     """
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in chain(error):
         found = _cannot_write(seen)
         if found is not None and _concerns(found, str(seen), path):
             return refusal(found, path)
-        seen = seen.__cause__ or seen.__context__
     return None
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what led to it, what led to that, and so on; each once, for one may be its own cause."""
+    seen: BaseException | None = error
+    met: set[int] = set()
+    while seen is not None and id(seen) not in met:
+        yield seen
+        met.add(id(seen))
+        seen = seen.__cause__ or seen.__context__
 
 
 def _cannot_write(error: BaseException) -> OSError | None:

@@ -144,10 +144,8 @@ def _serial(stages: list[Stage], store: Store, machine: Machine, progress: Progr
 
 def _let_go(error: BaseException) -> None:
     """Forget what the functions held that `error` came through: it would keep a model in memory."""
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in attempts.chain(error):
         traceback.clear_frames(seen.__traceback__)
-        seen = seen.__cause__ or seen.__context__
 
 
 def _summary(left: list[Stage], errors: Errors, store: Store, of: int) -> str:

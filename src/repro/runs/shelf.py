@@ -1,5 +1,6 @@
 """Finished folders on disk, as whoever reads them sees them: verified, and set aside where they are spoilt."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +9,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from repro.runs import attempts
 from repro.runs.integrity import MANIFEST, Corrupt, Freed, Missing, Stuck, manifest, refuse_link, verify
+from repro.runs.progress import LOG
 from repro.runs.spec import Stage
 
 RECORD, FREED, QUARANTINE, LOCKS = "record.json", "freed", "quarantine", ".locks"
+WORDLESS_SECONDS = 5.0  # a run that another process does is waited for so long without a word
 FAILURES = {"diverged": "diverged.txt", "failed": "failure.txt"}  # status -> where its traceback is kept
 
 
@@ -108,6 +111,21 @@ class Shelf:
         self._check(stage, list(digests), even_freed=True)
         return digests
 
+    def outcome(self, stage: Stage) -> str:
+        """SHA-256 over what a finished stage left, as its manifest has it and without looking at the files; its record,
+        which tells hours and machines, is no part of it. "" where the manifest is spoilt, as is found on use.
+
+        Raises:
+            FileNotFoundError: if the stage is not done.
+
+        """
+        try:
+            digests = manifest(self.path(stage))
+        except Corrupt:
+            return ""
+        told = json.dumps({name: digest for name, digest in digests.items() if name != RECORD}, sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
     def weights(self, stage: Stage) -> list[Path]:
         """The files of a finished stage that only stages which build on it read, as far as they are there."""
         if stage.weights is None or not self.has(stage):
@@ -174,7 +192,7 @@ class Shelf:
         with telling(self.root):
             locks.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire()
+                _acquire(lock, stage)
             except NotImplementedError as error:
                 raise attempts.Unwritable(
                     f"{locks}: this file system has no locks (flock), which runs rely on"
@@ -192,3 +210,12 @@ def telling(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise attempts.refusal(error, path) from error
+
+
+def _acquire(lock: FileLock, stage: Stage) -> None:
+    """Take the lock of a stage, with a word to the user where it has to be waited for."""
+    try:
+        lock.acquire(timeout=WORDLESS_SECONDS)
+    except Timeout:
+        LOG.warning("%s is being done by another process; waiting for it", stage.label)
+        lock.acquire()

@@ -54,6 +54,15 @@ class BaseStudy(ABC):
         """Every stage that gives a result of its own."""
         return self.design.stages
 
+    @property
+    def identity(self) -> str:
+        """What decides the study's numbers and, once all its runs are done, what came of them.
+
+        They would come out otherwise where runs that were freed or spoilt are done again on another machine.
+        """
+        done = all(map(self.store.has, self.stages))
+        return " ".join([self.design.identity, *(self.store.outcome(stage) for stage in self.stages if done)])
+
     @cached_property
     def where(self) -> Where:
         """Where runs are done; torch is only asked for devices when something has to run here."""
