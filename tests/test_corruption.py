@@ -1,5 +1,6 @@
 """One flipped bit, one truncation, one deletion, in any file: found before it is used, told, and done again."""
 
+import json
 import random
 import re
 import shutil
@@ -138,6 +139,19 @@ def test_what_is_spoilt_is_done_again_when_a_study_reads_it(
     assert uses[use]() == before or use == "colophon", "only the seconds may differ"
     assert "it is done again" in capsys.readouterr().err
     assert study.store.whole(STAGE)
+
+
+def test_what_came_of_its_runs_is_part_of_what_a_finished_study_is(study: Study) -> None:
+    """So that a page is made again where a run, done again on another machine, came out differently."""
+    done = study.identity
+    folder = study.store.path(STAGE)
+    shutil.rmtree(folder)
+    assert study.identity == study.design.identity != done, "not yet done"
+    run([STAGE], study.store, Machine())
+    assert study.identity == done, "the same numbers, at another hour"
+    digests = json.loads((folder / "manifest.json").read_text()) | {RESULT: "0" * 64}
+    (folder / "manifest.json").write_text(json.dumps(digests))
+    assert study.identity not in (done, study.design.identity)
 
 
 def test_a_listing_tells_what_is_spoilt_and_does_nothing_again(

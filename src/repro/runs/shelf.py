@@ -113,11 +113,8 @@ class Shelf:
 
     def outcome(self, stage: Stage) -> str:
         """SHA-256 over what a finished stage left, as its manifest has it and without looking at the files; its record,
-        which tells hours and machines, is no part of it. "" where the manifest is spoilt, as is found on use.
-
-        Raises:
-            FileNotFoundError: if the stage is not done.
-
+        which tells hours and machines, is no part of it. "" without a manifest, or with a spoilt one, which is found on
+        use.
         """
         try:
             digests = manifest(self.path(stage))
