@@ -47,10 +47,12 @@
     spec.config = merge(spec.config ?? {}, colours());
     delete spec.background; // set on the chart itself it would win over the configuration
     const room = Math.max(figure.clientWidth, NARROWEST);
-    const fitted = typeof spec.width === "number" && spec.width > 0.9 * room;
+    const plain = typeof spec.width === "number" && typeof spec.height === "number"; // one panel, no steps
+    const fitted = plain && spec.width > 0.9 * room;
     if (fitted) {
       spec.width = room;
       spec.autosize = { type: "fit-x", contains: "padding" };
+      spec.config = merge(spec.config, { legend: { columns: 3, layout: { top: { direction: "vertical" } } } });
     }
     const live = document.createElement("div");
     live.className = "vega-live";
