@@ -127,3 +127,12 @@ def test_comparisons_item_by_item() -> None:
 )
 def test_tokens_as_readers_say_them(number: float, text: str) -> None:
     assert tokens(number) == text
+
+
+def test_printed_scores_are_there_as_numbers() -> None:
+    scores = cells(tables.printed_scores())
+    assert len(scores) == 1 + 16
+    assert scores[5] == ["2.10M", "0.9999300", "57.03", "39.02", "34.76", "45.59"]
+    budgets = cells(tables.printed_budgets())
+    assert len(budgets) == 1 + len(published.table4())
+    assert [row[0] for row in budgets[1:] if row[4] == "yes"] == ["25B", "35B"]

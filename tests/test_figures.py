@@ -139,6 +139,23 @@ def test_a_trajectory_without_a_fit_is_drawn_from_its_measurements(ours: dict[st
     assert "<path" in drawn(figures.all_loss_against_tokens(measured))
 
 
+def test_figures_to_be_compared_have_one_axis(ours: dict[str, pd.DataFrame]) -> None:
+    low, size = ours["curves"], str(ours["curves"]["size"].iloc[0])
+    high = low.assign(general=low["general"] + 3)
+    spans = []
+    for one, other in ((low, high), (high, low)):
+        chart = figures.loss_against_tokens(one, size, beside=other)
+        spans += [layer["encoding"]["y"]["scale"]["domain"] for layer in chart.to_dict()["layer"]
+                  if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {})]  # fmt: skip
+    assert spans and all(span == pytest.approx(spans[0]) for span in spans)
+    assert spans[0][1] - spans[0][0] > 3
+
+
+def test_values_that_were_not_measured_are_not_called_so(paper: dict[str, pd.DataFrame]) -> None:
+    words = drawn(figures.loss_against_ratio(paper["ends"], paper["law"], seen="from Table 4"))
+    assert "measured" not in words and "held out, from Table 4" in words
+
+
 def test_a_ratio_keeps_its_colour_when_only_some_are_shown() -> None:
     every: Any = style.ratio_colour(RATIOS).to_dict()
     some: Any = style.ratio_colour([0.05, *RATIOS[1:3]]).to_dict()

@@ -584,6 +584,29 @@ def test_comparisons_are_a_table_for_every_study(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES)
+def test_splits_are_compared_with_sft_alone_at_equal_cost_in_every_study(name: str, glued: Callable[..., None]) -> None:
+    own, _ = cached(name)
+    pairs = own.splits()
+    assert len(cells(tables.paired(pairs))) == 1 + len(pairs)
+    glued(**findings.paired(pairs))
+
+
+def test_a_split_is_compared_with_sft_on_the_same_budget() -> None:
+    own = study(made((0, 64, 512, BUDGET), domains=("health", "coding"), seeds=(0, 1)), seeds=[0, 1])
+    pairs = fitted.split_pairs(own.scores(), BUDGET)
+    assert len(pairs) == 2 * 2 * 3, "domains, seeds, splits with CPT"
+    for alone, split, name in pairs:
+        assert (alone["domain"], alone["seed"]) == (split["domain"], split["seed"])
+        assert alone["cpt_tokens"] == 0 < split["cpt_tokens"]
+        assert alone["sft_tokens"] == split["cpt_tokens"] + split["sft_tokens"] == BUDGET
+        assert name == f"{split['sft_tokens']:,.0f} SFT, {split['cpt_tokens']:,.0f} CPT ({split['seed']})"
+    found = own.splits()
+    best = found[(found["metric"] == LIKELIHOOD) & found["name"].str.startswith("64 SFT")]
+    assert (best["difference"] > 0).all(), "which is best in these studies"
+    assert fitted.split_pairs(study(made((0, 64, 512))).scores(), BUDGET) == [], "never all of it"
+
+
+@pytest.mark.parametrize("name", STUDIES)
 def test_the_base_model_s_scores_are_a_table_for_every_study(name: str) -> None:
     own, _ = cached(name)
     scores = own.scores()

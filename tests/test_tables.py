@@ -143,6 +143,23 @@ def test_a_turning_point_that_may_not_come_says_so(t: float, lower: float, upper
     assert row(tables.turning_points(points), "1/2")[1] == says
 
 
+def test_the_critical_ratio_at_other_tolerances() -> None:
+    frame = pd.DataFrame({
+        "size": ["a", "a", "b", "b"], "epsilon": [0.02, 0.05] * 2, "tolerance_ratio": [0.25, 0.5, np.nan, 0.125],
+        "tolerance_lower": [0.2, 0.4, np.nan, np.nan], "tolerance_upper": [0.3, 0.6, np.nan, np.nan],
+        "critical_ratio": [0.4, 0.4, np.nan, np.nan],
+    })  # fmt: skip
+    head, a, b = cells(tables.tolerances(frame))
+    assert head == ["model size", "\u03b5 = 0.02", "\u03b5 = 0.05", "by turning point"]
+    assert a == ["a", "25.0%(20.0 to 30.0)", "50.0%(40.0 to 60.0)", "40.0%"]
+    assert b == ["b", "\u2014", "12.5%", "\u2014"]
+
+
+def test_no_number_is_broken_over_two_lines() -> None:
+    html = tables.fit_quality(published.table3()).to_html()
+    assert html.count('class="data row') == html.count(' number"') > 0
+
+
 def test_text_is_escaped() -> None:
     frame = pd.DataFrame({"corpus": ["<script>x</script>"], "tokens": [3.1e6], "distance": [None], "epochs": [0.5]})
     html = tables.corpora(frame).to_html()
