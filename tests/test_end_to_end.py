@@ -77,6 +77,7 @@ def test_every_run_is_done(home: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "every run is done\n", "")
 
 
+@pytest.mark.slow
 def test_text_and_models_can_be_made_ready_here_whatever_cluster_there_is(tmp_path: Path) -> None:
     for name in ("params", "_data"):
         (tmp_path / name).symlink_to(ROOT / name)
