@@ -51,7 +51,7 @@ def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
                 f"notebook {name}: {path} is missing, was not executed to its end or is not as it was then"
             )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.with_name(LOCK)):  # two at once would stage their pages in one folder
+    with FileLock(out.with_name(LOCK), fallback_to_soft=False):  # two at once would stage their pages in one folder
         return _build(root, notebooks, out)
 
 
