@@ -224,15 +224,16 @@ def rises(*sizes: list[float]) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("ends", "says"),
     [
-        (rises([0.3, 0.4], [0.2, 0.3], [0.1, 0.2]), "the larger the model, the less far, at every ratio"),
+        (rises([0.3, 0.4], [0.2, 0.3], [-0.1, 0.2]), "the larger the model, the lower, at every ratio"),
         (
             rises([0.3, 0.2], [0.2, 0.3], [0.1, 0.1]),
-            "the larger the model, the less far, at R = 1/4; less far for the largest than for the smallest, but not "
+            "the larger the model, the lower, at R = 1/4; lower for the largest model than for the smallest, but not "
             "from each size to the next, at R = 1/2",
         ),
-        (rises([0.3, 0.1], [0.3, 0.2]), "not less far for the largest than for the smallest, at every ratio"),
-        (rises([0.3, np.nan], [0.1, 0.2]), "the larger the model, the less far, at every ratio"),
-        (rises([0.3, 0.1]), "there are too few sizes to tell"),
+        (rises([0.3, 0.1], [0.3, 0.2]), "not lower for the largest model than for the smallest, at every ratio"),
+        (rises([0.3, np.nan], [0.1, 0.2]), "the larger the model, the lower, at R = 1/4"),
+        (rises([0.3, np.nan], [np.nan, 0.2]), "no ratio was run at every size"),
+        (rises([0.3, 0.1]), "there is only one size"),
     ],
 )
 def test_what_a_larger_model_pays(ends: pd.DataFrame, says: str) -> None:
@@ -251,8 +252,16 @@ def test_what_binds_is_said_at_every_tolerance() -> None:
     assert found.groupby("size")["tolerance_ratio"].is_monotonic_increasing.all(), "more is allowed, more fits"
     rows = pd.DataFrame({"size": [*"abab"], "epsilon": [0.02, 0.02, 0.05, 0.05],
                          "binds": ["tolerance", "tolerance", None, "turning point"]})  # fmt: skip
-    assert facts.binding(rows, 0.05) == "in ours the tolerance decides at none of one size (2 of 2 at \u03b5 = 0.02)"
-    assert facts.binding(rows, 0.1) == "in ours no size has both, so neither can be said to"
+    assert facts.binding(rows, 0.05) == (
+        "in ours the tolerance decides at none of one size for which that is known (2 of 2 at \u03b5 = 0.02)"
+    )
+    assert facts.binding(rows, 0.1) == "in ours no size has both ratios, so which of them limits it cannot be said"
+
+
+def test_a_tolerance_that_no_ratio_keeps_is_what_binds() -> None:
+    found = frames.tolerances(study("full"), among=(-1.0,))
+    assert found.loc[found["epsilon"] == -1, "tolerance_ratio"].isna().all()
+    assert found.loc[found["tolerance_ratio"].isna(), "binds"].eq("tolerance").all()
 
 
 def test_corpora() -> None:

@@ -135,21 +135,21 @@ def _peaks(count: int, edge: list[str]) -> str:
 def paired(pairs: pd.DataFrame) -> Facts:
     """From `results.compare`: what CPT does beside SFT alone, question by question.
 
-    accuracy_wins, likelihood_wins: in how many comparisons the second is better or worse; accuracy_range,
-    likelihood_range: the smallest and the largest difference.
+    by_accuracy, by_likelihood: in how many comparisons the second is better or worse, with the smallest and the largest
+    difference; words that go on "CPT is ...".
     """
     told: Facts = {}
     for metric, unit, scale in ((ACCURACY, "points", 100.0), (LIKELIHOOD, "nats a byte", 1.0)):
         rows = pairs[pairs["metric"] == metric] if len(pairs) else pairs
         name = "accuracy" if metric == ACCURACY else "likelihood"
         if len(rows) == 0:
-            told |= {f"{name}_wins": NOT_RUN, f"{name}_range": NOT_RUN}
+            told[f"by_{name}"] = "not compared with these parameters"
             continue
         clear = rows["p_value"] < LEVEL
         better, worse = int((clear & (rows["difference"] > 0)).sum()), int((clear & (rows["difference"] < 0)).sum())
-        told[f"{name}_wins"] = f"better in {better}, worse in {worse} of {len(rows)}"
         low, high = scale * rows["difference"].min(), scale * rows["difference"].max()
-        told[f"{name}_range"] = f"{' to '.join(dict.fromkeys((f'{low:+.2f}', f'{high:+.2f}')))} {unit}"
+        span = " to ".join(dict.fromkeys((f"{low:+.2f}", f"{high:+.2f}")))
+        told[f"by_{name}"] = f"better in {better}, worse in {worse} of {len(rows)} comparisons ({span} {unit})"
     return told
 
 

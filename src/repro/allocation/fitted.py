@@ -202,8 +202,7 @@ def split_pairs(found: pd.DataFrame, budget: int) -> list[tuple[dict[str, Any], 
             {"kind": "allocation", "budget": budget, "cpt_tokens": 0}
             | {"domain": row["domain"], "seed": row["seed"], "sft_tokens": row["sft_tokens_alone"]},
             {"kind": "allocation", "budget": budget} | {key: row[key] for key in keys},
-            f"{row['sft_tokens']:,.0f} SFT, {row['cpt_tokens']:,.0f} CPT"
-            + (f" ({row['seed']})" if seeds else ""),
+            f"{row['sft_tokens']:,.0f} SFT, {row['cpt_tokens']:,.0f} CPT" + (f" ({row['seed']})" if seeds else ""),
         )
         for row in cast(list[dict[str, Any]], pairs.to_dict("records"))
     ]

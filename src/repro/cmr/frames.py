@@ -141,7 +141,8 @@ def tolerances(analysis: Analysis, among: Sequence[float] = TOLERANCES) -> pd.Da
 
     Columns size, epsilon (nats per token), tolerance_ratio with tolerance_lower and tolerance_upper, critical_ratio (by
     turning point, which no tolerance changes) and binds: "tolerance" or "turning point", whichever is smaller, so that
-    it is the critical ratio of Definition 3; missing where one of the two does not exist.
+    it is the critical ratio of Definition 3 ("tolerance" also where the loss exceeds it at every ratio); missing where
+    they are equal or one of the two is not known.
     """
     every = sorted({*among, analysis.epsilon})
     return pd.DataFrame([_at_tolerance(group, epsilon) for group in analysis.groups for epsilon in every])
@@ -151,7 +152,9 @@ def _at_tolerance(group: Group, epsilon: float) -> dict[str, object]:
     found, turning = group.by_tolerance(epsilon), group.critical_ratio.turning_point.value
     low, high = evaluate.ends(found.interval)
     binds = None
-    if found.value is not None and turning is not None:
+    if found.value is None:
+        binds = None if group.ratio_law["general"] is None else "tolerance"
+    elif turning is not None and found.value != turning:
         binds = "tolerance" if found.value < turning else "turning point"
     return {
         "size": group.size,

@@ -25,6 +25,7 @@ LOOK_SECONDS = 15.0  # between two looks at the queue, and only while a worker i
 SPARE = 2  # how many more jobs than workers may end in a row before a worker comes of them
 LAST_LINES = 5
 PAUSE_SECONDS = 600.0  # before jobs that end so are tried again, as long as some worker lives
+REFUSED_SECONDS = 6 * 3600.0  # without a worker, before refused jobs are taken to be refused for good
 ANSWER_SECONDS = 60.0  # a batch system that says nothing for so long does not answer
 END_SECONDS = 5.0  # a worker has to end by itself
 LIST = {
@@ -57,7 +58,7 @@ class Jobs:
         self._came: set[str] = set()
         self._gone: set[str] = set()
         self._wasted: set[str] = set()  # jobs that ended, since the last worker came, before one came of them
-        self._told = ""  # the refusal that the user has heard of
+        self._told, self._refused_since = "", 0.0  # the refusal that the user has heard of, and since when there is one
         self._paused = 0.0  # when that became too many
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -122,15 +123,18 @@ class Jobs:
 
     def _refused_for_now(self, ended: set[str]) -> set[str]:
         """Those of `ended` that never were jobs, where others were: all end together, and may be too many to replace
-        at once. They are submitted again at every look.
+        at once. They are submitted again every now and then; without any worker, for a few hours.
         """
         refused = {name for name in ended if self._job(name) is None} if self._came else set()
+        if refused and not self._told:
+            self._refused_since = time.monotonic()
         if refused and self.refusal != self._told:
             self._told = self.refusal
             self._tell(
                 f"{CALLED[self._system]} refuses a job, which is submitted again every now and then: {self._told}"
             )
-        return refused
+        patient = self._alive() or time.monotonic() - self._refused_since < REFUSED_SECONDS
+        return refused if patient else set()
 
     def _too_many(self) -> bool:
         return len(self._wasted) >= self._workers + SPARE

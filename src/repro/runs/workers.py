@@ -26,6 +26,7 @@ Errors = dict[str, BaseException]  # of the stages that failed, by key
 TOPIC, NOTES = "repro-progress", "repro-notes"
 REPORT_SECONDS = 0.2  # the least time between two words of one run
 LOOK_SECONDS, GONE_SECONDS = 30.0, 600.0  # between two looks at a scheduler's workers; without any that will do
+AGAIN_SECONDS = 1.0  # between two looks at a run that was done and lost
 STALE_SECONDS = 60.0  # how long a network file system may remember that a folder is not there
 SICK = 70  # exit status of a worker whose device is
 ALONE = threading.Lock()  # for a run: a worker that came later may have several threads, and torch one generator
@@ -127,14 +128,18 @@ def _outcomes(
     for key in futures:
         listen(key)
     failed: Errors = {}
+    lost: set[str] = set()  # whose workers died after all: dask has them looked at again, by others
     while futures:
+        for key in [key for key in lost if futures[key].status != "lost"]:
+            lost.remove(key)
+            listen(key)
         try:
-            key = ended.get(timeout=LOOK_SECONDS)
+            key = ended.get(timeout=AGAIN_SECONDS if lost else LOOK_SECONDS)
         except Empty:
             next(watch)
             continue
-        if futures[key].status in ("lost", "pending"):  # its worker died after all, and dask has another look at it
-            listen(key)
+        if futures[key].status in ("lost", "pending"):
+            lost.add(key)
             continue
         future = futures.pop(key)
         del left[key]

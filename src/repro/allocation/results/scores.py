@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from repro.lm.evaluation import PROGRAMS
 
 ACCURACY, LIKELIHOOD = "accuracy", "log-likelihood"
 METRICS = (ACCURACY, LIKELIHOOD)
+NORMAL = 1.959964  # standard errors in half of a 95% interval
 KEYS = ["kind", "domain", "budget", "cpt_tokens", "sft_tokens", "seed"]
 FOUR_CHOICES = (
     "hpo_terms", "elements", "python_docstrings", "wikipedia_titles",
@@ -81,8 +81,8 @@ def compare(
     """Two trials question by question, for each of `pairs`: (first, second, name of the comparison).
 
     Columns name, benchmark, metric, items, both, only_first, only_second, difference (second less first), low, high
-    (95%), p_value: for right answers McNemar's exact test with the interval that belongs to it, which takes the number
-    of questions answered differently as given, like the test; for log-likelihoods a paired t test (statsmodels).
+    (95%), p_value: for right answers McNemar's exact test and Bonett and Price's interval; for log-likelihoods a paired
+    t test (statsmodels) and its interval.
     """
     rows = []
     for first, second, name in pairs:
@@ -123,9 +123,9 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
     both, lost, won = int((first & second).sum()), int((first & ~second).sum()), int((~first & second).sum())
     table = [[both, lost], [won, len(first) - both - lost - won]]
     found = {"both": both, "only_first": lost, "only_second": won, "p_value": float(mcnemar(table, exact=True).pvalue)}
-    if not lost + won:
-        return found | {"low": np.nan, "high": np.nan}
-    # Of the questions answered differently, the share that the second has right, by Clopper and Pearson.
-    share = np.array(proportion_confint(won, lost + won, method="beta"), dtype=float)
-    low, high = (lost + won) * (2 * share - 1) / len(first)
-    return found | {"low": float(low), "high": float(high)}
+    # Bonett and Price (2012): Wald's interval with half an answer added to each of the four kinds, which holds the
+    # difference as often as it says even where few questions are answered differently.
+    count = len(first) + 2
+    gain, loss = (won + 1) / count, (lost + 1) / count
+    half = NORMAL * np.sqrt((gain + loss - (gain - loss) ** 2) / count)
+    return found | {"low": float(max(gain - loss - half, -1)), "high": float(min(gain - loss + half, 1))}

@@ -123,9 +123,11 @@ def binding(found: pd.DataFrame, epsilon: float) -> str:
     for at, rows in found.dropna(subset="binds").groupby("epsilon"):
         first[float(at)] = int((rows["binds"] == "tolerance").sum()), len(rows)  # type: ignore[arg-type]
     if epsilon not in first:
-        return "in ours no size has both, so neither can be said to"
+        return "in ours no size has both ratios, so which of them limits it cannot be said"
+    sizes = found["size"].nunique()
     here, of = first.pop(epsilon)
     told = f"in ours the tolerance decides at {in_words(here) if here else 'none'} of {some(of, 'size')}"
+    told += "" if of == sizes else " for which that is known"
     others = [f"{count} of {all_} at \u03b5 = {at:g}" for at, (count, all_) in first.items()]
     return f"{told} ({', '.join(others)})" if others else told
 

@@ -40,30 +40,30 @@ def _still_rising(analysis: Analysis, points: pd.DataFrame) -> str:
 
 
 def by_size(ends: pd.DataFrame) -> str:
-    """At which ratios a larger model's general loss ends less far above its start, in words.
+    """At which ratios a larger model's general loss ends lower, against its start, in words.
 
     ends: increments at the end of training as `Analysis.curves` or `published.curves` gives them, smallest model first.
     """
     sizes, found = list(ends["size"].unique()), dict[str, list[float]]()
+    if len(sizes) < 2:
+        return "there is only one size"
     for ratio, rows in ends.groupby("ratio"):
         rises = rows.set_index("size")["general"].reindex(sizes).to_numpy(float)
-        if len(rises) > 1 and np.isfinite(rises).all():
+        if np.isfinite(rises).all():
             found.setdefault(_falls(rises), []).append(float(ratio))  # type: ignore[arg-type]
     if not found:
-        return "there are too few sizes to tell"
-    if len(found) == 1:
+        return "no ratio was run at every size"
+    if len(next(iter(found.values()))) == ends["ratio"].nunique():
         return f"{next(iter(found))}, at every ratio"
     return "; ".join(f"{words}, at R = {ratios(alike)}" for words, alike in found.items())
 
 
 def _falls(rises: np.ndarray) -> str:
     if (np.diff(rises) < 0).all():
-        return "the larger the model, the less far"
-    return (
-        "less far for the largest than for the smallest, but not from each size to the next"
-        if (rises[-1] < rises[0])
-        else "not less far for the largest than for the smallest"
-    )
+        return "the larger the model, the lower"
+    if rises[-1] < rises[0]:
+        return "lower for the largest model than for the smallest, but not from each size to the next"
+    return "not lower for the largest model than for the smallest"
 
 
 def no_replay(ends: pd.DataFrame) -> str:

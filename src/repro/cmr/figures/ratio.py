@@ -51,7 +51,7 @@ def loss_against_ratio(
             mine, law = (f[(f["size"] == size) & (f["loss"] == loss)] for f in (points, fitted))
             panel = _ratio_panel(mine, law, value_title, there, f"zoom_{len(cells)}", titled=last)
             cells.append(panel.properties(title=f"{size}, {loss} loss"))
-    text = "Loss at the end of the run against the domain share, measured, fitted and predicted"
+    text = f"Loss at the end of the run against the domain share, {seen}, fitted and predicted"
     return style.finish(style.grid(cells, columns=2), text)
 
 
