@@ -52,7 +52,7 @@
     if (fitted) {
       spec.width = room;
       spec.autosize = { type: "fit-x", contains: "padding" };
-      spec.config = merge(spec.config, { legend: { columns: 3, layout: { top: { direction: "vertical" } } } });
+      spec.config = merge(spec.config, { legend: { columns: 2, layout: { top: { direction: "vertical" } } } });
     }
     const live = document.createElement("div");
     live.className = "vega-live";
