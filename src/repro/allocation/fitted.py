@@ -14,6 +14,7 @@ from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
 from repro.laws.allocation.answers import equal_answers
 
 Fits = Mapping[tuple[str, str], Allocation]
+Pairs = list[tuple[dict[str, Any], dict[str, Any], str]]  # two trials and what comparing them is called
 FEWEST = 6  # allocations with SFT that Equation 1 needs
 NORMAL = 1.96
 
@@ -187,7 +188,7 @@ def _equal(answers: pd.DataFrame) -> float:
     return equal_answers(values)[2]
 
 
-def split_pairs(found: pd.DataFrame, budget: int) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
+def split_pairs(found: pd.DataFrame, budget: int) -> Pairs:
     """SFT on the whole budget against every other allocation of it, as `results.compare` takes them.
 
     Here both have seen as many tokens, unlike in `ablation_pairs`. Empty where the whole budget was never SFT.
@@ -208,7 +209,7 @@ def split_pairs(found: pd.DataFrame, budget: int) -> list[tuple[dict[str, Any], 
     ]
 
 
-def ablation_pairs(found: pd.DataFrame) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
+def ablation_pairs(found: pd.DataFrame) -> Pairs:
     """Each SFT-only trial and the allocation with the same SFT tokens after CPT, as `results.compare` takes them."""
     keys = ["domain", "sft_tokens", "seed"]
     alone = found.loc[found["kind"] == "SFT only", keys].drop_duplicates()

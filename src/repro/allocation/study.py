@@ -1,8 +1,8 @@
 """A study of paper B: runs what its parameters ask for and hands out the results as frames."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from statistics import mean
 from typing import Any
@@ -219,17 +219,17 @@ class Study(BaseStudy):
 
     def ablation(self) -> pd.DataFrame:
         """CPT and SFT against SFT alone, question by question: see :func:`repro.allocation.results.compare`."""
-        items = self.items()
-        pairs = fitted.ablation_pairs(results.scores(items))
-        frames = [results.compare(items, metric, pairs) for metric in results.METRICS]
-        return pd.concat(frames, ignore_index=True)
+        return self._compared(fitted.ablation_pairs)
 
     def splits(self) -> pd.DataFrame:
         """Every allocation against SFT on the whole budget, question by question: see `results.compare`."""
+        return self._compared(partial(fitted.split_pairs, budget=self.params.budget))
+
+    def _compared(self, pairs_of: Callable[[pd.DataFrame], fitted.Pairs]) -> pd.DataFrame:
+        """`results.compare` by each metric; pairs_of: takes the scores to the trials to compare."""
         items = self.items()
-        pairs = fitted.split_pairs(results.scores(items), self.params.budget)
-        frames = [results.compare(items, metric, pairs) for metric in results.METRICS]
-        return pd.concat(frames, ignore_index=True)
+        pairs = pairs_of(results.scores(items))
+        return pd.concat([results.compare(items, metric, pairs) for metric in results.METRICS], ignore_index=True)
 
     def cpt_steps(self) -> pd.DataFrame:
         """The CPT ablation as Table A.1: see :func:`repro.allocation.fitted.steps`."""

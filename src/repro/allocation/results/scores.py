@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -14,7 +15,6 @@ from repro.lm.evaluation import PROGRAMS
 
 ACCURACY, LIKELIHOOD = "accuracy", "log-likelihood"
 METRICS = (ACCURACY, LIKELIHOOD)
-NORMAL = 1.959964  # standard errors in half of a 95% interval
 KEYS = ["kind", "domain", "budget", "cpt_tokens", "sft_tokens", "seed"]
 FOUR_CHOICES = (
     "hpo_terms", "elements", "python_docstrings", "wikipedia_titles",
@@ -127,5 +127,5 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
     # difference as often as it says even where few questions are answered differently.
     count = len(first) + 2
     gain, loss = (won + 1) / count, (lost + 1) / count
-    half = NORMAL * np.sqrt((gain + loss - (gain - loss) ** 2) / count)
+    half = norm.ppf(0.975) * np.sqrt((gain + loss - (gain - loss) ** 2) / count)
     return found | {"low": float(max(gain - loss - half, -1)), "high": float(min(gain - loss + half, 1))}
