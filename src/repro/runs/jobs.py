@@ -200,7 +200,8 @@ class Jobs:
         if not answer.done():
             with suppress(ProcessLookupError):
                 os.killpg(asked.pid, signal.SIGKILL)  # what it has started too, which would keep the answer open
-            answer.cancel()
+            with suppress(TimeoutError):  # its pipes are closed before the event loop is, which would be complained of
+                await asyncio.wait_for(answer, END_SECONDS)
             return None
         said, complaint = answer.result()
         if asked.returncode and NONE_LEFT not in complaint.decode(errors="replace"):
