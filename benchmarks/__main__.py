@@ -14,12 +14,12 @@ import torch
 from benchmarks.laws import against_random_starts
 from repro import params
 from repro.cmr.design import design
+from repro.data.duplicates import NearDuplicates
+from repro.data.sources import PACKAGES, PackageSource
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Law
 from repro.laws.allocation import allocation_law
-from repro.lm.duplicates import NearDuplicates
 from repro.lm.mixing import Batches, Stream
 from repro.lm.model import new_model
-from repro.lm.sources import PACKAGES, PackageSource
 from repro.lm.training import Checkpoint, Optimiser, Schedule, train
 from repro.runs.provenance import hardware
 from repro.stages.pretrain import Pretrain

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.lm.sources import FolderSource, digest_files, folder_files
+from repro.data.sources import FolderSource, digest_files, folder_files
 
 # A shell's background jobs ignore Ctrl-C, and so would whatever tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)

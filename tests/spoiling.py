@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from repro.runs import Stage, Store
-from repro.runs.integrity import Corrupt, manifest
+from repro.runs.folder import Corrupt, manifest
 
 Spoil = Callable[[Path], object]
 

@@ -9,8 +9,8 @@ from scipy import stats
 
 from repro.allocation import published
 from repro.laws.allocation import NAMES, Allocation, allocation_law, analyse_allocation, best_fraction
-from repro.laws.allocation.recovery import allocation_coverage
 from repro.laws.allocation.scores import checked
+from repro.trust.recovery import allocation_coverage
 
 BUDGET = 30e9
 TOKENS = np.geomspace(1e5, 1e7, 16)

@@ -174,7 +174,7 @@ def test_programs_are_executed_only_where_they_can_be() -> None:
 
 
 def test_why_programs_are_not_executed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from repro.lm import sandbox
+    from repro import sandbox
 
     monkeypatch.setattr(sandbox, "probe", lambda: "no bwrap here")
     assert why_not_executed(checked()) == "no bwrap here"

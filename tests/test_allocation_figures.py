@@ -11,7 +11,7 @@ import pytest
 import vl_convert
 
 from repro.allocation import figures
-from repro.allocation.figures.axis import PLACE, TokenAxis
+from repro.allocation.figures.parts import PLACE, TokenAxis
 from repro.lm import cka
 
 TOKENS = np.array([0, 2e3, 8e3, 3e4, 1e5, 3e5, 1.2e6])

@@ -9,8 +9,8 @@ from statsmodels.stats.proportion import proportions_chisquare
 from tests.test_tables import cells, row
 
 from repro.allocation import published, tables
-from repro.allocation.tables.words import tokens
 from repro.show.tables import DASH
+from repro.show.words import short_tokens
 
 
 def test_the_ablation_of_each_domain_has_a_difference_with_its_error() -> None:
@@ -126,7 +126,7 @@ def test_comparisons_item_by_item() -> None:
     ("number", "text"), [(0, "none"), (950, "950"), (12_345, "12.3k"), (2.4e6, "2.40M"), (29.9976e9, "30.0B")]
 )
 def test_tokens_as_readers_say_them(number: float, text: str) -> None:
-    assert tokens(number) == text
+    assert short_tokens(number) == text
 
 
 def test_printed_scores_are_there_as_numbers() -> None:

@@ -12,11 +12,10 @@ from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.multivariate import test_mvmean as hotelling
 
 from repro.laws.allocation import Allocation, analyse_allocation
-from repro.laws.allocation.answers import equal_answers
 from repro.laws.allocation.law import allocation_law, draw
 from repro.laws.allocation.optimum import optimum
-from repro.laws.allocation.scores import checked
-from repro.laws.results import Fit
+from repro.laws.allocation.scores import checked, equal_answers
+from repro.laws.law import Fit
 
 BUDGET, PEAK, QUESTIONS = 1e5, 2048.0, 300
 

@@ -16,8 +16,7 @@ import pytest
 from distributed import Client, wait
 
 from repro.runs import jobs
-from repro.runs.batch import Batch, Unavailable
-from repro.runs.credentials import CERTIFICATE, KEY, credentials
+from repro.runs.batch import CERTIFICATE, KEY, Batch, Unavailable, credentials
 from toys import lives, wait_until
 
 System = Literal["slurm", "pbs", "lsf"]

@@ -9,23 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from repro.data.domains import Asked, BuiltIn, Division, Problems, build, built_in, chemistry, coding, health, materials
+from repro.data.domains.build import distinct, divided
+from repro.data.domains.items import Item
+from repro.data.packages import PACKAGES
+from repro.data.records import documents, elements, terms
 from repro.home import home
-from repro.lm.domains import (
-    Asked,
-    BuiltIn,
-    Division,
-    Problems,
-    build,
-    built_in,
-    chemistry,
-    coding,
-    health,
-    materials,
-)
-from repro.lm.domains.division import distinct, divided
-from repro.lm.domains.items import Item
-from repro.lm.packages import PACKAGES
-from repro.lm.records import documents, elements, terms
 from repro.params import AllocationParams, check, preset_file, presets, read
 
 fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAGES.values() if package.kind != "model")

@@ -168,7 +168,7 @@ def test_help_names_the_commands() -> None:
 def test_what_fails_of_one_papers_study_does_not_keep_the_others_from_its_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from repro import cli, cli_study
+    from repro import cli
     from repro.runs.engine import StudyFailed
 
     ran = []
@@ -184,8 +184,8 @@ def test_what_fails_of_one_papers_study_does_not_keep_the_others_from_its_runs(
             if self.paper == "Params":
                 raise StudyFailed("1 of 2 runs failed:")
 
-    monkeypatch.setattr(cli_study, "study_of", Fake)
-    monkeypatch.setattr(cli_study, "identities", lambda _values: {})
+    monkeypatch.setattr(cli, "study_of", Fake)
+    monkeypatch.setattr(cli, "identities", lambda _values: {})
     for command in ("train", "book"):
         assert cli.main([command, "--preset", "smoke"]) == 1
         assert capsys.readouterr().err == "repro: 1 of 2 runs failed:\n"
@@ -213,7 +213,7 @@ def test_nothing_is_freed_that_an_unreadable_preset_may_need(tmp_path: Path) -> 
 
 def test_what_is_done_is_not_asked_for_what_it_was_built_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have gone since; only a run that is to be done needs it."""
-    from repro import cli_study, params
+    from repro import cli, params
     from toys import Number, Sum
 
     asked = []
@@ -227,10 +227,10 @@ def test_what_is_done_is_not_asked_for_what_it_was_built_on(monkeypatch: pytest.
         def run(self, stages: object) -> None:
             asked.append(stages)
 
-    monkeypatch.setattr(cli_study, "study_of", Fake)
+    monkeypatch.setattr(cli, "study_of", Fake)
     paper = params.read(params.preset_file("paper-cmr"))
-    assert cli_study.all_runs(paper)
-    assert cli_study.all_runs(paper, ("number",))
+    assert cli.all_runs(paper)
+    assert cli.all_runs(paper, ("number",))
     assert asked == [Fake.stages, [Number(value=1)]]
 
 
@@ -240,7 +240,7 @@ def test_what_is_done_is_not_asked_for_what_it_was_built_on(monkeypatch: pytest.
 def test_weights_are_freed_only_if_somebody_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, says: str
 ) -> None:
-    from repro import cli, cli_study
+    from repro import cli
     from repro.runs import Machine, Store, run
     from toys import Sum, Weighty
 
@@ -255,8 +255,8 @@ def test_weights_are_freed_only_if_somebody_says_so(
             return []
 
     run(Fake.stages, Fake.store, Machine())
-    monkeypatch.setattr(cli_study, "study_of", Fake)
-    monkeypatch.setattr(cli_study, "_begun_elsewhere", lambda _keys: [])
+    monkeypatch.setattr(cli, "study_of", Fake)
+    monkeypatch.setattr(cli, "_begun_elsewhere", lambda _keys: [])
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
     assert cli.main(["runs", "--preset", "paper-cmr", "--clean"]) == 0
     assert capsys.readouterr().out.endswith(says)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import prose
-from repro.lm.corpora import (
+from repro.data.corpora import (
     REPLAY,
     TRAINING,
     VALIDATION,
@@ -21,8 +21,8 @@ from repro.lm.corpora import (
     split_text,
     token_dtype,
 )
-from repro.lm.duplicates import NearDuplicates
-from repro.lm.sources import FolderSource
+from repro.data.duplicates import NearDuplicates
+from repro.data.sources import FolderSource
 from repro.lm.tokenizer import END_OF_TEXT, encode, load_tokenizer, train_tokenizer
 
 SPLIT = Split(validation=Fraction(1, 10), replay=Fraction(1, 5), near_duplicate=0.5)

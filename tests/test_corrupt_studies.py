@@ -13,14 +13,15 @@ import pytest
 from conftest import folder_source, prose
 from repro import allocation, cmr
 from repro import params as parameters
-from repro.lm.corpora import Split
+from repro.data.corpora import Split
 from repro.lm.size import Shape
 from repro.params import AllocationParams, Params
 from repro.runs import Machine, Store, run
 from repro.runs.progress import heard
 from repro.runs.spec import closure
-from repro.stages.corpus import Text, Tokenizer, Tokens
 from repro.stages.pretrain import Pretrain
+from repro.stages.texts import Text
+from repro.stages.tokens import Tokenizer, Tokens
 from repro.stages.training import LOSSES, Training
 from spoiling import flip_at_random, spoil_every_file, ways
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from repro import params as parameters
-from repro.lm.packages import PACKAGES, wheel
+from repro.data.packages import PACKAGES, wheel
 from repro.params import Params
 from repro.runs import Local, Machine, Stage, Store, run
 from repro.runs.engine import StudyFailed
-from repro.runs.integrity import MANIFEST, Corrupt, manifest, verify
+from repro.runs.folder import MANIFEST, Corrupt, manifest, verify
 from repro.study.base import BaseDesign, BaseStudy
 from spoiling import flip, spoil_every_file, ways
 from toys import RESULT, Number, Sum, Weighty

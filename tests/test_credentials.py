@@ -9,9 +9,8 @@ import pytest
 from distributed import Client
 
 from repro.runs import Machine
-from repro.runs.batch import Batch
+from repro.runs.batch import CERTIFICATE, KEY, Batch, credentials, security
 from repro.runs.cluster import Local, connect
-from repro.runs.credentials import CERTIFICATE, KEY, credentials, security
 
 
 @pytest.fixture

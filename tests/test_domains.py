@@ -13,22 +13,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from repro.lm.documents import Document
-from repro.lm.domains import (
-    Asked,
-    BuiltIn,
-    Division,
-    Domain,
-    FolderPairs,
-    build,
-    pairs,
-)
-from repro.lm.domains.exposure import exposure, told
-from repro.lm.domains.items import Item, distractors, rivals, shuffled
-from repro.lm.domains.overlap import Questions
-from repro.lm.domains.pairs import MATERIALS
-from repro.lm.duplicates import NearDuplicates
-from repro.lm.sources import digest_files, folder_files
+from repro.data.documents import Document
+from repro.data.domains import Asked, BuiltIn, Division, Domain, FolderPairs, build, pairs
+from repro.data.domains.decontamination import exposure, told
+from repro.data.domains.items import Item, distractors, rivals, shuffled
+from repro.data.domains.pairs import MATERIALS
+from repro.data.duplicates import NearDuplicates, Questions
+from repro.data.sources import digest_files, folder_files
 
 DIVISION = Division(benchmark=Fraction(1, 4), questions=40, validation=Fraction(1, 10), near_duplicate=0.8)
 NAMES = [

@@ -10,17 +10,18 @@ import pandas as pd
 import pytest
 
 from conftest import folder_source, prose
-from repro.lm.corpora import TRAINING, Split
+from repro.data.corpora import TRAINING, Split
+from repro.data.domains.build import PAIRS
 from repro.lm.drift import drifts, states
 from repro.lm.mixing import Order
 from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.stages.adapted import load
-from repro.stages.corpus import Text, Tokenizer, Tokens, tokens_of
 from repro.stages.drift import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, padded, read_drift, spread, thinned
 from repro.stages.lora import Cpt, LoraTraining, Sft
-from repro.stages.material import PAIRS, PairTokens, encoded_pairs
+from repro.stages.models import load
 from repro.stages.pretrain import Pretrain
+from repro.stages.texts import Text
+from repro.stages.tokens import PairTokens, Tokenizer, Tokens, encoded_pairs, tokens_of
 from repro.stages.training import Training
 
 CPU = Machine()

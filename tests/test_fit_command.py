@@ -12,7 +12,7 @@ import browser
 import studies
 from conftest import spent
 from fitting import fit, saved, strict
-from repro.laws.mixture.recovery import Truth
+from repro.trust.recovery import Truth
 
 RATIOS = (1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4)
 DRAWS = "40"

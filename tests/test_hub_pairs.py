@@ -10,9 +10,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from conftest import prose
-from repro.lm.domains import FolderPairs, HubPairs, Item
-from repro.lm.hub import HubFolderSource, climblab
-from repro.lm.sources import digest_files, folder_files
+from repro.data.domains import FolderPairs, HubPairs, Item
+from repro.data.sources import HubFolderSource, climblab, digest_files, folder_files
 
 QUESTION = "A 23-year-old pregnant woman presents with burning upon urination. What is the best treatment?"
 OPTIONS = ["Ampicillin", "Ceftriaxone", "Doxycycline", "Nitrofurantoin"]

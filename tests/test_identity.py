@@ -14,18 +14,18 @@ from conftest import prose
 from repro import params
 from repro.allocation.design import design as of_allocation
 from repro.cmr.design import design as of_cmr
-from repro.lm.corpora import Split
-from repro.lm.domains.division import Division, Domain
-from repro.lm.domains.pairs import FolderPairs
+from repro.data.corpora import Split
+from repro.data.domains.build import Division, Domain
+from repro.data.domains.pairs import FolderPairs
+from repro.data.sources import FolderSource
 from repro.lm.size import Shape
-from repro.lm.sources import FolderSource
 from repro.params import AllocationParams, Params
 from repro.runs import Stage
 from repro.runs.spec import closure
-from repro.stages.corpus import Text, Tokenizer, Tokens
 from repro.stages.lora import Cpt, LoraTraining, Sft
-from repro.stages.material import Material, PairTokens
 from repro.stages.pretrain import Pretrain
+from repro.stages.texts import Material, Text
+from repro.stages.tokens import PairTokens, Tokenizer, Tokens
 from repro.stages.training import Training
 
 ROOT = Path(__file__).parents[1]

@@ -19,14 +19,15 @@ from typing import Any
 import pytest
 
 from conftest import folder_source, prose
-from repro.lm.corpora import TRAINING, Split
+from repro.data.corpora import TRAINING, Split
 from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.runs.space import spare
 from repro.runs.spec import closure
-from repro.stages.corpus import Text, Tokenizer, Tokens, tokens_of
+from repro.runs.upkeep import spare
 from repro.stages.lora import Cpt, LoraTraining
 from repro.stages.pretrain import Pretrain
+from repro.stages.texts import Text
+from repro.stages.tokens import Tokenizer, Tokens, tokens_of
 from repro.stages.training import Training
 from toys import Weighty
 

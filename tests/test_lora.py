@@ -14,15 +14,16 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from conftest import folder_source, prose
+from repro.data.corpora import Split
+from repro.data.domains.build import PAIRS
 from repro.lm import training
-from repro.lm.corpora import Split
 from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.stages.adapted import Adapted, load
-from repro.stages.corpus import Text, Tokenizer, Tokens
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, Sft, read_progress
-from repro.stages.material import PAIRS, PairTokens
+from repro.stages.models import Adapted, load
 from repro.stages.pretrain import Pretrain
+from repro.stages.texts import Text
+from repro.stages.tokens import PairTokens, Tokenizer, Tokens
 from repro.stages.training import Training
 
 CPU = Machine()

@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerFast
 from conftest import prose
 from repro import params
 from repro.allocation import published, tables
-from repro.allocation.recipe import MODES, recipes
+from repro.allocation.facts import MODES, recipes
+from repro.data.domains.build import PAIRS
 from repro.lm.instructions import EncodedPair, PairBatches, PairStream, encode_pairs
 from repro.lm.mixing import Mixture
 from repro.lm.pretrained import FolderModel, digest_model, model_files
@@ -29,7 +30,7 @@ from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.engine import StudyFailed
 from repro.show.tables import DASH
 from repro.stages.base import Base
-from repro.stages.material import PAIRS, PairTokens, encoded_pairs
+from repro.stages.tokens import PairTokens, encoded_pairs
 
 ROOT = Path(__file__).parents[1]
 CPU = Machine()

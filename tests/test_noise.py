@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t
 
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, Fit
-from repro.laws.intervals import influence
+from repro.laws.inference import influence
 from repro.laws.noise import ar1, draws, marginal, walk
 
 T = 100 * (np.arange(1, 26) / 25) ** 1.5

@@ -19,8 +19,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from conftest import prose
 from repro import cli, params
 from repro.publish import site
-from repro.publish.notebooks import NotebookFailed, execute, up_to_date
-from repro.publish.stamp import stamp_in, stamp_of, write_stamped
+from repro.publish.notebooks import NotebookFailed, execute, stamp_in, stamp_of, up_to_date, write_stamped
 from toys import lives
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from conftest import prose
 from repro import params
 from repro.cmr.design import design
-from repro.lm.sources import FolderSource
+from repro.data.sources import FolderSource
 from repro.runs import Machine, Store, run
 from repro.stages.training import LOSSES, read_losses
 

@@ -22,18 +22,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from conftest import folder_source, prose
-from repro.lm.corpora import Split
+from repro.data.corpora import Split
 from repro.lm.mixing import Batches
 from repro.lm.parallel import Share, this_process
 from repro.lm.scoring import Rows
 from repro.lm.size import Shape
 from repro.lm.training import Checkpoint, Diverged, Optimiser, train
 from repro.runs import Machine, Store, Work, run
-from repro.stages.adapt import Continue
-from repro.stages.corpus import Text, Tokenizer, Tokens
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, read_progress
 from repro.stages.parallel import Lost, Shared
-from repro.stages.pretrain import Pretrain
+from repro.stages.pretrain import Continue, Pretrain
+from repro.stages.texts import Text
+from repro.stages.tokens import Tokenizer, Tokens
 from repro.stages.training import LOSSES, Training, read_losses
 from test_training import BATCHES, CONSTANT, tiny
 

@@ -8,9 +8,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from repro import params
 from repro.allocation.design import Design, design
-from repro.lm.sandbox import probe
 from repro.runs import Machine, Store, run
-from repro.runs.verify import verify_again
+from repro.runs.upkeep import verify_again
+from repro.sandbox import probe
 from repro.stages.evaluate import ITEMS, Evaluate, Programs, read_items
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

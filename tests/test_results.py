@@ -19,15 +19,15 @@ from statsmodels.stats.proportion import proportion_confint
 from tests.test_tables import cells
 
 from repro import params
-from repro.allocation import figures, findings, fitted, results, tables
+from repro.allocation import facts, figures, fitted, results, tables
 from repro.allocation.results import ACCURACY, KEYS, LIKELIHOOD
 from repro.allocation.study import Study
+from repro.data.domains.build import PAIRS
 from repro.laws.allocation import analyse_allocation
 from repro.params import AllocationParams
 from repro.show import display
 from repro.show.tables import DASH
 from repro.stages.drift import DRIFT
-from repro.stages.material import PAIRS
 
 ROOT = Path(__file__).parents[1]
 VALUES: dict[str, Any] = yaml.safe_load((ROOT / "params/quick.yaml").read_text())
@@ -303,7 +303,7 @@ def test_what_a_domain_holds_and_what_was_left_out_of_it() -> None:
     }  # fmt: skip
     assert mine["dropped"].tolist() == [25, 4, 306, 0, 0, 8]
     assert mine["characters"].dropna().to_dict() == {"CPT text": 101, "CPT text, held out": 20}
-    assert findings.material(found) == {
+    assert facts.material(found) == {
         "domain": "health", "pairs": 90, "questions": 25,
         "dropped": "331 in health and 331 in general",
     }  # fmt: skip
@@ -375,7 +375,7 @@ def test_drift_between_neighbours_lies_between_their_sft_tokens(tmp_path: Path) 
     found = results.between(frames, "debiased")
     assert found["category"].tolist() == ["CPT new added", "SFT new removed", "CPT new added"]
     assert found["drift"].tolist() == pytest.approx([0.2, 0.2, 0.6])
-    told = findings.drift(phased(), found, results.scores(made(SFT[:1], alone=(), budgets=(), steps=())))
+    told = facts.drift(phased(), found, results.scores(made(SFT[:1], alone=(), budgets=(), steps=())))
     assert told["largest"].startswith("0.6000, of CPT new added in the models with CPT only, between 256 and 64")
     figures.inter_ratio_drift(found, fitted.with_ends(results.scores(made(SFT[:2])))).to_dict()
     assert found["tokens"].tolist() == [900, 100, 900]
@@ -391,7 +391,7 @@ def test_neighbours_without_sft_or_without_any_data_between_them(tmp_path: Path)
         found = results.between(frames, "plain")
         assert found.empty
         assert {*place, "category", "at", "drift", "tokens"} == set(found)
-        assert findings.drift(phased(), found, results.scores(made()))["largest"] == findings.NOT_RUN
+        assert facts.drift(phased(), found, results.scores(made()))["largest"] == facts.NOT_RUN
 
 
 def phased(drift: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), phase: str = "base to CPT") -> pd.DataFrame:
@@ -561,7 +561,7 @@ def test_the_page_of_the_law_has_words_for_every_study(name: str, glued: Callabl
     own, fits = cached(name)
     scores = own.scores()
     optima = fitted.optima(fits)
-    glued(**findings.scores(scores), **findings.law(optima, scores))
+    glued(**facts.scores(scores), **facts.law(optima, scores))
     for table in (tables.study_scores(own.allocations(scores)), tables.study_optima(optima)):
         assert "nan" not in table.to_html()
     for table in (tables.rivals(fitted.rivals(fits)), tables.warnings(fitted.warnings(fits))):
@@ -575,7 +575,7 @@ def test_the_page_of_the_law_has_words_for_every_study(name: str, glued: Callabl
 def test_the_page_of_ablations_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
     own, fits = cached(name)
     pairs = own.ablation()
-    told = findings.paired(pairs)
+    told = facts.paired(pairs)
     glued(**told)
     assert "nan" not in tables.study_steps(own.cpt_steps()).to_html()
     first = str(own.scores()["benchmark"].iloc[0])
@@ -597,7 +597,7 @@ def test_splits_are_compared_with_sft_alone_at_equal_cost_in_every_study(name: s
     own, _ = cached(name)
     pairs = own.splits()
     assert len(cells(tables.paired(pairs))) == 1 + len(pairs)
-    glued(**findings.paired(pairs))
+    glued(**facts.paired(pairs))
 
 
 def test_a_split_is_compared_with_sft_on_the_same_budget() -> None:
@@ -629,7 +629,7 @@ def test_the_best_and_the_worst_allocation_are_told_with_their_error() -> None:
         answers([True, False, False, False], kind="base"),
         *(answers([True] * k + [False] * (4 - k), sft_tokens=s) for k, s in ((1, 64), (3, 1024), (2, 4096))),
     ])  # fmt: skip
-    assert findings.scores(results.scores(frame)) == {
+    assert facts.scores(results.scores(frame)) == {
         "benchmark": "hpo_terms", "base": "25.0%", "items": 4, "error": "25.0 points",
         "range_words": "from 25.0% at 64 SFT tokens to 75.0% at 1,024",
     }  # fmt: skip
@@ -637,25 +637,25 @@ def test_the_best_and_the_worst_allocation_are_told_with_their_error() -> None:
 
 def test_a_score_that_is_missing_is_not_told_as_none_right() -> None:
     own, _ = cached("only programs, not run")
-    told = findings.scores(own.scores())
+    told = facts.scores(own.scores())
     assert (told["base"], told["error"]) == ("no score", "unknown")
 
 
 def test_a_law_is_said_to_be_flat_only_where_the_test_says_so() -> None:
     own, fits = cached("full")
     optima, scores = fitted.optima(fits), own.scores()
-    told = findings.law(optima.assign(p_value=0.001), scores)
+    told = facts.law(optima.assign(p_value=0.001), scores)
     assert "flat" not in told["flat"] and told["flat"].count("accuracy") == 2
     assert (told["fitted"], len(fits)) == ("all 4", 4)
-    flat = findings.law(optima.assign(p_value=0.2), scores)["flat"]
+    flat = facts.law(optima.assign(p_value=0.2), scores)["flat"]
     assert "mmlu, health by accuracy" in flat and flat.endswith("cannot be told from flat") and "differ" not in flat
     one = optima.head(2).assign(p_value=[np.nan, 0.01], edge=[True, False])
-    words = findings.law(one, scores)
+    words = facts.law(one, scores)
     assert "mmlu, health by accuracy could not be tested" in words["flat"]
     assert "mmlu, health by log-likelihood differ" in words["flat"] and "flat" not in words["flat"]
     assert words["peaks"].startswith("the peak of mmlu, health by accuracy, or its interval, reaches the edge")
     assert words["fitted"] == "2 of 4"
-    assert findings.law(optima.head(0), scores)["fitted"] == "none"
+    assert facts.law(optima.head(0), scores)["fitted"] == "none"
 
 
 def test_comparisons_are_counted_by_which_is_clearly_better() -> None:
@@ -663,7 +663,7 @@ def test_comparisons_are_counted_by_which_is_clearly_better() -> None:
         "metric": [ACCURACY] * 4 + [LIKELIHOOD],
         "difference": [0.1, 0.2, -0.3, -0.01, 0.25], "p_value": [0.01, 0.2, 0.04, np.nan, 0.001],
     })  # fmt: skip
-    assert findings.paired(rows) == {
+    assert facts.paired(rows) == {
         "by_accuracy": "better in 1, worse in 1 of 4 comparisons (-30.00 to +20.00 points)",
         "by_likelihood": "better in 1, worse in 0 of 1 comparisons (+0.25 nats a byte)",
     }  # fmt: skip
@@ -682,16 +682,16 @@ TRAINED = pd.DataFrame({"phase": ["CPT", "SFT"], "trained": [1000, 500], "naive"
 
 
 def test_training_is_told_by_its_last_losses_and_what_sharing_saves(glued: Callable[..., None]) -> None:
-    told = findings.training(losses(), TRAINED)
+    told = facts.training(losses(), TRAINED)
     glued(**told)
     assert (told["domain_change"], told["domain_se"], told["domain_verdict"]) == (-0.5, 0.1, "falls")
     assert told["cpt_tokens"] == 1024 and told["saved"] == 4.0
-    assert findings.training(losses(0.5), TRAINED)["general_verdict"] == "rises"
-    assert findings.training(losses(0.1), TRAINED)["general_verdict"] == "cannot be told from unchanged"
+    assert facts.training(losses(0.5), TRAINED)["general_verdict"] == "rises"
+    assert facts.training(losses(0.1), TRAINED)["general_verdict"] == "cannot be told from unchanged"
 
 
 def test_without_cpt_nothing_rises_or_falls(glued: Callable[..., None]) -> None:
-    told = findings.training(losses(tokens=(0,)), TRAINED * 0)
+    told = facts.training(losses(tokens=(0,)), TRAINED * 0)
     glued(**told)
     assert told["saved"] == 1.0
     assert told["domain_verdict"] == told["general_verdict"] == "cannot be told from unchanged"
@@ -713,8 +713,8 @@ DRIFTS: dict[str, Callable[[], pd.DataFrame]] = {
 def test_drift_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
     phases, scores = DRIFTS[name](), cached("full")[0].scores()
     between = results.between([], "debiased")
-    glued(**findings.drift(phases, between, scores))
-    assert set(findings.drift(phases, between, scores)) == {"cpt_drift", "sft_drift", "correlation", "largest"}
+    glued(**facts.drift(phases, between, scores))
+    assert set(facts.drift(phases, between, scores)) == {"cpt_drift", "sft_drift", "correlation", "largest"}
 
 
 def test_drift_is_told_with_its_rank_correlation_and_the_largest_change() -> None:
@@ -725,7 +725,7 @@ def test_drift_is_told_with_its_rank_correlation_and_the_largest_change() -> Non
         layers("SFT new removed", [0.9], model="CPT and SFT", **(place | {"domain": "coding"})),
     ], "debiased")  # fmt: skip
     scores = cached("full")[0].scores()
-    told = findings.drift(DRIFTS["both phases"](), between, scores)
+    told = facts.drift(DRIFTS["both phases"](), between, scores)
     assert (told["cpt_drift"], told["sft_drift"]) == ("0.1000 to 0.6000", "0.1000 to 0.6000")
     assert told["largest"] == (
         "0.3000, of SFT new removed in the models with CPT and SFT, between 2,048 and 1,024 SFT tokens"

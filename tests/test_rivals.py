@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from repro.laws import DOMAIN_TOKEN_LAW, RATIO_LAW, Law, Linear, analyse, increments
+from repro.laws.cmr.laws import CMR_LAWS, DOMAIN_TOKEN_LAWS, GENERAL_TOKEN_LAWS, RATIO_EXPONENTIAL, RATIO_LAWS
 from repro.laws.comparison import compare
-from repro.laws.mixture.comparison import compare_analysis
-from repro.laws.mixture.rivals import CMR_LAWS, DOMAIN_TOKEN_LAWS, GENERAL_TOKEN_LAWS, RATIO_EXPONENTIAL, RATIO_LAWS
+from repro.trust.frames import compare_analysis
 
 T = np.linspace(4, 100, 25)
 TRUTHS = [

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from repro.lm.sandbox import Limits, Sandbox, SandboxBroken, SandboxMissing, probe
-from repro.lm.sandbox.inside import decode, encode
-from repro.lm.sandbox.syscalls import seccomp_filter
+from repro.sandbox import Limits, Sandbox, SandboxBroken, SandboxMissing, probe
+from repro.sandbox.inside import decode, encode
+from repro.sandbox.syscalls import seccomp_filter
 
 REASON = probe()
 walled = pytest.mark.skipif(REASON is not None, reason=f"no sandbox: {REASON}")
@@ -168,7 +168,7 @@ def test_a_missing_or_forbidden_sandbox_is_told(tmp_path: Path, monkeypatch: pyt
 
 @walled
 def test_walls_with_a_hole_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repro.lm.sandbox.walls.ENVIRONMENT", {"HOME": "/tmp"})
+    monkeypatch.setattr("repro.sandbox.walls.ENVIRONMENT", {"HOME": "/tmp"})
     assert probe() == "the sandbox does not hold: AssertionError: it does not keep a program from the environment"
 
 

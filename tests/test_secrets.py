@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.runs.batch import Batch
-from repro.runs.credentials import credentials
+from repro.runs.batch import Batch, credentials
 
 ROOT = Path(__file__).parents[1]
 CANARY = "hf_" + "SingingBird" * 3

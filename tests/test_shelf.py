@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from repro.runs import Local, Machine, Store, Work, run, shelf
+from repro.runs import Local, Machine, Store, Work, run
+from repro.runs import store as store_module
 from repro.runs.engine import StudyFailed
-from repro.runs.integrity import Corrupt
+from repro.runs.folder import Corrupt
 from toys import RESULT, Breaks, Diverges, Number, Sum, Weighty, note_try
 
 HEAVY = Weighty(value=3)
@@ -50,7 +51,7 @@ def test_what_another_process_has_done_again_meanwhile_is_not_set_aside(
 ) -> None:
     """A reader that hashed the old files, slowly, must not throw away the new ones."""
     looks = []
-    real = shelf.verify
+    real = store_module.verify
 
     def slow(folder: Path, names: list[str] | None = None) -> None:
         looks.append(folder)
@@ -58,10 +59,10 @@ def test_what_another_process_has_done_again_meanwhile_is_not_set_aside(
             raise Corrupt("the old files")
         real(folder, names)
 
-    monkeypatch.setattr(shelf, "verify", slow)
+    monkeypatch.setattr(store_module, "verify", slow)
     assert store.finished(HEAVY) == store.path(HEAVY)
     assert len(looks) == 2
-    assert not (store.root / shelf.QUARANTINE).exists()
+    assert not (store.root / store_module.QUARANTINE).exists()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +185,7 @@ def test_a_failed_run_does_not_keep_its_model(tmp_path: Path) -> None:
 def test_whoever_waits_for_a_run_of_another_process_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(shelf, "WORDLESS_SECONDS", 0.1)
+    monkeypatch.setattr(store_module, "WORDLESS_SECONDS", 0.1)
     store, stage = Store(tmp_path), Number(value=1)
     with store.locked(stage):
         waiting = threading.Thread(target=run, args=([stage], store, Machine()))

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 import browser
 from repro.publish import notebooks, site
-from repro.publish.stamp import write_stamped
+from repro.publish.notebooks import write_stamped
 
 ROOT = Path(__file__).parents[1]
 

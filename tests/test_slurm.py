@@ -18,11 +18,10 @@ from distributed import Client
 from repro import allocation, cmr, params
 from repro.params import AllocationParams
 from repro.runs import Machine, Store, jobs, run
-from repro.runs.batch import Batch, Unavailable
-from repro.runs.credentials import security
-from repro.runs.integrity import MANIFEST
-from repro.runs.shelf import RECORD
+from repro.runs.batch import Batch, Unavailable, security
+from repro.runs.folder import MANIFEST
 from repro.runs.spec import closure
+from repro.runs.store import RECORD
 from repro.study.base import BaseStudy
 from slurm import PATIENCE, Slurm, slurm, why_not
 from toys import RESULT, Slow, Sum

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from conftest import prose
-from repro.home import home
-from repro.lm.sources import (
+from repro.data.sources import (
     PACKAGES,
     FolderSource,
     HubSource,
@@ -24,6 +23,7 @@ from repro.lm.sources import (
     package_source,
     wheel,
 )
+from repro.home import home
 
 ROOT = Path(__file__).parents[1]
 fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAGES.values())

@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from repro.runs import Machine, Stage, Store, run
-from repro.runs.space import spare
+from repro.runs.upkeep import spare
 from toys import RESULT, Number, Sum, Weighty
 
 HEAVY = [Weighty(value=value) for value in (1, 2, 3)]

@@ -16,14 +16,14 @@ import yaml
 from conftest import folder_source, prose
 from repro import params
 from repro.cmr.design import design
-from repro.lm.corpora import Split
+from repro.data.corpora import Split
+from repro.data.sources import FolderSource, HubSource, PackageSource
 from repro.lm.size import Shape
-from repro.lm.sources import FolderSource, HubSource, PackageSource
 from repro.runs import Local, Machine, Stage, Store, run
 from repro.runs.spec import canonical, closure
-from repro.stages.adapt import Continue
-from repro.stages.corpus import Text, Tokenizer, Tokens
-from repro.stages.pretrain import Pretrain
+from repro.stages.pretrain import Continue, Pretrain
+from repro.stages.texts import Text
+from repro.stages.tokens import Tokenizer, Tokens
 from repro.stages.training import Training
 from toys import Number, Sum
 

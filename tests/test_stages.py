@@ -15,16 +15,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conftest import folder_source, prose
-from repro.lm.corpora import REPLAY, TRAINING, VALIDATION, Split, read_texts
+from repro.data.corpora import REPLAY, STATISTICS, TRAINING, VALIDATION, Split, read_statistics, read_texts
 from repro.lm.scoring import sequence_losses
 from repro.lm.size import Shape
 from repro.lm.tokenizer import train_tokenizer
 from repro.runs import Local, Machine, Store, run
-from repro.runs.integrity import Corrupt
+from repro.runs.folder import Corrupt
 from repro.runs.spec import Stage
-from repro.stages.adapt import Continue
-from repro.stages.corpus import STATISTICS, Text, Tokenizer, Tokens, statistics, tokens_of
-from repro.stages.pretrain import Pretrain, size_label
+from repro.stages.pretrain import Continue, Pretrain, size_label
+from repro.stages.texts import Text
+from repro.stages.tokens import Tokenizer, Tokens, tokens_of
 from repro.stages.training import LOSSES, Training, read_losses
 
 VOCABULARY = 320
@@ -158,7 +158,7 @@ def test_the_tokenizer_has_seen_general_training_text_only(small: Small) -> None
 
 def test_every_document_is_encoded_and_counted(small: Small) -> None:
     tokenizer = AutoTokenizer.from_pretrained(small.finished(small.general.tokenizer))
-    counts = statistics(small.store.file(small.general, STATISTICS))
+    counts = read_statistics(small.store.file(small.general, STATISTICS))
     for part in (TRAINING, REPLAY, VALIDATION):
         tokens = tokens_of(small.finished(small.general), part, small.general.dtype)
         texts = list(read_texts(small.finished(small.general.text), part))
@@ -193,7 +193,7 @@ def test_a_vocabulary_that_the_text_does_not_fill(tmp_path: Path, prose_folder: 
     store = Store(tmp_path / "runs")
     run([stage], store, Machine())
     tokens = tokens_of(store.finished(stage), TRAINING, stage.dtype)
-    assert len(tokens) == statistics(store.file(stage, STATISTICS))["training tokens"]
+    assert len(tokens) == read_statistics(store.file(stage, STATISTICS))["training tokens"]
     assert tokens.max() < 5000
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from repro.runs import Machine, Store, attempts, provenance, run
 from repro.runs.engine import StudyFailed
-from repro.runs.integrity import Corrupt, Freed, Linked
+from repro.runs.folder import Corrupt, Freed, Linked
 from repro.runs.spec import Stage
 from toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, wait_until
 

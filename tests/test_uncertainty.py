@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 
 from repro.laws import Analysis, analyse, ratio_label
-from repro.laws.mixture.critical import by_turning_point, crossings
-from repro.laws.mixture.laws import RATIO_LAW
-from repro.laws.mixture.recovery import RATIOS, Truth, coverage
-from repro.laws.mixture.spread import interval_of
-from repro.laws.mixture.tolerance import by_tolerance
-from repro.laws.mixture.turning import TurningPoint
+from repro.laws.cmr.critical import by_tolerance, by_turning_point, crossings, interval_of
+from repro.laws.cmr.laws import RATIO_LAW
+from repro.laws.cmr.turning import TurningPoint
+from repro.trust.recovery import RATIOS, Truth, coverage
 
 
 def study(seed: int = 3, seeds: int = 1) -> tuple[Truth, pd.DataFrame]:

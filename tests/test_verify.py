@@ -17,8 +17,8 @@ from repro.cli import main
 from repro.params import AllocationParams, check
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.engine import StudyFailed
-from repro.runs.integrity import Corrupt
-from repro.runs.verify import alone, verify_again
+from repro.runs.folder import Corrupt
+from repro.runs.upkeep import alone, verify_again
 from toys import RESULT, Fails, Number, Sum
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.allocation import facts, figures, findings, fitted, frames, published, results, tables
+    from repro.allocation import facts, figures, fitted, frames, published, results, tables
     from repro.allocation.study import Study, begin, open_study
     from repro.lm import cka
     from repro.show import display

@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from repro.allocation.results import ACCURACY, METRICS, chance, matrix
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
-from repro.laws.allocation.answers import equal_answers
+from repro.laws.allocation.scores import equal_answers
 
 Fits = Mapping[tuple[str, str], Allocation]
 Pairs = list[tuple[dict[str, Any], dict[str, Any], str]]  # two trials and what comparing them is called

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from repro.allocation import published
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
+from repro.laws.allocation.scores import with_errors
 
 Analyses = Mapping[str, Allocation]
 OTHERS = ("25B", "35B")
@@ -28,12 +28,6 @@ def analyses(bootstrap: int = 1000, seed: int = 0) -> dict[str, Allocation]:
         )
         for name, rows in published.scores().groupby("benchmark", sort=False)
     }
-
-
-def with_errors(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores (columns score, n_items) with the ends of their 95% binomial intervals (Wilson), low and high."""
-    low, high = proportion_confint(scores["score"] * scores["n_items"], scores["n_items"], method="wilson")
-    return scores.assign(low=np.asarray(low, dtype=float), high=np.asarray(high, dtype=float))
 
 
 def points(found: Analyses) -> pd.DataFrame:

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from repro.data.domains.build import Asked, Division, Domain, built_in
+from repro.data.domains.pairs import MATERIALS, BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
+from repro.data.packages import PACKAGES, names
+from repro.data.sources import PackageSource, digest_files
 from repro.home import home
-from repro.lm.domains.division import Asked, Division, Domain, built_in
-from repro.lm.domains.pairs import MATERIALS, BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
 from repro.lm.evaluation import MADE_HERE, PROGRAMS
-from repro.lm.packages import PACKAGES, names
 from repro.lm.pretrained import FolderModel, HubModel, PackageModel, digest_model
 from repro.lm.size import Shape
-from repro.lm.sources import PackageSource, digest_files
 from repro.params import AllocationParams, MaterialParams, PairsParams, ParamsError
 from repro.runs.spec import Stage, closure
 from repro.stages.base import Base
-from repro.stages.corpus import Tokenizer, Tokens
-from repro.stages.material import Material
 from repro.stages.pretrain import Pretrain
+from repro.stages.texts import Material
+from repro.stages.tokens import Tokenizer, Tokens
 from repro.stages.training import Training
 from repro.study.texts import require_packages, sources
 

@@ -11,9 +11,10 @@ from repro.allocation.design import Design, design
 from repro.params import AllocationParams
 from repro.runs.spec import Stage, closure
 from repro.stages.drift import Drift, RatioDrift
-from repro.stages.evaluate import Evaluate, HeldOut, Programs, parameters
+from repro.stages.evaluate import Evaluate, HeldOut, Programs
 from repro.stages.lora import Cpt, Sft
-from repro.study.costs import DEVICE_GIB, GIB, activations, beyond_one, gib, sharing, short, times
+from repro.stages.models import parameters
+from repro.study.plan import DEVICE_GIB, GIB, activations, beyond_one, gib, sharing, short, times
 
 BYTES = {"fp32": 4, "bf16": 2}
 BYTES_ADAPTER = 16  # of an adapter's weight while it is trained: itself, gradient and two moments in fp32

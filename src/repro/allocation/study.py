@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from repro import params as parameters
-from repro.allocation import fitted, recipe, results
+from repro.allocation import facts, fitted, results
 from repro.allocation.design import Design, Trial, design
+from repro.data.corpora import STATISTICS, read_statistics
 from repro.home import home
 from repro.laws.allocation import Allocation
 from repro.lm.evaluation import PROGRAMS
@@ -19,11 +20,10 @@ from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
 from repro.show.words import join
-from repro.stages.adapted import Adapted
-from repro.stages.corpus import STATISTICS, statistics
 from repro.stages.drift import DRIFT, read_drift
 from repro.stages.evaluate import HELD_OUT, ITEMS, read_held_out, read_items
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
+from repro.stages.models import Adapted
 from repro.study.base import BaseStudy
 
 
@@ -58,7 +58,7 @@ def why_not_executed(params: AllocationParams) -> str:
     wanted = {name for domain in params.domains for name in domain.benchmarks} & set(PROGRAMS)
     if not wanted or params.unsafe_no_sandbox:
         return ""
-    from repro.lm.sandbox import probe
+    from repro.sandbox import probe
 
     return probe() or ""
 
@@ -92,35 +92,35 @@ class Study(BaseStudy):
     @property
     def execution(self) -> str:
         """A sentence on programs that models write; "" where no benchmark asks for any."""
-        return recipe.execution(self.params, self.not_executed)
+        return facts.execution(self.params, self.not_executed)
 
     @property
     def noise(self) -> str:
         """A sentence on what the intervals of the law hold."""
-        return recipe.noise(self.params)
+        return facts.noise(self.params)
 
     def recipe(self) -> tuple[dict[str, str], dict[str, str]]:
         """The recipes of CPT and of SFT, by the aspects of Tables A.2 and A.3."""
-        return recipe.recipes(self.params)
+        return facts.recipes(self.params)
 
     def words(self, name: str) -> str:
         """A sentence for a part of the study that a preset may leave out, "" where it runs: "cpt_ablation" or so."""
-        return recipe.left_out(self.params, name)
+        return facts.left_out(self.params, name)
 
     def materials(self) -> pd.DataFrame:
-        """What each domain holds: one row per domain and part, see :func:`repro.allocation.results.contents`."""
+        """What each domain holds: one row per domain and part, see :func:`repro.allocation.results`."""
         stages = [*self.design.materials, *self.design.replays]
         self.run(stages)
         pairs = zip(self.design.replays, self.domains, strict=True)
         several = len(self.domains) > 1
         names = [*self.domains, *(f"{replay.name}, for {name}" if several else replay.name for replay, name in pairs)]
-        counts = [statistics(self.file(stage, STATISTICS)) for stage in stages]
+        counts = [read_statistics(self.file(stage, STATISTICS)) for stage in stages]
         return results.contents(dict(zip(names, counts, strict=True)))
 
     def exposure(self) -> pd.DataFrame:
         """How much training shows of right and of wrong choices: see :func:`repro.allocation.results.exposure`."""
         self.run(self.design.materials)
-        found = {stage.name: statistics(self.file(stage, STATISTICS)) for stage in self.design.materials}
+        found = {stage.name: read_statistics(self.file(stage, STATISTICS)) for stage in self.design.materials}
         return results.exposure(found)
 
     def examples(self) -> pd.DataFrame:
@@ -191,7 +191,7 @@ class Study(BaseStudy):
         return [stage for trial in trials for stage in (trial.evaluation, *trial.programs)]
 
     def scores(self) -> pd.DataFrame:
-        """One row for each trial, benchmark and metric: see :func:`repro.allocation.results.scores`."""
+        """One row for each trial, benchmark and metric: see :func:`repro.allocation.results`."""
         return results.scores(self.items())
 
     def allocations(self, scores: pd.DataFrame) -> pd.DataFrame:

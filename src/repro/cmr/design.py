@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from repro.lm.corpora import Split
+from repro.data.corpora import Split
+from repro.data.sources import PackageSource
 from repro.lm.size import Shape
-from repro.lm.sources import PackageSource
 from repro.params import Params, ParamsError
 from repro.runs.spec import Stage
-from repro.stages.adapt import Continue
-from repro.stages.corpus import Text, Tokenizer, Tokens
-from repro.stages.pretrain import Pretrain
+from repro.stages.pretrain import Continue, Pretrain
+from repro.stages.texts import Text
+from repro.stages.tokens import Tokenizer, Tokens
 from repro.stages.training import Training
 from repro.study.base import BaseDesign
 from repro.study.texts import require_packages, sources

@@ -6,18 +6,81 @@ T is in hundredths of T_max throughout, as in :meth:`repro.laws.Analysis.curves`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from repro.cmr import evaluate
-from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Analysis, Fit, Group
+from repro.laws import (
+    CMR_LAW,
+    DOMAIN_TOKEN_LAW,
+    GENERAL_TOKEN_LAW,
+    RATIO_LAW,
+    Analysis,
+    Fit,
+    Group,
+    TurningPoint,
+    increments,
+)
+
+T_MAX = 100.0
+Coefficients = Mapping[str, float]
 
 HELD_OUT = 1 / 4  # the ratio that the paper's Table 2 predicts from the others
 TOLERANCES = (0.02, 0.05, 0.1)  # nats per token: the paper's, and others that one might have chosen
+
+
+class Trajectory(NamedTuple):
+    """One size at one ratio: the coefficients of Equation 6 and the turning point they imply, in the laws' T."""
+
+    size: str
+    ratio: float
+    domain: Coefficients
+    general: Coefficients
+    turning_point: TurningPoint
+
+
+def kind_at(t: NDArray[np.float64]) -> NDArray[np.str_]:
+    """ "fitted" up to the end of the run, "extrapolated" beyond."""
+    return np.where(t <= T_MAX, "fitted", "extrapolated")
+
+
+def trajectory_points(trajectories: Iterable[Trajectory], unit: float = 1.0) -> pd.DataFrame:
+    """Columns size, ratio, t (NaN where there is none), general, domain (increments there), status, lower, upper.
+
+    lower and upper are the 95% interval of t: NaN where there is none, upper infinite where the curve may never turn.
+    """
+    rows = []
+    for one in trajectories:
+        at = np.nan if one.turning_point.value is None else one.turning_point.value
+        there = {name: float(value) for name, value in increments(one.domain, one.general, at).items()}
+        row = {"size": one.size, "ratio": one.ratio, "t": at / unit, **there}
+        low, high = ends(one.turning_point.interval)
+        rows.append(row | {"status": one.turning_point.status, "lower": low / unit, "upper": high / unit})
+    return pd.DataFrame(rows, columns=["size", "ratio", "t", "general", "domain", "status", "lower", "upper"])
+
+
+def ends(interval: tuple[float, float] | None) -> tuple[float, float]:
+    """Both ends of an interval, NaN where there is none."""
+    return (np.nan, np.nan) if interval is None else interval
+
+
+def law_curves(laws: Iterable[tuple[str, Coefficients]], t: ArrayLike, unit: float = 1.0) -> pd.DataFrame:
+    """Equation 8 of each size at ``t`` (> 0), and at T_max where ``t`` spans it.
+
+    Columns size, t, ratio (no share exceeds 1, so the law is clipped there; below 0 for small T), kind.
+    """
+    at = np.atleast_1d(np.asarray(t, dtype=float))
+    if at.min() <= T_MAX <= at.max():
+        at = np.union1d(at, T_MAX)
+    frames = [pd.DataFrame(columns=["size", "t", "ratio", "kind"])]
+    for size, law in laws:
+        share = np.minimum(CMR_LAW.evaluate(law, at * unit), 1.0)
+        frames.append(pd.DataFrame({"size": size, "t": at, "ratio": share, "kind": kind_at(at)}))
+    return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def of_domain(analysis: Analysis, domain: str) -> Analysis:
@@ -57,11 +120,11 @@ def turning_points(analysis: Analysis) -> pd.DataFrame:
     and upper, the 95% interval of t (NaN where there is none; upper is infinite where the curve may never turn).
     """
     found = (
-        evaluate.Trajectory(group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
+        Trajectory(group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
         for group in analysis.groups
         for laws in group.token_laws
     )
-    return evaluate.turning_points(found, _unit(analysis))
+    return trajectory_points(found, _unit(analysis))
 
 
 def _unit(analysis: Analysis) -> float:
@@ -120,7 +183,7 @@ def _critical_ratio(group: Group) -> dict[str, object]:
     turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
     law = dict.fromkeys(("alpha4", "s4", "beta3"), np.nan) if turning.law is None else turning.law.params
     by_turning, by_tolerance = (np.nan if by.value is None else by.value for by in (turning, tolerance))
-    limits = np.array([evaluate.ends(by.interval) for by in (turning, tolerance)])
+    limits = np.array([ends(by.interval) for by in (turning, tolerance)])
     routes = {"turning": limits[0], "tolerance": limits[1], "both": np.minimum(*limits)}
     return {
         "size": group.size,
@@ -150,7 +213,7 @@ def tolerances(analysis: Analysis, among: Sequence[float] = TOLERANCES) -> pd.Da
 
 def _at_tolerance(group: Group, epsilon: float) -> dict[str, object]:
     found, turning = group.by_tolerance(epsilon), group.critical_ratio.turning_point.value
-    low, high = evaluate.ends(found.interval)
+    low, high = ends(found.interval)
     binds = None
     if found.value is None:
         binds = None if group.ratio_law["general"] is None else "tolerance"
@@ -189,7 +252,7 @@ def ratio_curves(analysis: Analysis, t: ArrayLike) -> pd.DataFrame:
     found = [(group.size, group.critical_ratio.turning_point) for group in analysis.groups]
     kept = {size: by.law for size, by in found if by.law is not None and not by.contradicted}
     unit = _unit(analysis)
-    drawn = evaluate.ratio_curves([(size, law.params) for size, law in kept.items()], t, unit)
+    drawn = law_curves([(size, law.params) for size, law in kept.items()], t, unit)
     drawn = drawn.assign(low=np.nan, high=np.nan)
     for size, law in kept.items():
         if law.draws is not None:

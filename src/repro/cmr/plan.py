@@ -4,11 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from repro.cmr.design import design
-from repro.lm.corpora import token_dtype
+from repro.data.corpora import token_dtype
 from repro.params import Params
-from repro.stages.adapt import Continue
-from repro.stages.pretrain import Pretrain
-from repro.study.costs import DEVICE_GIB, GIB, MONTH_HOURS, activations, beyond_one, gib, sharing, short, times
+from repro.stages.pretrain import Continue, Pretrain
+from repro.study.plan import DEVICE_GIB, GIB, MONTH_HOURS, activations, beyond_one, gib, sharing, short, times
 
 # AdamW in fp32: weights, gradients and two moments of 4 bytes each.
 BYTES_TRAINING, BYTES_WEIGHTS = 16, 4

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from repro.cmr import evaluate
+from repro.cmr import frames
 from repro.laws import increments, turning_point
 from repro.lm.size import parameter_count
 
@@ -164,7 +164,7 @@ def curves(t: ArrayLike) -> pd.DataFrame:
     at = np.atleast_1d(np.asarray(t, dtype=float))
     frames = [
         pd.DataFrame(
-            {"size": size, "ratio": ratio, "t": at, **increments(domain, general, at), "kind": evaluate.kind_at(at)}
+            {"size": size, "ratio": ratio, "t": at, **increments(domain, general, at), "kind": frames.kind_at(at)}
         )
         for size, ratio, domain, general in _trajectories()
     ]
@@ -186,7 +186,7 @@ def end_increments() -> pd.DataFrame:
 
     Columns size, ratio, loss ("general"), value (nats per token over the loss before continual pretraining).
     """
-    end = curves([evaluate.T_MAX])
+    end = curves([frames.T_MAX])
     return end.assign(loss="general", value=end["general"])[["size", "ratio", "loss", "value"]]
 
 
@@ -198,12 +198,12 @@ def turning_points(lagrange: float | None = None) -> pd.DataFrame:
     """
     weight = value("lagrange_high") if lagrange is None else lagrange
     found = (
-        evaluate.Trajectory(
-            size, ratio, domain, general, turning_point(domain, general, lagrange=weight, t_max=evaluate.T_MAX)
+        frames.Trajectory(
+            size, ratio, domain, general, turning_point(domain, general, lagrange=weight, t_max=frames.T_MAX)
         )
         for size, ratio, domain, general in _trajectories()
     )
-    return evaluate.turning_points(found)
+    return frames.trajectory_points(found)
 
 
 def ratio_curves(t: ArrayLike) -> pd.DataFrame:
@@ -212,4 +212,4 @@ def ratio_curves(t: ArrayLike) -> pd.DataFrame:
     Columns size, t, ratio (below 0 for small T), kind ("fitted" | "extrapolated").
     """
     laws = [(str(row["size"]), _pick(row, CMR_NAMES)) for _, row in _read("table5").iterrows()]
-    return evaluate.ratio_curves(laws, t)
+    return frames.law_curves(laws, t)

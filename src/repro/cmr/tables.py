@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from repro.cmr.evaluate import T_MAX
+from repro.cmr.frames import T_MAX
 from repro.laws import ratio_label
 from repro.show.style import in_order
 from repro.show.tables import DASH, Format, styled, two_lines, with_intervals

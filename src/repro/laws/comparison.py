@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from repro.laws.projection import Array
-from repro.laws.separable import Law
+from repro.laws.law import Law
+from repro.laws.solver import Array
 
 HeldOut = Literal["one", "tail"]
 

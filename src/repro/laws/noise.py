@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from repro.laws.intervals import influence
-from repro.laws.projection import Array
+from repro.laws.inference import influence
+from repro.laws.solver import Array
 
 if TYPE_CHECKING:
-    from repro.laws.results import Fit
+    from repro.laws.law import Fit
 
 Method = Literal["ar1", "blocks", "runs", "binomial"]
 

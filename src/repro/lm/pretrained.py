@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.lm.packages import PACKAGES, wheel
+from repro.data.packages import PACKAGES, wheel
 
 if TYPE_CHECKING:
     import torch

@@ -6,14 +6,15 @@ those of its paper: it names a preset and may override any name of it, as may pa
 
 from repro.params.allocation import AllocationParams, MaterialParams, PairsParams
 from repro.params.cmr import Params
-from repro.params.notebook import from_notebook, notebook_cell
 from repro.params.reading import (
     NAMES,
     SCHEMAS,
     ParamsError,
     check,
     check_names,
+    from_notebook,
     names,
+    notebook_cell,
     plain,
     preset_file,
     presets,

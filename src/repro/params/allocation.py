@@ -6,23 +6,29 @@ from pydantic import Field, Strict, model_validator
 
 from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
 from repro.params.cmr import ModelParams
-from repro.params.places import Config, Directory, Folder, HubId, Line, Revision, Split
 from repro.params.sources import SourceParams
 from repro.params.values import (
     Bootstrap,
     CheckpointSeconds,
     Clip,
+    Config,
     Count,
     Device,
+    Directory,
+    Folder,
+    HubId,
     InnerShare,
+    Line,
     MicroBatch,
     Name,
     NearDuplicate,
     Positive,
     Preset,
+    Revision,
     Section,
     Seeds,
     Share,
+    Split,
     WeightDecay,
     Whole,
     Workers,

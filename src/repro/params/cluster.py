@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from repro.params.places import Line
-from repro.params.values import Count, Positive, Section, instead, matches, text
+from repro.params.values import Count, Line, Positive, Section, instead, matches, text
 
 # Stages by kind, as `repro plan` shows them: those that train, and can be shared out among several devices; those that
 # only get text, models and questions ready; and the rest.

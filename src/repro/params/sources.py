@@ -4,8 +4,7 @@ from fractions import Fraction
 
 from pydantic import model_validator
 
-from repro.params.places import Config, Directory, Folder, HubId, Line, Revision, Split
-from repro.params.values import Count, Section, Share
+from repro.params.values import Config, Count, Directory, Folder, HubId, Line, Revision, Section, Share, Split
 
 # Which kinds of source each option is for.
 OPTIONS = {

@@ -4,9 +4,11 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,6 +21,11 @@ from pydantic import (
 LONGEST_NAME = 80  # characters of an unknown name that are shown
 LARGEST = 10**15  # of a count: what nobody means, and what arithmetic with floats begins to lose
 FRACTION = re.compile(r"[+-]?[0-9]{1,40}(/[0-9]{1,40}|\.[0-9]{0,40})?", re.ASCII)
+
+# Words joined by single dots and by dashes, so that "..", and what starts with a dot or a dash, is none of them.
+WORDS = r"[A-Za-z0-9_]+(?:(?:[.+]|-+)[A-Za-z0-9_]+)*"
+LONGEST = 200  # characters of a name
+LONGEST_PART = 255  # bytes of a folder's name, as most file systems have it
 
 
 def _fraction(value: object) -> Fraction:
@@ -113,3 +120,44 @@ Workers = Annotated[
 ]
 MicroBatch = Annotated[Count | None, text("sequences per forward pass; null takes the whole batch")]
 CheckpointSeconds = Annotated[Positive, text("how often a run saves what it needs to resume")]
+
+
+def _matches(pattern: str, allowed: str) -> Callable[[str], str]:
+    return matches(rf"(?=.{{1,{LONGEST}}}\Z)(?:{pattern})", f"{allowed}, at most {LONGEST} characters")
+
+
+def _line(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("must be one line of printable text")
+    return value
+
+
+def _folder(value: str) -> str:
+    parts = Path(_line(value)).parts
+    if ".." in parts:
+        raise ValueError("must be a folder without ..: absolute, from ~, or from the project's folder")
+    if value.startswith("~") and parts[0] != "~":
+        raise ValueError("must be absolute, from ~, or from the project's folder; of users only ~ itself is allowed")
+    if any(len(part.encode()) > LONGEST_PART for part in parts):
+        raise ValueError(f"must have no name longer than {LONGEST_PART} bytes in it")
+    if parts == ("/",):
+        raise ValueError("must be a folder, not all there is")
+    return value
+
+
+Line = Annotated[str, AfterValidator(_line)]
+Folder = Annotated[str, AfterValidator(_folder)]
+HubId = Annotated[str, AfterValidator(_matches(rf"(?:{WORDS}/)?{WORDS}", "a name of the hub such as owner/name"))]
+Revision = Annotated[
+    str, AfterValidator(_matches(rf"{WORDS}(?:/{WORDS})*", "a commit, tag or branch such as main or refs/pr/1"))
+]
+Config = Annotated[
+    str, AfterValidator(_matches(rf"{WORDS}(?: {WORDS})*", "a configuration's name such as 20231101.en"))
+]
+Split = Annotated[str, AfterValidator(_matches(r"\w+(?:\.\w+)*", "a split's name such as train"))]
+Directory = Annotated[
+    str,
+    AfterValidator(
+        _matches(r"\w[\w.=+, -]*(?:/\w[\w.=+, -]*)*", "a folder of the data set such as data/en, without .. in it")
+    ),
+]

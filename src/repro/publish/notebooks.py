@@ -20,10 +20,48 @@ import psutil
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from repro.publish.declared import check_parameters
-from repro.publish.stamp import stamp_of, write_stamped
+from repro.params import NAMES, ParamsError
+from repro.publish.declared import check_parameters, parameters_of
+
+STAMP = "repro"  # key of our stamp in the notebook's metadata
+MARK = b'"file_sha256": "'  # a name that nothing else in a notebook has
+BLANK = "0" * 64
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+Identities = Mapping[frozenset[str], str]  # names of a study's parameters -> what decides its numbers
+
+
+def write_stamped(nb: NotebookNode, path: Path, stamp: dict[str, Any]) -> None:
+    """Write a notebook with `stamp` and the SHA-256 of the whole file, as it is with zeros in the hash's place."""
+    nb.metadata[STAMP] = stamp | {"file_sha256": BLANK}
+    blank = nbformat.writes(nb).encode()
+    before, after = _around(blank)
+    path.write_bytes(before + hashlib.sha256(blank).hexdigest().encode() + after)
+
+
+def stamp_of(path: Path) -> dict[str, Any] | None:
+    """The stamp of an executed notebook; None where there is none, or the file is not as it was written."""
+    try:
+        return stamp_in(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def stamp_in(data: bytes) -> dict[str, Any] | None:
+    """The stamp in the bytes of an executed notebook; None where there is none, or they were changed."""
+    before, after = _around(data)
+    given = data[len(before) : len(data) - len(after)]
+    if given != hashlib.sha256(before + BLANK.encode() + after).hexdigest().encode():
+        return None
+    stamp = json.loads(data)["metadata"].get(STAMP, {})
+    return dict(stamp) if stamp.get("complete") is True else None
+
+
+def _around(data: bytes) -> tuple[bytes, bytes]:
+    """What stands before and after the hash."""
+    before, mark, rest = data.rpartition(MARK)
+    return before + mark, rest[len(BLANK) :]
 
 
 class NotebookFailed(Exception):
@@ -186,3 +224,48 @@ def _strip_bars(nb: NotebookNode) -> None:
 
 def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+def execute_all(source: Path, out: Path, parameters: Mapping[str, Any], studies: Identities) -> dict[str, Path] | None:
+    """Execute every notebook of `source` that is not up to date, in name order.
+
+    parameters: of all studies; each notebook is given those that it declares. studies: what else decides what they
+    show.
+
+    Returns:
+        name -> executed notebook; None if one failed, which has then been told on standard error.
+
+    """
+    done: dict[str, Path] = {}
+    for notebook in sorted(source.glob("*.ipynb")):
+        done[notebook.stem] = out / notebook.name
+        if not execute_one(notebook, done[notebook.stem], parameters, studies):
+            return None
+    return done
+
+
+def execute_one(notebook: Path, output: Path, parameters: Mapping[str, Any], studies: Identities) -> bool:
+    """Execute one notebook unless it is up to date; whether it is done.
+
+    Raises:
+        ParamsError: if the parameters say nothing of the study that the notebook is about.
+
+    """
+    declared = frozenset(parameters_of(notebook))
+    study = next((names for names in studies if names >= declared), None)
+    if study is None:
+        raise ParamsError(f"{notebook.name}: these parameters are those of the other paper's study")
+    parameters = {name: value for name, value in parameters.items() if name in declared or name not in NAMES}
+    extra = studies[study]
+    if up_to_date(notebook, output, parameters, extra):
+        print(f"{notebook.name}: up to date", flush=True)
+        return True
+    started = time.monotonic()
+    print(f"{notebook.name} ...", flush=True)
+    try:
+        execute(notebook, output, parameters, extra=extra)
+    except NotebookFailed as error:
+        print(f"repro: {error}", file=sys.stderr)
+        return False
+    print(f"{notebook.name}: {time.monotonic() - started:.0f} s -> {output}", flush=True)
+    return True

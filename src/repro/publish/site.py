@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -12,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import nbformat
+import vl_convert
 from filelock import FileLock
 
-from repro.publish.notebooks import installed
-from repro.publish.stamp import stamp_of
-from repro.publish.vega import write_scripts
+from repro.publish.notebooks import installed, stamp_of
+
+# The variant with every TeX extension inside, so that no formula makes MathJax look for a further file.
+MATHJAX = "static/mathjax/tex-svg-full.js"
 
 CONFIG = "_config.yml"
 BOOK = "book"
@@ -26,6 +29,30 @@ RECORD = ".inputs"  # inside the site: the digest of what it was built from
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 # Cells shown folded, and what the fold says.
 FOLDED = {"parameters": "Parameters and their defaults", "injected-parameters": "Parameters of this run"}
+
+
+def write_scripts(folder: Path) -> None:
+    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js`` into ``folder``.
+
+    They do not go under ``_static``: jupyter-book puts every script there on every page, and the library of
+    the charts weighs 0.9 MB.
+
+    Raises:
+        FileNotFoundError: the package that carries MathJax is not installed.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # The bundle's own helper names are short globals (`n`, `t`); a function keeps them to itself.
+    bundle = vl_convert.javascript_bundle(snippet="window.vegaEmbed = vegaEmbed;")
+    (folder / "vega.js").write_text(f"(function () {{\n{bundle}\n}})();\n", encoding="utf-8")
+    shutil.copyfile(_mathjax(), folder / "mathjax.js")
+
+
+def _mathjax() -> Path:
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")  # hyphens: it cannot be imported by a statement
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("MathJax: the package sphinx-mathjax-offline is not installed")
+    return Path(spec.origin).parent / MATHJAX
 
 
 class SiteFailed(Exception):

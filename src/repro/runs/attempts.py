@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from repro.runs.integrity import Corrupt, Freed, Linked, Missing
+from repro.runs.folder import LEDGER, Corrupt, Freed, Linked, Missing
 from repro.runs.spec import SCRATCH
 
 TRIES = 3
-LEDGER = "attempts.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_WRITE = (*FULL, errno.EROFS)
 ABSOLUTE = re.compile(r"(?<![\w.:/])(?:/[\w.@+-]+)+")  # a path in a message

@@ -22,10 +22,17 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
-from repro.runs.credentials import credentials, security
-
 if TYPE_CHECKING:
     from distributed import SpecCluster
+
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distributed.security import Security
+
+
+KEY, CERTIFICATE = "key.pem", "certificate.pem"
 
 NAME = "repro"
 PREFIX = {"slurm": "#SBATCH", "pbs": "#PBS", "lsf": "#BSUB"}
@@ -34,6 +41,40 @@ CLUSTER = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
 WORD = re.compile(r"[\w.,:@/+-]+")  # what a queue, an account or an interface is called
 SCHEDULER_SECONDS = 60  # a job that finds no scheduler for so long ends
+
+
+@contextmanager
+def credentials(inside: Path) -> Iterator[Path]:
+    """A folder in `inside` with a key and a certificate made for one cluster; it goes with the context.
+
+    Only this user can read them. Who has them is let in, and nobody else, for a year.
+    """
+    from distributed.security import Security
+
+    made = Security.temporary()  # one pair, its own authority, for client, scheduler and workers
+    with TemporaryDirectory(prefix=".tls-", dir=inside.absolute()) as private:
+        folder = Path(private)
+        for name, text in ((KEY, made.tls_worker_key), (CERTIFICATE, made.tls_worker_cert)):
+            (folder / name).touch(mode=0o600, exist_ok=False)
+            (folder / name).write_text(text)
+        yield folder
+
+
+def security(folder: Path, spelled: Callable[[str], str] = str) -> "Security":
+    """The credentials in `folder` as dask takes them; spelled: how the paths of the files are to be written."""
+    from distributed.security import Security
+
+    key, certificate = (spelled(str(folder / name)) for name in (KEY, CERTIFICATE))
+    return Security(
+        require_encryption=True,
+        tls_ca_file=certificate,
+        tls_client_key=key,
+        tls_client_cert=certificate,
+        tls_scheduler_key=key,
+        tls_scheduler_cert=certificate,
+        tls_worker_key=key,
+        tls_worker_cert=certificate,
+    )
 
 
 class Unavailable(RuntimeError):

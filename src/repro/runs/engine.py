@@ -8,7 +8,7 @@ from functools import partial
 
 from repro.runs import attempts
 from repro.runs.cluster import Cluster, Local, Scheduler, offered, require
-from repro.runs.integrity import Stuck
+from repro.runs.folder import Stuck
 from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
 from repro.runs.store import Store

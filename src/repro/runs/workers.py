@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from repro.runs import attempts
 from repro.runs.batch import Lost, Unavailable
 from repro.runs.cluster import Cluster, Local, Scheduler, connect, require
-from repro.runs.integrity import Missing
+from repro.runs.folder import Missing
 from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
 from repro.runs.store import Store

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from repro.runs.spec import Stage, Work
-from repro.stages.adapted import Adapted, load, parts_of
-from repro.stages.evaluate import parameters
 from repro.stages.lora import Cpt, Sft
-from repro.stages.material import PairTokens, encoded_pairs
+from repro.stages.models import Adapted, load, parameters, parts_of
+from repro.stages.tokens import PairTokens, encoded_pairs
 
 if TYPE_CHECKING:
     import torch

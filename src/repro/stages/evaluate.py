@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import pandas as pd
 
-from repro.lm.corpora import VALIDATION
+from repro.data.corpora import VALIDATION
 from repro.runs.spec import Stage, Work
-from repro.stages.adapted import Adapted, load, parts_of, tokenizer_of
-from repro.stages.corpus import Tokens, tokens_of
-from repro.stages.material import Material
+from repro.stages.models import Adapted, load, parameters, parts_of, tokenizer_of
+from repro.stages.texts import Material
+from repro.stages.tokens import Tokens, tokens_of
 
 ITEMS, HELD_OUT = "items.parquet", "held-out.parquet"
 BATCH = 16  # questions in a forward pass: in low precision it decides the last digits, so it is the same everywhere
@@ -87,7 +87,7 @@ class Programs(Stage):
 
     def execute(self, work: Work) -> None:
         from repro.lm.evaluation import evaluate
-        from repro.lm.sandbox import Sandbox
+        from repro.sandbox import Sandbox
 
         sandbox = Sandbox(unsafe=not self.isolated)
         found = evaluate(
@@ -140,11 +140,6 @@ class HeldOut(Stage):
             losses[name] = sequence_losses(model, rows, batch=work.machine.at_once(BATCH), dtype=DTYPES[self.precision])
             require_finite(f"the held-out loss on {name}", losses[name], f"of {self.model.label}")
         pd.DataFrame(losses).to_parquet(work.path / HELD_OUT, index=False)
-
-
-def parameters(model: Adapted) -> int:
-    """The weights of a model's base."""
-    return model.base.parameters if hasattr(model, "base") else model.parameters
 
 
 def read_items(file: Path) -> pd.DataFrame:

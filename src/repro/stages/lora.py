@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from repro.lm.corpora import TRAINING
+from repro.data.corpora import TRAINING
 from repro.runs.spec import Stage, Work
 from repro.stages.base import Base
-from repro.stages.corpus import Tokens, tokens_of
-from repro.stages.material import PairTokens, encoded_pairs
 from repro.stages.parallel import Shared, own_device
 from repro.stages.pretrain import Pretrain
+from repro.stages.tokens import PairTokens, Tokens, encoded_pairs, tokens_of
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -9,8 +9,8 @@ import pandas as pd
 
 from repro.runs.spec import Work
 from repro.stages.base import Base
-from repro.stages.corpus import Tokenizer
 from repro.stages.parallel import own_device
+from repro.stages.tokens import Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,9 +11,9 @@ from typing import Any
 
 from repro.params import AllocationParams, Params
 from repro.runs import Stage, Store, run
-from repro.runs.integrity import Corrupt, Missing, Stuck
-from repro.runs.shelf import RECORD
+from repro.runs.folder import Corrupt, Missing, Stuck
 from repro.runs.spec import closure
+from repro.runs.store import RECORD
 from repro.show.colophon import Colophon
 from repro.study.where import Where, where
 

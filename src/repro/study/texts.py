@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from repro.home import home
-from repro.lm.packages import PACKAGES, wheel
-from repro.lm.sources import (
+from repro.data.packages import PACKAGES, wheel
+from repro.data.sources import (
     FolderSource,
     HubFolderSource,
     HubSource,
@@ -15,6 +14,7 @@ from repro.lm.sources import (
     folder_files,
     package_source,
 )
+from repro.home import home
 from repro.params import ParamsError, SourceParams
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from repro.laws import Law, Linear, Nonlinear
-from repro.laws.separable import Basis
+from repro.laws.law import Basis
 
 CERTIFIED = 11  # digits that NIST certifies
 EXACT = 1e-11  # Lanczos1 is an exact sum: its residuals, 1e-13, are the rounding of its printed data

@@ -23,8 +23,8 @@ RUN = 100.0  # turning points are in hundredths of the run
 def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """Both recoveries as one `recovered` frame.
 
-    critical: as :func:`repro.laws.mixture.recovery.coverage` gives it; best: as
-    :func:`repro.laws.allocation.recovery.allocation_coverage` does.
+    critical: as :func:`repro.trust.recovery.coverage` gives it; best: as
+    :func:`repro.trust.recovery.allocation_coverage` does.
     """
     turns = [f"T0 at R = {ratio_label(r)}" if r == r else f"critical ratio {q}" for q, r in _keys(critical)]
     rows = pd.concat([critical.assign(quantity=turns), best.assign(quantity=BEST)], ignore_index=True)

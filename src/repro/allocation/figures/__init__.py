@@ -5,11 +5,9 @@ Each function returns an Altair chart on a transparent ground, with tooltips and
 SFT tokens is logarithmic and has no zero: an allocation without SFT stands left of a dotted line, over the word "none".
 """
 
-from repro.allocation.figures.budgets import budgets
-from repro.allocation.figures.domains import each_domain
 from repro.allocation.figures.drift import bias_curve, drift_by_allocation, inter_ratio_drift
-from repro.allocation.figures.law import FITTED, PRINTED, scores_and_law, study_scores
-from repro.allocation.figures.training import training_curves, tuning_curves
+from repro.allocation.figures.law import FITTED, PRINTED, budgets, scores_and_law, study_scores
+from repro.allocation.figures.training import each_domain, training_curves, tuning_curves
 
 __all__ = [
     "FITTED",

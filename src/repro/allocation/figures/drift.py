@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repro.allocation.figures import parts
-from repro.allocation.figures.axis import PLACE, TokenAxis
+from repro.allocation.figures.parts import PLACE, TokenAxis
 from repro.show import style
 
 DRIFT = "Drift (1 - CKA)"

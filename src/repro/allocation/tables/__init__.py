@@ -6,7 +6,6 @@ pointer; captions are left to the page.
 """
 
 from repro.allocation.tables.fits import budgets, flatness, optima, rivals
-from repro.allocation.tables.material import base_scores, contents, examples, exposure, tokens
 from repro.allocation.tables.printed import (
     UNPAIRED,
     cpt_data,
@@ -19,7 +18,18 @@ from repro.allocation.tables.printed import (
     sft_ablation,
     sft_data,
 )
-from repro.allocation.tables.study import paired, study_optima, study_scores, study_steps, warnings
+from repro.allocation.tables.study import (
+    base_scores,
+    contents,
+    examples,
+    exposure,
+    paired,
+    study_optima,
+    study_scores,
+    study_steps,
+    tokens,
+    warnings,
+)
 
 __all__ = [
     "UNPAIRED",

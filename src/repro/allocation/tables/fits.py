@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from repro.allocation.tables.words import FRACTION, between, chance, millions
 from repro.laws.allocation import NAME as EQUATION_1
 from repro.show.tables import Format, styled
+from repro.show.words import FRACTION, between, millions, p_value
 
 NO_PEAK = "Equation 1 has no peak here, or no interval was asked for"
 NONE = "not printed, or not computed"
@@ -41,7 +41,7 @@ def flatness(frame: pd.DataFrame) -> Styler:
     shown = frame[list(names)].rename(columns=names)
     formats: dict[str, Format] = {
         "items": "{:,.0f}", "standard error of a score": "{:.1%}", "chi-square": "{:.1f}",
-        "degrees of freedom": "{:.0f}", "p": chance,
+        "degrees of freedom": "{:.0f}", "p": p_value,
     }  # fmt: skip
     return styled(shown, formats, NONE, index=False)
 

@@ -11,8 +11,8 @@ from pandas.io.formats.style import Styler
 from statsmodels.stats.proportion import proportions_chisquare, test_proportions_2indep
 
 from repro.allocation import published
-from repro.allocation.tables.words import FRACTION, between, chance, tokens, with_error
 from repro.show.tables import DASH, Format, styled, two_lines
+from repro.show.words import FRACTION, between, p_value, short_tokens, with_error
 
 NOT_PRINTED = "not printed"
 UNPAIRED = (
@@ -41,7 +41,7 @@ def sft_ablation(printed: pd.DataFrame) -> Styler:
     ]
     formats: dict[str, Format] = {
         "CPT fraction": FRACTION, "CPT and SFT (%)": "{:.2f}", "SFT only (%)": "{:.2f}",
-        "difference (points)": "{:+.2f}", "standard error": "{:.2f}", "p, unpaired": chance,
+        "difference (points)": "{:+.2f}", "standard error": "{:.2f}", "p, unpaired": p_value,
     }  # fmt: skip
     return styled(pd.DataFrame(rows), formats, NOT_PRINTED, index=False)
 
@@ -67,7 +67,7 @@ def printed_scores() -> Styler:
     table = published.table6()
     shares = {name: 100 / which.out_of * table[which.column] for name, which in published.BENCHMARKS.items()}
     shown = pd.DataFrame({
-        "SFT tokens": published.sft_tokens(table["cpt_fraction"], published.value("budget")).map(tokens),
+        "SFT tokens": published.sft_tokens(table["cpt_fraction"], published.value("budget")).map(short_tokens),
         "CPT fraction": table["cpt_fraction"],
         **{f"{name} (%)": share for name, share in shares.items()},
     })  # fmt: skip
@@ -81,7 +81,7 @@ def printed_budgets() -> Styler:
     names = {size: name for name, size in published.BUDGETS.items()}
     shown = pd.DataFrame({
         "budget": table["budget"].map(names),
-        "SFT tokens": table["sft_tokens"].map(tokens),
+        "SFT tokens": table["sft_tokens"].map(short_tokens),
         "CPT fraction": table["cpt_fraction"],
         f"{published.CODING} (%)": 100 * table["score"],
         "best tested": table["best"].map({True: "yes", False: ""}),
@@ -115,7 +115,7 @@ def _equal(rows: pd.DataFrame) -> str | None:
     if len(rows) < 2 or rows["score"].mean() in (0, 1):
         return None
     statistic, p, _ = proportions_chisquare(rows["score"] * rows["n_items"], rows["n_items"])
-    value = chance(p)
+    value = p_value(p)
     return f"chi-square {statistic:.1f}, df {len(rows) - 1}, p {value if value.startswith('below') else '= ' + value}"
 
 
@@ -193,7 +193,7 @@ def cpt_data(frame: pd.DataFrame | None = None) -> Styler:
         "ClimbLab cluster": rows["cluster"], "tokens": 1e9 * rows["tokens_billions"],
         "the budget is": published.value("budget") / 1e9 / rows["tokens_billions"], "main topics": rows["topics"],
     })  # fmt: skip
-    return styled(shown, {"tokens": tokens, "the budget is": "{:.0%}"}, NOT_PRINTED, index=False)
+    return styled(shown, {"tokens": short_tokens, "the budget is": "{:.0%}"}, NOT_PRINTED, index=False)
 
 
 def sft_data(frame: pd.DataFrame | None = None) -> Styler:
@@ -202,6 +202,6 @@ def sft_data(frame: pd.DataFrame | None = None) -> Styler:
     most = published.value("sft_high")
     shown = pd.DataFrame({
         "data set": rows["dataset"], "domain": rows["domain"], "tokens": rows["tokens"],
-        f"{tokens(most)} tokens are": most / rows["tokens"],
+        f"{short_tokens(most)} tokens are": most / rows["tokens"],
     })  # fmt: skip
     return styled(shown, {"tokens": "{:,.0f}", shown.columns[3]: "{:.1%}"}, NOT_PRINTED, index=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from repro.allocation.tables.words import FRACTION, between, chance, tokens, with_error
+from repro.allocation.results import chance
 from repro.show.style import in_order
 from repro.show.tables import Format, styled
+from repro.show.words import FRACTION, between, p_value, short_tokens, with_error
 
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
 _PAIRED = {
@@ -16,6 +17,8 @@ _PAIRED = {
     "items": "items", "both": "both right", "only_first": "only the first right",
     "only_second": "only the second right",
 }  # fmt: skip
+
+LONGEST = 220  # characters of an example that are shown
 
 
 def study_scores(frame: pd.DataFrame) -> Styler:
@@ -47,7 +50,7 @@ def study_scores(frame: pd.DataFrame) -> Styler:
     fraction = _fraction(shown["cpt_fraction"])
     heads = [("allocation", title) for title in (*_ALLOCATION, *seeds)]
     shown.columns = pd.MultiIndex.from_tuples([*heads, *((name, _unit(metric)) for name, metric in order)])
-    formats: dict[tuple[str, str], Format] = dict(zip(heads, (tokens, tokens, fraction), strict=False))
+    formats: dict[tuple[str, str], Format] = dict(zip(heads, (short_tokens, short_tokens, fraction), strict=False))
     return styled(shown, formats, "not run, or no tokens at all", index=False)
 
 
@@ -75,14 +78,14 @@ def study_optima(frame: pd.DataFrame) -> Styler:
     """The peaks of Equation 1 on our runs, and beside each the test of equal scores; from `fitted.optima`."""
     shown = pd.DataFrame({
         "benchmark": frame["benchmark"], "metric": frame["metric"],
-        "best SFT tokens": frame["sft_tokens"].map(tokens, na_action="ignore"),
-        "95% interval": between(frame["low"], frame["high"], tokens),
+        "best SFT tokens": frame["sft_tokens"].map(short_tokens, na_action="ignore"),
+        "95% interval": between(frame["low"], frame["high"], short_tokens),
         "best CPT fraction": frame["cpt_fraction"],
         "interval of it": between(frame["cpt_low"], frame["cpt_high"], "{:.3f}".format),
-        "highest score at": frame["highest"].map(tokens, na_action="ignore"),
+        "highest score at": frame["highest"].map(short_tokens, na_action="ignore"),
         "all equal? p": frame["p_value"],
     })  # fmt: skip
-    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": chance}
+    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value}
     return styled(shown, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
 
 
@@ -96,7 +99,7 @@ def study_steps(frame: pd.DataFrame) -> Styler:
         ],
         "all equal? p": frame["p_value"],
     })  # fmt: skip
-    return styled(shown, {"all equal? p": chance}, "not run, or nothing to test", index=False)
+    return styled(shown, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
 
 
 def warnings(frame: pd.DataFrame) -> Styler:
@@ -120,7 +123,7 @@ def paired(frame: pd.DataFrame) -> Styler:
     rows = frame.assign(difference=words["difference"], interval=words["interval"])
     shown = rows[[column for column in _PAIRED if column in rows]].rename(columns=_PAIRED)
     counts = ("items", "both", "only_first", "only_second")
-    formats: dict[str, Format] = {**{_PAIRED[name]: "{:,.0f}" for name in counts}, "p": chance}
+    formats: dict[str, Format] = {**{_PAIRED[name]: "{:,.0f}" for name in counts}, "p": p_value}
     return styled(shown, formats, "does not apply, or not computed", index=False)
 
 
@@ -134,3 +137,69 @@ def _interval(metric: str, low: float, high: float) -> str | None:
     if low != low or high != high:
         return None
     return f"{100 * low:+.1f} to {100 * high:+.1f}" if metric in _SHARES else f"{low:+.3f} to {high:+.3f}"
+
+
+def contents(frame: pd.DataFrame) -> Styler:
+    """What each domain holds and what was left out of it; from `results.contents`."""
+    shown = pd.DataFrame({
+        "domain": frame["domain"], "part": frame["part"], "items": frame["items"], "characters": frame["characters"],
+        "left out": frame["dropped"].where(frame["why"] != ""), "because": frame["why"].where(frame["why"] != ""),
+    })  # fmt: skip
+    formats: dict[str, Format] = {"items": "{:,.0f}", "characters": short_tokens, "left out": "{:,.0f}"}
+    return styled(shown, formats, "nothing is left out, or it is not text", index=False)
+
+
+def exposure(frame: pd.DataFrame) -> Styler:
+    """How much training shows of right and of wrong choices; from `results.exposure`."""
+    names = {"where": "found among", "right": "right choices", "wrong": "wrong choices"}
+    shown = frame.rename(columns=names)
+    return styled(shown, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)
+
+
+def examples(frame: pd.DataFrame) -> Styler:
+    """A pair and a question of each benchmark; from `results.examples`. Long texts are cut."""
+    shown = pd.DataFrame({
+        "domain": frame["domain"],
+        "used for": frame["use"],
+        "prompt": frame["prompt"].map(_cut),
+        "right answer": frame["answer"].map(_cut),
+        "wrong choices": frame["others"].where(frame["others"] != "").map(_cut, na_action="ignore"),
+    })  # fmt: skip
+    return styled(shown, {}, "no choices are given", index=False)
+
+
+def _cut(text: str) -> str:
+    short = " ".join(text.split())
+    return short if len(short) <= LONGEST else short[: LONGEST - 1] + "\u2026"
+
+
+def base_scores(frame: pd.DataFrame) -> Styler:
+    """The base model's scores with chance and ceiling; from `Study.base_scores`."""
+    wide = frame.pivot(index=["domain", "benchmark"], columns="metric", values=["score", "se"]).reset_index()
+    asked = frame.groupby(["domain", "benchmark"])["n_items"].max()
+    guessed = [chance(name) for name in wide["benchmark"]]
+    accuracy, likely = (
+        [with_error(*pair, form, scale) for pair in zip(wide["score", metric], wide["se", metric], strict=True)]
+        for metric, form, scale in (("accuracy", ".1f", 100.0), ("log-likelihood", ".3f", 1.0))
+    )
+    shown = pd.DataFrame({
+        "domain": wide["domain"], "benchmark": wide["benchmark"],
+        "questions": [asked[place] for place in zip(wide["domain"], wide["benchmark"], strict=True)],
+        "accuracy (%)": accuracy,
+        "chance (%)": [None if share is None else f"{100 * share:.0f}" for share in guessed],
+        "ceiling (%)": "100",
+        "log-likelihood (nats/byte)": likely,
+    })  # fmt: skip
+    return styled(shown, {"questions": "{:,.0f}"}, "not run, or not known", index=False)
+
+
+def tokens(frame: pd.DataFrame) -> Styler:
+    """Tokens trained on with and without sharing; from `results.tokens`."""
+    total = pd.DataFrame([{"phase": "both", "trained": frame["trained"].sum(), "naive": frame["naive"].sum()}])
+    rows = pd.concat([frame, total], ignore_index=True)
+    shown = pd.DataFrame({
+        "phase": rows["phase"], "trained on": rows["trained"], "each by itself": rows["naive"],
+        "times": rows["naive"] / rows["trained"].where(rows["trained"] > 0),
+    })  # fmt: skip
+    formats: dict[str, Format] = {"trained on": "{:,.0f}", "each by itself": "{:,.0f}", "times": "{:.1f}"}
+    return styled(shown, formats, "nothing is trained", index=False)

@@ -6,10 +6,21 @@ parameters does not go on claiming the old result.
 """
 
 from repro.cmr.facts.critical import Bullets, binding, critical, second, size_trend, turning_order, warnings
-from repro.cmr.facts.fits import beyond_the_law, by_size, held_out_errors, no_replay, ratio, tokens, trade_off
-from repro.cmr.facts.paper import printed_error, published_offsets, published_order, published_ratio
+from repro.cmr.facts.fits import (
+    beyond_the_law,
+    by_size,
+    held_out_errors,
+    no_replay,
+    printed_error,
+    published_offsets,
+    published_order,
+    published_ratio,
+    ratio,
+    tokens,
+    trade_off,
+)
 from repro.cmr.facts.runs import corpora, pretraining, shapes
-from repro.cmr.facts.words import Facts
+from repro.show.words import Facts
 
 __all__ = [
     "Bullets",

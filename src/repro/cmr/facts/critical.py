@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import frames, published
-from repro.cmr.facts.words import Facts, in_words, join, ratios, some
 from repro.laws import Analysis, noise, ratio_label
+from repro.show.words import Facts, in_words, join, ratios, some
 
 # Each definition of the critical ratio: its column in `frames.critical_ratios`, and the name of its interval there.
 _DEFINITIONS = {

@@ -1,17 +1,21 @@
 """What the laws of both losses say on one domain: pages 3 to 5."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from repro.cmr import frames, published
 from repro.cmr.facts.critical import turning_order
-from repro.cmr.facts.words import Facts, between, ratios
 from repro.laws import GENERAL_TOKEN_LAW, Analysis, ratio_label
+from repro.show.words import Facts, ratios, span
 
 NOT_RUN = "is not known here, for want of such runs"
 NO_FITS = "not known, for want of fits"
 _EXPONENT = GENERAL_TOKEN_LAW.nonlinear[0]
 LEAST = 0.01  # nats: a smaller increment is not one to divide by
+
+OFFSET_SIZE = "3.1B"  # the size whose fitted general loss begins above the others
 
 
 def trade_off(analysis: Analysis) -> Facts:
@@ -80,8 +84,8 @@ def no_replay(ends: pd.DataFrame) -> str:
         return NOT_RUN
     alone, mixed, label = pair[1.0], pair[max(below)], ratio_label(max(below))
     if mixed.min() < LEAST or alone.min() < 0:
-        return f"ends {between(alone, '+.3f')} nats from its start, against {between(mixed, '+.3f')} at R = {label}"
-    return f"ends {between(alone / mixed, '.1f')} times as far above its start as at R = {label}"
+        return f"ends {span(alone, '+.3f')} nats from its start, against {span(mixed, '+.3f')} at R = {label}"
+    return f"ends {span(alone / mixed, '.1f')} times as far above its start as at R = {label}"
 
 
 def ratio(points: pd.DataFrame, name: str, held_out: float = frames.HELD_OUT) -> Facts:
@@ -100,7 +104,7 @@ def _predicted(points: pd.DataFrame, held_out: float) -> str:
     if errors.empty:
         return "cannot be predicted here: there are too few other ratios"
     fitted = points[(points["kind"] == "measured") & points["size"].isin(errors.index.get_level_values("size"))]
-    others = between(fitted.groupby("size").size(), "d")
+    others = span(fitted.groupby("size").size(), "d")
     among = f"{len(errors)} size{'' if len(errors) == 1 else 's'}"
     if len(errors) < seen.nunique():
         among = f"{len(errors)} of {seen.nunique()} sizes"
@@ -134,7 +138,7 @@ def beyond_the_law(points: pd.DataFrame, law: pd.DataFrame) -> str:
         return NOT_RUN
     if gaps.empty:
         return "cannot be compared with the law: there are too few other ratios to fit it"
-    return f"lies {between(gaps, '+.2f')} nats from the law's continuation"
+    return f"lies {span(gaps, '+.2f')} nats from the law's continuation"
 
 
 def tokens(analysis: Analysis) -> Facts:
@@ -186,3 +190,50 @@ def _mse_factor(printed: pd.DataFrame) -> float:
     wide = printed[printed["loss"] == "domain"].pivot(index=["size", "ratio"], columns="metric", values="value")
     variance = published.curves(np.arange(1, 101)).groupby(["size", "ratio"])["domain"].var(ddof=0)
     return float(((1 - wide["R2"]) * variance / wide["MSE"]).median())
+
+
+def printed_error() -> Facts:
+    """Mean absolute error of the predictions that Table 2 prints, recomputed from the losses it prints, in percent."""
+    seen = published.held_out_points().query("kind == 'held out, measured'").set_index("size")["value"]
+    guess = published.held_out_predictions().set_index("size")["loss"]
+    return {"printed_error": float((guess / seen - 1).abs().mean() * 100)}
+
+
+def published_ratio() -> Facts:
+    """Mean absolute error of R = 1/4 predicted from Table 2, in percent.
+
+    refit: fitted to its four other ratios; refit_interior: to those below 1; printed_error: of the printed ones.
+    """
+    every = published.fitted_ratios()
+    below = tuple(ratio for ratio in every if ratio < 1)
+    return {"refit": _refit(every), "refit_interior": _refit(below), **printed_error()}
+
+
+def _refit(among: Iterable[float]) -> float:
+    points, _ = frames.held_out(published.held_out_points().drop(columns="kind"), among=tuple(among))
+    return float(held_out_errors(points).abs().mean())
+
+
+def published_offsets() -> Facts:
+    """How Table 4 begins and how far its coefficients go.
+
+    offset_31b and offset_others: the fitted general increment at T = 1, nats per token, mean over ratios up to
+    1/2 (and, of the others, over sizes); largest_alpha1 and its_s1: the factor of the domain law that is largest
+    in size, and the exponent beside it.
+    """
+    begins = published.curves([1.0]).query("ratio <= 0.5")
+    ours = begins["size"] == OFFSET_SIZE
+    table = published.table4()
+    largest = table.iloc[int(table["alpha1"].abs().argmax())]
+    return {
+        "offset_31b": float(begins.loc[ours, "general"].mean()),
+        "offset_others": float(begins.loc[~ours, "general"].mean()),
+        "largest_alpha1": float(largest["alpha1"]),
+        "its_s1": float(largest["s1"]),
+    }
+
+
+def published_order() -> str:
+    """Whether T0 grows with R in the paper's curves, in words that go on a sentence."""
+    told = turning_order(published.turning_points())
+    return told[0].lower() + told[1:]

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import published
-from repro.cmr.facts.words import Facts, in_words, join, some
 from repro.cmr.tables import count
+from repro.show.words import Facts, in_words, join, some
 
 ABOUT_EQUAL = 1.05  # parameter counts within this factor are said to be as large as the paper's
 

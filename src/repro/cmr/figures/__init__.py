@@ -6,8 +6,7 @@ that highlight on a click. Their files: ``tradeoff`` (Figures 1, 2, 8), ``tokens
 """
 
 from repro.cmr.figures.corpora import corpus_distance, corpus_sizes
-from repro.cmr.figures.critical import critical_ratio, turning_points
-from repro.cmr.figures.intervals import critical_ratio_intervals
+from repro.cmr.figures.critical import critical_ratio, critical_ratio_intervals, turning_points
 from repro.cmr.figures.ratio import loss_against_ratio
 from repro.cmr.figures.tokens import (
     all_loss_against_tokens,

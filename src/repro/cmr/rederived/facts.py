@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import published
-from repro.cmr.facts.words import Facts, join
 from repro.cmr.rederived import frames
 from repro.laws import ratio_label
+from repro.show.words import Facts, join
 
 
 def prediction() -> Facts:

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.cmr.evaluate import T_MAX
+from repro.cmr.frames import T_MAX
 from repro.cmr.rederived.frames import PRINTED, REFIT
 from repro.show import style
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from repro.cmr import evaluate, frames, published
+from repro.cmr import frames, published
 from repro.laws import CMR_LAW, Fit
 
 AMONG = (1 / 8, 1 / 4, 1 / 3, 1 / 2)  # the ratios that the paper's trade-off figures show
@@ -89,8 +89,8 @@ def critical_ratios(among: Sequence[float] = AMONG) -> pd.DataFrame:
         {
             "size": size,
             "printed": published.critical_ratio(size),
-            "table5": float(CMR_LAW.evaluate(_numbers(law[size]), evaluate.T_MAX)),
-            "table4": float(fit.predict(evaluate.T_MAX)),
+            "table5": float(CMR_LAW.evaluate(_numbers(law[size]), frames.T_MAX)),
+            "table4": float(fit.predict(frames.T_MAX)),
             "pairs": fit.n,
         }
         for size, fit in fits.items()
@@ -104,7 +104,7 @@ def _numbers(row: dict[Any, Any]) -> dict[str, float]:
 
 def curves(t: Sequence[float] | np.ndarray) -> pd.DataFrame:
     """Figure 5 twice: size, t, ratio, source ("as printed (Table 5)" | "refitted to Table 4's turning points")."""
-    ours = evaluate.ratio_curves([(size, fit.params) for size, fit in refits().items()], t)
+    ours = frames.law_curves([(size, fit.params) for size, fit in refits().items()], t)
     both = [published.ratio_curves(t).assign(source=PRINTED), ours.assign(source=REFIT)]
     return pd.concat(both, ignore_index=True)[["size", "t", "ratio", "source"]]
 

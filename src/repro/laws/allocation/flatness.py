@@ -9,11 +9,9 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import proportions_chisquare
 
-from repro.laws.allocation.answers import equal_answers
-from repro.laws.allocation.scores import Scores
-from repro.laws.projection import Array
-from repro.laws.results import Fit
-from repro.laws.separable import Law
+from repro.laws.allocation.scores import Scores, equal_answers
+from repro.laws.law import Fit, Law
+from repro.laws.solver import Array
 
 SIMULATIONS = 999
 

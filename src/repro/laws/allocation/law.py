@@ -15,8 +15,7 @@ from repro.laws.allocation.optimum import ALPHA, Optimum, Prediction, optimum, p
 from repro.laws.allocation.scores import Scores, alike, checked
 from repro.laws.allocation.warnings import allocation_warnings
 from repro.laws.comparison import compare
-from repro.laws.results import Fit
-from repro.laws.separable import Law, Linear, Nonlinear
+from repro.laws.law import Fit, Law, Linear, Nonlinear
 
 NAME = "score against SFT tokens"
 NAMES = ("p_base", "amplitude", "mu", "sigma", "s_min", "penalty")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from repro.laws.allocation.scores import Scores
-from repro.laws.results import Fit
+from repro.laws.law import Fit
 
 FINE = 2000
 ALPHA = 0.05

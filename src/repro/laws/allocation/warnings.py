@@ -10,7 +10,7 @@ import pandas as pd
 from repro.laws.allocation.flatness import Flatness
 from repro.laws.allocation.optimum import Optimum
 from repro.laws.allocation.scores import Scores
-from repro.laws.results import Fit
+from repro.laws.law import Fit
 
 FEW = 7
 SHIFT = 0.1

@@ -1,0 +1,295 @@
+"""Scores of trials, question by question and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from scipy.stats import norm
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.weightstats import DescrStatsW
+
+from repro.allocation.design import Trial
+from repro.data.corpora import TRAINING, VALIDATION
+from repro.data.domains.build import PAIRS
+from repro.lm.evaluation import PROGRAMS
+from repro.stages.drift import FIXED
+from repro.stages.evaluate import HeldOut
+from repro.stages.lora import Cpt, Sft
+from repro.stages.texts import Material
+
+ACCURACY, LIKELIHOOD = "accuracy", "log-likelihood"
+METRICS = (ACCURACY, LIKELIHOOD)
+KEYS = ["kind", "domain", "budget", "cpt_tokens", "sft_tokens", "seed"]
+FOUR_CHOICES = (
+    "hpo_terms", "elements", "python_docstrings", "wikipedia_titles",
+    "medqa_4options", "chembench4k", "mmlu", "hellaswag",
+)  # fmt: skip
+
+AWAY = "gives a question away, or is about one of its choices"
+
+FEWEST_TOKENS = 100  # below, drift is mostly noise
+
+
+def chance(benchmark: str) -> float | None:
+    """What guessing scores by accuracy; None where that is not known. A name may end in its domain: "mmlu, health"."""
+    name = benchmark.split(",")[0]
+    return 0.25 if name in FOUR_CHOICES else 0.0 if name in PROGRAMS else None
+
+
+def scores(items: pd.DataFrame) -> pd.DataFrame:
+    """One row for each trial, benchmark and metric: `KEYS`, benchmark, metric, score, se, n_items.
+
+    accuracy: share of questions answered rightly, with its binomial standard error; log-likelihood: of the right
+    answer, in nats for each of its bytes, a mean over questions with its standard error. A benchmark that was not run
+    has no score.
+    """
+    rows: list[dict[str, Any]] = []
+    for key, part in items.groupby([*KEYS, "benchmark"], sort=False, dropna=False):
+        head = dict(zip([*KEYS, "benchmark"], key, strict=True))
+        for metric in METRICS:
+            values = per_item(part, metric).dropna()
+            rows.append(head | {"metric": metric, **_mean(values, metric)})
+    return pd.DataFrame(rows)
+
+
+def per_item(items: pd.DataFrame, metric: str) -> pd.Series:
+    """What each question contributes to a metric; NaN where it was not run."""
+    if metric == ACCURACY:
+        return items["right"].astype("Float64").astype(float)
+    return items["logprob"] / items["length"]
+
+
+def _mean(values: pd.Series, metric: str) -> dict[str, float]:
+    count = len(values)
+    if not count:
+        return {"score": np.nan, "se": np.nan, "n_items": 0}
+    score = float(values.mean())
+    variance = score * (1 - score) if metric == ACCURACY else float(values.var(ddof=1))
+    return {"score": score, "se": float(np.sqrt(variance / count)), "n_items": count}
+
+
+def matrix(items: pd.DataFrame, benchmark: str, metric: str) -> pd.DataFrame:
+    """A metric question by question: one row for each trial (by `KEYS`), one column for each item.
+
+    Questions that some trial was not asked are left out.
+    """
+    part = items[items["benchmark"] == benchmark]
+    part = part.assign(value=per_item(part, metric))
+    return part.pivot(index=KEYS, columns="item", values="value").dropna(axis="columns")
+
+
+_COMPARED = [
+    "name", "benchmark", "metric", "items", "both", "only_first", "only_second", "difference", "low", "high", "p_value",
+]  # fmt: skip
+
+
+def compare(
+    items: pd.DataFrame, metric: str, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any], str]]
+) -> pd.DataFrame:
+    """Two trials question by question, for each of `pairs`: (first, second, name of the comparison).
+
+    Columns name, benchmark, metric, items, both, only_first, only_second, difference (second less first), low, high
+    (95%), p_value: for right answers McNemar's exact test and Bonett and Price's interval; for log-likelihoods a paired
+    t test (statsmodels) and its interval.
+    """
+    rows = []
+    for first, second, name in pairs:
+        ours, theirs = (_select(items, where) for where in (first, second))
+        for benchmark in ours["benchmark"].unique():
+            a, b = (
+                per_item(frame[frame["benchmark"] == benchmark].set_index("item"), metric).dropna()
+                for frame in (ours, theirs)
+            )
+            shared = a.index.intersection(b.index)
+            if len(shared) > 1:
+                found = _paired(a[shared], b[shared], metric)
+                rows.append({"name": name, "benchmark": benchmark, "metric": metric, **found})
+    return pd.DataFrame(rows, columns=_COMPARED)
+
+
+def _select(items: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    chosen = pd.Series(True, index=items.index)
+    for column, value in where.items():
+        chosen &= items[column] == value
+    return items[chosen]
+
+
+def _paired(first: pd.Series, second: pd.Series, metric: str) -> dict[str, float]:
+    change = (second - first).to_numpy(float)
+    found = {"items": len(change), "difference": float(change.mean())}
+    if metric == ACCURACY:
+        return found | _mcnemar(first.astype(bool), second.astype(bool))
+    found |= {"both": np.nan, "only_first": np.nan, "only_second": np.nan}
+    if np.ptp(change) == 0:  # then there is no spread to make an interval from
+        return found | {"low": np.nan, "high": np.nan, "p_value": np.nan}
+    stats = DescrStatsW(change)
+    low, high = stats.tconfint_mean()
+    return found | {"low": float(low), "high": float(high), "p_value": float(stats.ttest_mean()[1])}
+
+
+def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
+    both, lost, won = int((first & second).sum()), int((first & ~second).sum()), int((~first & second).sum())
+    table = [[both, lost], [won, len(first) - both - lost - won]]
+    found = {"both": both, "only_first": lost, "only_second": won, "p_value": float(mcnemar(table, exact=True).pvalue)}
+    # Bonett and Price (2012): Wald's interval with half an answer added to each of the four kinds, which holds the
+    # difference as often as it says even where few questions are answered differently.
+    count = len(first) + 2
+    gain, loss = (won + 1) / count, (lost + 1) / count
+    half = norm.ppf(0.975) * np.sqrt((gain + loss - (gain - loss) ** 2) / count)
+    return found | {"low": float(max(gain - loss - half, -1)), "high": float(min(gain - loss + half, 1))}
+
+
+def exposure(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """How much training shows of right and of wrong choices: domain, benchmark, where, right, wrong (shares)."""
+    rows = [{"domain": name, **row} for name, told in counts.items() for row in told["exposure"]]
+    return pd.DataFrame(rows, columns=["domain", "benchmark", "where", "right", "wrong"])
+
+
+def contents(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """What each domain holds, from the statistics of its stage: domain, part, items, characters, dropped, why.
+
+    dropped: how many items, or documents, were left out of the part, and why. Characters are NaN but for text.
+    """
+    return pd.DataFrame([{"domain": name, **row} for name, told in counts.items() for row in _parts(told)])
+
+
+def _parts(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    text, dropped = told["text"], told["dropped"]
+    kept = pd.DataFrame(text["kept"]).groupby("part")[["documents", "characters"]].sum()
+
+    def row(part: str, items: int, dropped: int, why: str, characters: float = np.nan) -> dict[str, Any]:
+        return {"part": part, "items": items, "characters": characters, "dropped": dropped, "why": why}
+
+    def of_text(part: str, name: str, dropped: int, why: str) -> dict[str, Any]:
+        return row(name, int(kept["documents"][part]), dropped, why, float(kept["characters"][part]))
+
+    return [
+        of_text(TRAINING, "CPT text", dropped["documents"] + dropped["documents_of_choices"], AWAY),
+        of_text(VALIDATION, "CPT text, held out", text["near_duplicates"], "near-duplicates of it, from the CPT text"),
+        row("SFT pairs", told["pairs"], dropped["pairs"] + dropped["pairs_of_choices"], AWAY),
+        *(row(f"questions, {name}", count, 0, "") for name, count in told["questions"].items()),
+        row("items in all", told["items"], dropped["ambiguous"], "one prompt with two answers"),
+    ]
+
+
+def examples(folders: Mapping[str, Path], stages: Sequence[Material]) -> pd.DataFrame:
+    """The first pair and the first question of each benchmark of each domain: domain, use, prompt, answer, others."""
+    rows = []
+    for stage in stages:
+        folder = folders[stage.name]
+        pair = pq.read_table(folder / PAIRS).slice(0, 1).to_pylist()[0]
+        rows.append(
+            {"domain": stage.name, "use": "SFT", "prompt": pair["prompt"], "answer": pair["answer"], "others": ""}
+        )
+        for name in stage.benchmarks:
+            file = folder / f"{name}.jsonl"
+            if file.is_file():
+                question = pd.read_json(file, lines=True, nrows=1).iloc[0]
+                rows.append({"domain": stage.name, "use": name, **_question(question)})
+    return pd.DataFrame(rows)
+
+
+def _question(row: Any) -> dict[str, str]:
+    if "choices" not in row:
+        return {"prompt": row["prompt"], "answer": row["canonical_solution"], "others": ""}
+    others = [choice for place, choice in enumerate(row["choices"]) if place != row["answer"]]
+    return {"prompt": row["question"], "answer": row["choices"][row["answer"]], "others": "; ".join(others)}
+
+
+def held_out(frames: Iterable[tuple[HeldOut, int, pd.DataFrame]]) -> pd.DataFrame:
+    """Losses along CPT: domain, tokens, corpus ("domain, held out" | "general, held out"), loss, change, se.
+
+    Means over seeds. se: standard error over sequences of the change since the base model, paired by sequence; 0 at the
+    base.
+    """
+    runs: dict[tuple[str, int], list[pd.DataFrame]] = {}
+    for stage, tokens, frame in frames:
+        runs.setdefault((stage.domain.text.name, tokens), []).append(frame)
+    means = {place: sum(found[1:], found[0]) / len(found) for place, found in runs.items()}
+    rows: list[dict[str, Any]] = []
+    for (domain, tokens), frame in means.items():
+        change = frame - means[domain, 0]
+        rows += [
+            {
+                "domain": domain,
+                "tokens": tokens,
+                "corpus": f"{corpus}, held out",
+                "loss": float(frame[corpus].mean()),
+                "change": float(change[corpus].mean()),
+                "se": float(change[corpus].std(ddof=1) / np.sqrt(len(change))),
+            }
+            for corpus in ("domain", "general")
+        ]
+    return pd.DataFrame(rows).sort_values(["domain", "corpus", "tokens"], kind="stable", ignore_index=True)
+
+
+def phases(frames: Sequence[pd.DataFrame], estimator: str) -> pd.DataFrame:
+    """Figure 3: domain, sft_tokens, phase, drift (a mean over layers), low, high (of the layers, least and most)."""
+    if not frames:
+        return pd.DataFrame(columns=["domain", "sft_tokens", "phase", "drift", "low", "high"])
+    rows = pd.concat(frames, ignore_index=True)
+    rows = rows[(rows["estimator"] == estimator) & (rows["sample"] == FIXED)]
+    grouped = rows.groupby(["domain", "sft_tokens", "phase"], sort=False)["drift"]
+    return grouped.agg(drift="mean", low="min", high="max").reset_index()
+
+
+def between(frames: Sequence[pd.DataFrame], estimator: str) -> pd.DataFrame:
+    """Figure 2: domain, model, sft_from, sft_to, category, drift (a mean over layers), tokens, at.
+
+    at: the geometric mean of the two allocations' SFT tokens, half the fewest standing in for none.
+    A category with fewer than `FEWEST_TOKENS` tokens of data between two allocations has no row.
+    """
+    columns = ["domain", "model", "sft_from", "sft_to"]
+    if not frames:
+        return pd.DataFrame(columns=[*columns, "category", "at", "drift", "tokens"])
+    rows = pd.concat(frames, ignore_index=True)
+    rows = rows[rows["estimator"] == estimator].rename(columns={"sample": "category"})
+    grouped = rows.groupby([*columns, "category"], sort=False)
+    found = grouped.agg(drift=("drift", "mean"), tokens=("tokens", "first")).reset_index()
+    found = found[found["tokens"] >= FEWEST_TOKENS].reset_index(drop=True)
+    least = found.loc[found["sft_to"] > 0, "sft_to"].min()
+    lower = found["sft_to"].where(found["sft_to"] > 0, (least if least == least else found["sft_from"]) / 2)
+    return found.assign(at=np.sqrt(found["sft_from"] * lower))
+
+
+def tuning(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Training losses of SFT, in stretches of steps twice as long as the last: domain, cpt_tokens, step, loss.
+
+    step is the last one of the stretch, loss the mean over it, in nats per token of the answers. Of runs with the same
+    CPT only the longest is kept: the others are its beginning.
+    """
+    longest: dict[Any, pd.DataFrame] = {}
+    for frame in frames:
+        key = tuple(frame[["domain", "cpt_tokens"]].iloc[0])
+        if key not in longest or len(frame) > len(longest[key]):
+            longest[key] = frame
+    rows = []
+    for (domain, cpt), frame in longest.items():
+        stretch = np.log2(frame["step"].to_numpy(float)).astype(int)
+        for _, part in frame.groupby(stretch):
+            place = {"domain": domain, "cpt_tokens": cpt, "step": int(part["step"].iloc[-1])}
+            rows.append(place | {"loss": float(part["loss"].mean())})
+    return pd.DataFrame(rows, columns=["domain", "cpt_tokens", "step", "loss"])
+
+
+def tokens(trials: Sequence[Trial], trained: Callable[[Cpt | Sft], int]) -> pd.DataFrame:
+    """Tokens trained with shared beginnings, and by training every trial from the base model: phase, trained, naive.
+
+    trained: the tokens that a finished run took in all, those of the run it went on from among them.
+    """
+    distinct = {trial.model.key: trial for trial in trials}.values()
+    phases: dict[str, list[Cpt | Sft]] = {
+        "CPT": [trial.before for trial in distinct if isinstance(trial.before, Cpt)],
+        "SFT": [trial.model for trial in distinct if isinstance(trial.model, Sft)],
+    }
+    rows = []
+    for phase, runs in phases.items():
+        once = {run.key: run for run in runs}.values()
+        new = sum(trained(run) - (trained(run.after) if run.after else 0) for run in once)
+        rows.append({"phase": phase, "trained": new, "naive": sum(map(trained, runs))})
+    return pd.DataFrame(rows)

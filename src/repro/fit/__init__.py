@@ -1,0 +1,1 @@
+"""`repro fit`: the laws of both papers fitted to a reader's own losses or scores."""

@@ -1,0 +1,158 @@
+"""A report as one HTML file that asks for nothing outside itself, and its tables as text for the terminal.
+
+Charts are still pictures: they need no script, print as they look, and their colours read on white and on dark.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import vl_convert
+
+from repro.laws import Fit
+
+NONE = "\u2013"
+WIDTH = 340  # pixels of a chart's panel: fits a telephone, and two go side by side on a page
+
+Interval = list[float | None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells under a head: the first column, and the last where it holds ``words``, aligned left, others right.
+
+    ``folded`` tables open at a click in a report.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: bool = False
+    folded: bool = False
+
+    def __str__(self) -> str:
+        """The table for a terminal."""
+        every = [self.head, *self.rows]
+        widths = [max(len(row[place]) for row in every) for place in range(len(self.head))]
+        first, *others = widths
+        lines = [
+            "  ".join([row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], others, strict=True))]).rstrip()
+            for row in every
+        ]
+        return "\n".join([self.caption, *(f"  {line}" for line in lines)])
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An altair chart, finished (`style.finish`), and what it shows in words."""
+
+    caption: str
+    chart: Any
+
+    @property
+    def description(self) -> str:
+        """What a screen reader says."""
+        return str(self.chart.to_dict().get("description", self.caption))
+
+    @property
+    def picture(self) -> str:
+        """The chart as the data URI of an SVG; as an image, since inline SVGs would share their clip-path ids."""
+        still = vl_convert.vegalite_to_svg(self.chart.to_dict())
+        return f"data:image/svg+xml;base64,{base64.b64encode(still.encode()).decode()}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with figures and tables below it."""
+
+    title: str
+    figures: tuple[Figure, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found (``results``), what to beware of, what was assumed (name, in words), then the sections."""
+
+    title: str
+    lead: str
+    results: tuple[Table, ...]
+    warnings: tuple[str, ...]
+    assumed: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+
+    def html(self) -> str:
+        """The page; every text in it is escaped."""
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("repro.fit", "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        return environment.get_template("report.html").render(report=self)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "\u221e" if value > 0 else "-\u221e"
+    if 1e4 <= abs(value) < 1e7:  # where exponents are harder to read than the digits
+        return f"{float(f'{value:.{digits}g}'):,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def interval(ends: Sequence[float | None] | None, digits: int = 4) -> str:
+    """An interval as "low to high", with a dash for an end or an interval that does not exist."""
+    return NONE if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
+
+
+def finite(value: float | None) -> float | None:
+    """The number as Python's own; None for NaN, an infinity or None."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def pair(ends: Sequence[float | None] | None) -> Interval | None:
+    """An interval; an end that is not finite, the interval being open there, is None."""
+    return None if ends is None else [finite(end) for end in ends]
+
+
+def fit_json(fit: Fit | None, *, intervals: bool) -> dict[str, Any] | None:
+    """A fit's parameters, 95% intervals (null if not asked for), goodness and warnings; None for no fit."""
+    if fit is None:
+        return None
+    ends = None
+    if intervals:
+        table = fit.conf_int()
+        rows = zip(table.index, table["lower"], table["upper"], strict=True)
+        ends = {str(name): pair((float(low), float(high))) for name, low, high in rows}
+    open_ended = [name for name, pair_ in (ends or {}).items() if pair_ is None or None in pair_]
+    undetermined = [f"{name}: the data set no finite limit to its interval" for name in open_ended]
+    return {
+        "params": {name: finite(value) for name, value in fit.params.items()},
+        "ci": ends,
+        "sse": finite(fit.sse),
+        "rse": finite(fit.rse),
+        "r2": finite(fit.r2),
+        "n": fit.n,
+        "warnings": [*fit.warnings, *undetermined],
+    }
+
+
+def write(path: Path, content: Any) -> None:
+    """Write JSON that ends in a newline.
+
+    Raises:
+        ValueError: if a number in it is not finite.
+
+    """
+    path.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,144 @@
+"""From the noise of loss curves to draws of everything that follows from them.
+
+For each draw, every curve of a group is replaced by one with the noise its residuals show (:mod:`repro.laws.noise`),
+Equation 6 is fitted to it, and Equation 27 solved. :mod:`repro.laws.cmr.critical` takes it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from repro.laws import noise
+from repro.laws.cmr.turning import turning_points
+from repro.laws.inference import influence
+from repro.laws.law import Fit
+from repro.laws.solver import Array
+
+AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
+FINE = 1e9  # ratios are told apart to this many places when their noise is seeded
+LEAST = 0.05  # of a point's noise that the fit must leave over for it to be scaled up from there
+
+
+class Curve(NamedTuple):
+    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order."""
+
+    ratio: float
+    domain: Fit
+    general: Fit
+    runs: NDArray[np.generic]
+
+
+class Solver(NamedTuple):
+    """What Equation 27 is solved with: lambda, T_max in the unit of the laws, and the horizon in multiples of it."""
+
+    lagrange: float
+    t_max: float
+    horizon: float
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws of one group, n of them, over its r ratios.
+
+    general, domain: parameters of Equation 6 for each ratio, n rows each. times: T0 (n, r), NaN where a curve does not
+    turn. general_end, domain_end: (n, r) deviations of the increments at T_max. methods: the noise of each curve.
+    """
+
+    general: tuple[pd.DataFrame, ...]
+    domain: tuple[pd.DataFrame, ...]
+    times: Array
+    general_end: Array
+    domain_end: Array
+    methods: tuple[noise.Method, ...]
+
+
+def draw(curves: Sequence[Curve], solver: Solver, n: int, entropy: Sequence[int]) -> Draws:
+    """``n`` draws of a group; ``entropy`` seeds them.
+
+    With several runs, the same ones are drawn for every ratio and for both losses: a seed is one base model, seen
+    everywhere. With one, each curve has noise of its own, with a correlation estimated from all curves of its loss.
+    """
+    labels = np.unique(np.concatenate([curve.runs for curve in curves]))
+    runs = noise.Runs.drawn(labels, n, np.random.default_rng([*entropy, 2]))
+    general, general_end = _refitted([c.general for c in curves], curves, runs, solver.t_max, [*entropy, 0])
+    domain, domain_end = _refitted([c.domain for c in curves], curves, runs, solver.t_max, [*entropy, 1])
+    times = [
+        turning_points(_arrays(d), _arrays(g), lagrange=solver.lagrange, t_max=solver.t_max, horizon=solver.horizon)
+        for g, d in zip(general, domain, strict=True)
+    ]
+    methods: tuple[noise.Method, ...] = tuple("runs" if _several(curve) else "ar1" for curve in curves)
+    return Draws(general, domain, np.stack(times, axis=1), general_end, domain_end, methods)
+
+
+def _several(curve: Curve) -> bool:
+    return len(np.unique(curve.runs)) > 1
+
+
+def _arrays(frame: pd.DataFrame) -> dict[str, Array]:
+    return {str(name): frame[name].to_numpy(float) for name in frame}
+
+
+def _refitted(
+    fits: Sequence[Fit], curves: Sequence[Curve], runs: noise.Runs, t_max: float, entropy: list[int]
+) -> tuple[tuple[pd.DataFrame, ...], Array]:
+    """Parameters for each fit, and the deviations of the loss at T_max, (n, r)."""
+    single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
+    rho = _common([fit for fit in single if fit.spare])
+    frames, ends = [], []
+    sigma = _typical([fit for fit in fits if fit.spare], rho)
+    for fit, curve in zip(fits, curves, strict=True):
+        rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
+        if _several(curve):
+            drawn = noise.draws(fit, len(runs.luck), rng, runs=curve.runs, method="runs", shared=runs)
+        elif fit.spare:
+            drawn = noise.draws(fit, len(runs.luck), rng, method="ar1", correlation=rho)
+        else:
+            walk = noise.walk(rng, len(runs.luck), fit.n, sigma, rho or 0.0)
+            drawn = noise.Drawn(fit.x, fit.predict(fit.x) + walk, fit.weights, "ar1")
+        found = fit.law.fit_many(drawn.x, drawn.y, drawn.weights)
+        frames.append(pd.DataFrame(found))
+        ends.append(_end(fit, curve, drawn, found, t_max))
+    return tuple(frames), np.stack(ends, axis=1)
+
+
+def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, found: dict[str, Array], t_max: float) -> Array:
+    """How far the loss at T_max deviates in each draw, (n,).
+
+    Measured there in several runs: as their mean does. Measured in one: from the curve refitted, scaled to the noise of
+    a point that had no part in the fit; drift so slow that the law follows it is the course of this run. Not measured
+    there, or in one of several runs: as the law's prediction does.
+    """
+    last = int(np.argmax(drawn.x))
+    reached = drawn.x[last] >= (1 - AT_END) * t_max
+    at_last = fit.x == drawn.x[last]
+    if reached and drawn.method == "runs" and len(np.unique(curve.runs[at_last])) > 1:
+        return np.asarray(drawn.y[:, last] - float(fit.predict(drawn.x[last])))
+    if reached and drawn.method == "ar1":
+        left = 1 - float(np.sum(influence(fit)[last] ** 2))
+        apart = drawn.y[:, last] - fit.law.evaluate_many(found, drawn.x[[last]])[:, 0]
+        return np.asarray(apart / np.sqrt(max(left, LEAST)))
+    return np.asarray(fit.law.evaluate_many(found, [t_max])[:, 0] - float(fit.predict(t_max)))
+
+
+def _typical(fits: Sequence[Fit], rho: float | None) -> float:
+    """The median noise of curves of one loss, for one that has no point to spare; without any, none can be known."""
+    found = [noise.marginal(fit.y - fit.predict(fit.x), influence(fit), rho or 0.0) for fit in fits]
+    return float(np.median(found)) if found else 0.0
+
+
+def _common(fits: Sequence[Fit]) -> float | None:
+    """The lag-one correlation of all curves of one loss; None if there is none."""
+    if not fits:
+        return None
+    residuals, bases = [], []
+    for fit in fits:
+        order = np.argsort(fit.x, kind="stable")
+        residuals.append((fit.y - fit.predict(fit.x))[order])
+        bases.append(influence(fit)[order])
+    return noise.ar1(residuals, bases)

@@ -1,0 +1,242 @@
+"""One process between walls: bubblewrap's command line, the process, and its certain end.
+
+Walled off: the network, every other process (own process tree, no /proc), the environment, the file system (only the
+system's libraries, /usr/lib whole, and the interpreter with its own, without third-party packages, all read-only; an
+empty /tmp and nothing else can be written), System V and POSIX queues, and the system calls of `syscalls`. Bounded,
+for each process: address space, CPU seconds, the size of a file, open files, and how many processes its user has. A
+check has two such trees, the program's and the judge's, so its memory stays below `(processes + 1) * memory_mib + 2 *
+file_mib` MiB and what the kernel keeps for it; the number of empty files in /tmp is bounded by time alone.
+
+The kernel does not hold the real root to a number of processes. So where root asks, a first bubblewrap only shows the
+interpreter's files where any user may read them, `setpriv` turns into a user that nobody is, and the second,
+real one starts as it does for everyone else.
+
+Everything ends with the check, and with the process that asked for it, however that ends: the first process of
+a tree is bubblewrap's, which the kernel kills with its parent, and which takes its tree along.
+"""
+
+import json
+import math
+import os
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from repro.sandbox.syscalls import seccomp_filter
+
+NOBODY = 65534
+USERS = range(2_000_000_000, 2_001_000_000)  # no distribution gives these out
+LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
+OPEN_FILES = 64
+# Sets of strings, and so what a program makes of them, are in the same order each time; the rest keeps numpy to one
+# thread, the only one that it may have.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class SandboxBroken(RuntimeError):
+    """The sandbox did not start, so nothing is known of the program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a program may use.
+
+    Attributes:
+        seconds: wall time of loading the program and running the whole test; starting the sandbox does not count.
+        memory_mib: address space of each process, MiB.
+        processes: processes and threads that may live at once, the program itself included.
+        file_mib: the size of a file, and of all of /tmp, MiB.
+        output_kib: the size of one answer, KiB. What the program prints goes nowhere.
+
+    Raises:
+        ValueError: if one of them is not positive.
+
+    """
+
+    seconds: float = 3.0
+    memory_mib: int = 512
+    processes: int = 1
+    file_mib: int = 8
+    output_kib: int = 1024
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name} must be positive and finite, not {value}")
+
+    def resources(self) -> dict[str, int]:
+        """The limits as the kernel's resource limits (`RLIMIT_...`)."""
+        return {
+            "AS": self.memory_mib << 20,
+            "CPU": math.ceil(self.seconds) + 1,
+            "FSIZE": self.file_mib << 20,
+            "NPROC": self.processes + 1,  # the first process of a tree is bubblewrap's own
+            "NOFILE": OPEN_FILES,
+            "CORE": 0,
+            "MSGQUEUE": 0,
+        }
+
+
+@cache
+def interpreter() -> tuple[Path, tuple[Path, ...], tuple[Path, ...]]:
+    """The interpreter outside any virtual environment, what it needs to be seen, and what therein is to be hidden."""
+    python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    prefix = Path(sys.base_prefix).resolve()
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    wanted = [Path(name) for name in LIBRARIES] + [prefix / "lib", prefix / "lib64", library, python]
+    found = [path for path in wanted if path.exists() and not path.is_symlink()]
+    seen = tuple(dict.fromkeys(path for path in found if not any(other in path.parents for other in found)))
+    folders = [folder for name in ("site", "dist") for folder in _third_party(library, f"{name}-packages")]
+    hidden = tuple(folder for folder in dict.fromkeys(folders) if any(path in folder.parents for path in seen))
+    return python, seen, hidden
+
+
+def _third_party(library: Path, name: str) -> Iterator[Path]:
+    roots = [library, library.parent / "python3", Path("/usr/lib/python3"), Path("/usr/lib") / library.name]
+    return (root / name for root in roots if (root / name).is_dir() and not (root / name).is_symlink())
+
+
+def walled(command: list[str], extra: Mapping[str, Path], limits: Limits, info: int, calls: int) -> list[str]:
+    """The command line that runs `command` inside; `extra` are more things to see, by where they are to be seen.
+
+    `info` and `calls` are file descriptors: bubblewrap tells about itself on the one and reads its filter from the
+    other.
+
+    Raises:
+        SandboxBroken: if a tool is not installed.
+
+    """
+    _, seen, _ = interpreter()
+    shown = {str(path): path for path in seen} | dict(extra)
+    if not real_root():
+        return [_tool("bwrap"), "--info-fd", str(info), *_walls(shown, limits, calls), "--", *command]
+    relayed = {place: Path(f"/tmp/{number}") for number, place in enumerate(shown)}
+    user = str(secrets.choice(USERS))
+    return [
+        *(_tool("bwrap"), "--info-fd", str(info), "--die-with-parent", "--unshare-pid"),
+        *("--dev-bind", "/", "/", "--tmpfs", "/tmp"),
+        *(word for place, path in shown.items() for word in ("--ro-bind", str(path), str(relayed[place]))),
+        *("--", _tool("setpriv"), f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"),
+        *(_tool("bwrap"), *_walls(relayed, limits, calls), "--", *command),
+    ]
+
+
+def _walls(shown: Mapping[str, Path], limits: Limits, calls: int) -> list[str]:
+    links = [path for path in map(Path, LIBRARIES) if path.is_symlink()]
+    words = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    words += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
+    words += ["--hostname", "sandbox", "--uid", str(NOBODY), "--gid", str(NOBODY), "--seccomp", str(calls)]
+    words += [word for item in ENVIRONMENT.items() for word in ("--setenv", *item)]
+    words += [word for place, path in shown.items() for word in ("--ro-bind", str(path), place)]
+    words += [word for path in links for word in ("--symlink", str(path.readlink()), str(path))]
+    words += [word for path in interpreter()[2] for word in ("--tmpfs", str(path), "--remount-ro", str(path))]
+    words += ["--dev-bind", "/dev/null", "/dev/null", "--size", str(limits.file_mib << 20), "--tmpfs", "/tmp"]
+    return [*words, "--remount-ro", "/", "--chdir", "/tmp"]
+
+
+def real_root() -> bool:
+    """Whether this is the user whom the kernel does not hold to a number of processes."""
+    ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return os.geteuid() == 0 and any(inside == outside == "0" for inside, outside, _ in ranges)
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        package = {"bwrap": "bubblewrap", "setpriv": "util-linux"}[name]
+        raise SandboxBroken(f"{name} is not installed (Debian package {package})")
+    return found
+
+
+class Cell:
+    """A running process and all that it starts: inside walls or, if `unsafe`, a plain one in a group of its own."""
+
+    def __init__(
+        self, command: list[str], extra: Mapping[str, Path], limits: Limits, stdin: int, stdout: int, *, unsafe: bool
+    ) -> None:
+        self._errors = os.memfd_create("errors")
+        self._first: int | None = None  # handle of the first process inside; with it, all end
+        self._info, info = os.pipe()
+        calls = os.memfd_create("calls")
+        try:
+            if not unsafe:
+                os.write(calls, seccomp_filter())
+                os.lseek(calls, 0, os.SEEK_SET)
+                command = walled(command, extra, limits, info, calls)
+            self._process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=self._errors,
+                pass_fds=() if unsafe else (info, calls),
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._errors)
+            os.close(self._info)
+            raise
+        finally:
+            os.close(info)
+            os.close(calls)
+        self._unsafe = unsafe
+
+    def pin(self) -> None:
+        """Take hold of the first process inside, before anything untrusted runs there.
+
+        Raises:
+            SandboxBroken: if it did not start.
+
+        """
+        if self._unsafe:
+            return
+        with os.fdopen(os.dup(self._info)) as told:
+            text = told.read()
+        self._first = _hold(json.loads(text)["child-pid"], self._process.pid) if text else None
+        if self._first is None:
+            status = self._process.wait()
+            raise SandboxBroken(self.errors() or f"bwrap ended with status {status}")
+
+    def errors(self) -> str:
+        """The last line that the process wrote before it closed its standard error."""
+        lines = os.pread(self._errors, 1 << 16, 0).decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def end(self) -> None:
+        """Kill everything inside, and return when it is dead."""
+        with suppress(ProcessLookupError):
+            if self._first is not None:
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+            elif self._unsafe:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        if self._first is not None:  # the first process of a tree is not gone until the others are
+            gone = select.poll()
+            gone.register(self._first, select.POLLIN)
+            gone.poll()
+        self._process.wait()
+        for handle in (self._errors, self._info, self._first):
+            if handle is not None:
+                os.close(handle)
+
+
+def _hold(process: int, parent: int) -> int | None:
+    """A handle of a process, or None if it is dead (and its number perhaps another's by now)."""
+    with suppress(OSError):
+        handle = os.pidfd_open(process)
+        with suppress(OSError):
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1] == str(parent):
+                return handle
+        os.close(handle)
+    return None
