@@ -1,69 +1,16 @@
-"""What several tests share: small texts of made-up prose, and the project's own data where it has been fetched."""
+"""Fixtures of every room."""
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from repro.data.sources import FolderSource, digest_files, folder_files
+from helpers.texts import folder_source
+from repro.data.sources import FolderSource
 
 # A shell's background jobs ignore Ctrl-C, and so would whatever tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def spent() -> float:
-    """Seconds of processor that this process has taken, with the others it waited for: however busy the machine is."""
-    return sum(os.times()[:4])
-
-
-SUBJECTS = [
-    "the river",
-    "a small engine",
-    "an old theory",
-    "the nervous system",
-    "every market",
-    "some crystal",
-    "the third king",
-]
-VERBS = [
-    "carries",
-    "was named after",
-    "slowly changes",
-    "depends on",
-    "is made of",
-    "cannot explain",
-    "has always needed",
-]
-OBJECTS = [
-    "cold water",
-    "the northern hills",
-    "two kinds of proof",
-    "a thin layer of salt",
-    "its own weight",
-    "trade by sea",
-]
-
-
-def prose(documents: int, sentences: int = 12, seed: int = 0) -> list[str]:
-    """Documents of grammatical nonsense, all different, with something for a model to learn."""
-    rng = np.random.default_rng(seed)
-
-    def sentence() -> str:
-        words = [str(rng.choice(part)) for part in (SUBJECTS, VERBS, OBJECTS)]
-        return f"{' '.join(words)} in {rng.integers(1000, 2000)}.".capitalize()
-
-    return [" ".join(sentence() for _ in range(sentences)) for _ in range(documents)]
-
-
-def folder_source(folder: Path, texts: list[str]) -> FolderSource:
-    """A source of one .txt file a text."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, text in enumerate(texts):
-        (folder / f"{number:05}.txt").write_text(text)
-    return FolderSource(digest=digest_files(folder_files(folder), folder), folder=folder)
 
 
 @pytest.fixture

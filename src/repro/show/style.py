@@ -1,7 +1,7 @@
 """How every chart looks: colours, labels and the pieces that the figures share.
 
 Charts are drawn on a transparent ground and must read on a white page and on a dark one, so every colour
-has a middle lightness (``tests/test_figures.py`` checks the contrast on both).
+has a middle lightness (``tests/cmr/test_cmr_figures.py`` checks the contrast on both).
 """
 
 from __future__ import annotations

