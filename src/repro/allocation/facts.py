@@ -11,8 +11,7 @@ from repro.allocation import frames, published
 from repro.allocation.fitted import FEWEST
 from repro.allocation.frames import Analyses
 from repro.allocation.results import ACCURACY, AWAY, LIKELIHOOD
-from repro.laws.allocation import NAME as EQUATION_1
-from repro.laws.allocation import Allocation
+from repro.laws.allocation import NAME as EQUATION_1, Allocation
 from repro.lm.evaluation import PROGRAMS
 from repro.params import AllocationParams
 from repro.show.words import Facts, join

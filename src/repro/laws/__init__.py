@@ -1,28 +1,23 @@
 """Scaling laws: numbers in, numbers out. Knows nothing of training, files or figures."""
 
-from repro.laws.cmr.analysis import Analysis, CriticalRatio, Group, TokenLaws, analyse
-from repro.laws.cmr.critical import ratio_label
-from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
-from repro.laws.cmr.turning import TurningPoint, turning_point, turning_points
-from repro.laws.law import Fit, Law, Linear, Nonlinear
-
-__all__ = [
-    "CMR_LAW",
-    "DOMAIN_TOKEN_LAW",
-    "GENERAL_TOKEN_LAW",
-    "RATIO_LAW",
-    "Analysis",
-    "CriticalRatio",
-    "Fit",
-    "Group",
-    "Law",
-    "Linear",
-    "Nonlinear",
-    "TokenLaws",
-    "TurningPoint",
-    "analyse",
-    "increments",
-    "ratio_label",
-    "turning_point",
-    "turning_points",
-]
+from repro.laws.cmr.analysis import (
+    Analysis as Analysis,
+    CriticalRatio as CriticalRatio,
+    Group as Group,
+    TokenLaws as TokenLaws,
+    analyse as analyse,
+)
+from repro.laws.cmr.critical import ratio_label as ratio_label
+from repro.laws.cmr.laws import (
+    CMR_LAW as CMR_LAW,
+    DOMAIN_TOKEN_LAW as DOMAIN_TOKEN_LAW,
+    GENERAL_TOKEN_LAW as GENERAL_TOKEN_LAW,
+    RATIO_LAW as RATIO_LAW,
+    increments as increments,
+)
+from repro.laws.cmr.turning import (
+    TurningPoint as TurningPoint,
+    turning_point as turning_point,
+    turning_points as turning_points,
+)
+from repro.laws.law import Fit as Fit, Law as Law, Linear as Linear, Nonlinear as Nonlinear

@@ -4,48 +4,28 @@ A preset is a file of `params/` with the names of one paper's schema or of both.
 those of its paper: it names a preset and may override any name of it, as may papermill (`-p NAME VALUE`).
 """
 
-from repro.params.allocation import AllocationParams, MaterialParams, PairsParams
-from repro.params.cmr import Params
-from repro.params.reading import (
-    NAMES,
-    SCHEMAS,
-    ParamsError,
-    check,
-    check_names,
-    from_notebook,
-    names,
-    notebook_cell,
-    plain,
-    preset_file,
-    presets,
-    read,
-    required,
-    schemas_in,
-    shown,
-    value,
+from repro.params.allocation import (
+    AllocationParams as AllocationParams,
+    MaterialParams as MaterialParams,
+    PairsParams as PairsParams,
 )
-from repro.params.sources import SourceParams
-
-__all__ = [
-    "NAMES",
-    "SCHEMAS",
-    "AllocationParams",
-    "MaterialParams",
-    "PairsParams",
-    "Params",
-    "ParamsError",
-    "SourceParams",
-    "check",
-    "check_names",
-    "from_notebook",
-    "names",
-    "notebook_cell",
-    "plain",
-    "preset_file",
-    "presets",
-    "read",
-    "required",
-    "schemas_in",
-    "shown",
-    "value",
-]
+from repro.params.cmr import Params as Params
+from repro.params.reading import (
+    NAMES as NAMES,
+    SCHEMAS as SCHEMAS,
+    ParamsError as ParamsError,
+    check as check,
+    check_names as check_names,
+    from_notebook as from_notebook,
+    names as names,
+    notebook_cell as notebook_cell,
+    plain as plain,
+    preset_file as preset_file,
+    presets as presets,
+    read as read,
+    required as required,
+    schemas_in as schemas_in,
+    shown as shown,
+    value as value,
+)
+from repro.params.sources import SourceParams as SourceParams

@@ -7,7 +7,10 @@ Not promised: protection from bugs of the kernel or of bubblewrap, and secrecy a
 Time is the machine's: a program near its limit of seconds may pass on one machine and not on another.
 """
 
-from repro.sandbox.judging import Outcome, Sandbox, SandboxMissing, probe
-from repro.sandbox.walls import Limits, SandboxBroken
-
-__all__ = ["Limits", "Outcome", "Sandbox", "SandboxBroken", "SandboxMissing", "probe"]
+from repro.sandbox.judging import (
+    Outcome as Outcome,
+    Sandbox as Sandbox,
+    SandboxMissing as SandboxMissing,
+    probe as probe,
+)
+from repro.sandbox.walls import Limits as Limits, SandboxBroken as SandboxBroken

@@ -5,44 +5,27 @@ has to say, or whether a number exists, the function returns the phrase, so that
 parameters does not go on claiming the old result.
 """
 
-from repro.cmr.facts.critical import Bullets, binding, critical, second, size_trend, turning_order, warnings
-from repro.cmr.facts.fits import (
-    beyond_the_law,
-    by_size,
-    held_out_errors,
-    no_replay,
-    printed_error,
-    published_offsets,
-    published_order,
-    published_ratio,
-    ratio,
-    tokens,
-    trade_off,
+from repro.cmr.facts.critical import (
+    Bullets as Bullets,
+    binding as binding,
+    critical as critical,
+    second as second,
+    size_trend as size_trend,
+    turning_order as turning_order,
+    warnings as warnings,
 )
-from repro.cmr.facts.runs import corpora, pretraining, shapes
-from repro.show.words import Facts
-
-__all__ = [
-    "Bullets",
-    "Facts",
-    "beyond_the_law",
-    "binding",
-    "by_size",
-    "corpora",
-    "critical",
-    "held_out_errors",
-    "no_replay",
-    "pretraining",
-    "printed_error",
-    "published_offsets",
-    "published_order",
-    "published_ratio",
-    "ratio",
-    "second",
-    "shapes",
-    "size_trend",
-    "tokens",
-    "trade_off",
-    "turning_order",
-    "warnings",
-]
+from repro.cmr.facts.fits import (
+    beyond_the_law as beyond_the_law,
+    by_size as by_size,
+    held_out_errors as held_out_errors,
+    no_replay as no_replay,
+    printed_error as printed_error,
+    published_offsets as published_offsets,
+    published_order as published_order,
+    published_ratio as published_ratio,
+    ratio as ratio,
+    tokens as tokens,
+    trade_off as trade_off,
+)
+from repro.cmr.facts.runs import corpora as corpora, pretraining as pretraining, shapes as shapes
+from repro.show.words import Facts as Facts

@@ -5,30 +5,22 @@ that highlight on a click. Their files: ``tradeoff`` (Figures 1, 2, 8), ``tokens
 10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points), ``intervals``, ``corpora``.
 """
 
-from repro.cmr.figures.corpora import corpus_distance, corpus_sizes
-from repro.cmr.figures.critical import critical_ratio, critical_ratio_intervals, turning_points
-from repro.cmr.figures.ratio import loss_against_ratio
-from repro.cmr.figures.tokens import (
-    all_loss_against_tokens,
-    both_losses,
-    loss_against_tokens,
-    pretraining_curves,
+from repro.cmr.figures.corpora import corpus_distance as corpus_distance, corpus_sizes as corpus_sizes
+from repro.cmr.figures.critical import (
+    critical_ratio as critical_ratio,
+    critical_ratio_intervals as critical_ratio_intervals,
+    turning_points as turning_points,
 )
-from repro.cmr.figures.tradeoff import cross_sections, same_ratio, trade_off, trade_off_zoom
-
-__all__ = [
-    "all_loss_against_tokens",
-    "both_losses",
-    "corpus_distance",
-    "corpus_sizes",
-    "critical_ratio",
-    "critical_ratio_intervals",
-    "cross_sections",
-    "loss_against_ratio",
-    "loss_against_tokens",
-    "pretraining_curves",
-    "same_ratio",
-    "trade_off",
-    "trade_off_zoom",
-    "turning_points",
-]
+from repro.cmr.figures.ratio import loss_against_ratio as loss_against_ratio
+from repro.cmr.figures.tokens import (
+    all_loss_against_tokens as all_loss_against_tokens,
+    both_losses as both_losses,
+    loss_against_tokens as loss_against_tokens,
+    pretraining_curves as pretraining_curves,
+)
+from repro.cmr.figures.tradeoff import (
+    cross_sections as cross_sections,
+    same_ratio as same_ratio,
+    trade_off as trade_off,
+    trade_off_zoom as trade_off_zoom,
+)
