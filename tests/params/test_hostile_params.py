@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project without runs or data, and with a notebook."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "params", home / "params")
-    cell = nbformat.v4.new_code_cell(params.notebook_cell(), metadata={"tags": ["parameters"]})
+    cell = nbformat.v4.new_code_cell(params.notebook_cell(params.Params), metadata={"tags": ["parameters"]})
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), home / "a.ipynb")
     return home
 
