@@ -202,7 +202,7 @@ def _alternatives(allocation: Allocation) -> Table:
 def _figure(answer: Answer) -> Any:
     points = with_errors(answer.allocation.points)
     curve = answer.allocation.curve().rename(columns={"lower": "low", "upper": "high"})
-    band = curve.dropna(subset=["low"]) if answer.options.bootstrap else curve.iloc[:0]
+    band = curve[["sft_tokens", "low", "high"]] if answer.options.bootstrap else curve.iloc[:0]
     limits = [float(curve["sft_tokens"].min()) / 1.05, float(curve["sft_tokens"].max()) * 1.05]
     x = alt.X(
         "sft_tokens:Q",
@@ -215,22 +215,14 @@ def _figure(answer: Answer) -> Any:
     margin = 0.06 * float(seen.max() - seen.min() or 1)
     scale = alt.Scale(domain=[float(seen.min()) - margin, float(seen.max()) + margin], nice=False)
     y = alt.Y("score:Q", title="Score", scale=scale)
-    layers = [*_optimum(answer.allocation, x), *_spans(band, x, scale, "area")]
+    along = alt.Y(title="Score", scale=scale)
+    layers = [*_optimum(answer.allocation, x), *style.band(band, along, x, color=style.GREY, opacity=0.2, clip=True)]
     layers.append(alt.Chart(style.inline(curve)).mark_line(color=style.GREY, strokeWidth=2).encode(x, y))
-    layers += _spans(points.dropna(subset=["low"]), x, scale, "rule")
+    layers += style.bars(points[["sft_tokens", "low", "high"]], along, x, color=style.DOMAIN_RAMP[0], opacity=0.7)
     dots = alt.Chart(style.inline(points[["sft_tokens", "score"]]))
     layers.append(dots.mark_circle(size=55, color=style.DOMAIN_RAMP[0], opacity=1).encode(x, y))
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
     return style.finish(chart, "Scores against SFT tokens, the law of Equation 1 and its peak, each with an interval")
-
-
-def _spans(frame: pd.DataFrame, x: alt.X, scale: alt.Scale, form: str) -> list[Any]:
-    if frame.empty:
-        return []
-    base = alt.Chart(style.inline(frame[["sft_tokens", "low", "high"]]))
-    area = base.mark_area(color=style.GREY, opacity=0.2, clip=True)
-    drawn = area if form == "area" else base.mark_rule(color=style.DOMAIN_RAMP[0], opacity=0.7)
-    return [drawn.encode(x, alt.Y("low:Q", title="Score", scale=scale), alt.Y2("high:Q"))]
 
 
 def _optimum(allocation: Allocation, x: alt.X) -> list[Any]:

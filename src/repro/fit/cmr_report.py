@@ -18,6 +18,7 @@ BEYOND = 1.25  # how far past T_max the laws are drawn, as a multiple of it
 POINTS = 160
 ALL = 100 * (1 + 1e-9)  # T_max in hundredths of it, give or take rounding
 COLOUR = style.RATIO_RAMP[0]
+BAND: dict[str, Any] = {"color": style.GREY, "opacity": 0.2, "clip": True}
 
 CHANGE = {
     "general": "Change of the general loss: points measured, lines Eq. 6, diamonds the turning points with their "
@@ -131,7 +132,7 @@ def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
     ]
     turns = style.labelled(_turns(group).query("tokens <= @last"))
     if loss == "general" and len(turns):
-        layers.append(_bars(turns, last).encode(y=y, color=colour))
+        layers += _bars(turns, last, y, colour)
         layers.append(_diamonds(turns).encode(x, y, colour))
     return _finished(layers, f"Increment of the {loss} loss against tokens with the fitted laws, a line for each ratio")
 
@@ -147,7 +148,8 @@ def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
     if fit is not None:
         known = points.loc[points["ratio"] > 0, "ratio"]
         law = _with_band(answer, fit, "ratio", np.linspace(known.min(), known.max(), POINTS), "value")
-        layers += [*_band(law, x), alt.Chart(style.inline(law)).mark_line(color=style.GREY).encode(x, y)]
+        layers += style.band(law, "y", x, **BAND)
+        layers.append(alt.Chart(style.inline(law)).mark_line(color=style.GREY).encode(x, y))
     dots = alt.Chart(style.inline(points)).mark_circle(size=60, color=COLOUR, opacity=1)
     layers.append(dots.encode(x, y))
     return _finished(layers, f"The {loss} loss at the end of training against the domain share, with the law L(R)")
@@ -163,12 +165,14 @@ def _turning_points(answer: Answer, group: Group) -> Any:
         law = _with_band(answer, by.law, "tokens", np.linspace(first, last, POINTS), "ratio")
     end = 1.08 * float(max([t_max, *turns["tokens"], *law["tokens"]]))
     x, y = _tokens(end), alt.Y("ratio:Q", title="Domain share R", scale=alt.Scale(domain=[0, 1.03], nice=False))
+    color = alt.ColorValue(COLOUR)
     layers: list[Any] = [style.rule("x", t_max)]
     if len(law):
-        layers += [*_band(law, x), alt.Chart(style.inline(law)).mark_line(color=style.GREY, clip=True).encode(x, y)]
+        layers += style.band(law, "y", x, **BAND)
+        layers.append(alt.Chart(style.inline(law)).mark_line(color=style.GREY, clip=True).encode(x, y))
     if len(turns):
-        layers.append(_bars(turns, end).encode(y=y, color=alt.value(COLOUR)))
-    layers.append(_diamonds(turns).encode(x, y, color=alt.value(COLOUR)))
+        layers += _bars(turns, end, y, color)
+    layers.append(_diamonds(turns).encode(x, y, color))
     return _finished(layers, "Domain share against the tokens at which its general loss turns, with Equation 8")
 
 
@@ -217,19 +221,12 @@ def _diamonds(turns: pd.DataFrame) -> Any:
     return alt.Chart(style.inline(turns)).mark_point(shape="diamond", filled=True, size=75, opacity=1)
 
 
-def _bars(turns: pd.DataFrame, last: float) -> Any:
+def _bars(turns: pd.DataFrame, last: float, *channels: Any) -> list[Any]:
     """Intervals of turning points, cut at the edge of the panel; one that is open goes on to it."""
     known = turns.dropna(subset=["low"])
     cut = known.assign(low=known["low"].clip(0, last), high=known["high"].fillna(np.inf).clip(0, last))
-    bars = alt.Chart(style.inline(cut)).mark_rule(strokeWidth=2, opacity=0.8)
-    return bars.encode(alt.X("low:Q", scale=alt.Scale(domain=[0, last], nice=False)), alt.X2("high:Q"))
-
-
-def _band(law: pd.DataFrame, x: alt.X) -> list[Any]:
-    if "low" not in law:
-        return []
-    rows = alt.Chart(style.inline(law.dropna(subset=["low", "high"])))
-    return [rows.mark_area(color=style.GREY, opacity=0.2, clip=True).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"))]
+    across = alt.X(scale=alt.Scale(domain=[0, last], nice=False))
+    return style.bars(alt.Chart(style.inline(cut)), across, *channels, strokeWidth=2, opacity=0.8)
 
 
 def _finished(layers: list[Any], description: str) -> Any:
