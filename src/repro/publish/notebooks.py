@@ -32,18 +32,18 @@ MARK = b'"file_sha256": "'  # a name that nothing else in a notebook has
 BLANK = "0" * 64
 PACKAGE = Path(__file__).resolve().parents[1]
 
+Fault = tuple[int | None, str, str]  # a cell's number, its source, and what went wrong there
+
 
 class NotebookFailed(Exception):
     """A notebook did not run to its end.
 
-    Attributes: ``notebook`` (the source), ``cell`` (number of the code cell as Jupyter shows it, ``[3]``;
-    None where the kernel died), ``source`` (its text), ``traceback`` (plain text),
-    ``kept`` (the notebook as far as it came, to look at).
+    Attributes: ``cell`` (its number as Jupyter shows it, ``[3]``; None if the kernel died), ``kept`` (the notebook as
+    far as it came, to look at).
     """
 
     def __init__(self, notebook: Path, cell: int | None, source: str, traceback: str, kept: Path) -> None:
-        self.notebook, self.cell, self.source = notebook, cell, source
-        self.traceback, self.kept = traceback, kept
+        self.cell, self.kept = cell, kept
         where = "the kernel died" if cell is None else f"cell [{cell}] failed"
         parts = [f"{notebook.name}: {where} (kept for reading: {kept})", source, traceback]
         super().__init__("\n\n".join(part.strip("\n") for part in parts if part.strip()))
@@ -200,34 +200,35 @@ def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any]) -
         progress_bar=False,
         stderr_file=sys.stderr,
     )
+    fault: Fault | None
     try:
         nb: NotebookNode = watched(work)
     except PapermillExecutionError as error:
-        part.replace(failed)
-        text = "\n".join(error.traceback)
-        raise NotebookFailed(notebook, error.exec_count, error.source, _plain(text), failed) from None
+        fault = error.exec_count, error.source, _plain("\n".join(error.traceback))
     except RuntimeError as error:  # Jupyter's, of a kernel that never came up, and nbclient's DeadKernelError
+        fault = None, "", str(error)
+    else:
+        fault = _early_exit(nb) or _undrawn(nb)
+    if fault is not None:
         part.replace(failed)
-        raise NotebookFailed(notebook, None, "", str(error), failed) from None
-    for fault in (_early_exit(nb), _undrawn(nb)):
-        if fault is not None:
-            part.replace(failed)
-            raise NotebookFailed(notebook, fault[0].execution_count, fault[0].source, fault[1], failed)
+        raise NotebookFailed(notebook, *fault, failed)
     return nb
 
 
-def _early_exit(nb: NotebookNode) -> tuple[NotebookNode, str] | None:
+def _early_exit(nb: NotebookNode) -> Fault | None:
     """The cell that ended the process, if one did: papermill takes ``sys.exit(0)`` for success."""
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
     for position, cell in enumerate(code):
         if any(out.output_type == "error" for out in cell.outputs):
-            return cell, "the cell ended the process (exit), so the cells after it did not run"
+            text = "the cell ended the process (exit), so the cells after it did not run"
+            return cell.execution_count, cell.source, text
         if cell.execution_count is None:
-            return code[max(position - 1, 0)], "the cells after this one did not run"
+            last = code[max(position - 1, 0)]
+            return last.execution_count, last.source, "the cells after this one did not run"
     return None
 
 
-def _undrawn(nb: NotebookNode) -> tuple[NotebookNode, str] | None:
+def _undrawn(nb: NotebookNode) -> Fault | None:
     """A cell captioned as figure or table that shows none: IPython only prints what goes wrong in drawing."""
     for cell in nb.cells:
         if "figure" not in cell.metadata.get("mystnb", {}):
@@ -235,7 +236,8 @@ def _undrawn(nb: NotebookNode) -> tuple[NotebookNode, str] | None:
         kinds = {kind for out in cell.outputs for kind in out.get("data", {})}
         if not kinds - {"text/plain"}:
             printed = "".join(out.text for out in cell.outputs if out.output_type == "stream")
-            return cell, f"the cell has a caption but shows no figure or table\n{_plain(printed)}"
+            text = f"the cell has a caption but shows no figure or table\n{_plain(printed)}"
+            return cell.execution_count, cell.source, text
     return None
 
 
