@@ -39,7 +39,7 @@ def law(results: Results) -> Any:
     panels = []
     for place, (benchmark, metric) in enumerate(keys):
         own = [frame[(frame["benchmark"] == benchmark) & (frame["metric"] == metric)] for frame in frames]
-        own = own if several else [frame.drop(columns="metric") for frame in own]
+        own = own if several else [frame.drop(columns=_KEYS).assign(benchmark=benchmark) for frame in own]
         title = _TITLES.get(metric, metric) if several else "Score"
         titled = place >= len(keys) - 2
         panel = _panel(*own, zoom=f"zoom_{place}", titled=titled, title=title, metric=metric)
