@@ -21,8 +21,6 @@ _TITLES = {"accuracy": "Accuracy", "log-likelihood": "Log-likelihood of the righ
 _KEYS = ["benchmark", "metric"]
 _APART = 0.08  # of the height of a panel: labels of two lines are at least that far from each other
 _FAR = 0.6  # of the span of the scores: lines farther off are named at the edge, and the scores keep the panel
-_PRINTED_TEXT = "Scores against SFT tokens with Equation 1, its band, and the peak fitted and printed"
-_OUR_TEXT = "Scores of each benchmark against SFT tokens, with and without CPT, Equation 1, its peak, and baselines"
 
 
 def law(results: Results) -> Any:
@@ -44,7 +42,9 @@ def law(results: Results) -> Any:
         titled = place >= len(keys) - 2
         panel = _panel(*own, zoom=f"zoom_{place}", titled=titled, title=title, metric=metric)
         panels.append(panel.properties(title=benchmark, width=style.PANEL, height=180))
-    text = _PRINTED_TEXT if "printed_tokens" in frames[2] else _OUR_TEXT
+    text = "Scores of each benchmark against SFT tokens, with and without CPT, Equation 1, its peak, and baselines"
+    if "printed_tokens" in frames[2]:
+        text = "Scores against SFT tokens with Equation 1, its band, and the peak fitted and printed"
     return style.finish(style.grid(panels or [parts.nothing("No scores")], columns=2), text)
 
 
@@ -73,7 +73,7 @@ def _law(curve: pd.DataFrame, best: pd.DataFrame, x: alt.X, y: alt.Y) -> list[An
     """Equation 1 in grey with its band, and the interval of its peak as a strip."""
     there = curve.dropna(subset=["score"])
     line = alt.Chart(style.inline(there)).mark_line(color=style.GREY, strokeWidth=1.8, clip=True)
-    drawn = [] if there.empty else [*parts.spans(there, x, y, "area"), line.encode(x, y)]
+    drawn = [] if there.empty else [*parts.band(there, x, y), line.encode(x, y)]
     return [*parts.strip(best, x, _MARKS[FITTED]), *drawn]
 
 
@@ -111,9 +111,9 @@ def _dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
     layers = []
     for place, name in enumerate(there):
         rows, aside = points[points["trained"] == name], 3 * (2 * place - len(there) + 1)
-        layers += [bar.mark_rule(strokeWidth=1.3, xOffset=aside) for bar in parts.spans(rows, x, y, "rule", colour)]
+        layers += parts.bars(rows, x, y, colour, xOffset=aside)
         form = ".2%" if rows["score"].between(0, 1).all() else ".4f"
-        numbers = [style.number(*of, form) for of in (("score", "Score"), ("low", "From"), ("high", "To"))]
+        numbers = style.tips(score=("Score", form), low=("From", form), high=("To", form))
         tips = [style.word("trained", "Trained with"), *parts.places(rows), *numbers]
         dots = alt.Chart(style.inline(rows)).mark_circle(size=45, opacity=1, xOffset=aside)
         layers.append(dots.encode(x, y, colour, tooltip=tips))
@@ -123,7 +123,7 @@ def _dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
 def _plain_dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
     dots = alt.Chart(style.inline(points)).mark_circle(size=45, color=style.DOMAIN_RAMP[0], opacity=1)
     tips = [*parts.places(points), style.number("score", "Score", ".2%")]
-    return [*parts.spans(points, x, y, "rule"), dots.encode(x, y, tooltip=tips)]
+    return [*parts.bars(points, x, y), dots.encode(x, y, tooltip=tips)]
 
 
 def _wide_enough(points: pd.DataFrame, baselines: pd.DataFrame) -> list[float]:
@@ -141,9 +141,8 @@ def _baselines(baselines: pd.DataFrame, ends: list[float], y: alt.Y) -> list[Any
     rows = baselines.sort_values("score")
     inside = rows["score"].between(ends[0], ends[1])
     arrow = np.select([inside, rows["score"] < ends[0]], ["", " \u2193"], " \u2191")
-    values = [
-        f"{score:.1%}" if parts.shares(ends) else f"{score:.3g}".replace("-", "\u2212") for score in rows["score"]
-    ]
+    percent = parts.shares(ends)
+    values = [f"{score:.1%}" if percent else f"{score:.3g}".replace("-", "\u2212") for score in rows["score"]]
     says = [f"{name} {value}{to}" for name, value, to in zip(rows["name"], values, arrow, strict=True)]
     rows = rows.assign(says=says, at=_apart(rows["score"].clip(*ends).to_numpy(float), ends))
     lines = alt.Chart(style.inline(rows[inside])).mark_rule(color=style.GREY, strokeDash=[2, 3])
