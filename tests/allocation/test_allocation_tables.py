@@ -14,21 +14,21 @@ from repro.show.words import short_tokens
 
 
 def test_the_ablation_of_each_domain_has_a_difference_with_its_error() -> None:
-    chemistry = cells(tables.sft_ablation(published.table1()))
+    chemistry = cells(tables.sft_ablation(published.table("1")))
     assert chemistry[1] == ["ChemBench4K", "0.9999300", "yes", "45.59", "45.06", "+0.53", "1.10", "0.63"]
-    coding = cells(tables.sft_ablation(published.table2()))
+    coding = cells(tables.sft_ablation(published.table("2")))
     assert [found[0] for found in coding[1:]] == ["HumanEval"] * 3 + ["HumanEval+"] * 3
     assert coding[1][5:] == ["+4.88", "5.46", "0.37"]
     assert coding[-1][5] == "+0.00", "no minus before a zero"
-    health = cells(tables.sft_ablation(published.table3()))
+    health = cells(tables.sft_ablation(published.table("3")))
     assert [found[5] for found in health[1:]] == ["-1.57", "+0.47", "-0.86"]
     assert "p, unpaired" in health[0] and "item" in tables.UNPAIRED
 
 
 def test_cpt_steps_end_with_the_test_that_all_are_equal() -> None:
-    found = cells(tables.cpt_steps(published.table_a1()))
+    found = cells(tables.cpt_steps(published.table("A.1")))
     assert found[1] == ["4,000", "41.55 \u00b1 0.77"]
-    share = published.table_a1()["chembench"] / 100
+    share = published.table("A.1")["chembench"] / 100
     statistic, p, _ = proportions_chisquare(share * 4100, [4100] * 4)
     assert found[-1] == ["all equal?", f"chi-square {statistic:.1f}, df 3, p = {p:.2f}"]
 
@@ -134,5 +134,5 @@ def test_printed_scores_are_there_as_numbers() -> None:
     assert len(scores) == 1 + 16
     assert scores[5] == ["2.10M", "0.9999300", "57.03", "39.02", "34.76", "45.59"]
     budgets = cells(tables.printed_budgets())
-    assert len(budgets) == 1 + len(published.table4())
+    assert len(budgets) == 1 + len(published.table("4"))
     assert [row[0] for row in budgets[1:] if row[4] == "yes"] == ["25B", "35B"]

@@ -177,11 +177,13 @@ def _parts(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def examples(folders: Mapping[str, Path], stages: Sequence[Material]) -> pd.DataFrame:
-    """The first pair and the first question of each benchmark of each domain: domain, use, prompt, answer, others."""
+def examples(materials: Iterable[tuple[Material, Path]]) -> pd.DataFrame:
+    """The first pair and the first question of each benchmark of each domain: domain, use, prompt, answer, others.
+
+    materials: each domain's stage and its folder.
+    """
     rows = []
-    for stage in stages:
-        folder = folders[stage.name]
+    for stage, folder in materials:
         pair = pq.read_table(folder / PAIRS).slice(0, 1).to_pylist()[0]
         rows.append(
             {"domain": stage.name, "use": "SFT", "prompt": pair["prompt"], "answer": pair["answer"], "others": ""}

@@ -1,10 +1,10 @@
-"""Where the runs of a study would go, in words: what `repro plan` says before anything is submitted."""
+"""What a study would cost, and where its runs would go: what `repro plan` says before anything is submitted."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from repro.params import AllocationParams, Params, SourceParams
 from repro.runs.spec import Stage, closure
@@ -17,6 +17,68 @@ TEXT_RATE = 3.5e6  # characters a second that one core tokenizes, as measured
 BYTES_ACTIVATION, BYTES_LOGIT = 34, 12
 
 SYSTEMS = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
+CORE, DEVICE = "one processor core", "one H100"
+
+
+class Row:
+    """A line of a plan: so many runs, tokens trained on, optimiser steps and operations."""
+
+    runs: int
+    tokens: int
+    steps: int
+    flops: float
+
+    def hours(self, rate: tuple[float, float], at_a_time: int = 1) -> float:
+        """Hours of computing on one device that does so many runs side by side."""
+        return max(self.flops / rate[0], self.steps * rate[1] / at_a_time) / 3600
+
+
+class Costs:
+    """What a study would cost; the plan of a paper is a dataclass of this kind.
+
+    rates: by device, sustained operations a second and the least seconds of an optimiser step; derived: the properties
+    that JSON has beside the fields; at_a_time: runs that share one GPU.
+    """
+
+    rates: ClassVar[Mapping[str, tuple[float, float]]]
+    derived: ClassVar[tuple[str, ...]]
+    at_a_time: int
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The lines of the plan."""
+        raise NotImplementedError
+
+    @property
+    def runs(self) -> int:
+        return sum(row.runs for row in self.rows)
+
+    @property
+    def tokens(self) -> int:
+        return sum(row.tokens for row in self.rows)
+
+    @property
+    def flops(self) -> float:
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def hours(self) -> dict[str, float]:
+        """Hours of computing by device."""
+        many = {CORE: 1, DEVICE: self.at_a_time}
+        return {device: sum(row.hours(rate, many[device]) for row in self.rows) for device, rate in self.rates.items()}
+
+    @property
+    def times(self) -> list[str]:
+        """A line for each device: its rate, and the hours."""
+        return [
+            f"  {device}, {rate:.1e} FLOP/s and {step * 1000:.0f} ms a step at best: {in_words(self.hours[device])}"
+            for device, (rate, step) in self.rates.items()
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that the text says."""
+        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return fields | {name: getattr(self, name) for name in self.derived}
 
 
 def activations(tokens: int, layers_by_width: float, vocabulary: int) -> float:
@@ -35,14 +97,6 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.4g}{unit}"
     return f"{number:.0f}"
-
-
-def times(hours: Mapping[str, float], rates: Mapping[str, tuple[float, float]]) -> list[str]:
-    """A line for each device: its operations a second, the least seconds of an optimiser step, and the hours."""
-    return [
-        f"  {device}, {rate:.1e} FLOP/s and {step * 1000:.0f} ms a step at best: {in_words(hours[device])}"
-        for device, (rate, step) in rates.items()
-    ]
 
 
 def beyond_one(hours: float) -> str:

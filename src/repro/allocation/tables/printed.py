@@ -30,7 +30,7 @@ def sft_ablation(printed: pd.DataFrame) -> Styler:
     number of items is assumed: see `published.BENCHMARKS`.
 
     Args:
-        printed: `published.table1`, `table2` or `table3`.
+        printed: `published.table("1")`, "2" or "3".
 
     """
     rows = [
@@ -64,7 +64,7 @@ def _ablation(name: str, which: published.Benchmark, row: Mapping[Any, Any]) -> 
 
 def printed_scores() -> Styler:
     """Table 6 as printed, in percent, with the SFT tokens that its fractions leave."""
-    table = published.table6()
+    table = published.table("6")
     shares = {name: 100 / which.out_of * table[which.column] for name, which in published.BENCHMARKS.items()}
     shown = pd.DataFrame({
         "SFT tokens": published.sft_tokens(table["cpt_fraction"], published.value("budget")).map(short_tokens),
@@ -94,7 +94,7 @@ def cpt_steps(frame: pd.DataFrame) -> Styler:
     """Table A.1, the score by number of CPT steps, and in the last row the chi-square test that all are equal.
 
     Args:
-        frame: cpt_steps, score (share), n_items; or `published.table_a1`. Rows that are NaN are shown and not tested.
+        frame: cpt_steps, score (share), n_items; or `published.table("A.1")`. NaN rows are shown and not tested.
 
     """
     which = published.BENCHMARKS["ChemBench4K"]
@@ -125,7 +125,7 @@ def other_models(printed: pd.DataFrame | None = None) -> Styler:
     The difference is given in points and relative to the other model: what the abstract calls an 11.6% improvement over
     Code Llama is one of points.
     """
-    rows = published.table5() if printed is None else printed
+    rows = published.table("5") if printed is None else printed
     ours = rows[rows["model"] == "Our Split"].set_index("benchmark")["score"]
     own = rows["benchmark"].map(ours).mask(rows["model"] == "Our Split")
     shown = pd.DataFrame({
@@ -157,7 +157,7 @@ def set_up(cpt: Mapping[str, str] | None = None, sft: Mapping[str, str] | None =
 
     """
     columns: dict[str, Mapping[str, str]] = {}
-    for name, table, ours in (("CPT", published.table_a2(), cpt), ("SFT", published.table_a3(), sft)):
+    for name, table, ours in (("CPT", published.table("A.2"), cpt), ("SFT", published.table("A.3"), sft)):
         columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in table.to_dict("records")}
         if ours is not None:
             columns[f"{name}, here"] = ours
@@ -188,7 +188,7 @@ def printed_drift(frame: pd.DataFrame | None = None) -> Styler:
 
 def cpt_data(frame: pd.DataFrame | None = None) -> Styler:
     """Table A.4, the clusters of CPT text, and how much of each the budget of 30B tokens is."""
-    rows = published.table_a4() if frame is None else frame
+    rows = published.table("A.4") if frame is None else frame
     shown = pd.DataFrame({
         "ClimbLab cluster": rows["cluster"], "tokens": 1e9 * rows["tokens_billions"],
         "the budget is": published.value("budget") / 1e9 / rows["tokens_billions"], "main topics": rows["topics"],
@@ -198,7 +198,7 @@ def cpt_data(frame: pd.DataFrame | None = None) -> Styler:
 
 def sft_data(frame: pd.DataFrame | None = None) -> Styler:
     """Table A.5, the sets of SFT pairs, and how much of each the most SFT tokens of Table 6 (2.4M) are."""
-    rows = published.table_a5() if frame is None else frame
+    rows = published.table("A.5") if frame is None else frame
     most = published.value("sft_high")
     shown = pd.DataFrame({
         "data set": rows["dataset"], "domain": rows["domain"], "tokens": rows["tokens"],

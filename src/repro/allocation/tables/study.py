@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 from repro.allocation.results import chance
 from repro.show.style import in_order
 from repro.show.tables import Format, styled
-from repro.show.words import FRACTION, between, p_value, short_tokens, with_error
+from repro.show.words import FRACTION, p_value, short_tokens, with_error
 
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
 _PAIRED = {
@@ -17,8 +17,10 @@ _PAIRED = {
     "items": "items", "both": "both right", "only_first": "only the first right",
     "only_second": "only the second right",
 }  # fmt: skip
-
 LONGEST = 220  # characters of an example that are shown
+NEARLY_ALL = 0.999  # fractions above need seven digits
+_SHARES = ("accuracy", "pass@1")
+_UNITS = {"log-likelihood": "log-likelihood (nats/byte)"}
 
 
 def study_scores(frame: pd.DataFrame) -> Styler:
@@ -54,11 +56,6 @@ def study_scores(frame: pd.DataFrame) -> Styler:
     return styled(shown, formats, "not run, or no tokens at all", index=False)
 
 
-NEARLY_ALL = 0.999
-_SHARES = ("accuracy", "pass@1")
-_UNITS = {"log-likelihood": "log-likelihood (nats/byte)"}
-
-
 def _fraction(values: pd.Series) -> str:
     """Enough digits to tell fractions apart that all begin with the same nines."""
     inner = values[(values > 0) & (values < 1)]
@@ -74,23 +71,8 @@ def _score(metric: str, score: float, se: float) -> str | None:
     return with_error(score, se, ".1f" if share else ".3f", 100 if share else 1)
 
 
-def study_optima(frame: pd.DataFrame) -> Styler:
-    """The peaks of Equation 1 on our runs, and beside each the test of equal scores; from `fitted.optima`."""
-    shown = pd.DataFrame({
-        "benchmark": frame["benchmark"], "metric": frame["metric"],
-        "best SFT tokens": frame["sft_tokens"].map(short_tokens, na_action="ignore"),
-        "95% interval": between(frame["low"], frame["high"], short_tokens),
-        "best CPT fraction": frame["cpt_fraction"],
-        "interval of it": between(frame["cpt_low"], frame["cpt_high"], "{:.3f}".format),
-        "highest score at": frame["highest"].map(short_tokens, na_action="ignore"),
-        "all equal? p": frame["p_value"],
-    })  # fmt: skip
-    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value}
-    return styled(shown, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
-
-
 def study_steps(frame: pd.DataFrame) -> Styler:
-    """Our Table A.1: scores after more or less CPT, and the paired test that all are equal; from `fitted.steps`."""
+    """Our Table A.1: scores after more or less CPT, and the paired test that all are equal; from `frames.cpt_steps`."""
     shown = pd.DataFrame({
         "benchmark": frame["benchmark"], "metric": frame["metric"].map(_unit),
         "CPT steps": [f"{steps:,.0f}" for steps in frame["cpt_steps"]],
@@ -100,11 +82,6 @@ def study_steps(frame: pd.DataFrame) -> Styler:
         "all equal? p": frame["p_value"],
     })  # fmt: skip
     return styled(shown, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
-
-
-def warnings(frame: pd.DataFrame) -> Styler:
-    """What the analysis of each benchmark warns of; from `fitted.warnings`."""
-    return styled(frame, {}, "nothing", index=False)
 
 
 def paired(frame: pd.DataFrame) -> Styler:
