@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from repro import params as parameters
 from repro.fit.cli import add as add_fit
@@ -182,23 +182,10 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if execute_one(options.notebook, output, values, identities) else FAILED
 
 
-class Costs(Protocol):
-    """What a study would cost: as text for the terminal, and as JSON."""
-
-    @property
-    def hours(self) -> Mapping[str, float]:
-        """By device."""
-        ...
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything that the text says."""
-        ...
-
-
 def _plan(options: argparse.Namespace) -> int:
     given = _checked(_values_of(options))  # before the imports: wrong input is answered at once
     from repro.runs.batch import Batch
-    from repro.study.plan import Paper, submission
+    from repro.study.plan import DEVICE, Costs, Paper, submission
 
     plans: dict[str, Costs] = {}
     for params in given:
@@ -214,7 +201,7 @@ def _plan(options: argparse.Namespace) -> int:
     # Only a cluster is asked for its words: to find out what devices are here takes torch.
     cluster = studies[0].where.cluster if given[0].cluster else None
     header = cluster.script_words() if isinstance(cluster, Batch) else []
-    hours = [plan.hours["one H100"] for plan in plans.values()]
+    hours = [plan.hours[DEVICE] for plan in plans.values()]
     papers = [Paper.of(study.params, study.stages, each) for study, each in zip(studies, hours, strict=True)]
     submitted = submission(papers, header)
     print("\n\n".join(map(str, [*plans.values(), submitted])))
