@@ -1,9 +1,9 @@
-"""Separable laws: declare the basis, and one engine fits them all.
+"""Separable laws, declared by their basis, and what fitting one to data gives.
 
-A :class:`Law` is y = sum_j c_j a_j(x; theta): nonlinear parameters theta with bounds, linear coefficients c
-with an optional sign, the basis functions a_j, and LaTeX for the reader. ``law.fit(x, y)`` returns a
-:class:`~repro.laws.Fit`. Every column is normalised and y is scaled by its spread before anything is solved;
-so for laws whose columns only rescale with x (power laws), multiplying x or y by a constant changes
+A :class:`Law` is y = sum_j c_j a_j(x; theta): nonlinear parameters theta with bounds, linear coefficients c with an
+optional sign, the basis functions a_j, and LaTeX for the reader. ``law.fit(x, y)`` returns a :class:`Fit`, by variable
+projection (:mod:`repro.laws.solver`). Every column is normalised and y is scaled by its spread before anything is
+solved; so for laws whose columns only rescale with x (power laws), multiplying x or y by a constant changes
 coefficients and nothing else.
 """
 
@@ -12,17 +12,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from repro.laws import inference, noise
+from repro.laws.inference import LEVEL, Design
 from repro.laws.solver import PRECISE, QUICK, Array, Problem, project, solve
 
-LEVEL = 0.05
 WIDTH = 80  # of the lines of a summary
 
 # Exponents are reported no closer than this to a value (or to each other) where coefficients would become
@@ -33,7 +33,7 @@ HUBER = 1.345  # residuals beyond this many robust standard deviations count lin
 CONSTANT = 1e-13  # responses, or what a term adds to them, that differ by no more than this share are the same
 MAD = 0.6745  # the median absolute deviation of a standard Gaussian
 REWEIGHTINGS = 50
-SETTLED = 1e-9
+SETTLED = 1e-9  # change of the curve, as a share of the range of y, at which reweighting ends
 
 Loss = Literal["squares", "huber"]
 Basis = Callable[..., Sequence[NDArray[Any] | float]]
@@ -41,11 +41,12 @@ Basis = Callable[..., Sequence[NDArray[Any] | float]]
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted law. ``params`` holds the nonlinear parameters first, then the coefficients; read it as fixed.
+    """A fitted law.
 
-    sse: (weighted) sum of squared residuals; n: number of points; warnings: what a reader of the numbers
-    should know; robust: whether weights are those of a Huber loss; draws: parameters of bootstrap refits, one row
-    each, where :meth:`with_draws` has added them, and method: how they were made, in words.
+    params: the nonlinear parameters, then the coefficients; do not change them. sse: (weighted) sum of squared
+    residuals. n: number of points. warnings: what a reader of the numbers should know. robust: whether weights are
+    those of a Huber loss. draws: parameters of bootstrap refits, one row each, where :meth:`with_draws` has added them.
+    method: where intervals come from, in words.
     """
 
     law: Law
@@ -65,23 +66,33 @@ class Fit:
         """The fit of ``law`` with these parameters to these (validated) data."""
         sse = float(np.sum(weights * (y - law.evaluate(params, x)) ** 2))
         bare = cls(law, params, sse, len(x), (), x, y, weights, robust)
-        return replace(bare, warnings=inference.warnings(bare))
+        return replace(bare, warnings=inference.warnings(bare.design))
 
     def with_draws(self, draws: pd.DataFrame, method: str) -> Fit:
         """The same fit, its intervals taken from the draws of a bootstrap."""
         return replace(self, draws=draws, method=method)
 
+    @cached_property
+    def design(self) -> Design:
+        """What inference and noise need to know of this fit."""
+        law, (theta, linear) = self.law, self.law.split(self.params)
+        return Design(
+            law.name, law.names, tuple(part.singular for part in law.nonlinear), law.columns, theta, linear,
+            self.x, self.y, self.weights, self.rse, self.df_resid, law.problem(self.x, self.y[None], self.weights),
+        )  # fmt: skip
+
     @property
-    def spare(self) -> int:
+    def df_resid(self) -> int:
         """Residual degrees of freedom: points minus parameters."""
         return self.n - len(self.params)
 
     @property
     def rse(self) -> float:
-        """Residual standard error sqrt(sse / spare); NaN with no spare points. In the units of y without weights; with
-        inverse variances for weights it is in these standard deviations, near 1 where the law holds.
+        """Residual standard error sqrt(sse / df_resid); NaN with no residual degrees of freedom. In the units of y
+        without weights; with inverse variances for weights it is in these standard deviations, near 1 where the law
+        holds.
         """
-        return float(np.sqrt(self.sse / self.spare)) if self.spare else float("nan")
+        return float(np.sqrt(self.sse / self.df_resid)) if self.df_resid else float("nan")
 
     @property
     def r2(self) -> float:
@@ -124,9 +135,9 @@ class Fit:
     def interval(self, x: ArrayLike, alpha: float = LEVEL) -> pd.DataFrame:
         """The fitted curve at ``x`` (m,) with its pointwise interval: columns value, lower, upper.
 
-        From the draws where there are any, else by the delta method with Student's t; NaN with no spare points and no
-        draws. It is the curve's uncertainty: a new measurement scatters about it by ``rse`` besides.
-        attrs["warnings"] says how far x lies beyond the data.
+        From the percentiles of the draws where there are any, else by the delta method with Student's t; NaN with no
+        residual degrees of freedom and no draws. It is the curve's uncertainty: a new measurement scatters about it by
+        ``rse`` besides. attrs["warnings"] says how far x lies beyond the data.
 
         Raises:
             ValueError: if alpha is not strictly between 0 and 1.
@@ -138,24 +149,22 @@ class Fit:
         if self.draws is not None:
             curves = self.law.evaluate_many({name: self.draws[name].to_numpy() for name in self.params}, at)
             low, high = np.nanquantile(curves, [alpha / 2, 1 - alpha / 2], axis=0)
-        elif self.spare:
-            half = stats.t.ppf(1 - alpha / 2, self.spare) * inference.band_errors(self, at)
-            low, high = value - half, value + half
         else:
-            low = high = np.full_like(value, np.nan)
+            half = inference.band(self.design, at, alpha)
+            low, high = value - half, value + half
         frame = pd.DataFrame({"value": value, "lower": low, "upper": high})
-        frame.attrs["warnings"] = inference.extrapolation(self, at)
+        frame.attrs["warnings"] = inference.extrapolation(self.design, at)
         return frame
 
     def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
         """Intervals of confidence 1 - alpha: columns lower, upper; one row for each parameter.
 
-        With draws: their percentiles. Without: profile likelihood for nonlinear parameters, with the F(1, spare) limit,
-        everything else refitted; a side that the data leave open ends at the declared bound. Coefficients by the delta
-        method with Student's t, from the Jacobian in all parameters; wide and symmetric where a coefficient is barely
-        determined, infinite where it is not determined at all (exponents that meet). Both take residuals as
+        With draws: their percentiles. Without: profile likelihood for nonlinear parameters, with the F(1, df_resid)
+        limit, everything else refitted; a side that the data leave open ends at the declared bound. Coefficients by the
+        delta method with Student's t, from the Jacobian in all parameters; wide and symmetric where a coefficient is
+        barely determined, infinite where it is not determined at all (exponents that meet). Both take residuals as
         independent: along a trajectory they are correlated, and the draws of :meth:`bootstrap` are the more honest
-        answer. NaN with no spare points.
+        answer. NaN with no residual degrees of freedom.
 
         Raises:
             ValueError: if alpha is not strictly between 0 and 1.
@@ -164,18 +173,9 @@ class Fit:
         _check_level(alpha)
         if self.draws is not None:
             bounds = self.draws[list(self.params)].quantile([alpha / 2, 1 - alpha / 2]).to_numpy().T
-            rows = [(float(low), float(high)) for low, high in bounds]
         else:
-            rows = self._intervals(alpha) if self.spare else [(float("nan"), float("nan"))] * len(self.params)
-        return pd.DataFrame(rows, index=pd.Index(list(self.params), name="parameter"), columns=["lower", "upper"])
-
-    def _intervals(self, alpha: float) -> list[tuple[float, float]]:
-        problem = self.law.problem(self.x, self.y[None], self.weights)
-        theta, linear = self.law.split(self.params)
-        limit = inference.profile_limit(self, problem, theta, alpha)
-        rows = [inference.profile_interval(problem, place, theta, limit) for place in range(len(theta))]
-        half = stats.t.ppf(1 - alpha / 2, self.spare) * inference.standard_errors(self)[len(theta) :]
-        return rows + [(float(c - h), float(c + h)) for c, h in zip(linear, half, strict=True)]
+            bounds = inference.conf_int(self.design, alpha)
+        return pd.DataFrame(bounds, index=pd.Index(list(self.params), name="parameter"), columns=["lower", "upper"])
 
     def bootstrap(
         self,
@@ -194,13 +194,13 @@ class Fit:
             seed: of the random numbers.
             runs: label of each point's run; with two or more, runs deviate as wholes.
             items: number of items behind each score; their binomial error is used.
-            method: "ar1", "blocks", "runs" or "binomial" instead of what follows from the data.
+            method: "ar1", "runs" or "binomial" instead of what follows from the data.
 
         Raises:
-            ValueError: with no spare points, when there are no residuals to learn from, or n < 1.
+            ValueError: with no residual degrees of freedom, when there is no noise to learn from, or n < 1.
 
         """
-        drawn = noise.draws(self, n, np.random.default_rng(seed), runs=runs, items=items, method=method)
+        drawn = noise.draws(self.design, n, np.random.default_rng(seed), runs=runs, items=items, method=method)
         frame = pd.DataFrame(self.law.fit_many(drawn.x, drawn.y, drawn.weights))
         frame.attrs["method"] = noise.WORDS[drawn.method]
         return frame
@@ -385,14 +385,14 @@ class Law:
         return fit
 
     def _solved(self, x: Array, y: Array, weights: Array) -> dict[str, float]:
-        found = self._solutions(x, y[None], weights, PRECISE)
-        return {name: float(values[0]) for name, values in found.items()}
+        params = self._solutions(x, y[None], weights, PRECISE)
+        return {name: float(values[0]) for name, values in params.items()}
 
     def fit_many(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
         """The global fits to many data sets at once: y (B, n) at x, (n,) or (B, n); each parameter (B,).
 
         Nonlinear parameters are good to seven digits of their range, which is what bootstrap draws need. Weights (n,)
-        or (B, n) may be 0 here: such a point is not there.
+        or (B, n) may be 0 here, which leaves a point out.
 
         Raises:
             ValueError: values are not finite, or the basis is not finite at some x.
@@ -424,25 +424,18 @@ class Law:
         )
 
     def _solutions(self, x: Array, y: Array, weights: Array, tolerance: float) -> dict[str, Array]:
+        """Parameters by name, each (B,): theta kept off singular values, with the coefficients of ``basis`` there."""
         try:
-            theta = solve(self.problem(x, y, weights), tolerance)
+            theta = self._separated(solve(self.problem(x, y, weights), tolerance))
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
-        return self.solutions(theta, x, y, weights)
-
-    def solutions(self, theta: Array, x: Array, y: Array, weights: Array) -> dict[str, Array]:
-        """Parameters by name, each (B,), for theta (B, q): kept off singular values, with the coefficients of ``basis``
-        there.
-        """
-        reported = self._separated(theta)
         root = np.sqrt(weights)
         shape = np.broadcast_shapes(np.shape(x), y.shape)
-        parts = self.basis(x, *(reported[:, k, None] for k in range(reported.shape[1])))
+        parts = self.basis(x, *(theta[:, k, None] for k in range(theta.shape[1])))
         columns = [np.broadcast_to(root * part, shape) for part in parts]
         linear = project(columns, root * y, self.signs).coefficients
         linear = np.where(self._rounding(columns, linear, root * y), 0.0, linear)
-        values = [*reported.T, *linear.T]
-        return dict(zip(self.names, values, strict=True))
+        return dict(zip(self.names, [*theta.T, *linear.T], strict=True))
 
     def _rounding(self, columns: list[Array], linear: Array, z: Array) -> NDArray[np.bool_]:
         """Which signed coefficients (B, p) add no more than rounding to their data set: these are at their bound, 0."""

@@ -105,7 +105,7 @@ def general_curves(analysis: Analysis) -> list[Curve]:
         Curve(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
         for group in analysis.groups
         for laws in group.token_laws
-        if laws.general.spare
+        if laws.general.df_resid
     ]
 
 
@@ -118,14 +118,14 @@ def surface(curve: Curve) -> Surface:
     one, two = np.meshgrid(middles, middles, indexing="ij")
     pairs = np.column_stack([one[one < two], two[one < two]])
     sums, least = _sums(fit, pairs), float(_sums(fit, fit.law.split(fit.params)[0][None])[0])
-    limit = 1 + len(low) / fit.spare * stats.f.ppf(1 - LEVEL, len(low), fit.spare)
+    limit = 1 + len(low) / fit.df_resid * stats.f.ppf(1 - LEVEL, len(low), fit.df_resid)
     excess = sums / least
     cells = pd.DataFrame({"s2": pairs[:, 0], "s3": pairs[:, 1], "excess": excess, "within": excess <= limit})
     return Surface(curve, cells, float(cells["within"].mean()))
 
 
 def _sums(fit: Fit, thetas: Array) -> Array:
-    return fit.law.problem(fit.x, fit.y[None], fit.weights).sse(thetas)
+    return fit.design.problem.sse(thetas)
 
 
 def surfaces(analysis: Analysis) -> list[Surface]:

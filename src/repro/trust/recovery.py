@@ -17,7 +17,7 @@ from repro.laws.allocation.scores import Scores, checked
 from repro.laws.cmr.analysis import EPSILON, analyse
 from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.laws.law import Fit, Law
-from repro.laws.noise import walk
+from repro.laws.noise import ar1_series
 from repro.laws.solver import Array
 from repro.runs.spec import Stage, Work
 
@@ -89,8 +89,8 @@ class Truth:
 
     def _trajectory(self, rng: np.random.Generator, ratio: float, t: Array) -> pd.DataFrame:
         domain = {"s1": 0.25, "alpha1": -0.2 * ratio, "beta1": 0.1 * ratio}
-        general_noise = walk(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, CORRELATION)[0]
-        domain_noise = walk(rng, 1, len(t), 0.004, CORRELATION)[0]
+        general_noise = ar1_series(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, CORRELATION)[0]
+        domain_noise = ar1_series(rng, 1, len(t), 0.004, CORRELATION)[0]
         return pd.DataFrame({
             "ratio": ratio,
             "tokens": t,

@@ -65,7 +65,7 @@ def _against_flat_line(fit: Fit, seed: int) -> Flatness:
     usual distribution (Davies 1977, 1987). It does not depend on the level or the size of the noise either, so
     standard normal scores give its distribution.
     """
-    extra, spare = len(fit.params) - 1, fit.spare
+    extra, spare = len(fit.params) - 1, fit.df_resid
     method = (
         f"F of Equation 1 against a flat line; p value from {SIMULATIONS} simulated flat data sets, because mu, sigma "
         "and s_min mean nothing where the truth is flat and the F tables do not hold"

@@ -162,7 +162,7 @@ def analyse_allocation(
         raise ValueError(f"{few} cannot determine Equation 1, which has {len(NAMES)} parameters")
     law = allocation_law(data.tokens)
     fit = _level(law, data) if data.equal else law.fit(data.tokens, data.values, data.weights())
-    known = not data.equal and (bool(fit.spare) or data.errors != "residuals")
+    known = not data.equal and (bool(fit.df_resid) or data.errors != "residuals")
     draws = draw(data, fit, bootstrap, seed) if bootstrap and known else None
     fit = replace(fit, draws=draws, method=_method(data, fit, bootstrap, known))
     best = optimum(data, fit)

@@ -170,11 +170,11 @@ class Scores:
 
     def excess(self, fit: Fit) -> float:
         """How many times the variance of the residuals is what the items, or the runs, allow: 1 unless significant."""
-        if self.errors == "residuals" or not fit.spare:
+        if self.errors == "residuals" or not fit.df_resid:
             return 1.0
         if self.errors in ("items", "answers"):
-            ratio = fit.sse / fit.spare
-            return ratio if stats.chi2.sf(ratio * fit.spare, fit.spare) < LEVEL else 1.0
+            ratio = fit.sse / fit.df_resid
+            return ratio if stats.chi2.sf(ratio * fit.df_resid, fit.df_resid) < LEVEL else 1.0
         groups = self.groups()
         spare_runs, spare_law = len(self.values) - len(groups), len(groups) - len(fit.params)
         if spare_law < 1:
@@ -208,7 +208,7 @@ class Scores:
         """Degrees of freedom of the estimated spread; 0 where the items alone give it."""
         if self.errors == "runs":
             return self.allocations - len(fit.params) if excess > 1 else self.within
-        return 0 if self.errors in ("items", "answers") and excess == 1 else fit.spare
+        return 0 if self.errors in ("items", "answers") and excess == 1 else fit.df_resid
 
     def described(self, fit: Fit) -> str:
         """The errors of :meth:`noise` in words."""

@@ -182,7 +182,7 @@ def _draws(
     """Draws of every curve; None without a bootstrap, or where no curve has a spare point to learn the noise from."""
     if not settings.bootstrap or not laws:
         return None
-    bare = [ratio_label(ratio) for ratio, item in laws.items() if not item.general.spare]
+    bare = [ratio_label(ratio) for ratio, item in laws.items() if not item.general.df_resid]
     if len(bare) == len(laws):
         warnings.append("no intervals: no ratio has more points than Equation 6 has parameters")
         return None

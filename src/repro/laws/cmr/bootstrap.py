@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from repro.laws import noise
 from repro.laws.cmr.turning import turning_points
-from repro.laws.inference import influence
+from repro.laws.inference import tangent_basis
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
@@ -89,18 +89,18 @@ def _refitted(
 ) -> tuple[tuple[pd.DataFrame, ...], Array]:
     """Parameters for each fit, and the deviations of the loss at T_max, (n, r)."""
     single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
-    rho = _common([fit for fit in single if fit.spare])
+    rho = _common([fit for fit in single if fit.df_resid])
     frames, ends = [], []
-    sigma = _typical([fit for fit in fits if fit.spare], rho)
+    sigma = _typical([fit for fit in fits if fit.df_resid], rho)
     for fit, curve in zip(fits, curves, strict=True):
         rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
         if _several(curve):
-            drawn = noise.draws(fit, len(runs.luck), rng, runs=curve.runs, method="runs", shared=runs)
-        elif fit.spare:
-            drawn = noise.draws(fit, len(runs.luck), rng, method="ar1", correlation=rho)
+            drawn = noise.draws(fit.design, len(runs.luck), rng, runs=curve.runs, method="runs", shared=runs)
+        elif fit.df_resid:
+            drawn = noise.draws(fit.design, len(runs.luck), rng, method="ar1", correlation=rho)
         else:
-            walk = noise.walk(rng, len(runs.luck), fit.n, sigma, rho or 0.0)
-            drawn = noise.Drawn(fit.x, fit.predict(fit.x) + walk, fit.weights, "ar1")
+            series = noise.ar1_series(rng, len(runs.luck), fit.n, sigma, rho or 0.0)
+            drawn = noise.Drawn(fit.x, fit.predict(fit.x) + series, fit.weights, "ar1")
         found = fit.law.fit_many(drawn.x, drawn.y, drawn.weights)
         frames.append(pd.DataFrame(found))
         ends.append(_end(fit, curve, drawn, found, t_max))
@@ -120,7 +120,7 @@ def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, found: dict[str, Array], t_
     if reached and drawn.method == "runs" and len(np.unique(curve.runs[at_last])) > 1:
         return np.asarray(drawn.y[:, last] - float(fit.predict(drawn.x[last])))
     if reached and drawn.method == "ar1":
-        left = 1 - float(np.sum(influence(fit)[last] ** 2))
+        left = 1 - float(np.sum(tangent_basis(fit.design)[last] ** 2))
         apart = drawn.y[:, last] - fit.law.evaluate_many(found, drawn.x[[last]])[:, 0]
         return np.asarray(apart / np.sqrt(max(left, LEAST)))
     return np.asarray(fit.law.evaluate_many(found, [t_max])[:, 0] - float(fit.predict(t_max)))
@@ -128,7 +128,7 @@ def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, found: dict[str, Array], t_
 
 def _typical(fits: Sequence[Fit], rho: float | None) -> float:
     """The median noise of curves of one loss, for one that has no point to spare; without any, none can be known."""
-    found = [noise.marginal(fit.y - fit.predict(fit.x), influence(fit), rho or 0.0) for fit in fits]
+    found = [noise.marginal(fit.design.residual, tangent_basis(fit.design), rho or 0.0) for fit in fits]
     return float(np.median(found)) if found else 0.0
 
 
@@ -139,6 +139,6 @@ def _common(fits: Sequence[Fit]) -> float | None:
     residuals, bases = [], []
     for fit in fits:
         order = np.argsort(fit.x, kind="stable")
-        residuals.append((fit.y - fit.predict(fit.x))[order])
-        bases.append(influence(fit)[order])
+        residuals.append(fit.design.residual[order])
+        bases.append(tangent_basis(fit.design)[order])
     return noise.ar1(residuals, bases)

@@ -19,7 +19,8 @@ from scipy.optimize import brentq
 
 from repro.laws.cmr.laws import CMR_LAW, CMR_LOGARITHM, RATIO_LAW, RATIO_LAWS
 from repro.laws.cmr.turning import FLOOR, Interval, TurningPoint
-from repro.laws.law import LEVEL, Fit
+from repro.laws.inference import LEVEL
+from repro.laws.law import Fit
 from repro.laws.solver import Array
 
 MOST = 0.5  # share of draws in which a thing must exist for it to have an interval
@@ -328,6 +329,6 @@ def _rival_crossings(law: Fit, limit: float, draws: Array) -> dict[str, float]:
             continue
         fit = rival.fit(law.x, law.y, 1 / error**2)
         crossing = _crossing(fit, limit)
-        if crossing is not None and fit.sse <= stats.chi2.ppf(1 - LEVEL, fit.spare):
+        if crossing is not None and fit.sse <= stats.chi2.ppf(1 - LEVEL, fit.df_resid):
             found[rival.name] = crossing
     return found
