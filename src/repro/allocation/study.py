@@ -28,9 +28,7 @@ from repro.study.base import BaseStudy
 def begin(namespace: Mapping[str, Any]) -> "Study":
     """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
 
-    Raises:
-        ParamsError: one line naming the parameter that is wrong and what is allowed.
-
+    ParamsError names the parameter that is wrong and what is allowed.
     """
     display.enable()
     return open_study(parameters.from_notebook(namespace, AllocationParams))
@@ -39,9 +37,7 @@ def begin(namespace: Mapping[str, Any]) -> "Study":
 def open_study(params: AllocationParams) -> "Study":
     """The study of checked parameters, its runs kept in the project's store.
 
-    Raises:
-        ParamsError: if a source of text, a model or a benchmark does not exist.
-
+    ParamsError if a source of text, a model or a benchmark does not exist.
     """
     store, asked = Store(home() / "_runs"), design(params)
     programs = [program for trial in asked.trials for program in trial.programs]
@@ -139,42 +135,6 @@ class Study(BaseStudy):
         """The scores of every trial, and the laws fitted to them."""
         return StudyResults(self.items(), self.params)
 
-    @property
-    def _base_trials(self) -> list[Trial]:
-        return [trial for trial in self.design.trials if trial.kind == "base"]
-
-    def _answers(self, trials: Iterable[Trial]) -> pd.DataFrame:
-        return labelled(pd.concat([self._items(trial) for trial in trials], ignore_index=True))
-
-    def _items(self, trial: Trial) -> pd.DataFrame:
-        frame = read_items(self.file(trial.evaluation, ITEMS))
-        for verdicts in (read_items(self.file(stage, ITEMS)) for stage in trial.programs):
-            others = frame[~frame["benchmark"].isin(verdicts["benchmark"].unique())]
-            frame = pd.concat([others, verdicts], ignore_index=True)
-        return frame.assign(**self._place(trial))
-
-    def _place(self, trial: Trial) -> dict[str, Any]:
-        """Where a trial stands, in tokens really trained on: the mean over its seeds, so that these are one place."""
-        place = attrgetter("kind", "domain", "budget", "cpt_tokens", "sft_tokens")
-        same = [other for other in self.design.trials if place(other) == place(trial)]
-        return {
-            "kind": trial.kind,
-            "domain": trial.domain,
-            "budget": trial.budget,
-            "cpt_tokens": round(mean(self._trained(other.before, Cpt) for other in same)),
-            "sft_tokens": round(mean(self._trained(other.model, Sft) for other in same)),
-            "seed": trial.seed,
-        }
-
-    def _trained(self, model: Adapted, kind: type[Stage]) -> int:
-        if not isinstance(model, kind):
-            return 0
-        return int(read_progress(self.file(model, PROGRESS))["tokens"])
-
-    @staticmethod
-    def _evaluations(trials: Iterable[Trial]) -> list[Stage]:
-        return [stage for trial in trials for stage in (trial.evaluation, *trial.programs)]
-
     def tuning(self) -> pd.DataFrame:
         """The training loss of SFT after different amounts of CPT: see :func:`repro.allocation.results.tuning`."""
         self.prepare("tuning")
@@ -212,6 +172,42 @@ class Study(BaseStudy):
         """Tokens trained against tokens that training every trial by itself would take: phase, trained, naive."""
         self.prepare("tokens")
         return results.tokens(self.design.trials, lambda run: self._trained(run, type(run)))
+
+    @property
+    def _base_trials(self) -> list[Trial]:
+        return [trial for trial in self.design.trials if trial.kind == "base"]
+
+    def _answers(self, trials: Iterable[Trial]) -> pd.DataFrame:
+        return labelled(pd.concat([self._items(trial) for trial in trials], ignore_index=True))
+
+    def _items(self, trial: Trial) -> pd.DataFrame:
+        frame = read_items(self.file(trial.evaluation, ITEMS))
+        for verdicts in (read_items(self.file(stage, ITEMS)) for stage in trial.programs):
+            others = frame[~frame["benchmark"].isin(verdicts["benchmark"].unique())]
+            frame = pd.concat([others, verdicts], ignore_index=True)
+        return frame.assign(**self._place(trial))
+
+    def _place(self, trial: Trial) -> dict[str, Any]:
+        """Where a trial stands, in tokens really trained on: the mean over its seeds, so that these are one place."""
+        place = attrgetter("kind", "domain", "budget", "cpt_tokens", "sft_tokens")
+        same = [other for other in self.design.trials if place(other) == place(trial)]
+        return {
+            "kind": trial.kind,
+            "domain": trial.domain,
+            "budget": trial.budget,
+            "cpt_tokens": round(mean(self._trained(other.before, Cpt) for other in same)),
+            "sft_tokens": round(mean(self._trained(other.model, Sft) for other in same)),
+            "seed": trial.seed,
+        }
+
+    def _trained(self, model: Adapted, kind: type[Stage]) -> int:
+        if not isinstance(model, kind):
+            return 0
+        return int(read_progress(self.file(model, PROGRESS))["tokens"])
+
+    @staticmethod
+    def _evaluations(trials: Iterable[Trial]) -> list[Stage]:
+        return [stage for trial in trials for stage in (trial.evaluation, *trial.programs)]
 
 
 def labelled(items: pd.DataFrame) -> pd.DataFrame:
