@@ -17,7 +17,7 @@ from distributed import Client
 
 from helpers import ROOT
 from helpers.slurm import PATIENCE, Slurm, slurm, why_not
-from helpers.toys import RESULT, Slow, Sum
+from helpers.toys import RESULT, WITH_HELPERS, Slow, Sum
 from repro import allocation, cmr, params
 from repro.params import AllocationParams
 from repro.runs import Machine, Store, jobs, run
@@ -43,7 +43,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 @pytest.fixture
 def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.5)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))  # sbatch hands the environment on: workers import the toys
+    monkeypatch.setenv("PYTHONPATH", WITH_HELPERS["PYTHONPATH"])  # sbatch passes the environment on to workers
 
 
 def batch(logs: Path) -> Batch:
@@ -77,7 +77,7 @@ def workers() -> list[list[str]]:
     return [words for words in running if "distributed.cli.dask_worker" in words and "repro.runs.jobs" in words]
 
 
-def test_a_cancelled_job_is_replaced_and_told_and_every_run_is_done(
+def test_a_cancelled_job_is_reported_and_replaced_and_every_run_is_done(
     tmp_path: Path,
     running: Slurm,
     quick_look: None,
@@ -115,7 +115,7 @@ def let_in(logs: Path) -> dict[str, bool]:
     return answers
 
 
-def test_jobs_end_by_themselves_when_who_submitted_them_is_killed(
+def test_jobs_end_by_themselves_when_the_process_that_submitted_them_is_killed(
     tmp_path: Path, running: Slurm, quick_look: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
@@ -143,7 +143,7 @@ run([Slow(value=value) for value in range(1000)], Store(here / "store"), Machine
     assert workers() == []
 
 
-def test_a_refused_job_is_told_in_the_words_of_slurm(tmp_path: Path, running: Slurm, quick_look: None) -> None:
+def test_a_refused_job_is_reported_in_the_words_of_slurm(tmp_path: Path, running: Slurm, quick_look: None) -> None:
     wrong = Batch(system="slurm", workers=1, logs=tmp_path, queue="nonsense", interface="lo")
     with pytest.raises(Unavailable, match=r"sbatch refuses the job: .*invalid partition"):
         run([Slow(value=1)], Store(tmp_path / "store"), Machine(), on=wrong)

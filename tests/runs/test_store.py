@@ -67,7 +67,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["altered", "missing"])
-def test_what_is_not_as_published_is_found_by_whoever_builds_on_it_and_set_aside(tmp_path: Path, spoil: str) -> None:
+def test_a_folder_that_is_not_as_published_is_found_on_use_and_set_aside(tmp_path: Path, spoil: str) -> None:
     store, stage = Store(tmp_path), Number(value=7)
     path = build(store, stage)
     assert store.finished(stage) == path
@@ -103,7 +103,7 @@ def test_a_failed_attempt_leaves_its_traceback_and_can_be_repeated(
     assert store.status(stage) == "done"
 
 
-def test_an_interrupted_attempt_is_gone_on_with(tmp_path: Path) -> None:
+def test_an_interrupted_attempt_is_resumed(tmp_path: Path) -> None:
     store, stage = Store(tmp_path), Counts(upto=5, breaks_at=3)
     with pytest.raises(KeyboardInterrupt):
         build(store, stage)
@@ -139,7 +139,7 @@ print((path / "result.txt").read_text())
     assert names(tmp_path / "runs") == {Slow(value=1).folder, ".locks"}
 
 
-def test_who_holds_the_lock_is_killed_and_another_takes_over_from_the_checkpoint(tmp_path: Path, log: Path) -> None:
+def test_when_the_holder_of_the_lock_is_killed_another_resumes_from_the_checkpoint(tmp_path: Path, log: Path) -> None:
     store, stage = Store(tmp_path / "runs"), Waits(value=1)
     code = f"""
 from pathlib import Path
@@ -211,7 +211,7 @@ def test_two_sessions_that_take_turns_both_come_to_an_end(tmp_path: Path) -> Non
     assert attempts.count(tmp_path, "a") == 1, "the checkpoint has got further"
 
 
-def test_whoever_gave_up_is_told_as_failed(tmp_path: Path) -> None:
+def test_a_run_that_was_given_up_counts_as_failed(tmp_path: Path) -> None:
     store, stage = Store(tmp_path), Number(value=1)
     store.part(stage).mkdir()
     for _ in range(3):
@@ -223,7 +223,7 @@ def test_whoever_gave_up_is_told_as_failed(tmp_path: Path) -> None:
     assert store.status(stage) == "done"
 
 
-def test_freed_weights_come_back_only_for_who_builds_on_them(tmp_path: Path) -> None:
+def test_freed_weights_come_back_only_for_a_run_that_builds_on_them(tmp_path: Path) -> None:
     store, stage = Store(tmp_path), Weighty(value=3)
     build(store, stage)
     before = store.published(stage)
@@ -250,7 +250,7 @@ def test_a_file_that_is_gone_without_having_been_freed_is_found(tmp_path: Path) 
         store.published(stage)
 
 
-def test_a_graphics_card_is_named_by_its_own_number_and_not_knowing_it_is_no_failure(
+def test_a_graphics_card_is_named_by_its_own_number_and_one_that_cannot_be_named_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

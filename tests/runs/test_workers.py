@@ -16,9 +16,9 @@ import psutil
 import pytest
 from distributed import LocalCluster, Scheduler as DaskScheduler, SpecCluster, Worker, default_client
 
-from helpers import TESTS
 from helpers.toys import (
     RESULT,
+    WITH_HELPERS,
     Breaks,
     Diverges,
     Falters,
@@ -169,7 +169,7 @@ if __name__ == "__main__":
     run([Waits(value=1), Waits(value=2)], Store(Path({str(tmp_path / "runs")!r})), Machine(), on=Local(workers=2))
 """
     (tmp_path / "study.py").write_text(code)
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | WITH_HELPERS
     study = subprocess.Popen(
         [sys.executable, tmp_path / "study.py"], env=environment, start_new_session=True, stderr=subprocess.PIPE
     )
@@ -188,7 +188,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("after", [0.8, *(pytest.param(n / 10, marks=pytest.mark.slow) for n in range(1, 20, 2))])
-def test_ctrl_c_while_workers_start_ends_them_without_a_word(tmp_path: Path, after: float) -> None:
+def test_ctrl_c_while_workers_start_ends_them_without_a_traceback(tmp_path: Path, after: float) -> None:
     code = f"""
 from pathlib import Path
 from repro.runs import Local, Machine, Store, run
@@ -202,7 +202,7 @@ if __name__ == "__main__":
 """
     (tmp_path / "study.py").write_text(code)
     study = subprocess.Popen(
-        [sys.executable, tmp_path / "study.py"], env=os.environ | {"PYTHONPATH": str(TESTS)}, start_new_session=True,
+        [sys.executable, tmp_path / "study.py"], env=os.environ | WITH_HELPERS, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert study.stdout and study.stdout.readline() == "begin\n"
@@ -241,7 +241,7 @@ def test_a_stage_that_no_worker_can_do_is_refused_and_not_waited_for(
     on = {"this process": Local(), "local workers": Local(workers=2)}.get(where)
     machine = Machine(slots=(("cpu", "cpu"),), needs={"number": Needs(devices=3)})
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"^no worker has the devices=3 that number takes$"):
+    with pytest.raises(Unavailable, match=r"^no worker has the devices=3 that number needs$"):
         run(
             [Number(value=1), Number(value=2)],
             Store(tmp_path),
@@ -252,7 +252,7 @@ def test_a_stage_that_no_worker_can_do_is_refused_and_not_waited_for(
 
 
 @pytest.mark.slow
-def test_a_sick_worker_of_somebody_else_s_scheduler_does_not_fail_the_others_runs(tmp_path: Path) -> None:
+def test_a_broken_device_of_somebody_else_s_scheduler_does_not_fail_other_runs(tmp_path: Path) -> None:
     store, bad = Store(tmp_path / "runs"), Poisons(value=0)
     with (
         LocalCluster(
@@ -269,7 +269,7 @@ def test_a_sick_worker_of_somebody_else_s_scheduler_does_not_fail_the_others_run
     assert store.status(bad) == "failed"
 
 
-def test_what_a_run_has_to_say_is_heard_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_run_logs_on_a_worker_is_shown_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run([Says(value=1), Says(value=2)], Store(tmp_path), Machine(), on=Local(workers=2))
     said = capsys.readouterr().err
     assert [said.count(f"\r1 + {value} is odd\n") for value in (1, 2)] == [1, 1]
@@ -281,12 +281,12 @@ def test_what_workers_did_where_nobody_here_sees_it_is_not_taken_for_done(
     stage = Number(value=1)
     monkeypatch.setattr(Store, "build", lambda *_: None)  # as on a machine with other disks
     monkeypatch.setattr(workers, "STALE_SECONDS", 0.1)
-    with pytest.raises(StudyFailed, match=r"number 1 was done, and is not in .*: it was set aside, or workers see"):
+    with pytest.raises(StudyFailed, match=r"number 1 was done but is not in .*: it was set aside, or workers see"):
         run([stage], Store(tmp_path), Machine(), on=Scheduler(address=cluster.scheduler_address))
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_is_told(tmp_path: Path) -> None:
+def test_a_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
     code = """
 import time
 from distributed import LocalCluster
@@ -296,7 +296,7 @@ if __name__ == "__main__":
     time.sleep(100)
 """
     (tmp_path / "scheduler.py").write_text(code)
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | WITH_HELPERS
     command = [sys.executable, tmp_path / "scheduler.py"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as scheduler:
         assert scheduler.stdout is not None

@@ -24,7 +24,7 @@ from repro.data.corpora import TRAINING, Split
 from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.spec import closure
-from repro.runs.upkeep import spare
+from repro.runs.upkeep import freeable
 from repro.stages.lora import Cpt, LoraTraining
 from repro.stages.pretrain import Pretrain
 from repro.stages.texts import Text
@@ -113,7 +113,7 @@ def test_killed_at_every_change_that_a_run_makes_to_the_store(
         store.build(stage, Machine(), lambda _done: None)
         assert digests(store, stage) == digests(unbroken, stage)
         left = {path for path in store.root.iterdir() if path.name not in (stage.folder, ".locks")}
-        assert left == set(spare(store, [stage]).folders), f"left behind at place {places}"
+        assert left == set(freeable(store, [stage]).folders), f"left behind at place {places}"
         assert not left or again, "a first run leaves nothing to be cleaned"
     assert places >= (7 if target is build_until_half_written else 20)
 
