@@ -12,7 +12,7 @@ from typing import ClassVar
 import psutil
 
 from helpers import TESTS
-from repro.runs import Stage, Work
+from repro.runs import Stage, Store, Work
 from repro.runs.progress import LOG
 
 RESULT = "result.txt"
@@ -109,6 +109,17 @@ def lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def tried(log: Path) -> list[int]:
+    """The processes that noted a try, in order."""
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def digests(store: Store, *stages: Stage) -> dict[str, str]:
+    """The sha256 of everything that was left, but for the records, which say when and on what machine."""
+    named = {f"{stage.folder}/{name}": digest for stage in stages for name, digest in store.published(stage).items()}
+    return {name: digest for name, digest in named.items() if not name.endswith("record.json")}
 
 
 def note_try(kind: str = "") -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from distributed import Client, wait
 
-from helpers.toys import WITH_HELPERS, lives, wait_until
+from helpers.toys import WITH_HELPERS, lives, tried, wait_until
 from repro.runs import jobs
 from repro.runs.batch import CERTIFICATE, KEY, Batch, Unavailable, credentials
 
@@ -306,20 +306,18 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_is_an_interruption_and_no_success(
-    tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, log: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """dask-jobqueue would make it end the process with status 0."""
     pretend("pbs")
     monkeypatch.setenv("PYTHONPATH", WITH_HELPERS["PYTHONPATH"])
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as study:
-        wait_until((tmp_path / "log").exists, 60)
+        wait_until(lambda: len(tried(log)) == 1, 60)
         study.send_signal(signal.SIGINT)
         assert study.stdout is not None
         assert study.stdout.read() == "interrupted\n"
-    worker = int((tmp_path / "log").read_text())
+    (worker,) = tried(log)
     wait_until(lambda: not lives(worker))
 
 

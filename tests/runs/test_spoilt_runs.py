@@ -16,12 +16,7 @@ from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt
 
 HEAVY = Weighty(value=3)
-
-
-@pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    return tmp_path / "log"
+pytestmark = pytest.mark.usefixtures("log")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
-from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, wait_until
+from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, tried, wait_until
 from repro.runs import Machine, Store, attempts, provenance, run
 from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt, Freed, Linked
@@ -112,18 +112,6 @@ def test_an_interrupted_attempt_is_resumed(tmp_path: Path) -> None:
     assert names(build(store, stage)) == {"number-3-from-3", "number-4-from-3", "record.json", "manifest.json"}
 
 
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where toys note their tries; processes are forked from one that knows."""
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
-    return tmp_path / "log"
-
-
-def lines(log: Path) -> list[str]:
-    return log.read_text().splitlines() if log.exists() else []
-
-
 def test_eight_processes_that_want_one_stage_do_it_once(tmp_path: Path, log: Path) -> None:
     code = f"""
 from pathlib import Path
@@ -132,10 +120,9 @@ from helpers.toys import Slow
 path = Store(Path({str(tmp_path / "runs")!r})).build(Slow(value=1), Machine(), lambda _done: None)
 print((path / "result.txt").read_text())
 """
-    here = TESTS
-    started = [subprocess.Popen([sys.executable, "-c", code], cwd=here, stdout=subprocess.PIPE) for _ in range(8)]
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=TESTS, stdout=subprocess.PIPE) for _ in range(8)]
     assert [process.communicate(timeout=60)[0] for process in started] == [b"1\n"] * 8
-    assert len(lines(log)) == 1
+    assert len(tried(log)) == 1
     assert names(tmp_path / "runs") == {Slow(value=1).folder, ".locks"}
 
 
@@ -148,13 +135,13 @@ from helpers.toys import Waits
 Store(Path({str(store.root)!r})).build(Waits(value=1), Machine(), lambda _done: None)
 """
     started = [subprocess.Popen([sys.executable, "-c", code], cwd=TESTS) for _ in range(3)]
-    wait_until(lambda: len(lines(log)) == 1)
-    holder = next(process for process in started if str(process.pid) == lines(log)[0])
+    wait_until(lambda: len(tried(log)) == 1)
+    holder = next(process for process in started if process.pid == tried(log)[0])
     holder.kill()
-    wait_until(lambda: len(lines(log)) == 2)
+    wait_until(lambda: len(tried(log)) == 2)
     (tmp_path / "go").touch()
     assert sorted(process.wait(60) for process in started) == [-signal.SIGKILL, 0, 0]
-    assert len(lines(log)) == 2
+    assert len(tried(log)) == 2
     assert (store.finished(stage) / "tries.txt").read_text() == "2"  # the first one's checkpoint was there
     assert names(store.root) == {stage.folder, ".locks"}
     store.free(stage)

@@ -31,31 +31,18 @@ from helpers.toys import (
     Says,
     Slow,
     Sum,
+    digests,
+    tried,
     wait_until,
 )
-from repro.runs import Local, Machine, Stage, Store, run, workers
+from repro.runs import Local, Machine, Store, run, workers
 from repro.runs.batch import Unavailable
 from repro.runs.cluster import SETTINGS, Scheduler, connect
 from repro.runs.engine import StudyFailed
 from repro.runs.progress import Progress
 from repro.runs.spec import Needs, closure
 
-
-@pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where toys note their tries: one line each, with the process's id."""
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
-    return tmp_path / "log"
-
-
-def tried(log: Path) -> list[int]:
-    return [int(line) for line in log.read_text().split()] if log.exists() else []
-
-
-def results(store: Store, *stages: Stage) -> dict[str, str]:
-    found = {f"{s.folder}/{name}": digest for s in stages for name, digest in store.published(s).items()}
-    return {name: digest for name, digest in found.items() if not name.endswith("record.json")}
+pytestmark = pytest.mark.usefixtures("log")
 
 
 def test_a_worker_killed_in_a_sweep_leaves_its_results_as_they_would_be(tmp_path: Path, log: Path) -> None:
@@ -76,7 +63,7 @@ def test_a_worker_killed_in_a_sweep_leaves_its_results_as_they_would_be(tmp_path
     run([total], store, Machine(), on=Local(workers=2))
     killer.join()
     assert len(tried(log)) == 5, "one was begun twice"
-    assert results(store, *closure([total])) == results(alone, *closure([total]))
+    assert digests(store, *closure([total])) == digests(alone, *closure([total]))
 
 
 def test_a_worker_that_dies_before_its_last_run_is_noted_ends_nothing(

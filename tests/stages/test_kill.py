@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from helpers.texts import folder_source, prose
-from helpers.toys import Weighty
+from helpers.toys import Weighty, digests
 from repro.data.corpora import TRAINING, Split
 from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
@@ -85,12 +85,6 @@ def require_whole(store: Store, *stages: Stage) -> None:
     for stage in stages:
         if store.path(stage).exists():
             store.published(stage)
-
-
-def digests(store: Store, *stages: Stage) -> dict[str, str]:
-    """The sha256 of everything that was left, but for what is told of the machine."""
-    found = {f"{s.folder}/{name}": digest for s in stages for name, digest in store.published(s).items()}
-    return {name: digest for name, digest in found.items() if not name.endswith("record.json")}
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["the first time", "after its weights were freed"])

@@ -55,11 +55,7 @@ class Batch:
     the cluster lasts; walltime: "HH:MM:SS" for each job, after which its run resumes in the next one; cores, memory_gib
     (GiB of main memory), gpus: what a job asks for; interface: of the network between the nodes ("ib0"), by default
     that of the host's address; directives: more of the system's own, without "#SBATCH"; setup: lines of shell before
-    the worker starts.
-
-    Raises:
-        ValueError: for a field that no batch system could take.
-
+    the worker starts. Raises ValueError for a field that no batch system could take.
     """
 
     system: Literal["slurm", "pbs", "lsf"]

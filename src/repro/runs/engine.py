@@ -79,6 +79,7 @@ def run(
 
 
 def _spoilt(error: BaseException) -> bool:
+    """Whether `error` says that something has to run again, and can."""
     return isinstance(error, attempts.SPOILT) and not isinstance(error, Stuck)
 
 

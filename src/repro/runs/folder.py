@@ -52,8 +52,8 @@ def prepare(part: Path) -> None:
 def seal(part: Path) -> None:
     """Hash every file of the result into the manifest, which is there at once or not at all.
 
-    All of it is on the disk by then, and not only on its way: from here on nothing is lost if publishing is cut short,
-    and what resumption needs may go.
+    All of it is synced to the disk by then: nothing is lost if publishing is cut short, and what resumption needs may
+    be removed.
     """
     top = sorted(path for path in part.iterdir() if path.name not in (*KEPT, MANIFEST))
     files = [file for path in top for file in [path, *sorted(path.rglob("*"))] if file.is_file()]
@@ -81,11 +81,9 @@ def sealed(part: Path) -> bool:
 
 
 def publish(part: Path, final: Path, ignoring: str) -> list[str]:
-    """Put `part` in place of `final`, of which at most the weights had been freed.
+    """Put `part` in place of `final`, of which at most the weights had been freed; the names of files that differ.
 
-    Returns:
-        The names of the files that differ between the two, `ignoring` left out.
-
+    ignoring: a file that may differ.
     """
     shutil.rmtree(part / SCRATCH, ignore_errors=True)
     (part / LEDGER).unlink(missing_ok=True)

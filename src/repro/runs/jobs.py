@@ -56,10 +56,13 @@ class Jobs:
         self._tell = tell
         self._arrivals = Arrivals(self._arrived)
         self._came: set[str] = set()  # names of workers that have started
-        self._gone: set[str] = set()  # whose jobs were not in the queue at the last look
+        self._missing: set[str] = set()  # whose jobs were not in the queue at the last look
         self._wasted: set[str] = set()  # whose jobs ended before they started, since the last worker started
         self._paused = 0.0  # when those became too many
-        self._told, self._refused_since = "", 0.0  # the refusal that the user was told of, and since when there is one
+        self._reported, self._refused_since = (
+            "",
+            0.0,
+        )  # the refusal that the user was told of, and since when there is one
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -93,14 +96,14 @@ class Jobs:
     async def _look(self) -> None:
         known = {name: self._job(name) for name in self._cluster.worker_spec}
         if known.keys() <= self._alive():
-            self._gone = set()
+            self._missing = set()
             return
         listed = await self._listed()
         if listed is None:  # no answer says nothing about the jobs
             return
-        gone = {name for name, job in known.items() if job not in listed} - self._alive()
-        ended = gone & self._gone  # missed twice: the list may lag behind what was submitted
-        self._gone = gone
+        missing = {name for name, job in known.items() if job not in listed} - self._alive()
+        ended = missing & self._missing  # missed twice: the list may lag behind what was submitted
+        self._missing = missing
         if self._too_many() and time.monotonic() - self._paused > PAUSE_SECONDS and self._alive():
             self._wasted = set()
         already = self._too_many()
@@ -122,12 +125,12 @@ class Jobs:
         no worker, for a few hours.
         """
         refused = {name for name in ended if self._job(name) is None} if self._came else set()
-        if refused and not self._told:
+        if refused and not self._reported:
             self._refused_since = time.monotonic()
-        if refused and self.refusal != self._told:
-            self._told = self.refusal
+        if refused and self.refusal != self._reported:
+            self._reported = self.refusal
             self._tell(
-                f"{CALLED[self._system]} refuses a job, which is submitted again every now and then: {self._told}"
+                f"{CALLED[self._system]} refuses a job, which is submitted again every now and then: {self._reported}"
             )
         patient = self._alive() or time.monotonic() - self._refused_since < REFUSED_SECONDS
         return refused if patient else set()
@@ -175,7 +178,7 @@ class Jobs:
             self.refusal = complaint.group(1).strip() if complaint else str(error)
             raise
         if all(map(self._job, spec)):
-            self.refusal = self._told = ""
+            self.refusal = self._reported = ""
 
     async def _listed(self) -> set[str] | None:
         """The numbers of the user's jobs that wait or run, None if the batch system does not answer."""

@@ -34,8 +34,8 @@ class Store:
     """A folder of finished stages, and the making of those that are missing; safe to share between processes.
 
     Its methods raise Missing (a FileNotFoundError) for a stage that is not done; Corrupt for a file that is missing or
-    altered since it was published, after setting the folder aside so that the stage can be run again; and Linked where
-    a symbolic link takes the place of a run's folder.
+    altered since it was published, after setting the folder aside so that the stage can be run again; and Linked if a
+    symbolic link takes the place of a run's folder.
     """
 
     root: Path
@@ -117,13 +117,9 @@ class Store:
         """Run `stage` unless it is done, and return its folder. Its upstream stages must be done.
 
         Of several processes that ask for the stage one works and the others wait. session: what tries are counted in,
-        see :mod:`repro.runs.attempts`; "" counts none.
-
-        Raises:
-            Unwritable: if the disk is full or nothing may be written. GaveUp: after too many tries. Corrupt: if what
-                the stage builds on, or the remains of the stage itself, were not as published. And whatever the
-                stage raises.
-
+        see :mod:`repro.runs.attempts`; "" counts none. Raises Unwritable if the disk is full or nothing may be written;
+        GaveUp after too many tries; Corrupt if what the stage builds on, or its own remains, are not as published; and
+        whatever the stage raises.
         """
         final, part = self.path(stage), self.part(stage)
         with self.locked(stage):

@@ -212,9 +212,9 @@ class Cell:
             else:
                 self._process.kill()
         if self._first is not None:  # the first process of a tree ends last
-            gone = select.poll()
-            gone.register(self._first, select.POLLIN)
-            gone.poll()
+            ended = select.poll()
+            ended.register(self._first, select.POLLIN)
+            ended.poll()
         self._process.wait()
         for handle in (self._errors, self._info, self._first):
             if handle is not None:
