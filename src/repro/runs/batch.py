@@ -126,10 +126,6 @@ class Batch:
         total = hours * 60 + minutes + math.ceil(seconds / 60)
         yield f"-W {total // 60:02d}:{total % 60:02d}"  # LSF knows no seconds
 
-    def _prologue(self, environment: Mapping[str, str]) -> list[str]:
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-        return [f"cd {shlex.quote(str(Path.cwd()))}", *self.setup, *exports]  # PBS starts jobs at home
-
     def check(self) -> None:
         """Raise Unavailable if dask-jobqueue or the submit command is not installed here."""
         try:
@@ -149,6 +145,7 @@ class Batch:
             raise Unavailable(
                 f"no network interface {self.interface} here; there are {', '.join(psutil.net_if_addrs())}"
             )
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         offered = ",".join(f"{name}={value}" for name, value in resources.items())
         kind = getattr(_import("dask_jobqueue"), CLUSTER[self.system])
         cluster: SpecCluster = kind(
@@ -168,7 +165,11 @@ class Batch:
                 *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),  # it would answer anybody
                 *("--preload", "repro.runs.jobs"),
             ],
-            job_script_prologue=self._prologue(environment),
+            job_script_prologue=[
+                f"cd {shlex.quote(str(Path.cwd()))}",
+                *self.setup,
+                *exports,
+            ],  # PBS starts jobs at home
             job_directives_skip=[PREFIX[self.system]],  # all of them: ours take their place
             job_extra_directives=self._directives(),
             scheduler_options={"dashboard_address": "127.0.0.1:0"},

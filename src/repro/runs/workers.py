@@ -54,7 +54,8 @@ def distribute(
     # A stage that a failed one blocked has the same error.
     blocked = {stage.key for stage in stages if any(up.key in failed for up in stage.upstream())}
     errors = {stage.key: failed[stage.key] for stage in stages if stage.key in failed.keys() - blocked}
-    return errors | {stage.key: _elsewhere(stage, store) for stage in lost}
+    where = f"is not in {store.root}: it was set aside, or workers see other files"
+    return errors | {stage.key: Missing(f"{stage.label} was done but {where}") for stage in lost}
 
 
 def attempt(
@@ -184,10 +185,6 @@ def _unseen(stages: list[Stage], store: Store, patience: float) -> list[Stage]:
             list(store.root.iterdir())  # makes a network file system look again
         unseen = [stage for stage in unseen if not store.has(stage)]
     return unseen
-
-
-def _elsewhere(stage: Stage, store: Store) -> Missing:
-    return Missing(f"{stage.label} was done but is not in {store.root}: it was set aside, or workers see other files")
 
 
 def _build(stage: Stage, store: Store, machine: Machine, session: str, ours: bool, _upstream: list[None]) -> None:
