@@ -1,5 +1,6 @@
 """Workers that are killed, and stages that kill them: the sweep goes on, tries end, and nobody is left behind."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -8,13 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import psutil
 import pytest
-from distributed import LocalCluster, Scheduler as DaskScheduler, SpecCluster, Worker, default_client
+from distributed import Client, LocalCluster, Scheduler as DaskScheduler, SpecCluster, Worker, default_client
 
 from helpers.toys import (
     RESULT,
@@ -85,6 +87,27 @@ def test_a_worker_that_dies_before_its_last_run_is_noted_ends_nothing(
     monkeypatch.setattr(Progress, "update", look_late)
     run(stages, store, Machine(), on=Local(workers=2))
     assert len(killed) == len(tried(log)) == 2, "done again, although it was in the store"
+
+
+def test_workers_whose_nannies_gave_up_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when every worker dies before dask has heard that it is up."""
+
+    @contextmanager
+    def without_workers(*arguments: Any) -> Iterator[Client]:
+        with connect(*arguments) as client:
+
+            async def close() -> None:
+                await asyncio.gather(*(nanny.close() for nanny in client.cluster.workers.values()))
+
+            client.cluster.sync(close)
+            yield client
+
+    monkeypatch.setattr(workers, "connect", without_workers)
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.5)
+    monkeypatch.setitem(SETTINGS, "distributed.deploy.lost-worker-timeout", "0.5 s")
+    store = Store(tmp_path / "runs")
+    run([Number(value=1), Number(value=2)], store, Machine(), on=Local(workers=2))
+    assert (store.finished(Number(value=2)) / RESULT).read_text() == "2"
 
 
 def test_what_always_fails_ends_after_three_tries_and_leaves_the_others_going(
@@ -276,7 +299,7 @@ def test_what_workers_did_where_nobody_here_sees_it_is_not_taken_for_done(
 def test_a_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
     code = """
 import time
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 if __name__ == "__main__":
     cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
     print(cluster.scheduler_address, flush=True)

@@ -47,7 +47,13 @@ def distribute(
         client.subscribe_topic(NOTES, lambda event: progress.note(event[1]))
         futures = _submit(client, stages, store, machine, session, ours=not isinstance(on, Scheduler))
         left = {stage.key: stage for stage in stages}
-        watch = _watch(client, left, machine, progress) if isinstance(on, Scheduler) else repeat(None)
+        match on:
+            case Scheduler():
+                watch = _watch(client, left, machine, progress)
+            case Local():
+                watch = _refill(client, on.workers)
+            case _:
+                watch = repeat(None)  # a batch system's jobs are replaced as they end
         failed = _outcomes(client, futures, left, progress, watch)
     done = [stage for stage in stages if stage.key not in failed and stage.key not in left]
     lost = _unseen(done, store, patience=0.0 if isinstance(on, Local) else STALE_SECONDS)
@@ -167,6 +173,18 @@ def _watch(client: "Client", left: dict[str, Stage], machine: Machine, progress:
                 progress.note(f"{error}; waiting for one")
             if time.monotonic() - since > GONE_SECONDS:
                 raise ClusterLost(f"{error}; what is done is kept") from None
+        yield
+
+
+def _refill(client: "Client", workers: int) -> Iterator[None]:
+    """At each step, have workers of this machine that are gone for good replaced; dask would wait for ever.
+
+    dask's nanny starts a worker that died once more, but gives up on one that died before it had said that it is up.
+    """
+    while True:
+        if len(_resources(client)) < workers:
+            assert client.cluster is not None  # it is ours
+            client.cluster.scale(workers)
         yield
 
 
