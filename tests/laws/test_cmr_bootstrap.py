@@ -128,7 +128,7 @@ def test_a_late_turning_point_counts_less() -> None:
     assert abs(weighed.value - 0.31) < 0.02 < abs(plain.value - 0.31)
 
 
-def test_a_rival_that_fits_as_well_widens_the_interval() -> None:
+def test_an_alternative_that_fits_as_well_widens_the_interval() -> None:
     ratios = np.array([0.1, 0.15, 0.2, 0.25, 1 / 3])
     law = RATIO_LAW.fit(ratios, 2.95 + 0.4 * ratios**1.6)
     noise = np.random.default_rng(0).standard_normal((300, 5))

@@ -1,4 +1,4 @@
-"""How far fits can be trusted: surfaces, warnings, rivals, and what recovery studies say."""
+"""How far fits can be trusted: surfaces, warnings, alternatives, and what recovery studies say."""
 
 import numpy as np
 import pandas as pd
@@ -65,12 +65,12 @@ def test_warnings_of_one_kind_are_counted_together_whatever_their_numbers() -> N
 
 
 @pytest.mark.parametrize("name", ["full", "only the domain"])
-def test_rivals_are_told_in_words_even_where_nothing_can_be_judged(name: str) -> None:
-    table = frames.rivals(study(name))
-    says = facts.rivals(table)
+def test_alternatives_are_compared_in_words_even_where_nothing_can_be_judged(name: str) -> None:
+    table = frames.alternatives(study(name))
+    says = facts.alternatives(table)
     assert all(isinstance(text, str) and text for text in says.values())
     assert set(table["kind"]) == set(tables.KINDS)
-    assert "nan" not in tables.rivals(table).to_html()
+    assert "nan" not in tables.alternatives(table).to_html()
     judged = table[table["aicc_judged"] > 0]
     assert (judged.groupby("kind")["aicc_wins"].sum() == judged.groupby("kind")["aicc_judged"].first()).all()
 

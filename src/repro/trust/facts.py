@@ -39,11 +39,11 @@ def summary(found: Sequence[Surface]) -> str:
     return f"{found[0].curve.label}\n{found[0].curve.fit.summary()}" if found else "no curve has a spare point"
 
 
-def rivals(frame: pd.DataFrame) -> Facts:
-    """From `frames.rivals`, for each kind (``token_general`` and so on), in words.
+def alternatives(frame: pd.DataFrame) -> Facts:
+    """From `frames.alternatives`, for each kind (``token_general`` and so on), in words.
 
     <kind>_aicc, <kind>_held_out: which law is best on how many curves; <kind>_own: on how many the paper's law is best
-    by AICc; <kind>_errors: the median errors of prediction of the best predicting rival and of the paper's law.
+    by AICc; <kind>_errors: the median errors of prediction of the best predicting alternative and of the paper's law.
     """
     facts: Facts = {}
     for kind, rows in frame.groupby("kind", sort=False):

@@ -1,4 +1,4 @@
-"""From an analysis to frames on its fits: how well exponents are known, which warnings there are, which rivals win."""
+"""From an analysis to frames on its fits: how well exponents are known, which warnings there are, which laws win."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _NUMBER = re.compile(r"(?<![\w.])(?<!Equation )(?<!from )(?<!bound )[-+]?\d[\d.]
 _AT_RATIO = re.compile(r"^R = [\d./]+: ")
 
 
-def compare_analysis(analysis: Analysis) -> pd.DataFrame:
-    """How paper A's laws and their rivals do over all curves of an analysis.
+def alternatives(analysis: Analysis) -> pd.DataFrame:
+    """How paper A's laws and their alternatives do over all curves of an analysis.
 
     L(R) and Equation 8 are judged by leaving out one point at a time, Equation 6 by the last fifth of each
     trajectory. A curve takes part in a judgement only where every law of its kind can be judged.
@@ -132,11 +132,6 @@ def surfaces(analysis: Analysis) -> list[Surface]:
     """The surfaces of the general curves with the best and the least determined exponents: two, one or none."""
     found = sorted(map(surface, general_curves(analysis)), key=lambda one: one.share)
     return [*found[:1], *found[1:][-1:]]
-
-
-def rivals(analysis: Analysis) -> pd.DataFrame:
-    """Paper A's laws and their rivals: see :func:`repro.trust.frames.compare_analysis`."""
-    return compare_analysis(analysis)
 
 
 def warnings(analysis: Analysis) -> pd.DataFrame:

@@ -36,8 +36,8 @@ def nist(frame: pd.DataFrame) -> Styler:
     return styled(shown, formats, "an exact sum: its residuals are rounding", index=False)
 
 
-def rivals(frame: pd.DataFrame) -> Styler:
-    """Laws against rivals; from `frames.rivals`."""
+def alternatives(frame: pd.DataFrame) -> Styler:
+    """Laws beside their alternatives; from `frames.alternatives`."""
     shown = pd.DataFrame({
         "what": frame["kind"].map(KINDS),
         "law": frame["law"].replace(OWN),

@@ -49,14 +49,17 @@ def allocation_law(sft_tokens: ArrayLike) -> Law:
     )
 
 
-FLAT = Law("flat line", r"P(S) = P_{base}", (), (Linear("p_base"),), lambda s: (1.0 + 0.0 * s,))
-QUADRATIC = Law(
-    name="quadratic in ln S",
-    latex=r"P(S) = a + b \ln S + c \ln^2 S",
-    nonlinear=(),
-    linear=(Linear("a"), Linear("b"), Linear("c")),
-    basis=lambda s: (1.0, np.log(s), np.log(s) ** 2),
+ALTERNATIVES = (
+    Law("flat line", r"P(S) = P_{base}", (), (Linear("p_base"),), lambda s: (1.0 + 0.0 * s,)),
+    Law(
+        name="quadratic in ln S",
+        latex=r"P(S) = a + b \ln S + c \ln^2 S",
+        nonlinear=(),
+        linear=(Linear("a"), Linear("b"), Linear("c")),
+        basis=lambda s: (1.0, np.log(s), np.log(s) ** 2),
+    ),
 )
+"""What Equation 1 is compared with; a law added here is in every comparison."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ class Allocation:
     """Equation 1 fitted to scores at one budget.
 
     fit: with the draws of the bootstrap, where there are any. points: the rows fitted (sft_tokens, cpt_fraction, score,
-    n_items (NaN where not given), seed). rivals: Equation 1, a flat line and a quadratic in ln S on the same data, best
-    AICc first: columns law, parameters, aicc, delta_aicc, loo (root mean squared error of each allocation, predicted
+    n_items (NaN where not given), seed). alternatives: Equation 1 and its alternatives on the same data, best AICc
+    first: columns law, parameters, aicc, delta_aicc, loo (root mean squared error of each allocation, predicted
     from the others) and those of :func:`repro.laws.comparison.compare`.
     """
 
@@ -74,7 +77,7 @@ class Allocation:
     optimum: Optimum
     flatness: Flatness
     predictions: tuple[Prediction, ...]
-    rivals: pd.DataFrame = field(repr=False, compare=False)
+    alternatives: pd.DataFrame = field(repr=False, compare=False)
     points: pd.DataFrame = field(repr=False, compare=False)
     warnings: tuple[str, ...]
 
@@ -95,8 +98,8 @@ class Allocation:
 
     @property
     def criterion(self) -> str:
-        """What the rivals are compared by: "AIC", "AICc" or "QAICc"."""
-        return str(self.rivals.attrs["criterion"])
+        """What the laws are compared by: "AIC", "AICc" or "QAICc"."""
+        return str(self.alternatives.attrs["criterion"])
 
     @property
     def method(self) -> str:
@@ -167,7 +170,7 @@ def analyse_allocation(
     fit = replace(fit, draws=draws, method=_method(data, fit, bootstrap, known))
     best = optimum(data, fit)
     test = flatness(data, fit, seed)
-    table = _rivals(data, fit)
+    table = _compared(data, fit)
     return Allocation(
         data.budget, fit, best, test, tuple(prediction(float(n), best) for n in predict), table, data.rows,
         allocation_warnings(data, fit, best, test, table),
@@ -184,10 +187,10 @@ def _level(law: Law, data: Scores) -> Fit:
     )  # fmt: skip
 
 
-def _rivals(data: Scores, fit: Fit) -> pd.DataFrame:
+def _compared(data: Scores, fit: Fit) -> pd.DataFrame:
     # Equal scores are compared as noughts: every law has a constant, so this takes nothing but rounding errors away,
     # and the laws, which all fit exactly, stay in the order given.
-    laws = (FLAT, QUADRATIC, fit.law) if data.equal else (fit.law, FLAT, QUADRATIC)
+    laws = (*ALTERNATIVES, fit.law) if data.equal else (fit.law, *ALTERNATIVES)
     values = np.zeros(fit.n) if data.equal else fit.y
     # Questions alone say how large errors are only where scores scatter about the law no more than that.
     known = data.errors == "items" or (data.errors == "answers" and data.excess(fit) == 1)

@@ -16,7 +16,7 @@ FEW = 7
 SHIFT = 0.1
 SHARE = 0.025  # of draws without a peak: from here on they can move the ends of a 95% interval
 LEVEL = 0.05
-CLEARLY = 0.9  # of Equation 1's error of allocations left out: a rival below it predicts them better
+CLEARLY = 0.9  # of Equation 1's error of allocations left out: a law below it predicts them better
 EDGE = 1e-3  # share of the range of ln S that counts as its edge
 
 
@@ -28,7 +28,7 @@ def allocation_warnings(data: Scores, fit: Fit, best: Optimum, test: Flatness, t
     found = [
         *_peak(data, fit, best),
         *_flat(test),
-        *_rivals(fit, table),
+        *_alternatives(fit, table),
         *_data(data, fit),
         *_rows(data),
         *_draws(data, fit, best),
@@ -64,13 +64,13 @@ def _flat(test: Flatness) -> Iterator[str]:
         )  # fmt: skip
 
 
-def _rivals(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
+def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
     rows, criterion = table.set_index("law"), table.attrs["criterion"]
     own, best = rows.loc[fit.law.name], str(table["law"].iloc[0])
     gap = float(rows["delta_aicc"][fit.law.name])
     if best != fit.law.name and np.isfinite(gap):
         yield f"a {best} describes the scores better by {criterion}, by {gap:.1f}"
-    # By either measure alone a rival is often ahead by chance where Equation 1 is true.
+    # By either measure alone an alternative is often ahead by chance where Equation 1 is true.
     ahead = rows[(rows["aicc"] < own["aicc"]) & (rows["loo"] < CLEARLY * own["loo"])]
     if len(ahead):
         least = ahead["loo"].min()

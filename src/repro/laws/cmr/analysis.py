@@ -1,4 +1,8 @@
-"""The whole of paper A's fitting on a frame of losses: Equation 6, L(R), feasible ratios, critical ratio."""
+"""Paper A's Sections 4 and 5 on a frame of losses: Equation 6, L(R), feasible ratios, the critical ratio.
+
+:func:`analyse` takes the frame. Each model size on each domain is a group, analysed by itself: Equation 6 at each
+mixture ratio, its turning point, L(R) through the losses at T_max, and the critical ratio from both.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,9 @@ from repro.laws.cmr.turning import HORIZON, LAGRANGE, Interval, TurningPoint, tu
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
-ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a word
-LOSSES = ("general", "domain")
-
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
+ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a warning
+LOSSES = ("general", "domain")
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,9 @@ class TokenLaws(NamedTuple):
 class Group:
     """One model size on one domain.
 
-    ratio_law: L(R) at T_max of the "general" and the "domain" loss. token_laws: ascending ratio. feasible:
-    Definition 2 among the ratios measured: T0 <= T_max and a general increment at T_max within the tolerance. ends:
-    the general losses at T_max that L(R) was fitted to, in each draw of a bootstrap, (n, r).
+    ratio_law: L(R) at T_max of the "general" and the "domain" loss. token_laws: by ascending ratio. feasible: the
+    measured ratios that are feasible (Definition 2): T0 <= T_max and a general increment at T_max within the tolerance.
+    ends: the general losses at T_max that L(R) was fitted to, in each draw of a bootstrap, (n, r).
     """
 
     size: str
@@ -103,7 +106,113 @@ class Settings:
         return self.t_max / self.unit
 
 
-def group_of(run: Trajectories, settings: Settings) -> Group:
+@dataclass(frozen=True)
+class Analysis:
+    """All groups of a losses frame, in its order. t_max and unit are in tokens; the laws count T in units."""
+
+    groups: tuple[Group, ...]
+    settings: Settings
+    points: pd.DataFrame = field(repr=False, compare=False)
+
+    @property
+    def t_max(self) -> float:
+        return self.settings.t_max
+
+    @property
+    def unit(self) -> float:
+        return self.settings.unit
+
+    @property
+    def epsilon(self) -> float:
+        return self.settings.epsilon
+
+    @property
+    def lagrange(self) -> float:
+        return self.settings.lagrange
+
+    @property
+    def method(self) -> str:
+        """Where the intervals come from, in words; empty without a bootstrap."""
+        words = dict.fromkeys(laws.general.method for group in self.groups for laws in group.token_laws)
+        return "; ".join(words) if self.settings.bootstrap else ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Every group's warnings, each naming its group."""
+        return tuple(f"{group.size}, {group.domain}: {text}" for group in self.groups for text in group.warnings)
+
+    def measured(self) -> pd.DataFrame:
+        """Measured increments at T > 0, mean over seeds.
+
+        Columns size, domain_name, ratio, t (hundredths of T_max), general, domain (loss minus its value before
+        continual pre-training), kind ("measured").
+        """
+        return self.points.copy()
+
+    def curves(self, t: ArrayLike) -> pd.DataFrame:
+        """Equation 6 as fitted, at ``t`` (hundredths of T_max, >= 0): the columns of :meth:`measured`.
+
+        kind is "fitted" up to t = 100 and "extrapolated" beyond. At t = 0 both increments are 0 by definition.
+        """
+        at = np.atleast_1d(np.asarray(t, dtype=float))
+        units = at * self.t_max / 100 / self.unit
+        frames = [
+            pd.DataFrame({
+                "size": group.size, "domain_name": group.domain, "ratio": laws.ratio, "t": at,
+                **increments(laws.domain.params, laws.general.params, units),
+                "kind": np.where(at <= 100, "fitted", "extrapolated"),
+            })
+            for group in self.groups
+            for laws in group.token_laws
+        ]  # fmt: skip
+        return pd.concat(frames or [self.points.iloc[:0]], ignore_index=True)
+
+
+def analyse(
+    losses: pd.DataFrame,
+    *,
+    t_max: float | None = None,
+    epsilon: float = EPSILON,
+    lagrange: float = LAGRANGE,
+    unit: float | None = None,
+    horizon: float = HORIZON,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> Analysis:
+    """Sections 4 and 5 on a frame of losses, one group for each (size, domain).
+
+    Args:
+        losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
+            tokens = 0 hold the model before continual pre-training (one for each seed, or one for all; their
+            ratio is not read).
+        t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out of every fit.
+        epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C).
+        lagrange: the multiplier of Equation 27; by default the largest the paper uses, where turning points
+            are within half a percent of the maximum of the general loss.
+        unit: tokens in one unit of T; default T_max / 100, so that training ends at T = 100 as in the paper.
+        horizon: how far ahead turning points are looked for, in multiples of T_max.
+        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs; one
+            trajectory has autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning
+            point by its precision, which moves its value too.
+        seed: of the draws.
+
+    Losses at T_max are measured ones (mean over seeds) where a trajectory reaches it, else the token law's
+    prediction. What does not exist is None, and a warning of its group says why.
+
+    Raises:
+        ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
+
+    """
+    runs = trajectories(losses)
+    end = float(losses["tokens"].max()) if t_max is None else float(t_max)
+    unit = end / 100 if unit is None else float(unit)
+    settings = Settings(end, unit, epsilon, lagrange, horizon, bootstrap, seed)
+    groups = tuple(_group(run, settings) for run in runs)
+    points = pd.concat([run.measured(end) for run in runs], ignore_index=True)
+    return Analysis(groups, settings, points)
+
+
+def _group(run: Trajectories, settings: Settings) -> Group:
     """The analysis of one size on one domain."""
     warnings: list[str] = []
     if run.disagreement > ROUGH * settings.epsilon:
@@ -111,7 +220,7 @@ def group_of(run: Trajectories, settings: Settings) -> Group:
         warnings.append(f"general losses at 0 tokens differ by up to {apart} within one seed: their mean is taken")
     inside = run.points[run.points["tokens"] <= settings.t_max * ABOUT]
     rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
-    laws = {ratio: found for ratio, rows in rows_of.items() if (found := _token_laws(ratio, rows, settings, warnings))}
+    laws = {ratio: fits for ratio, rows in rows_of.items() if (fits := _token_laws(ratio, rows, settings, warnings))}
     ends = {
         ratio: end
         for ratio, rows in rows_of.items()
@@ -127,7 +236,11 @@ def group_of(run: Trajectories, settings: Settings) -> Group:
     general = ratio_law["general"]
     tolerance, yet_more = by_tolerance(general, run.base.general, settings.epsilon, drawn["general"])
     feasible = tuple(
-        item.ratio for item in kept if _turned(item, settings.end) and ends[item.ratio][0] <= settings.epsilon
+        item.ratio
+        for item in kept
+        if (turn := item.turning_point.value) is not None
+        and turn <= settings.end
+        and ends[item.ratio][0] <= settings.epsilon
     )
     if kept and not feasible:
         warnings.append("no measured ratio is feasible")
@@ -168,10 +281,6 @@ def _increments_at_end(
     return float(laws.general.predict(settings.end)), float(laws.domain.predict(settings.end))
 
 
-def _turned(item: TokenLaws, end: float) -> bool:
-    return item.turning_point.value is not None and item.turning_point.value <= end
-
-
 def _draws(
     run: Trajectories,
     laws: Mapping[float, TokenLaws],
@@ -179,7 +288,7 @@ def _draws(
     settings: Settings,
     warnings: list[str],
 ) -> Draws | None:
-    """Draws of every curve; None without a bootstrap, or where no curve has a spare point to learn the noise from."""
+    """Draws of every curve; None without a bootstrap, or if no general curve has residuals to learn the noise from."""
     if not settings.bootstrap or not laws:
         return None
     bare = [ratio_label(ratio) for ratio, item in laws.items() if not item.general.df_resid]
@@ -192,7 +301,7 @@ def _draws(
         Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()
     ]
     solver = Solver(settings.lagrange, settings.end, settings.horizon)
-    name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # not its place: other groups are none of its business
+    name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # seeded by name, so other groups do not matter
     return draw(curves, solver, settings.bootstrap, [settings.seed, name])
 
 
@@ -204,26 +313,26 @@ def _runs_warnings(
     counts = {ratio: int(rows_of[ratio]["seed"].nunique()) for ratio in laws}
     alone = [ratio_label(ratio) for ratio, count in counts.items() if count == 1]
     few = min(count for count in counts.values() if count > 1)
-    found = [f"R = {', '.join(alone)}: one run, so how runs differ is not in its interval"] if alone else []
+    texts = [f"R = {', '.join(alone)}: one run, so how runs differ is not in its interval"] if alone else []
     if few < noise.FEW_RUNS:
-        found.append(
+        texts.append(
             f"intervals rest on {few} runs at some ratio: fewer than {noise.FEW_RUNS} hardly show how runs differ"
         )
-    return found
+    return texts
 
 
 def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tuple[TokenLaws, ...]:
     if draws is None:
         return tuple(laws.values())
-    found = []
+    drawn = []
     for place, item in enumerate(laws.values()):
         words, times = noise.WORDS[draws.methods[place]], draws.times[:, place]
         bounds = interval_of(np.where(np.isnan(times), np.inf, times))
         point = replace(item.turning_point, interval=_holding(bounds, item.turning_point.value))
         domain = item.domain.with_draws(draws.domain[place], words)
         general = item.general.with_draws(draws.general[place], words)
-        found.append(TokenLaws(item.ratio, domain, general, point))
-    return tuple(found)
+        drawn.append(TokenLaws(item.ratio, domain, general, point))
+    return tuple(drawn)
 
 
 def _holding(bounds: Interval | None, value: float | None) -> Interval | None:
@@ -253,112 +362,3 @@ def _ratio_law(name: str, losses: Mapping[float, float], draws: Array | None, wa
         return None
     fit = RATIO_LAW.fit(list(interior), list(interior.values()))
     return fit if draws is None else fit.with_draws(ratio_draws(fit, draws), "bootstrap of the loss curves' ends")
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """All groups of a losses frame, in its order. t_max and unit are in tokens; the laws count T in units."""
-
-    groups: tuple[Group, ...]
-    settings: Settings
-    points: pd.DataFrame = field(repr=False, compare=False)
-
-    @property
-    def t_max(self) -> float:
-        return self.settings.t_max
-
-    @property
-    def unit(self) -> float:
-        return self.settings.unit
-
-    @property
-    def epsilon(self) -> float:
-        return self.settings.epsilon
-
-    @property
-    def lagrange(self) -> float:
-        return self.settings.lagrange
-
-    @property
-    def method(self) -> str:
-        """How the intervals were got, in words; empty without a bootstrap."""
-        words = dict.fromkeys(laws.general.method for group in self.groups for laws in group.token_laws)
-        return "; ".join(words) if self.settings.bootstrap else ""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Every group's warnings, each naming its group."""
-        return tuple(f"{group.size}, {group.domain}: {text}" for group in self.groups for text in group.warnings)
-
-    def measured(self) -> pd.DataFrame:
-        """Measured increments at T > 0, mean over seeds.
-
-        Columns size, domain_name, ratio, t, general, domain, kind ("measured");
-        t is in hundredths of T_max; general and domain are loss minus its value before continual
-        pre-training.
-        """
-        return self.points.copy()
-
-    def curves(self, t: ArrayLike) -> pd.DataFrame:
-        """Equation 6 as fitted, at ``t`` (hundredths of T_max, >= 0): the columns of :meth:`measured`.
-
-        kind is "fitted" up to t = 100 and "extrapolated" beyond. At t = 0 both increments are 0 by
-        definition.
-        """
-        at = np.atleast_1d(np.asarray(t, dtype=float))
-        units = at * self.t_max / 100 / self.unit
-        frames = [
-            pd.DataFrame({
-                "size": group.size, "domain_name": group.domain, "ratio": laws.ratio, "t": at,
-                **increments(laws.domain.params, laws.general.params, units),
-                "kind": np.where(at <= 100, "fitted", "extrapolated"),
-            })
-            for group in self.groups
-            for laws in group.token_laws
-        ]  # fmt: skip
-        return pd.concat(frames or [self.points.iloc[:0]], ignore_index=True)
-
-
-def analyse(
-    losses: pd.DataFrame,
-    *,
-    t_max: float | None = None,
-    epsilon: float = EPSILON,
-    lagrange: float = LAGRANGE,
-    unit: float | None = None,
-    horizon: float = HORIZON,
-    bootstrap: int = 0,
-    seed: int = 0,
-) -> Analysis:
-    """Sections 4 and 5 on a frame of losses, one group for each (size, domain).
-
-    Args:
-        losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
-            tokens = 0 hold the model before continual pre-training (one for each seed, or one for all; their
-            ratio is not read).
-        t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out of every fit.
-        epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C).
-        lagrange: the multiplier of Equation 27; by default the largest the paper uses, where turning points
-            are within half a percent of the maximum of the general loss.
-        unit: tokens in one unit of T; default T_max / 100, so that training ends at T = 100 as in the paper.
-        horizon: how far ahead turning points are looked for, in multiples of T_max.
-        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs;
-            one trajectory has correlated noise, drawn as such (:mod:`repro.laws.noise`). With draws, Equation 8 weighs
-            each turning point by its precision, which moves its value too.
-        seed: of the draws.
-
-    Losses at T_max are measured ones (mean over seeds) where a trajectory reaches it, else the token law's
-    prediction. What does not exist is None, and a warning of its group says why.
-
-    Raises:
-        ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of
-            range.
-
-    """
-    runs = trajectories(losses)
-    end = float(losses["tokens"].max()) if t_max is None else float(t_max)
-    unit = end / 100 if unit is None else float(unit)
-    settings = Settings(end, unit, epsilon, lagrange, horizon, bootstrap, seed)
-    groups = tuple(group_of(run, settings) for run in runs)
-    points = pd.concat([run.measured(end) for run in runs], ignore_index=True)
-    return Analysis(groups, settings, points)
