@@ -44,7 +44,7 @@ def test_without_spare_points_there_is_no_surface_and_the_page_says_so() -> None
     none = frames.surfaces(study("few points"))
     assert none == []
     assert "No curve" in drawn(figures.surfaces(none))
-    assert "want of spare points" in str(facts.surfaces(none)["regions"])
+    assert "none has more points than parameters" in str(facts.surfaces(none)["regions"])
     assert facts.summary(none)
 
 
@@ -174,7 +174,7 @@ def test_a_study_without_any_interval_is_told_without_numbers() -> None:
     bare = critical(2).assign(estimate=np.nan, lower=np.nan, upper=np.nan, covered=False)
     frame = recovered.together(bare, bare[["truth", "estimate", "lower", "upper", "covered"]].iloc[:2] * 1.0)
     says = facts.coverage(recovered.coverage(frame))
-    assert says["turning_width"] == "not known, for want of intervals"
+    assert says["turning_width"] == "not known, because there are no intervals"
     assert "cannot be said" in str(facts.bias(recovered.bias(frame), recovered.late(frame))["equation_8"])
 
 
@@ -189,4 +189,4 @@ def test_the_preferred_law_of_each_benchmark_is_named() -> None:
         "delta_aicc": [0, 2, 0, 3, 4, 0], "loo": np.nan,
     })  # fmt: skip
     assert facts.preferred(frame) == "the flat line for A and B and Equation 1 for C"
-    assert facts.preferred(frame, "loo") == "none, for want of points"
+    assert facts.preferred(frame, "loo") == "none, because there are too few points"

@@ -297,10 +297,13 @@ class Fit:
     method: str = "profile likelihood (nonlinear parameters) and delta method (coefficients)"
 
     @classmethod
-    def of(cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array, robust: bool = False) -> Fit:
+    def of(
+        cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array | None, robust: bool = False
+    ) -> Fit:
         """The fit of ``law`` with these parameters to these (validated) data."""
-        sse = float(np.sum(weights * (y - law.evaluate(params, x)) ** 2))
-        bare = cls(law, params, sse, len(x), (), x, y, weights, robust)
+        weight = np.ones(len(y)) if weights is None else weights
+        sse = float(np.sum(weight * (y - law.evaluate(params, x)) ** 2))
+        bare = cls(law, params, sse, len(x), (), x, y, weight, robust)
         return replace(bare, warnings=inference.warnings(bare.design))
 
     def with_draws(self, draws: pd.DataFrame, method: str) -> Fit:

@@ -11,15 +11,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from repro.laws.allocation.flatness import Flatness, flatness
-from repro.laws.allocation.optimum import ALPHA, Optimum, Prediction, optimum, prediction
+from repro.laws.allocation.optimum import Optimum, Prediction, optimum, prediction
 from repro.laws.allocation.scores import Scores, alike, checked
 from repro.laws.allocation.warnings import allocation_warnings
 from repro.laws.comparison import compare
+from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law, Linear, Nonlinear
 
 NAME = "score against SFT tokens"
 NAMES = ("p_base", "amplitude", "mu", "sigma", "s_min", "penalty")
-CLIFF = 0.99  # S_min stays below this share of the fewest SFT tokens; nearer, the cliff would be that one point's own
+CLIFF = 0.99  # S_min stays below this share of the fewest SFT tokens; nearer, the cliff would fit that point alone
 
 
 def _columns(s: NDArray[Any], mu: Any, sigma: Any, s_min: Any) -> tuple[NDArray[Any] | float, ...]:
@@ -106,16 +107,13 @@ class Allocation:
         """How the law was fitted and where the intervals come from, in words."""
         return self.fit.method
 
-    def conf_int(self, alpha: float = ALPHA) -> pd.DataFrame:
-        """Intervals of the parameters, columns lower and upper: see :meth:`repro.laws.Fit.conf_int`.
-
-        NaN where all scores are equal.
-        """
+    def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
+        """Intervals of the parameters as :meth:`repro.laws.Fit.conf_int` has them; NaN where all scores are equal."""
         if self.equal:
             return pd.DataFrame(np.nan, index=list(NAMES), columns=["lower", "upper"])
         return self.fit.conf_int(alpha).loc[list(NAMES)]
 
-    def curve(self, sft_tokens: ArrayLike | None = None, alpha: float = ALPHA) -> pd.DataFrame:
+    def curve(self, sft_tokens: ArrayLike | None = None, alpha: float = LEVEL) -> pd.DataFrame:
         """The fitted curve with its pointwise band: columns sft_tokens, cpt_fraction, score, lower, upper.
 
         By default at 200 points within the data, even in ln S. The band is NaN where all scores are equal.
@@ -150,8 +148,8 @@ def analyse_allocation(
         bootstrap: how many refits give the intervals; 0 for none.
         seed: of everything random here.
         predict: other budgets, in tokens.
-        answers: what each question gave at each row of scores, (rows, questions); scores are their means. Errors then
-            come from the questions, which are the same at every allocation.
+        answers: the score of each question at each row of scores, (rows, questions); scores are their means. Errors
+            then come from the questions, which are the same at every allocation.
 
     Raises:
         ValueError: a wrong column or value, or fewer than six allocations with SFT tokens.
@@ -179,7 +177,7 @@ def analyse_allocation(
 
 def _level(law: Law, data: Scores) -> Fit:
     """Equation 1 without peak and cliff. A fit to equal scores would make a peak of their rounding errors."""
-    centre = {one.name: (one.low + one.high) / 2 for one in law.nonlinear}
+    centre = {part.name: (part.low + part.high) / 2 for part in law.nonlinear}
     weights = data.weights()
     return Fit(
         law, centre | {"p_base": float(data.values[0]), "amplitude": 0.0, "penalty": 0.0}, 0.0, len(data.values), (),
@@ -188,11 +186,11 @@ def _level(law: Law, data: Scores) -> Fit:
 
 
 def _compared(data: Scores, fit: Fit) -> pd.DataFrame:
-    # Equal scores are compared as noughts: every law has a constant, so this takes nothing but rounding errors away,
-    # and the laws, which all fit exactly, stay in the order given.
+    # Equal scores are compared as zeros: every law has a constant, so this removes rounding errors only, and the laws,
+    # which all fit exactly, stay in the order given.
     laws = (*ALTERNATIVES, fit.law) if data.equal else (fit.law, *ALTERNATIVES)
     values = np.zeros(fit.n) if data.equal else fit.y
-    # Questions alone say how large errors are only where scores scatter about the law no more than that.
+    # The questions tell the size of the errors only where scores scatter about the law no more than they allow.
     known = data.errors == "items" or (data.errors == "answers" and data.excess(fit) == 1)
     table = compare(laws, fit.x, values, fit.weights, groups=fit.x, known=known)
     return table.rename(columns={"held_out": "loo"})
@@ -201,8 +199,8 @@ def _compared(data: Scores, fit: Fit) -> pd.DataFrame:
 def draw(data: Scores, fit: Fit, count: int, seed: int) -> pd.DataFrame:
     """Parameters of ``count`` refits to simulated scores: one row each, a column for each name."""
     noise = data.noise(fit, count, np.random.default_rng(seed))
-    found = fit.law.fit_many(fit.x, fit.predict(fit.x) + noise, fit.weights)
-    return pd.DataFrame({name: found[name] for name in NAMES})
+    params = fit.law.fit_many(fit.x, fit.predict(fit.x) + noise, fit.weights)
+    return pd.DataFrame({name: params[name] for name in NAMES})
 
 
 def _method(data: Scores, fit: Fit, bootstrap: int, known: bool) -> str:
