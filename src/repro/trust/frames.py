@@ -65,18 +65,14 @@ def _kinds(analysis: Analysis) -> dict[str, tuple[tuple[Law, ...], HeldOut, list
     def curves(fits: Iterable[Fit | None], scale: float = 1) -> list[_Curve]:
         return [(scale * fit.x, fit.y, fit.weights) for fit in fits if fit is not None]
 
-    groups = analysis.groups
+    groups, along = analysis.groups, [laws for group in analysis.groups for laws in group.token_laws]
     return {
         "ratio general": (RATIO_LAWS, "one", curves(group.ratio_law["general"] for group in groups)),
         "ratio domain": (RATIO_LAWS, "one", curves(group.ratio_law["domain"] for group in groups)),
-        "token general": (
-            GENERAL_TOKEN_LAWS, "tail", curves((laws.general for group in groups for laws in group.token_laws), scale)
-        ),
-        "token domain": (
-            DOMAIN_TOKEN_LAWS, "tail", curves((laws.domain for group in groups for laws in group.token_laws), scale)
-        ),
+        "token general": (GENERAL_TOKEN_LAWS, "tail", curves((laws.general for laws in along), scale)),
+        "token domain": (DOMAIN_TOKEN_LAWS, "tail", curves((laws.domain for laws in along), scale)),
         "cmr": (CMR_LAWS, "one", curves((group.critical_ratio.turning_point.law for group in groups), scale)),
-    }  # fmt: skip
+    }
 
 
 class Curve(NamedTuple):

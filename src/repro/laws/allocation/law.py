@@ -67,7 +67,7 @@ ALTERNATIVES = (
 class Allocation:
     """Equation 1 fitted to scores at one budget.
 
-    fit: with the draws of the bootstrap, where there are any. points: the rows fitted (sft_tokens, cpt_fraction, score,
+    fit: with the draws of the bootstrap, if any. points: the rows fitted (sft_tokens, cpt_fraction, score,
     n_items (NaN where not given), seed). alternatives: Equation 1 and its alternatives on the same data, best AICc
     first: columns law, parameters, aicc, delta_aicc, loo (root mean squared error of each allocation, predicted
     from the others) and those of :func:`repro.laws.comparison.compare`.

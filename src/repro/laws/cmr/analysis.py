@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from repro.laws import noise
-from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, Solver, draw
+from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, draw
 from repro.laws.cmr.critical import (
     ByTolerance,
     ByTurningPoint,
@@ -29,7 +29,7 @@ from repro.laws.cmr.critical import (
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.cmr.losses import ABOUT, Base, Trajectories, trajectories
-from repro.laws.cmr.turning import HORIZON, LAGRANGE, Interval, TurningPoint, turning_point
+from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
@@ -104,6 +104,11 @@ class Settings:
     def end(self) -> float:
         """T_max in the unit of the laws."""
         return self.t_max / self.unit
+
+    @property
+    def equation_27(self) -> dict[str, float]:
+        """What turning points are solved with."""
+        return {"lagrange": self.lagrange, "t_max": self.end, "horizon": self.horizon}
 
 
 @dataclass(frozen=True)
@@ -257,9 +262,7 @@ def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: 
     t = rows["tokens"].to_numpy(float) / settings.unit
     domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float))
     general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float))
-    point = turning_point(
-        domain.params, general.params, lagrange=settings.lagrange, t_max=settings.end, horizon=settings.horizon
-    )
+    point = turning_point(domain.params, general.params, **settings.equation_27)
     if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
         point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured
     if point.status == "none":
@@ -300,9 +303,8 @@ def _draws(
     curves = [
         Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()
     ]
-    solver = Solver(settings.lagrange, settings.end, settings.horizon)
     name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # seeded by name, so other groups do not matter
-    return draw(curves, solver, settings.bootstrap, [settings.seed, name])
+    return draw(curves, settings.bootstrap, [settings.seed, name], **settings.equation_27)
 
 
 def _runs_warnings(
@@ -327,19 +329,15 @@ def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tup
     drawn = []
     for place, item in enumerate(laws.values()):
         words, times = noise.WORDS[draws.methods[place]], draws.times[:, place]
-        bounds = interval_of(np.where(np.isnan(times), np.inf, times))
-        point = replace(item.turning_point, interval=_holding(bounds, item.turning_point.value))
+        bounds, value = interval_of(np.where(np.isnan(times), np.inf, times)), item.turning_point.value
+        interval = None if bounds is None or np.isinf(bounds[0]) else bounds
+        if interval is not None and value is not None:
+            interval = stretched(interval, value)
+        point = replace(item.turning_point, interval=interval)
         domain = item.domain.with_draws(draws.domain[place], words)
         general = item.general.with_draws(draws.general[place], words)
         drawn.append(TokenLaws(item.ratio, domain, general, point))
     return tuple(drawn)
-
-
-def _holding(bounds: Interval | None, value: float | None) -> Interval | None:
-    """The interval stretched to the value, or None if it is nowhere finite."""
-    if bounds is None or np.isinf(bounds[0]):
-        return None
-    return bounds if value is None else stretched(bounds, value)
 
 
 def _end_draws(

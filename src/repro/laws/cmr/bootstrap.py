@@ -34,14 +34,6 @@ class Curve(NamedTuple):
     runs: NDArray[np.generic]
 
 
-class Solver(NamedTuple):
-    """What Equation 27 is solved with: lambda, T_max in the unit of the laws, and the horizon in multiples of it."""
-
-    lagrange: float
-    t_max: float
-    horizon: float
-
-
 @dataclass(frozen=True, eq=False)
 class Draws:
     """Draws of one group, n of them, over its r ratios.
@@ -58,17 +50,22 @@ class Draws:
     methods: tuple[noise.Method, ...]
 
 
-def draw(curves: Sequence[Curve], solver: Solver, n: int, entropy: Sequence[int]) -> Draws:
-    """``n`` draws of a group; ``entropy`` seeds them.
+def draw(
+    curves: Sequence[Curve], n: int, entropy: Sequence[int], *, lagrange: float, t_max: float, horizon: float
+) -> Draws:
+    """``n`` draws of a group, seeded by ``entropy``; the rest as :func:`repro.laws.turning_points` takes it.
 
     With several runs, the same ones are drawn for every ratio and for both losses: all runs of a seed start from one
     base model. With one, each curve has noise of its own, with a correlation estimated from all curves of its loss.
     """
     labels = np.unique(np.concatenate([curve.runs for curve in curves]))
     runs = noise.Runs.drawn(labels, n, np.random.default_rng([*entropy, 2]))
-    general, general_end = _refitted([c.general for c in curves], curves, runs, solver.t_max, [*entropy, 0])
-    domain, domain_end = _refitted([c.domain for c in curves], curves, runs, solver.t_max, [*entropy, 1])
-    times = [turning_points(_arrays(d), _arrays(g), **solver._asdict()) for g, d in zip(general, domain, strict=True)]
+    general, general_end = _refitted([c.general for c in curves], curves, runs, t_max, [*entropy, 0])
+    domain, domain_end = _refitted([c.domain for c in curves], curves, runs, t_max, [*entropy, 1])
+    times = [
+        turning_points(_arrays(d), _arrays(g), lagrange=lagrange, t_max=t_max, horizon=horizon)
+        for g, d in zip(general, domain, strict=True)
+    ]
     methods: tuple[noise.Method, ...] = tuple("runs" if _several(curve) else "ar1" for curve in curves)
     return Draws(general, domain, np.stack(times, axis=1), general_end, domain_end, methods)
 

@@ -48,14 +48,11 @@ class Trajectories:
 def trajectories(losses: pd.DataFrame) -> list[Trajectories]:
     """One entry for each (size, domain), in order of appearance.
 
-    Args:
-        losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
-            tokens = 0 give the base: one for each seed, or one for all (the ratio of these rows is not read).
+    losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with tokens = 0 give the
+    base: one for each seed, or one for all (the ratio of these rows is not read).
 
-    Raises:
-        ValueError: for a missing column, a value that is not finite or out of range, or a group without a row
-            at 0 tokens or without any row beyond; it names the row and what is allowed.
-
+    Raises ValueError for a missing column, a value that is not finite or out of range, or a group without a row at 0
+    tokens or without any row beyond; it names the row and what is allowed.
     """
     frame = _checked(losses)
     groups = frame.groupby(KEYS, sort=False)
