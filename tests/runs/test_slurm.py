@@ -172,7 +172,7 @@ def tables(first: cmr.Study, second: allocation.Study) -> dict[str, str]:
         for table in ("turning_points", "coefficients", "fit_quality", "critical_ratios", "end_losses"):
             found[f"{domain} {table}"] = getattr(cmr.frames, table)(analysis)
     for key, fit in second.fits().items():
-        found |= {f"{key} curve": fit.curve(), f"{key} rivals": fit.rivals}
+        found |= {f"{key} curve": fit.curve(), f"{key} rivals": fit.alternatives}
     return {name: frame.to_csv() for name, frame in found.items()}
 
 
