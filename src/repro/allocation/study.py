@@ -18,8 +18,8 @@ from repro.lm.evaluation import PROGRAMS
 from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
-from repro.stages.drift import DRIFT, read_drift
-from repro.stages.evaluate import HELD_OUT, ITEMS, read_held_out, read_items
+from repro.stages.drift import DRIFT
+from repro.stages.evaluate import HELD_OUT, ITEMS
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
 from repro.stages.models import Adapted
 from repro.study.base import BaseStudy
@@ -114,7 +114,7 @@ class Study(BaseStudy):
         """Losses on held-out text along CPT, nats per token: see :func:`repro.allocation.results.held_out`."""
         self.prepare("held_out")
         return results.held_out(
-            (stage, self._trained(stage.model, Cpt), read_held_out(self.file(stage, HELD_OUT)))
+            (stage, self._trained(stage.model, Cpt), pd.read_parquet(self.file(stage, HELD_OUT)))
             for stage in self.design.held_out
         )
 
@@ -149,7 +149,7 @@ class Study(BaseStudy):
         """Drift from the base to CPT and from CPT to SFT (Figure 3), one row per layer: see `results.phases`."""
         self.prepare("drift")
         drifts = [
-            read_drift(self.file(drift.stage, DRIFT)).assign(phase=drift.phase, **self._place(drift.trial))
+            pd.read_parquet(self.file(drift.stage, DRIFT)).assign(phase=drift.phase, **self._place(drift.trial))
             for drift in self.design.drift
         ]
         return results.phases(drifts, self.params.drift_estimator)
@@ -158,7 +158,7 @@ class Study(BaseStudy):
         """Drift between neighbouring allocations (Figure 2), one row per category: see `results.between`."""
         self.prepare("ratio_drift")
         drifts = [
-            read_drift(self.file(drift.stage, DRIFT)).assign(
+            pd.read_parquet(self.file(drift.stage, DRIFT)).assign(
                 model=drift.model,
                 domain=drift.more.domain,
                 sft_from=self._place(drift.more)["sft_tokens"],
@@ -181,8 +181,8 @@ class Study(BaseStudy):
         return labelled(pd.concat([self._items(trial) for trial in trials], ignore_index=True))
 
     def _items(self, trial: Trial) -> pd.DataFrame:
-        frame = read_items(self.file(trial.evaluation, ITEMS))
-        for verdicts in (read_items(self.file(stage, ITEMS)) for stage in trial.programs):
+        frame = pd.read_parquet(self.file(trial.evaluation, ITEMS))
+        for verdicts in (pd.read_parquet(self.file(stage, ITEMS)) for stage in trial.programs):
             others = frame[~frame["benchmark"].isin(verdicts["benchmark"].unique())]
             frame = pd.concat([others, verdicts], ignore_index=True)
         return frame.assign(**self._place(trial))
