@@ -18,7 +18,7 @@ from repro.home import home
 from repro.params import AllocationParams, Params, ParamsError, Section
 from repro.params.cluster import PREPARING
 from repro.runs.attempts import CANNOT_WRITE, Unwritable, refusal
-from repro.runs.batch import Lost, Unavailable
+from repro.runs.batch import ClusterLost, Unavailable
 from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt, Linked
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ParamsError, Linked) as error:
         return _fail(error, WRONG_INPUT)
     except Unavailable as error:
-        return _fail(f"cluster: {error}", FAILED if isinstance(error, Lost) else WRONG_INPUT)
+        return _fail(f"cluster: {error}", FAILED if isinstance(error, ClusterLost) else WRONG_INPUT)
     except (StudyFailed, Corrupt, Unwritable) as error:
         return _fail(error)
     except BrokenPipeError:  # the reader closed the pipe (`repro plan | head -1`)
@@ -225,10 +225,10 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _clean(studies: Sequence["BaseStudy"], *, asked: bool) -> int:
-    from repro.runs.upkeep import spare
+    from repro.runs.upkeep import freeable
 
     stages = [stage for study in studies for stage in study.stages]
-    weights = spare(studies[0].store, stages, _begun_elsewhere({stage.key for stage in stages}))
+    weights = freeable(studies[0].store, stages, _begun_elsewhere({stage.key for stage in stages}))
     print(f"\n{weights}", flush=True)
     if not weights:
         return 0
@@ -236,7 +236,7 @@ def _clean(studies: Sequence["BaseStudy"], *, asked: bool) -> int:
         print("nothing was freed")
         return 0
     weights.free()
-    print(f"{weights.told} freed")
+    print(f"{weights.size_text} freed")
     return 0
 
 

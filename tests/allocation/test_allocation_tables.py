@@ -110,14 +110,25 @@ def test_seeds_are_rows_and_two_scores_of_one_cell_are_refused() -> None:
 
 def test_comparisons_item_by_item() -> None:
     frame = pd.DataFrame([
-        {"first": "a", "second": "b", "items": 1200, "both": 500, "only_first": 40, "only_second": 20,
-         "p_value": 0.0003, "difference": 0.0167, "low": 0.003, "high": 0.03},
-        {"first": "a", "second": "c", "items": 1200, "both": 500, "only_first": 0, "only_second": 0, "p_value": 1.0,
+        {"name": "a, b", "items": 1200, "both": 500, "only_first": 40, "only_second": 20, "p_value": 0.0003,
+         "difference": 0.0167, "low": 0.003, "high": 0.03},
+        {"name": "a, c", "items": 1200, "both": 500, "only_first": 0, "only_second": 0, "p_value": 1.0,
          "difference": 0.0, "low": np.nan, "high": np.nan},
-    ])  # fmt: skip
+    ]).assign(benchmark="c", metric="accuracy")  # fmt: skip
     found = cells(tables.paired(frame))
-    assert found[1] == ["a", "b", "+1.7 points", "+0.3 to +3.0", "below 0.001", "1,200", "500", "40", "20"]
-    assert found[2][3:5] == [DASH, "1.00"]
+    assert found[1] == [
+        "a, b",
+        "c",
+        "accuracy",
+        "+1.7 points",
+        "+0.3 to +3.0",
+        "below 0.001",
+        "1,200",
+        "500",
+        "40",
+        "20",
+    ]
+    assert found[2][4:6] == [DASH, "1.00"]
     other = frame.head(1).assign(metric="log-likelihood", both=np.nan, only_first=np.nan, only_second=np.nan)
     assert cells(tables.paired(other))[1][3:] == ["+0.017", "+0.003 to +0.030", "below 0.001", "1,200", *[DASH] * 3]
 

@@ -145,8 +145,8 @@ def optima(fits: Fits) -> pd.DataFrame:
 
 
 def _preferred(fit: Allocation) -> str:
-    comparable = bool(np.isfinite(fit.rivals["delta_aicc"]).all())
-    return str(fit.rivals["law"].iloc[0]) if comparable else ""
+    comparable = bool(np.isfinite(fit.alternatives["delta_aicc"]).all())
+    return str(fit.alternatives["law"].iloc[0]) if comparable else ""
 
 
 def _at_edge(fit: Allocation, low: float, high: float) -> bool:
@@ -162,7 +162,7 @@ def alternatives(fits: Fits) -> pd.DataFrame:
     """
     columns = ["benchmark", "metric", "law", "parameters", "criterion", "delta_aicc", "loo"]
     frames = [
-        fit.rivals.assign(benchmark=name, metric=metric, criterion=fit.criterion)
+        fit.alternatives.assign(benchmark=name, metric=metric, criterion=fit.criterion)
         for (name, metric), fit in fits.items()
     ]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)

@@ -10,6 +10,7 @@ from typing import ClassVar
 from repro.allocation.design import Design, design
 from repro.params import AllocationParams
 from repro.runs.spec import Stage, closure
+from repro.stages.base import Base
 from repro.stages.drift import Drift, RatioDrift
 from repro.stages.evaluate import Evaluate, HeldOut, Programs
 from repro.stages.lora import Cpt, Sft
@@ -78,14 +79,13 @@ class Plan(Costs):
         """Where the paper's budget and its printed steps do not amount to the same; "" where they do."""
         if self.printed is None:
             return ""
-        cpt, sft = self.printed["cpt_tokens"], self.printed["sft_tokens"]
+        cpt, sft, least, most = (self.printed[name] for name in ("cpt_tokens", "sft_tokens", "least_sft", "most_sft"))
         differences = []
         if cpt != self.budget:
             differences.append(
                 f"The budget as printed is {short(self.budget)} tokens; the printed CPT steps x batch x length are "
                 f"{short(cpt)}, {self.budget / cpt:,.0f} times less."
             )
-        least, most = self.printed["least_sft"], self.printed["most_sft"]
         if not least <= sft <= most:
             differences.append(
                 f"The allocations have {short(least)} to {short(most)} SFT tokens; the printed SFT steps x batch x "
@@ -115,16 +115,11 @@ class Plan(Costs):
 
 
 def plan(params: AllocationParams) -> Plan:
-    """The cost of the study that `params` ask for.
-
-    Raises:
-        ParamsError: if a source of text, a model or a benchmark does not exist.
-
-    """
-    found = design(params)
-    stages = closure(list(found.stages))
+    """The cost of the study that `params` ask for; ParamsError if a source, a model or a benchmark does not exist."""
+    asked = design(params)
+    stages = closure(list(asked.stages))
     phases = tuple(_phase(name, [s for s in stages if isinstance(s, kinds)]) for name, kinds in KINDS.items())
-    weights = parameters(found.base)
+    weights = parameters(asked.base)
     adapter = max(_adapter(weights, rank) for rank in (params.cpt_rank, params.sft_rank))
     trained = sum(isinstance(stage, (Cpt, Sft)) for stage in stages)
     precision = BYTES[params.lora_precision]
@@ -132,10 +127,10 @@ def plan(params: AllocationParams) -> Plan:
     kept = activations(micro, _layers_by_width(weights), VOCABULARY)
     return Plan(
         preset=params.preset,
-        base_model=found.trials[0].before.name if hasattr(found.trials[0].before, "name") else "a model of our own",
+        base_model=asked.base.name if isinstance(asked.base, Base) else "a model of our own",
         parameters=weights,
         phases=phases,
-        naive_tokens=_naive(found),
+        naive_tokens=_naive(asked),
         memory_gib=(weights * precision + adapter * BYTES_ADAPTER + kept) / GIB,
         disk_gib=(weights * 2 + trained * adapter * ADAPTER_STATE) / GIB,
         budget=params.budget,
@@ -156,8 +151,8 @@ def _steps(stage: Cpt | Sft) -> int:
     return stage.new_tokens // (stage.training.batch * a_sequence)
 
 
-def _naive(found: Design) -> int:
-    trials = {trial.model.key: trial for trial in found.trials}.values()
+def _naive(asked: Design) -> int:
+    trials = {trial.model.key: trial for trial in asked.trials}.values()
     return sum(
         (trial.before.whole_tokens if isinstance(trial.before, Cpt) else 0)
         + (trial.model.tokens if isinstance(trial.model, Sft) else 0)
@@ -182,10 +177,10 @@ def _printed(params: AllocationParams) -> dict[str, int] | None:
     if params.printed_steps is None:
         return None
     cpt, sft = params.printed_steps
-    some = [tokens for tokens in params.sft_tokens if tokens]
+    positive = [tokens for tokens in params.sft_tokens if tokens]
     return {
         "cpt_tokens": cpt * params.cpt_batch * params.cpt_length,
         "sft_tokens": sft * params.sft_batch * params.sft_longest,
-        "least_sft": min(some, default=0),
-        "most_sft": max(some, default=0),
+        "least_sft": min(positive, default=0),
+        "most_sft": max(positive, default=0),
     }

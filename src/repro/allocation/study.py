@@ -18,8 +18,8 @@ from repro.lm.evaluation import PROGRAMS
 from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
-from repro.stages.drift import DRIFT, read_drift
-from repro.stages.evaluate import HELD_OUT, ITEMS, read_held_out, read_items
+from repro.stages.drift import DRIFT
+from repro.stages.evaluate import HELD_OUT, ITEMS
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
 from repro.stages.models import Adapted
 from repro.study.base import BaseStudy
@@ -28,9 +28,7 @@ from repro.study.base import BaseStudy
 def begin(namespace: Mapping[str, Any]) -> "Study":
     """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
 
-    Raises:
-        ParamsError: one line naming the parameter that is wrong and what is allowed.
-
+    ParamsError names the parameter that is wrong and what is allowed.
     """
     display.enable()
     return open_study(parameters.from_notebook(namespace, AllocationParams))
@@ -39,9 +37,7 @@ def begin(namespace: Mapping[str, Any]) -> "Study":
 def open_study(params: AllocationParams) -> "Study":
     """The study of checked parameters, its runs kept in the project's store.
 
-    Raises:
-        ParamsError: if a source of text, a model or a benchmark does not exist.
-
+    ParamsError if a source of text, a model or a benchmark does not exist.
     """
     store, asked = Store(home() / "_runs"), design(params)
     programs = [program for trial in asked.trials for program in trial.programs]
@@ -118,7 +114,7 @@ class Study(BaseStudy):
         """Losses on held-out text along CPT, nats per token: see :func:`repro.allocation.results.held_out`."""
         self.prepare("held_out")
         return results.held_out(
-            (stage, self._trained(stage.model, Cpt), read_held_out(self.file(stage, HELD_OUT)))
+            (stage, self._trained(stage.model, Cpt), pd.read_parquet(self.file(stage, HELD_OUT)))
             for stage in self.design.held_out
         )
 
@@ -139,6 +135,44 @@ class Study(BaseStudy):
         """The scores of every trial, and the laws fitted to them."""
         return StudyResults(self.items(), self.params)
 
+    def tuning(self) -> pd.DataFrame:
+        """The training loss of SFT after different amounts of CPT: see :func:`repro.allocation.results.tuning`."""
+        self.prepare("tuning")
+        tuned = {trial.model.key: trial for trial in self.design.trials if isinstance(trial.model, Sft)}
+        return results.tuning([
+            read_training(self.file(trial.model, PROGRESS)).assign(**self._place(trial))
+            for trial in tuned.values()
+            if trial.seed == self.params.seeds[0]
+        ])  # fmt: skip
+
+    def drift(self) -> pd.DataFrame:
+        """Drift from the base to CPT and from CPT to SFT (Figure 3), one row per layer: see `results.phases`."""
+        self.prepare("drift")
+        drifts = [
+            pd.read_parquet(self.file(drift.stage, DRIFT)).assign(phase=drift.phase, **self._place(drift.trial))
+            for drift in self.design.drift
+        ]
+        return results.phases(drifts, self.params.drift_estimator)
+
+    def ratio_drift(self) -> pd.DataFrame:
+        """Drift between neighbouring allocations (Figure 2), one row per category: see `results.between`."""
+        self.prepare("ratio_drift")
+        drifts = [
+            pd.read_parquet(self.file(drift.stage, DRIFT)).assign(
+                model=drift.model,
+                domain=drift.more.domain,
+                sft_from=self._place(drift.more)["sft_tokens"],
+                sft_to=self._place(drift.fewer)["sft_tokens"],
+            )
+            for drift in self.design.ratio_drift
+        ]
+        return results.between(drifts, self.params.drift_estimator)
+
+    def tokens(self) -> pd.DataFrame:
+        """Tokens trained against tokens that training every trial by itself would take: phase, trained, naive."""
+        self.prepare("tokens")
+        return results.tokens(self.design.trials, lambda run: self._trained(run, type(run)))
+
     @property
     def _base_trials(self) -> list[Trial]:
         return [trial for trial in self.design.trials if trial.kind == "base"]
@@ -147,8 +181,8 @@ class Study(BaseStudy):
         return labelled(pd.concat([self._items(trial) for trial in trials], ignore_index=True))
 
     def _items(self, trial: Trial) -> pd.DataFrame:
-        frame = read_items(self.file(trial.evaluation, ITEMS))
-        for verdicts in (read_items(self.file(stage, ITEMS)) for stage in trial.programs):
+        frame = pd.read_parquet(self.file(trial.evaluation, ITEMS))
+        for verdicts in (pd.read_parquet(self.file(stage, ITEMS)) for stage in trial.programs):
             others = frame[~frame["benchmark"].isin(verdicts["benchmark"].unique())]
             frame = pd.concat([others, verdicts], ignore_index=True)
         return frame.assign(**self._place(trial))
@@ -174,44 +208,6 @@ class Study(BaseStudy):
     @staticmethod
     def _evaluations(trials: Iterable[Trial]) -> list[Stage]:
         return [stage for trial in trials for stage in (trial.evaluation, *trial.programs)]
-
-    def tuning(self) -> pd.DataFrame:
-        """The training loss of SFT after different amounts of CPT: see :func:`repro.allocation.results.tuning`."""
-        self.prepare("tuning")
-        tuned = {trial.model.key: trial for trial in self.design.trials if isinstance(trial.model, Sft)}
-        return results.tuning([
-            read_training(self.file(trial.model, PROGRESS)).assign(**self._place(trial))
-            for trial in tuned.values()
-            if trial.seed == self.params.seeds[0]
-        ])  # fmt: skip
-
-    def drift(self) -> pd.DataFrame:
-        """Drift from the base to CPT and from CPT to SFT (Figure 3), one row per layer: see `results.phases`."""
-        self.prepare("drift")
-        drifts = [
-            read_drift(self.file(drift.stage, DRIFT)).assign(phase=drift.phase, **self._place(drift.trial))
-            for drift in self.design.drift
-        ]
-        return results.phases(drifts, self.params.drift_estimator)
-
-    def ratio_drift(self) -> pd.DataFrame:
-        """Drift between neighbouring allocations (Figure 2), one row per category: see `results.between`."""
-        self.prepare("ratio_drift")
-        drifts = [
-            read_drift(self.file(drift.stage, DRIFT)).assign(
-                model=drift.model,
-                domain=drift.more.domain,
-                sft_from=self._place(drift.more)["sft_tokens"],
-                sft_to=self._place(drift.fewer)["sft_tokens"],
-            )
-            for drift in self.design.ratio_drift
-        ]
-        return results.between(drifts, self.params.drift_estimator)
-
-    def tokens(self) -> pd.DataFrame:
-        """Tokens trained against tokens that training every trial by itself would take: phase, trained, naive."""
-        self.prepare("tokens")
-        return results.tokens(self.design.trials, lambda run: self._trained(run, type(run)))
 
 
 def labelled(items: pd.DataFrame) -> pd.DataFrame:

@@ -192,9 +192,9 @@ def report(answer: Answer) -> Report:
 def _alternatives(allocation: Allocation) -> Table:
     rows = tuple(
         (str(row["law"]), str(row["parameters"]), number(row["delta_aicc"], 3), number(row["loo"], 3))
-        for _, row in allocation.rivals.iterrows()
+        for _, row in allocation.alternatives.iterrows()
     )
-    criterion = allocation.rivals.attrs["criterion"]
+    criterion = allocation.alternatives.attrs["criterion"]
     head = ("law", "parameters", f"{criterion} above the best", "error of allocations held out")
     return Table("Equation 1 and simpler rivals", head, rows)
 

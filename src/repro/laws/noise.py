@@ -73,7 +73,8 @@ def draws(
     correlation: float | None = None,
     shared: Runs | None = None,
 ) -> Drawn:
-    """``n`` data sets like the one of a fit.
+    """``n`` data sets like the one of a fit. Raises ValueError for n < 1, a method whose data are missing, or no
+    residuals to learn the noise from.
 
     Args:
         design: of a fit with at least one residual degree of freedom, or with runs or items.
@@ -84,9 +85,6 @@ def draws(
         method: one of the three, instead of the default.
         correlation: for "ar1", a lag-one correlation known from elsewhere, such as other curves of the same study.
         shared: for "runs", the random numbers, where the same runs appear on several curves.
-
-    Raises:
-        ValueError: for n < 1, a method whose data are missing, or no residuals to learn the noise from.
 
     """
     if n < 1:
