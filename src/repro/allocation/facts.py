@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from repro.allocation import published
 from repro.allocation.frames import FEWEST
-from repro.allocation.published import PrintedResults
+from repro.allocation.published import Paper
 from repro.allocation.results import ACCURACY, AWAY, LIKELIHOOD
 from repro.laws.allocation import NAME as EQUATION_1
 from repro.lm.evaluation import PROGRAMS
@@ -28,7 +28,7 @@ MODES = {
 }
 
 
-def peaks(paper: PrintedResults) -> Facts:
+def peaks(paper: Paper) -> Facts:
     """Whether there is a peak at all.
 
     flat_names, flat_count, benchmarks: which benchmarks cannot be told from flat (p > 0.05), how many, of how many;
@@ -51,7 +51,7 @@ def peaks(paper: PrintedResults) -> Facts:
     }  # fmt: skip
 
 
-def budgets(paper: PrintedResults) -> Facts:
+def budgets(paper: Paper) -> Facts:
     """Equation 2 against what was tested, for 25B and 35B tokens, from the printed peak.
 
     For each, by its ending _25B or _35B: predicted, tested (CPT fractions); predicted_tokens, tested_tokens (millions

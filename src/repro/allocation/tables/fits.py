@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 
 from repro.allocation import published
 from repro.allocation.frames import Results
-from repro.allocation.published import PrintedResults
+from repro.allocation.published import Paper
 from repro.laws.allocation import NAME as EQUATION_1
 from repro.show.tables import Format, styled
 from repro.show.words import FRACTION, between, millions, p_value, short_tokens
@@ -17,7 +17,7 @@ NO_PEAK = "Equation 1 has no peak here, or no interval was asked for"
 NONE = "not printed, or not computed"
 
 
-def printed_optima(paper: PrintedResults) -> Styler:
+def printed_optima(paper: Paper) -> Styler:
     """The peaks of Equation 1 on the printed scores, with 95% intervals, beside the peaks that the paper gives."""
     rows = paper.optima
     table = pd.DataFrame({
@@ -48,7 +48,7 @@ def optima(results: Results) -> Styler:
     return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
 
 
-def flatness(paper: PrintedResults) -> Styler:
+def flatness(paper: Paper) -> Styler:
     """The test of equal scores."""
     names = {
         "benchmark": "benchmark",
@@ -96,7 +96,7 @@ def warnings(results: Results) -> Styler:
     return styled(results.warnings, {}, "nothing", index=False)
 
 
-def budgets(paper: PrintedResults) -> Styler:
+def budgets(paper: Paper) -> Styler:
     """Equation 2 against Table 4, in SFT tokens and in fractions."""
     rows = paper.predictions
     table = pd.DataFrame({
