@@ -6,11 +6,11 @@ import vl_convert
 
 from repro import allocation
 from repro.allocation import facts, figures, published, tables
-from repro.allocation.published import PrintedResults
+from repro.allocation.published import Paper
 
 
 @pytest.fixture(scope="module")
-def paper() -> PrintedResults:
+def paper() -> Paper:
     return allocation.paper.with_bootstrap(60)
 
 
@@ -84,7 +84,7 @@ def test_a_caller_cannot_spoil_the_cached_tables() -> None:
     assert published.table("6")["medqa"].iloc[0] == 0.5475
 
 
-def test_equation_2_in_tokens_shows_what_fractions_hide(paper: PrintedResults) -> None:
+def test_equation_2_in_tokens_shows_what_fractions_hide(paper: Paper) -> None:
     numbers = facts.budgets(paper)
     assert numbers["peak_tokens"] == pytest.approx(2.31)
     assert numbers["predicted_25B"] == pytest.approx(0.9999076, abs=1e-9)
@@ -94,13 +94,13 @@ def test_equation_2_in_tokens_shows_what_fractions_hide(paper: PrintedResults) -
     assert numbers["error_35B"] == pytest.approx(-0.00002)
 
 
-def test_the_facts_of_the_page_name_the_flat_benchmarks(paper: PrintedResults) -> None:
+def test_the_facts_of_the_page_name_the_flat_benchmarks(paper: Paper) -> None:
     numbers = facts.peaks(paper)
     assert numbers["flat_names"] == "MedQA, HumanEval and HumanEval+"
     assert numbers["flat_count"] == 3 and numbers["benchmarks"] == 4
 
 
-def test_tables_show_tokens_first_and_seven_digits_of_fractions(paper: PrintedResults) -> None:
+def test_tables_show_tokens_first_and_seven_digits_of_fractions(paper: Paper) -> None:
     optima = tables.printed_optima(paper).to_html()
     assert "2.25M" in optima and "0.9999249" in optima and "0.9999230" in optima
     assert "below 0.001" in tables.flatness(paper).to_html()
@@ -112,7 +112,7 @@ def test_tables_say_so_where_there_is_no_interval() -> None:
     assert "title=" in tables.printed_optima(allocation.paper.with_bootstrap(0)).to_html()
 
 
-def test_figures_draw_with_and_without_intervals(paper: PrintedResults) -> None:
+def test_figures_draw_with_and_without_intervals(paper: Paper) -> None:
     for each in (paper, allocation.paper.with_bootstrap(0)):
         svg = vl_convert.vegalite_to_svg(figures.law(each).to_dict())
         assert all(name in svg for name in ("MedQA", "ChemBench4K", "peak in the paper"))

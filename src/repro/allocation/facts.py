@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from repro.allocation import published
 from repro.allocation.frames import FEWEST
-from repro.allocation.published import PrintedResults
+from repro.allocation.published import Paper
 from repro.allocation.results import ACCURACY, AWAY, LIKELIHOOD
 from repro.laws.allocation import NAME as EQUATION_1
 from repro.lm.evaluation import PROGRAMS
@@ -28,7 +28,7 @@ MODES = {
 }
 
 
-def peaks(paper: PrintedResults) -> Facts:
+def peaks(paper: Paper) -> Facts:
     """Whether there is a peak at all.
 
     flat_names, flat_count, benchmarks: which benchmarks cannot be told from flat (p > 0.05), how many, of how many;
@@ -51,7 +51,7 @@ def peaks(paper: PrintedResults) -> Facts:
     }  # fmt: skip
 
 
-def budgets(paper: PrintedResults) -> Facts:
+def budgets(paper: Paper) -> Facts:
     """Equation 2 against what was tested, for 25B and 35B tokens, from the printed peak.
 
     For each, by its ending _25B or _35B: predicted, tested (CPT fractions); predicted_tokens, tested_tokens (millions
@@ -84,9 +84,7 @@ def material(contents: pd.DataFrame) -> Facts:
         "domain": str(name),
         "pairs": int(mine.loc[mine["part"] == "SFT pairs", "items"].sum()),
         "questions": int(mine.loc[mine["part"].str.startswith("questions"), "items"].sum()),
-        "dropped": join(
-            f"{int(part['dropped'].sum()):,} in {domain}" for domain, part in away.groupby("domain", sort=False)
-        ),
+        "dropped": join(f"{int(n):,} in {of}" for of, n in away.groupby("domain", sort=False)["dropped"].sum().items()),
     }
 
 
@@ -99,13 +97,10 @@ def training(held_out: pd.DataFrame, tokens: pd.DataFrame) -> Facts:
     """From `Study.held_out` and `Study.tokens`: what CPT does to held-out losses, and what sharing saves."""
     last = held_out[held_out["domain"] == held_out["domain"].iloc[0]].sort_values("tokens", kind="stable")
     ends = last.groupby("corpus", sort=False).tail(1).set_index("corpus")
-    changes = {corpus.split(",")[0]: row for corpus, row in ends.iterrows()}
     facts: Facts = {"cpt_tokens": int(last["tokens"].max())}
     for corpus in ("domain", "general"):
-        row = changes[corpus]
-        facts[f"{corpus}_change"] = float(row["change"])
-        facts[f"{corpus}_se"] = float(row["se"])
-        facts[f"{corpus}_verdict"] = _moved(float(row["change"]), float(row["se"]))
+        change, error = (float(ends.loc[f"{corpus}, held out", column]) for column in ("change", "se"))
+        facts |= {f"{corpus}_change": change, f"{corpus}_se": error, f"{corpus}_verdict": _moved(change, error)}
     trained, naive = float(tokens["trained"].sum()), float(tokens["naive"].sum())
     return facts | {"trained": trained, "naive": naive, "saved": naive / trained if trained else 1.0}
 
@@ -160,12 +155,12 @@ def _flat(tests: list[tuple[str, float]]) -> str:
     flat = [name for name, p in tests if p > LEVEL]
     differ = [name for name, p in tests if p <= LEVEL]
     untested = [name for name, p in tests if p != p]
-    words = [
-        f"{join(flat)} cannot be told from flat" if flat else "",
-        f"{join(differ)} differ by more than the choice of questions explains" if differ else "",
-        f"{join(untested)} could not be tested" if untested else "",
-    ]
-    return "; ".join(word for word in words if word)
+    words = {
+        "cannot be told from flat": flat,
+        "differ by more than the choice of questions explains": differ,
+        "could not be tested": untested,
+    }
+    return "; ".join(f"{join(names)} {verdict}" for verdict, names in words.items() if names)
 
 
 def _laws(names: list[str], preferred: list[str]) -> str:
@@ -194,9 +189,9 @@ def paired(pairs: pd.DataFrame) -> Facts:
     difference; words that go on "CPT is ...".
     """
     facts: Facts = {}
-    for metric, unit, scale in ((ACCURACY, "points", 100.0), (LIKELIHOOD, "nats a byte", 1.0)):
-        rows = pairs[pairs["metric"] == metric] if len(pairs) else pairs
-        name = "accuracy" if metric == ACCURACY else "likelihood"
+    metrics = (("accuracy", ACCURACY, "points", 100.0), ("likelihood", LIKELIHOOD, "nats a byte", 1.0))
+    for name, metric, unit, scale in metrics:
+        rows = pairs[pairs["metric"] == metric]
         if len(rows) == 0:
             facts[f"by_{name}"] = "not compared with these parameters"
             continue
@@ -215,8 +210,7 @@ def drift(phases: pd.DataFrame, between: pd.DataFrame, scores_: pd.DataFrame) ->
     """
     phases, between = phases.dropna(subset=["drift"]), between.dropna(subset=["drift"])
     if phases.empty:
-        nothing = dict.fromkeys(("cpt_drift", "sft_drift", "correlation", "largest"), NOT_RUN)
-        return dict(nothing)
+        return dict.fromkeys(("cpt_drift", "sft_drift", "correlation", "largest"), NOT_RUN)
     mine = phases[phases["domain"] == phases["domain"].iloc[0]]
     spans = {phase: f"{part['drift'].min():.4f} to {part['drift'].max():.4f}" for phase, part in mine.groupby("phase")}
     return {

@@ -205,15 +205,11 @@ def cpt_steps(items: pd.DataFrame, scores: pd.DataFrame, tokens_a_step: int) -> 
     rows = scores[scores["kind"] == "CPT ablation"]
     rows = rows[rows["seed"] == rows["seed"].min()].dropna(subset=["score"])
     mine = items[(items["kind"] == "CPT ablation") & (items["seed"] == items["seed"].min())]
-    tested = [
-        {"benchmark": name, "metric": metric, "p_value": _equal(matrix(mine, str(name), metric))}
-        for name in rows["benchmark"].unique()
-        for metric in METRICS
-    ]
-    columns = ["benchmark", "metric", "p_value"]
-    rows = rows.assign(cpt_steps=rows["cpt_tokens"] / tokens_a_step).merge(pd.DataFrame(tested, columns=columns))
+    keys = list(zip(rows["benchmark"], rows["metric"], strict=True))
+    tests = {key: _equal(matrix(mine, *key)) for key in dict.fromkeys(keys)}
+    rows = rows.assign(cpt_steps=rows["cpt_tokens"] / tokens_a_step, p_value=[tests[key] for key in keys])
     chosen: pd.DataFrame = rows[["benchmark", "metric", "cpt_steps", "score", "se", "p_value"]]
-    return chosen
+    return chosen.reset_index(drop=True)
 
 
 def _equal(answers: pd.DataFrame) -> float:

@@ -137,13 +137,13 @@ def peak(benchmark: str) -> float:
 
 
 @dataclass(frozen=True)
-class PrintedResults(frames.Results):
+class Paper(frames.Results):
     """Equation 1 fitted to Table 6, with Equation 2 for 25B and 35B tokens; bootstrap: draws of its intervals."""
 
     bootstrap: int = 1000
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
 
-    def with_bootstrap(self, draws: int) -> PrintedResults:
+    def with_bootstrap(self, draws: int) -> Paper:
         """The same with so many draws behind the intervals; 0 for none."""
         return replace(self, bootstrap=draws)
 
@@ -237,4 +237,4 @@ class PrintedResults(frames.Results):
         return tested, pd.concat(marks, ignore_index=True)
 
 
-paper = PrintedResults()
+paper = Paper()

@@ -1,7 +1,6 @@
-"""Every table of paper B, and those of our own study, as pandas Stylers: pure functions of frames.
+"""Every table of paper B, and those of our own study, as pandas Stylers: functions of `Results` or of a frame.
 
-Their files: ``fits`` (Equations 1 and 2 on scores), ``printed`` (Tables 1-6 and A.1-A.5), ``study`` (Table 6 for our
-runs). Every fraction here rounds to 1, so SFT tokens come first. What does not exist is a dash that says why under the
+Every fraction here rounds to 1, so SFT tokens come first. What does not exist is a dash that says why under the
 pointer; captions are left to the page.
 """
 

@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 
 from repro.allocation import published
 from repro.allocation.frames import Results
-from repro.allocation.published import PrintedResults
+from repro.allocation.published import Paper
 from repro.laws.allocation import NAME as EQUATION_1
 from repro.show.tables import Format, styled
 from repro.show.words import FRACTION, between, millions, p_value, short_tokens
@@ -17,10 +17,10 @@ NO_PEAK = "Equation 1 has no peak here, or no interval was asked for"
 NONE = "not printed, or not computed"
 
 
-def printed_optima(paper: PrintedResults) -> Styler:
+def printed_optima(paper: Paper) -> Styler:
     """The peaks of Equation 1 on the printed scores, with 95% intervals, beside the peaks that the paper gives."""
     rows = paper.optima
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "benchmark": rows["benchmark"],
         "best SFT tokens": rows["sft_tokens"].map(millions, na_action="ignore"),
         "95% interval": between(rows["low"], rows["high"], millions),
@@ -29,13 +29,13 @@ def printed_optima(paper: PrintedResults) -> Styler:
         "the paper's fraction": rows["printed_fraction"],
         "highest score at": 1 - rows["highest"] / published.value("budget"),
     })  # fmt: skip
-    return styled(shown, dict.fromkeys(shown.columns[4:], FRACTION), NO_PEAK, index=False)
+    return styled(table, dict.fromkeys(table.columns[4:], FRACTION), NO_PEAK, index=False)
 
 
 def optima(results: Results) -> Styler:
     """The peaks of Equation 1 with 95% intervals, and beside each the test of equal scores."""
     rows = results.optima
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "benchmark": rows["benchmark"], "metric": rows["metric"],
         "best SFT tokens": rows["sft_tokens"].map(short_tokens, na_action="ignore"),
         "95% interval": between(rows["low"], rows["high"], short_tokens),
@@ -45,10 +45,10 @@ def optima(results: Results) -> Styler:
         "all equal? p": rows["p_value"],
     })  # fmt: skip
     formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value}
-    return styled(shown, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
+    return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
 
 
-def flatness(paper: PrintedResults) -> Styler:
+def flatness(paper: Paper) -> Styler:
     """The test of equal scores."""
     names = {
         "benchmark": "benchmark",
@@ -73,7 +73,7 @@ def alternatives(results: Results) -> Styler:
     """
     rows = results.alternatives
     errors = [_error(float(error), metric) for error, metric in zip(rows["loo"], rows["metric"], strict=True)]
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "benchmark": rows["benchmark"],
         **({"metric": rows["metric"]} if len(results.metrics) > 1 else {}),
         "law": rows["law"].replace(EQUATION_1, "Equation 1"),
@@ -82,7 +82,7 @@ def alternatives(results: Results) -> Styler:
         "above the best": rows["delta_aicc"].astype(float).replace(np.inf, np.nan),
         "error when left out": errors,
     })  # fmt: skip
-    return styled(shown, {"above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
+    return styled(table, {"above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
 
 
 def _error(value: float, metric: str) -> str | None:
@@ -96,10 +96,10 @@ def warnings(results: Results) -> Styler:
     return styled(results.warnings, {}, "nothing", index=False)
 
 
-def budgets(paper: PrintedResults) -> Styler:
+def budgets(paper: Paper) -> Styler:
     """Equation 2 against Table 4, in SFT tokens and in fractions."""
     rows = paper.predictions
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "budget": rows["budget"],
         "peak": rows["source"],
         "predicted SFT tokens": rows["predicted_tokens"].map(millions, na_action="ignore"),
@@ -115,4 +115,4 @@ def budgets(paper: PrintedResults) -> Styler:
         "tested against predicted": "{:+.0%}", "predicted fraction": FRACTION, "as printed": "{:.6f}",
         "best tested fraction": "{:.6f}", "difference": "{:+.6f}",
     }  # fmt: skip
-    return styled(shown, formats, NONE, index=False)
+    return styled(table, formats, NONE, index=False)

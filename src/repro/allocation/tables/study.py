@@ -43,15 +43,15 @@ def study_scores(frame: pd.DataFrame) -> Styler:
         for metric in in_order(frame["metric"])
         if (name, metric) in wide
     ]
-    shown = wide.index.to_frame(index=False)
-    total = shown["sft_tokens"] + shown["cpt_tokens"]
-    shown.insert(2, "cpt_fraction", shown["cpt_tokens"] / total.where(total > 0))
-    shown = pd.concat([shown, wide[order].reset_index(drop=True)], axis=1)
-    fraction = _fraction(shown["cpt_fraction"])
+    table = wide.index.to_frame(index=False)
+    total = table["sft_tokens"] + table["cpt_tokens"]
+    table.insert(2, "cpt_fraction", table["cpt_tokens"] / total.where(total > 0))
+    table = pd.concat([table, wide[order].reset_index(drop=True)], axis=1)
+    fraction = _fraction(table["cpt_fraction"])
     heads = [("allocation", title) for title in (*_ALLOCATION, *seeds)]
-    shown.columns = pd.MultiIndex.from_tuples([*heads, *((name, _UNITS[metric]) for name, metric in order)])
+    table.columns = pd.MultiIndex.from_tuples([*heads, *((name, _UNITS[metric]) for name, metric in order)])
     formats: dict[tuple[str, str], Format] = dict(zip(heads, (short_tokens, short_tokens, fraction), strict=False))
-    return styled(shown, formats, "not run, or no tokens at all", index=False)
+    return styled(table, formats, "not run, or no tokens at all", index=False)
 
 
 def _fraction(values: pd.Series) -> str:
@@ -66,7 +66,7 @@ def _score(metric: str, score: float, se: float) -> str | None:
 
 def study_steps(frame: pd.DataFrame) -> Styler:
     """Our Table A.1: scores after more or less CPT, and the paired test that all are equal; from `frames.cpt_steps`."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "benchmark": frame["benchmark"], "metric": frame["metric"].map(_UNITS),
         "CPT steps": [f"{steps:,.0f}" for steps in frame["cpt_steps"]],
         "score \u00b1 standard error": [
@@ -74,7 +74,7 @@ def study_steps(frame: pd.DataFrame) -> Styler:
         ],
         "all equal? p": frame["p_value"],
     })  # fmt: skip
-    return styled(shown, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
+    return styled(table, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
 
 
 def paired(frame: pd.DataFrame) -> Styler:
@@ -86,10 +86,10 @@ def paired(frame: pd.DataFrame) -> Styler:
     texts = [_difference(*row) for row in ends]
     words = pd.DataFrame(texts, columns=["difference", "interval"], index=frame.index, dtype=object)
     rows = frame.assign(difference=words["difference"], interval=words["interval"])
-    shown = rows[list(_PAIRED)].rename(columns=_PAIRED)
+    table = rows[list(_PAIRED)].rename(columns=_PAIRED)
     counts = ("items", "both", "only_first", "only_second")
     formats: dict[str, Format] = {**{_PAIRED[name]: "{:,.0f}" for name in counts}, "p": p_value}
-    return styled(shown, formats, "does not apply, or not computed", index=False)
+    return styled(table, formats, "does not apply, or not computed", index=False)
 
 
 def _difference(metric: str, value: float, low: float, high: float) -> tuple[str | None, str | None]:
@@ -100,31 +100,31 @@ def _difference(metric: str, value: float, low: float, high: float) -> tuple[str
 
 def contents(frame: pd.DataFrame) -> Styler:
     """What each domain holds and what was left out of it; from `results.contents`."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "domain": frame["domain"], "part": frame["part"], "items": frame["items"], "characters": frame["characters"],
         "left out": frame["dropped"].where(frame["why"] != ""), "because": frame["why"].where(frame["why"] != ""),
     })  # fmt: skip
     formats: dict[str, Format] = {"items": "{:,.0f}", "characters": short_tokens, "left out": "{:,.0f}"}
-    return styled(shown, formats, "nothing is left out, or it is not text", index=False)
+    return styled(table, formats, "nothing is left out, or it is not text", index=False)
 
 
 def exposure(frame: pd.DataFrame) -> Styler:
     """How much training shows of right and of wrong choices; from `results.exposure`."""
     names = {"where": "found among", "right": "right choices", "wrong": "wrong choices"}
-    shown = frame.rename(columns=names)
-    return styled(shown, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)
+    table = frame.rename(columns=names)
+    return styled(table, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)
 
 
 def examples(frame: pd.DataFrame) -> Styler:
     """A pair and a question of each benchmark; from `results.examples`. Long texts are cut."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "domain": frame["domain"],
         "used for": frame["use"],
         "prompt": frame["prompt"].map(_cut),
         "right answer": frame["answer"].map(_cut),
         "wrong choices": frame["others"].where(frame["others"] != "").map(_cut, na_action="ignore"),
     })  # fmt: skip
-    return styled(shown, {}, "no choices are given", index=False)
+    return styled(table, {}, "no choices are given", index=False)
 
 
 def _cut(text: str) -> str:
@@ -141,7 +141,7 @@ def base_scores(frame: pd.DataFrame) -> Styler:
         [with_error(*pair, form, scale) for pair in zip(wide["score", metric], wide["se", metric], strict=True)]
         for metric, form, scale in ((ACCURACY, ".1f", 100.0), (LIKELIHOOD, ".3f", 1.0))
     )
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "domain": wide["domain"], "benchmark": wide["benchmark"],
         "questions": [asked[place] for place in zip(wide["domain"], wide["benchmark"], strict=True)],
         "accuracy (%)": accuracy,
@@ -149,16 +149,16 @@ def base_scores(frame: pd.DataFrame) -> Styler:
         "ceiling (%)": "100",
         "log-likelihood (nats/byte)": likely,
     })  # fmt: skip
-    return styled(shown, {"questions": "{:,.0f}"}, "not run, or not known", index=False)
+    return styled(table, {"questions": "{:,.0f}"}, "not run, or not known", index=False)
 
 
 def tokens(frame: pd.DataFrame) -> Styler:
     """Tokens trained on with and without sharing; from `results.tokens`."""
     total = pd.DataFrame([{"phase": "both", "trained": frame["trained"].sum(), "naive": frame["naive"].sum()}])
     rows = pd.concat([frame, total], ignore_index=True)
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "phase": rows["phase"], "trained on": rows["trained"], "each by itself": rows["naive"],
         "times": rows["naive"] / rows["trained"].where(rows["trained"] > 0),
     })  # fmt: skip
     formats: dict[str, Format] = {"trained on": "{:,.0f}", "each by itself": "{:,.0f}", "times": "{:.1f}"}
-    return styled(shown, formats, "nothing is trained", index=False)
+    return styled(table, formats, "nothing is trained", index=False)
