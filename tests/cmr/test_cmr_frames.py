@@ -1,21 +1,37 @@
 """Frames, figures and tables of every study that may be run: many sizes or one, any ratios, any seeds."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
 
-from helpers.studies import DISTANCES, STUDIES, results
+from helpers.studies import DISTANCES, STUDIES, results, study
 from repro.cmr import figures, tables
 from repro.cmr.frames import DomainResults
 from repro.laws import analyse
 
 DRAWN = ["full", "only the domain", "three seeds", "few points"]
+FAST = [("full", 30), ("only a quarter", 0), ("few points", 0)]
+EVERY = [*((name, 0) for name in STUDIES), *((name, 30) for name in DRAWN)]
 
 
-@pytest.mark.parametrize(("name", "bootstrap"), [*((name, 0) for name in STUDIES), *((name, 30) for name in DRAWN)])
+class Coarse(DomainResults):
+    """Results whose curves have every sixth point of those asked for."""
+
+    def curves(self, t: Any, *, band: bool = False) -> pd.DataFrame:
+        return super().curves(t[1::6], band=band)
+
+    def ratio_curves(self, t: Any) -> pd.DataFrame:
+        return super().ratio_curves(t[1::6])
+
+
+@pytest.mark.parametrize(
+    ("name", "bootstrap"), [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in FAST)]
+)
 def test_every_figure_and_table_is_drawn_of_every_study(name: str, bootstrap: int) -> None:
-    ours, near = results(name, bootstrap=bootstrap), results(name, "near", bootstrap)
+    ours, near = (Coarse(study(name, domain, bootstrap)) for domain in ("far", "near"))
     charts = [
         figures.trade_off(ours),
         figures.trade_off_zoom(ours, ours.sizes[-1]),
