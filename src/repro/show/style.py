@@ -26,7 +26,6 @@ RATIO_RAMP = ("#3f86e8", "#8a70e6", "#c356b8", "#e04f78", "#e2622f", "#b98400")
 RATIO_COLOURS = ((0, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1), ("#1a97a5", *RATIO_RAMP))
 SIZE_RAMP = ("#7a7fe0", "#1f94b8", "#2d9a63", "#b98400")
 DOMAIN_RAMP = ("#3f86e8", "#d0641f", "#2d9a63", "#c356b8")
-UNIT_T = "CPT tokens, T (run ends at 100)"
 GENERAL = "Δ general loss (nats/token)"
 DOMAIN = "Δ domain loss (nats/token)"
 PANEL = 285

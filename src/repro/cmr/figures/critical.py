@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.cmr.frames import T_MAX
+from repro.cmr.frames import FIGURE_5, T_MAX, Results
 from repro.show import style
 
 ROUTES = {
@@ -25,15 +25,13 @@ _AT_ONCE = "falls from the start"
 _EARLIEST = 0.005  # share of T_max below which a turn is drawn at the lower edge of the logarithmic axis
 
 
-def critical_ratio_intervals(frame: pd.DataFrame, *, by: str = "size") -> Any:
+def critical_ratio_intervals(*results: Results) -> Any:
     """The critical ratio at the end of the run by both of its conditions, each with its 95% interval.
 
-    Args:
-        frame: columns size or domain, critical_ratio, tolerance_ratio (NaN where there is none), turning_lower,
-            turning_upper, tolerance_lower, tolerance_upper (NaN where there is no interval).
-        by: the column that names the rows, "size" or "domain".
-
+    A row for each size of our results on one domain; of several, a row for the smallest size on each.
     """
+    by, rows_each = ("size", None) if len(results) == 1 else ("domain", 1)
+    frame = pd.concat([side.critical_ratios()[:rows_each] for side in results], ignore_index=True)
     rows = pd.concat([_route(frame, by, name) for name in ROUTES], ignore_index=True)
     names, routes = style.in_order(frame[by]), list(ROUTES)
     x = alt.X(
@@ -95,28 +93,20 @@ def open_bars(rows: pd.DataFrame, limits: Sequence[float], *channels: Any) -> li
     return [*rules, heads.encode(*channels, y=alt.value(2))] if rules else []
 
 
-def critical_ratio(
-    curves: pd.DataFrame,
-    points: pd.DataFrame | None = None,
-    *,
-    unit: str = style.UNIT_T,
-) -> Any:
+def critical_ratio(results: Results) -> Any:
     """Figures 5 and 6: the critical mixture ratio against T (Equation 8), with its value at the end of the run.
 
-    Args:
-        curves: columns size, t, ratio, kind; optionally low and high.
-        points: turning points (size, ratio, t): the points (T0, R) that the law was fitted to.
-        unit: title of the T axis.
-
+    Points are turning points, (T0, R): what the law was fitted to.
     """
-    sizes = style.in_order([*([] if points is None else points["size"]), *curves["size"]])
+    curves, points = results.ratio_curves(FIGURE_5), results.turning_points()
+    sizes = style.in_order([*points["size"], *curves["size"]])
     pick, last = style.picked("size"), float(curves["t"].max()) if len(curves) else T_MAX
-    found = None if points is None else style.labelled(points[points["t"].notna() & (points["t"] <= last)])
-    shares = [*curves["ratio"], *([] if found is None else found["ratio"])]
+    turned = style.labelled(points[points["t"].notna() & (points["t"] <= last)])
+    shares = [*curves["ratio"], *turned["ratio"]]
     if "high" in curves:
         shares += [*curves.loc[curves["t"] == T_MAX, "high"].dropna()]
     top = min(1.03, max(shares, default=1.0) * 1.1)
-    x = alt.X("t:Q", title=unit, scale=alt.Scale(domain=[0, last], nice=False))
+    x = alt.X("t:Q", title=results.t_title, scale=alt.Scale(domain=[0, last], nice=False))
     share, limits = alt.Axis(format=".0%"), alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=share, scale=limits)
     colour, shown = style.size_colour(sizes), style.faded(pick)
@@ -126,20 +116,18 @@ def critical_ratio(
     ends = curves.reindex(columns=["size", "t", "low", "high"])
     line = base.mark_line(strokeWidth=2, clip=True)
     line = line.encode(shown, style.extrapolated(), detail=["size:N", "kind:N"])
-    layers: list[Any] = [
+    dots = alt.Chart(style.inline(turned[["size", "ratio", "mixture", "t"]]))
+    dots = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
+    layers = [
         style.rule("x", T_MAX),
         *style.band(ends, "y", x, colour, opacity=0.16, clip=True),
         line.add_params(pick, style.zoom()),
         style.hover(base, tips, size=60, clip=True),
+        dots.encode(x, y, colour, shown, tooltip=[*tips[:2], *style.tips(mixture="T0 of R")]),
+        *_labels(curves, x, y, colour, shown),
     ]
-    if found is not None:
-        dots = alt.Chart(style.inline(found[["size", "ratio", "mixture", "t"]]))
-        marks = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
-        layers.append(marks.encode(x, y, colour, shown, tooltip=[*tips[:2], *style.tips(mixture="T0 of R")]))
-    layers += _labels(curves, x, y, colour, shown)
     chart = alt.layer(*layers).properties(width=600, height=360)
-    text = "Critical mixture ratio against tokens, a curve for each model size"
-    return style.finish(chart, text)
+    return style.finish(chart, "Critical mixture ratio against tokens, a curve for each model size")
 
 
 def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[alt.Chart]:
@@ -164,18 +152,18 @@ def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: 
     return [ring, words.encode(x, alt.Y("at:Q"), colour, shown, text="says:N")]
 
 
-def turning_points(points: pd.DataFrame) -> Any:
+def turning_points(results: Results) -> Any:
     """Turning point T0 against R for every size; a cross at the top where a trajectory has none.
 
-    ``points`` has columns size, ratio, t (NaN where there is none), status ("inside" | "extrapolated" |
-    "none"); optionally lower and upper, drawn as bars: sizes are then moved apart a little.
+    Where there are intervals, they are drawn as bars, and sizes are moved apart a little.
     """
+    points = results.turning_points()
     rows = style.labelled(points.assign(status=points["status"].map(_STATUS), drawn=points["t"]))
     at_once = rows["t"] < _EARLIEST * T_MAX
     rows = rows.assign(status=rows["status"].mask(at_once, _AT_ONCE), drawn=rows["t"].clip(lower=_EARLIEST * T_MAX))
     sizes, pick = style.in_order(rows["size"]), style.picked("size")
     x = style.ratio_axis(style.ratios_of(rows))
-    known = "lower" in rows and rows["lower"].notna().any()
+    known = rows["lower"].notna().any()
     if known:
         rows = apart(rows, sizes)
     found, lost = rows[rows["t"].notna()], rows[rows["t"].isna()]

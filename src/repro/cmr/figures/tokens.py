@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from repro.cmr.figures import parts
-from repro.cmr.frames import T_MAX
+from repro.cmr.frames import RUN, T_MAX, Results
 from repro.laws import ratio_label
 from repro.show import style
 
@@ -94,38 +95,37 @@ def joined(rows: parts.Rows) -> parts.Rows:
     return rows._replace(drawn=pd.concat([drawn, seams]).sort_values("t", kind="stable"))
 
 
-def loss_against_tokens(
-    curves: pd.DataFrame,
-    size: str,
-    points: pd.DataFrame | None = None,
-    *,
-    largest: float | None = 0.5,
-    unit: str = style.UNIT_T,
-    beside: pd.DataFrame | None = None,
-) -> Any:
+def _rows(curves: pd.DataFrame, results: Results) -> parts.Rows:
+    return joined(parts.Rows.of(curves, results.turning_points()))
+
+
+def loss_against_tokens(results: Results, size: str, *, band: bool = False, beside: Results | None = None) -> Any:
     """Figures 4 and 7: increment of the general loss of one size against T, fitted and extrapolated (dashed).
 
-    ``largest`` limits the ratios, if any is that small (None for all); ``unit`` is the title of the T axis; ``beside``
-    are curves of another figure, whose axis this one shares.
+    Small ratios only, if there are any. band: with the interval of each curve; beside: results whose figure, beside
+    this one, has the same axis.
 
     Raises:
         ValueError: if there is nothing to draw for this size.
 
     """
-    rows = parts.Rows.of(parts.of_size(curves, size, largest), points, extrapolated=True)
+
+    def rows_of(one: Results, band: bool = False) -> parts.Rows:
+        return _rows(parts.small_of(one.curves(np.arange(1, one.last_t + 1), band=band), size), one)
+
+    rows = rows_of(results, band)
     limits = None
     if beside is not None:
-        other = parts.Rows.of(parts.of_size(beside, size, largest), None, extrapolated=True)
-        both = [*rows.span("general"), *other.span("general")]
+        both = [*rows.span("general"), *rows_of(beside).span("general")]
         limits = [min(both), max(both)]
     track = Track(
-        joined(rows),
+        rows,
         style.ratio_colour(style.ratios_of(rows.drawn)),
         style.picked("mixture"),
         width=600,
         height=340,
         title=size,
-        x_title=unit,
+        x_title=results.t_title,
         y_title=style.GENERAL,
         t_max=T_MAX,
         limits=limits,
@@ -134,17 +134,12 @@ def loss_against_tokens(
     return style.finish(track.chart("zoom"), text)
 
 
-def all_loss_against_tokens(
-    curves: pd.DataFrame,
-    points: pd.DataFrame | None = None,
-    *,
-    unit: str = style.UNIT_T,
-) -> Any:
+def all_loss_against_tokens(results: Results) -> Any:
     """Figure 9: increment of the general loss against T for every size (columns) and ratio (rows).
 
     The vertical scale is shared within a row, so sizes compare at the same ratio.
     """
-    rows = joined(parts.Rows.of(curves, points, extrapolated=True))
+    rows = _rows(results.curves(np.arange(1, results.last_t + 1)), results)
     there = style.ratios_of(rows.drawn)
     labels = [ratio_label(ratio) for ratio in there]
     sizes = style.in_order(rows.drawn["size"])
@@ -168,17 +163,17 @@ def all_loss_against_tokens(
                 y_labels=size == sizes[0],
             )
             cells.append(track.chart(f"zoom_{len(cells)}"))
-    note = alt.Title(f"x: {unit}; y: {style.GENERAL}, same scale within a row", fontSize=11)
+    note = alt.Title(f"x: {results.t_title}; y: {style.GENERAL}, same scale within a row", fontSize=11)
     whole = style.grid(cells, columns=len(sizes), spacing=10).properties(title=note)
     return style.finish(whole, "General loss increment against tokens, a panel for each model size and ratio")
 
 
-def both_losses(curves: pd.DataFrame, points: pd.DataFrame | None = None, *, unit: str = style.UNIT_T) -> Any:
+def both_losses(results: Results) -> Any:
     """Figure 10: both increments against T up to the end of the run, a row for each size, coloured by ratio.
 
     The general loss is on a symmetric logarithmic axis, where the largest ratio does not flatten the others.
     """
-    rows = parts.Rows.of(curves, points, extrapolated=False)
+    rows = parts.Rows.of(results.curves(RUN), results.turning_points())
     colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
     sizes = style.in_order(rows.drawn["size"])
     cells: list[Any] = []
@@ -192,7 +187,7 @@ def both_losses(curves: pd.DataFrame, points: pd.DataFrame | None = None, *, uni
                 title=f"{size}, {loss} loss{note}",
                 y_title=y_title,
                 symmetric_log=loss == "general",
-                x_title=unit if size == sizes[-1] else None,
+                x_title=results.t_title if size == sizes[-1] else None,
             )
             cells.append(track.chart(f"zoom_{len(cells)}"))
     text = "Domain and general loss increments against tokens, a row for each model size, a line for each ratio"
