@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from repro.data.domains import Asked, BuiltIn, Division, Problems, build, built_in, chemistry, coding, health, materials
-from repro.data.domains.build import distinct, divided
+from repro.data.domains import PACKAGES, RECIPES, chemistry, coding, health
+from repro.data.domains.build import Asked, Division, build, built_in, distinct, divided
+from repro.data.domains.chemistry import elements
+from repro.data.domains.health import terms
 from repro.data.domains.items import Item
-from repro.data.packages import PACKAGES
-from repro.data.records import documents, elements, terms
+from repro.data.domains.pairs import BuiltIn, Problems
 from repro.home import home
 from repro.params import AllocationParams, check, preset_file, presets, read
 
@@ -44,9 +45,9 @@ def test_chemistry_asks_about_neighbours_in_the_periodic_table() -> None:
     iron = found["Iron: The chemical symbol of iron is"]
     assert iron.answer == " Fe" and found["Iron: The element with atomic number 26 is"].answer == " iron"
     symbols = {element.symbol: element.number for element in table.values()}
-    distances = [abs(symbols[wrong.strip()] - 26) for wrong, _ in iron.rivals if wrong != " Ru"]
-    assert max(distances[:8]) <= 4 < min(distances[8:]) and iron.rivals[:9].count((" Ru", "Ruthenium: symbol")) == 1
-    assert not [item for item in found.values() if item.rivals and item.distractors]
+    distances = [abs(symbols[wrong.strip()] - 26) for wrong, _ in iron.candidates if wrong != " Ru"]
+    assert max(distances[:8]) <= 4 < min(distances[8:]) and iron.candidates[:9].count((" Ru", "Ruthenium: symbol")) == 1
+    assert not [item for item in found.values() if item.candidates and item.distractors]
     assert found["Iron: place"].answer == " group 8, period 4"
     assert found["Iron: series"].answer == " the transition metals"
     assert len([name for name in found if name.startswith("substance: ")]) > 100
@@ -67,7 +68,7 @@ def test_coding_pairs_are_programs() -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["health", "chemistry", "coding", "general"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_built_in_domains_have_enough_of_everything(name: str, tmp_path: Path) -> None:
     domain = built_in(name)
     counts = build(tmp_path, domain, DIVISION)
@@ -97,7 +98,7 @@ def test_built_in_domains_have_enough_of_everything(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("share", [Fraction(1, 5), Fraction(1, 2)])
 def test_no_symbol_or_number_of_a_question_is_taught(share: Fraction) -> None:
     asked, taught, _ = divided(items_of("chemistry"), Division(benchmark=share, questions=40, **REST))
-    facts = [item for item in asked["elements"] if item.rivals and item.answer.strip()[0].isupper()]
+    facts = [item for item in asked["elements"] if item.candidates and item.answer.strip()[0].isupper()]
     facts += [item for item in asked["elements"] if item.answer.strip().isdigit()]
     symbols = {
         item.answer for item in taught if item.prompt.startswith(("The chemical symbol of", "The atomic number"))
@@ -128,7 +129,7 @@ def test_texts_of_packages_say_what_they_are_about() -> None:
         ("wikipedia-en", "Aluminium", "Aluminium "),
         ("mendeleev", "Iron", "Iron is the chemical element"),
     ):
-        about = [document for document in documents(package) if document.subject == subject]
+        about = [document for document in PACKAGES[package].reader() if document.subject == subject]
         assert about and about[0].text.startswith(start)
 
 
@@ -150,4 +151,4 @@ def test_a_domain_made_from_other_data_is_refused() -> None:
     with pytest.raises(ValueError, match="health domain is made from other data"):
         next(BuiltIn(builder="health", digests=("0",)).items())
     with pytest.raises(ValueError, match=r"standard library of this Python .* is not the one"):
-        next(BuiltIn(builder="coding", digests=(*materials("coding")[:-1], "0")).items())
+        next(BuiltIn(builder="coding", digests=(*RECIPES["coding"].digests[:-1], "0")).items())

@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from helpers.texts import prose
-from repro.data.domains import FolderPairs, HubPairs, Item
-from repro.data.sources import HubFolderSource, climblab, digest_files, folder_files
+from repro.data.domains.items import Item
+from repro.data.domains.pairs import FolderPairs, HubPairs
+from repro.data.sources import HubFolderSource, digest_files, folder_files
 
 QUESTION = "A 23-year-old pregnant woman presents with burning upon urination. What is the best treatment?"
 OPTIONS = ["Ampicillin", "Ceftriaxone", "Doxycycline", "Nitrofurantoin"]
@@ -151,9 +152,3 @@ def test_clusters_that_hold_text(tmp_path: Path) -> None:
     )
     source = HubFolderSource(dataset=str(tmp_path), revision="main", folder="cluster_17")
     assert [document.text for document in source.documents()] == ["plain text"]
-
-
-def test_climblab_is_named_as_its_authors_publish_it() -> None:
-    source = climblab(17, "9c3267a")
-    assert (source.dataset, source.folder, source.text_field) == ("nvidia/ClimbLab", "cluster_17", "tokens")
-    assert source.licence == "CC BY-NC 4.0"

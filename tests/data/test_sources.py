@@ -12,18 +12,10 @@ import pytest
 
 from helpers import ROOT
 from helpers.texts import prose
-from repro.data.sources import (
-    PACKAGES,
-    FolderSource,
-    HubSource,
-    PackageSource,
-    PythonSource,
-    digest_files,
-    folder_files,
-    library_digest,
-    package_source,
-    wheel,
-)
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
+from repro.data.sources import FolderSource, HubSource, PackageSource, digest_files, folder_files, package_source
+from repro.data.stdlib import PythonSource, library_digest
 from repro.home import home
 
 fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAGES.values())
@@ -96,7 +88,8 @@ def test_an_element_reads_as_text() -> None:
 
 def test_what_is_not_text_cannot_be_a_source() -> None:
     with pytest.raises(
-        ValueError, match=r"^'human-eval' holds a benchmark, not text; text: wikipedia-en, .*mendeleev$"
+        ValueError,
+        match=r"^'human-eval' holds a benchmark, not text; text: wikipedia-en, .*mendeleev$",
     ):
         package_source("human-eval")
     with pytest.raises(ValueError, match="'smollm2' holds a model, not text"):

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from repro.data.domains import MADE_HERE
+
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from repro.lm.harness import Samples
 
-MADE_HERE = ("hpo_terms", "elements", "python_docstrings", "wikipedia_titles")
+TASKS = Path(__file__).with_name("tasks")
 PROGRAMS = ("humaneval", "humaneval_plus")
+OURS = (*PROGRAMS, *sorted(file.stem for file in TASKS.glob("*.yaml") if not file.stem.startswith("repro_")))
 IDENTITIES = ("item", "task_id", "id")
 OUTCOMES = ("passed", "failed", "timed out")
 COLUMNS = {

