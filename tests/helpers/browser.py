@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
-from playwright.sync_api import TimeoutError as PageTimeout
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Route,
+    TimeoutError as PageTimeout,
+    sync_playwright,
+)
 
 WIDTHS = (1280, 390)
 PATIENCE = 20_000  # milliseconds for the charts of a page to be drawn

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.toys import RESULT, Breaks, Diverges, Number, Sum, Weighty, note_try
-from repro.runs import Local, Machine, Store, Work, run
-from repro.runs import store as store_module
+from repro.runs import Local, Machine, Store, Work, run, store as store_module
 from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt
 

@@ -14,8 +14,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from distributed import LocalCluster, SpecCluster, Worker, default_client
-from distributed import Scheduler as DaskScheduler
+from distributed import LocalCluster, Scheduler as DaskScheduler, SpecCluster, Worker, default_client
 
 from helpers import TESTS
 from helpers.toys import (

@@ -13,8 +13,7 @@ import pytest
 from helpers import ROOT
 from helpers.spoiling import flip_at_random, spoil_every_file, ways
 from helpers.texts import folder_source, prose
-from repro import allocation, cmr
-from repro import params as parameters
+from repro import allocation, cmr, params as parameters
 from repro.data.corpora import Split
 from repro.lm.size import Shape
 from repro.params import AllocationParams, Params

@@ -162,13 +162,13 @@ def curves(t: ArrayLike) -> pd.DataFrame:
     "extrapolated" beyond. Sizes ascending, ratios ascending within a size.
     """
     at = np.atleast_1d(np.asarray(t, dtype=float))
-    frames = [
+    parts = [
         pd.DataFrame(
             {"size": size, "ratio": ratio, "t": at, **increments(domain, general, at), "kind": frames.kind_at(at)}
         )
         for size, ratio, domain, general in _trajectories()
     ]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _trajectories() -> list[tuple[str, float, dict[str, float], dict[str, float]]]:
