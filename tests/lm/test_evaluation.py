@@ -21,8 +21,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers import ROOT
 from helpers.texts import OBJECTS, SUBJECTS, VERBS, prose
+from repro.data.domains import MADE_HERE
 from repro.lm import shared_prompts
-from repro.lm.evaluation import COLUMNS, MADE_HERE, evaluate
+from repro.lm.evaluation import COLUMNS, evaluate
 from repro.lm.model import new_model
 from repro.lm.size import Shape
 from repro.lm.tasks import local
@@ -126,7 +127,7 @@ def test_log_likelihoods_are_those_of_a_forward_pass_of_each_choice(
 
 
 @pytest.mark.parametrize("benchmark", ["hpo_terms", "humaneval"])
-def test_a_model_whose_numbers_are_none_answers_nothing(
+def test_a_model_whose_scores_are_not_numbers_is_refused(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, benchmark: str
 ) -> None:
     """Its first choice would be the right one now and then."""
@@ -164,8 +165,8 @@ def test_neither_the_batch_nor_the_order_of_the_questions_changes_a_decision(
         evaluate(model, tokenizer, ["hpo_terms"], folder=folder, batch=batch), found, rtol=0, atol=1e-4
     )
     random.Random(1).shuffle(rows)
-    data = {"hpo_terms": write(tmp_path / "shuffled/anything.jsonl", rows)}
-    shuffled = evaluate(model, tokenizer, ["hpo_terms"], data=data)
+    write(tmp_path / "shuffled/hpo_terms.jsonl", rows)
+    shuffled = evaluate(model, tokenizer, ["hpo_terms"], folder=tmp_path / "shuffled")
     assert list(shuffled["item"]) == [row["item"] for row in rows]
     ordered = shuffled.set_index("item").loc[found["item"]].reset_index()[found.columns]
     pd.testing.assert_frame_equal(ordered, found, check_exact=True)
@@ -265,12 +266,10 @@ def test_lm_evals_own_tasks_read_local_files_in_the_hubs_schema(
         }
         for n in range(3)
     ]
-    data = {
-        "medqa_4options": write(tmp_path / "medqa.jsonl", [medqa(n) for n in range(6)]),
-        "mmlu": write(tmp_path / "mmlu.jsonl", mmlu),
-        "hellaswag": write(tmp_path / "hellaswag.jsonl", hellaswag),
-    }
-    found = evaluate(model, tokenizer, list(data), data=data, limit=5)
+    asked = {"medqa_4options": [medqa(n) for n in range(5)], "mmlu": mmlu, "hellaswag": hellaswag}
+    for name, rows in asked.items():
+        write(tmp_path / f"{name}.jsonl", rows)
+    found = evaluate(model, tokenizer, list(asked), folder=tmp_path)
     assert capfd.readouterr() == ("", "")
     assert found.groupby("benchmark").size().to_dict() == {"medqa_4options": 5, "mmlu": len(mmlu), "hellaswag": 3}
     assert found["item"].is_unique and found["right"].notna().all()
@@ -303,8 +302,9 @@ def test_chembench_asks_for_a_letter(
     prompt = "Question: Which is number 2?\nA. H\nB. He\nC. Li\nD. Be\nAnswer:"
     assert found["logprob"][2] == pytest.approx(directly(model, tokenizer, prompt, " C"), abs=1e-4)
     assert found["item"].str.fullmatch(r"Name_Conversion/[0-9a-f]{16}").all()
-    without = {"chembench4k": write(tmp_path / "bare.jsonl", rows)}
-    assert evaluate(model, tokenizer, ["chembench4k"], data=without)["logprob"].equals(found["logprob"])
+    write(tmp_path / "bare/chembench4k.jsonl", rows)
+    bare = evaluate(model, tokenizer, ["chembench4k"], folder=tmp_path / "bare")
+    assert bare["logprob"].equals(found["logprob"])
 
 
 def test_on_the_hub_the_subjects_are_files_and_the_problems_a_split(tmp_path: Path) -> None:
@@ -327,8 +327,8 @@ def test_on_the_hub_the_subjects_are_files_and_the_problems_a_split(tmp_path: Pa
 def test_every_benchmark_made_here_is_a_task(
     benchmark: str, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    write(tmp_path / f"{benchmark}.jsonl", questions(3))
-    found = evaluate(model, tokenizer, [benchmark], folder=tmp_path, limit=2)
+    write(tmp_path / f"{benchmark}.jsonl", questions(2))
+    found = evaluate(model, tokenizer, [benchmark], folder=tmp_path)
     assert list(found["benchmark"]) == [benchmark] * 2 and list(found["item"]) == ["q0", "q1"]
     assert (TASKS / f"{benchmark}.yaml").exists()
     with pytest.raises(ValueError, match=rf"^{benchmark}: say in which folder {benchmark}.jsonl lies, as with"):
@@ -339,9 +339,8 @@ def test_every_benchmark_made_here_is_a_task(
     ("benchmarks", "options", "message"),
     [
         (["elements"], {}, r"elements: there is no /\S+/elements.jsonl$"),
-        (["elements"], {"folder": None, "hub": True}, r"elements: there is no folder with a elements.jsonl given$"),
+        (["elements"], {"hub": True}, r"elements: there is no /\S+/elements.jsonl$"),
         (["mmlu"], {}, r"mmlu: there is no /\S+/mmlu.jsonl, and the hub is not to be read \(hub=True allows it\)"),
-        (["mmlu"], {"data": {"mmlu": Path("nowhere.jsonl")}}, "there is no nowhere.jsonl"),
         (["hpo_terms"], {"batch": 0}, "1 or more"),
         (["humaneval"], {"execute": lambda *_: "failed"}, r"takes 5\d\d tokens, but the model's context holds 256"),
     ],
