@@ -28,9 +28,9 @@ DIVISION = Division(benchmark=Fraction(1, 4), questions=40, **REST)
 def test_health_asks_for_terms_among_their_siblings() -> None:
     known = {term.name: term for term in terms()}
     children = Counter(parent for term in known.values() for parent in term.parents)
-    found = list(health.items())
-    assert len(found) > 7000 and len({item.name for item in found}) == len(found)
-    for item in found[::50]:
+    items = list(health.items())
+    assert len(items) > 7000 and len({item.name for item in items}) == len(items)
+    for item in items[::50]:
         term = known[item.answer.strip()]
         assert term.name.lower() not in item.body.lower()
         if any(children[parent] > 12 for parent in term.parents) and item.distractors:
@@ -41,28 +41,28 @@ def test_health_asks_for_terms_among_their_siblings() -> None:
 @needs_data
 def test_chemistry_asks_about_neighbours_in_the_periodic_table() -> None:
     table = {element.name.lower(): element for element in elements()}
-    found = {item.name: item for item in chemistry.items()}
-    iron = found["Iron: The chemical symbol of iron is"]
-    assert iron.answer == " Fe" and found["Iron: The element with atomic number 26 is"].answer == " iron"
+    items = {item.name: item for item in chemistry.items()}
+    iron = items["Iron: The chemical symbol of iron is"]
+    assert iron.answer == " Fe" and items["Iron: The element with atomic number 26 is"].answer == " iron"
     symbols = {element.symbol: element.number for element in table.values()}
     distances = [abs(symbols[wrong.strip()] - 26) for wrong, _ in iron.candidates if wrong != " Ru"]
     assert max(distances[:8]) <= 4 < min(distances[8:]) and iron.candidates[:9].count((" Ru", "Ruthenium: symbol")) == 1
-    assert not [item for item in found.values() if item.candidates and item.distractors]
-    assert found["Iron: place"].answer == " group 8, period 4"
-    assert found["Iron: series"].answer == " the transition metals"
-    assert len([name for name in found if name.startswith("substance: ")]) > 100
-    telling = [item for item in found.values() if item.prompt.endswith("The element:")]
+    assert not [item for item in items.values() if item.candidates and item.distractors]
+    assert items["Iron: place"].answer == " group 8, period 4"
+    assert items["Iron: series"].answer == " the transition metals"
+    assert len([name for name in items if name.startswith("substance: ")]) > 100
+    telling = [item for item in items.values() if item.prompt.endswith("The element:")]
     assert len(telling) > 300
     assert not [item for item in telling if item.answer.strip()[:5] in item.body.split("\nThe element:")[0].lower()]
 
 
 def test_coding_pairs_are_programs() -> None:
-    found = list(coding.items())
-    bodies = [item for item in found if item.name.endswith(": body")]
+    items = list(coding.items())
+    bodies = [item for item in items if item.name.endswith(": body")]
     assert len(bodies) > 1000
     for item in bodies[::20]:
         compile(item.prompt + item.answer, item.name, "exec")
-    asked = next(item for item in found if item.name == "posixpath.isabs: signature")
+    asked = next(item for item in items if item.name == "posixpath.isabs: signature")
     assert asked.answer == " def isabs(s):" and asked.group == "posixpath"
     assert asked.prompt.startswith("# Test whether a path is absolute")
 
@@ -114,7 +114,7 @@ def test_every_preset_asks_for_as_many_questions_as_there_are(preset: str) -> No
     for domain in (*params.domains, params.replay):
         if domain.builtin:
             asked, taught, _ = divided(items_of(domain.builtin), division)
-            assert {len(found) for found in asked.values()} == {params.benchmark_items} and taught
+            assert {len(items) for items in asked.values()} == {params.benchmark_items} and taught
 
 
 @cache

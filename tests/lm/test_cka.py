@@ -53,10 +53,10 @@ def plain_by_gram(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.mark.parametrize("n", [4, 5, 12, 60])
 def test_sums_of_features_equal_gram_matrices(n: int) -> None:
     x, y = pair(n)
-    found = measured(x, y)
-    assert found.cka() == pytest.approx(by_gram(x, y), abs=1e-9)
-    assert found.cka("plain") == pytest.approx(plain_by_gram(x, y), abs=1e-9)
-    assert found.drift() == 1 - found.cka()
+    layer = measured(x, y)
+    assert layer.cka() == pytest.approx(by_gram(x, y), abs=1e-9)
+    assert layer.cka("plain") == pytest.approx(plain_by_gram(x, y), abs=1e-9)
+    assert layer.drift() == 1 - layer.cka()
 
 
 @pytest.mark.parametrize("cuts", [(1,), (59,), (1, 2, 3), (20, 40), tuple(range(1, 60)), (10, 10, 30)])
@@ -126,9 +126,9 @@ def test_wrong_features_are_named() -> None:
     x, y = pair()
     with pytest.raises(ValueError, match=r"\(60, 7\) and \(59, 5\)"):
         LinearCKA().update(x, y[1:])
-    one = measured(x, y)
+    layer = measured(x, y)
     with pytest.raises(ValueError, match=r"stay \(7, 5\) wide, not \(5, 7\)"):
-        one.update(y, x)
+        layer.update(y, x)
     with pytest.raises(ValueError, match="not finite"):
         LinearCKA().update(np.where(x > 3, np.nan, x), y)
     with pytest.raises(ValueError, match="estimator must be one of debiased, plain"):
@@ -145,8 +145,8 @@ def model(seed: int, shape: Shape = SHAPE) -> LlamaForCausalLM:
 def batch(sentences: Sequence[Sequence[int]], *, left: bool = False, length: int = 0) -> dict[str, torch.Tensor]:
     """Padded with tokens that would matter if they were counted."""
     length = length or max(map(len, sentences))
-    rows = [([7] * (length - len(one)), [0] * (length - len(one)), list(one), [1] * len(one)) for one in sentences]
-    ids = [pad + one if left else one + pad for pad, _, one, _ in rows]
+    rows = [([7] * (length - len(line)), [0] * (length - len(line)), list(line), [1] * len(line)) for line in sentences]
+    ids = [pad + line if left else line + pad for pad, _, line, _ in rows]
     mask = [zeros + ones if left else ones + zeros for _, zeros, _, ones in rows]
     return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
 
@@ -162,7 +162,7 @@ SENTENCES = [RNG.integers(1, 50, n).tolist() for n in (9, 4, 12, 1, 6, 8)]
 
 def test_padding_never_matters() -> None:
     first, second = states(model(0)), states(model(1))
-    alone = hidden_state_drift(first, second, [batch([one]) for one in SENTENCES])
+    alone = hidden_state_drift(first, second, [batch([words]) for words in SENTENCES])
     assert list(alone["layer"]) == [0, 1, 2, 3]
     assert set(alone["tokens"]) == {sum(map(len, SENTENCES))}
     for batches in (
@@ -177,15 +177,15 @@ def test_padding_never_matters() -> None:
 
 def test_first_tokens_can_be_left_out() -> None:
     first, second = states(model(0)), states(model(1))
-    found = hidden_state_drift(first, second, [batch(SENTENCES)], skip=1)
-    assert set(found["tokens"]) == {sum(map(len, SENTENCES)) - len(SENTENCES)}
+    frame = hidden_state_drift(first, second, [batch(SENTENCES)], skip=1)
+    assert set(frame["tokens"]) == {sum(map(len, SENTENCES)) - len(SENTENCES)}
     left = hidden_state_drift(first, second, [batch(SENTENCES, left=True)], skip=1)
-    np.testing.assert_allclose(left["drift"], found["drift"], atol=1e-5)
-    one = LinearCKA()
+    np.testing.assert_allclose(left["drift"], frame["drift"], atol=1e-5)
+    layer = LinearCKA()
     for sentence in SENTENCES:
         alone = batch([sentence])
-        one.update(first(alone)[2][0, 1:], second(alone)[2][0, 1:])
-    assert one.drift() == pytest.approx(found["drift"][2], abs=1e-5)
+        layer.update(first(alone)[2][0, 1:], second(alone)[2][0, 1:])
+    assert layer.drift() == pytest.approx(frame["drift"][2], abs=1e-5)
 
 
 def test_a_model_does_not_drift_from_itself_and_models_of_other_widths_compare() -> None:
@@ -201,8 +201,8 @@ def test_a_model_does_not_drift_from_itself_and_models_of_other_widths_compare()
 
 def test_a_half_precision_model_runs_as_it_is_and_stays_in_training() -> None:
     half = model(0).bfloat16().train()
-    found = hidden_state_drift(states(model(0)), states(half), [batch(SENTENCES)])
-    assert found["drift"].between(0, 0.01).all()
+    frame = hidden_state_drift(states(model(0)), states(half), [batch(SENTENCES)])
+    assert frame["drift"].between(0, 0.01).all()
     assert half.training
 
 

@@ -39,12 +39,9 @@ class PackageSource:
         return PACKAGES[self.package].licence
 
     def documents(self) -> Iterator[Document]:
-        """The documents, in the package's order.
+        """The documents, in the package's order; raises what `wheel` and `text_package` raise.
 
-        Raises:
-            FileNotFoundError: if the wheel has not been fetched. ValueError: if it is not the pinned one, holds no
-            text, or has no document of one of the topics.
-
+        ValueError also if it has no document of one of the topics.
         """
         documents = list(text_package(self.package).reader())
         topics = {document.topic for document in documents} - {""}
@@ -70,12 +67,7 @@ class FolderSource:
         return f"folder {self.folder.name}" + part_label(self.part)
 
     def documents(self) -> Iterator[Document]:
-        """The documents, files in name order.
-
-        Raises:
-            ValueError: if the files are not those that the digest was taken of.
-
-        """
+        """The documents, files in name order; ValueError if the files are not those of the digest."""
         files = folder_files(self.folder)
         if digest_files(files, self.folder) != self.digest:
             raise ValueError(f"{self.folder} has changed since the study was opened")
@@ -147,12 +139,7 @@ Source = PackageSource | FolderSource | HubSource | HubFolderSource | PythonSour
 
 
 def package_source(name: str, topics: tuple[str, ...] = (), part: tuple[Fraction, Fraction] = WHOLE) -> PackageSource:
-    """The source of a data package, at its pinned version.
-
-    Raises:
-        ValueError: if there is no such package, or it holds no text.
-
-    """
+    """The source of a data package, at its pinned version; ValueError if there is no such package of text."""
     return PackageSource(package=name, sha256=text_package(name).sha256, topics=topics, part=part)
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from repro.data.documents import WHOLE, Document, kept, part_label
 
+FOLDER = Path(sysconfig.get_path("stdlib"))
 # Installed packages and tests are not part of the library; tables of code pages and the manual's text are not code;
 # what a build or an administrator writes differs between installations of one release.
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test", "encodings", "pydoc_data", "__phello__"}
@@ -30,12 +31,7 @@ class PythonSource:
         return "Python standard library" + part_label(self.part)
 
     def documents(self) -> Iterator[Document]:
-        """The modules, in name order; `topic` is the module's name.
-
-        Raises:
-            ValueError: if the running Python has another library than the one that the digest was taken of.
-
-        """
+        """The modules, in name order; `topic` is the module's name; raises what `check_library` raises."""
         check_library(self.digest)
         yield from kept((Document(text=text, topic=name) for name, text in modules()), (), self.part)
 
@@ -44,36 +40,31 @@ def check_library(digest: str) -> None:
     """Raise ValueError if the running Python's library is not the one that `digest` was taken of."""
     if digest != library_digest():
         raise ValueError(
-            f"the standard library of this Python ({_library()}) is not the one the study was opened with; "
+            f"the standard library of this Python ({FOLDER}) is not the one the study was opened with; "
             "run it with the same release of Python"
         )
 
 
 def modules() -> Iterator[tuple[str, str]]:
     """Name, such as "email.utils", and source of every module, in name order."""
-    folder = _library()
-    for file in _files(folder):
-        parts = file.relative_to(folder).with_suffix("").parts
+    for file in _files():
+        parts = file.relative_to(FOLDER).with_suffix("").parts
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), file.read_text("utf-8", "replace")
 
 
 @cache
 def library_digest() -> str:
     """One hash over the names and bytes of the modules."""
-    folder, digest = _library(), hashlib.sha256()
-    for file in _files(folder):
+    digest = hashlib.sha256()
+    for file in _files():
         content = file.read_bytes()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(f"{file.relative_to(FOLDER).as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
-def _library() -> Path:
-    return Path(sysconfig.get_path("stdlib"))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(_below(folder), key=lambda file: file.relative_to(folder).as_posix())
+def _files() -> list[Path]:
+    return sorted(_below(FOLDER), key=lambda file: file.relative_to(FOLDER).as_posix())
 
 
 def _below(folder: Path) -> Iterator[Path]:

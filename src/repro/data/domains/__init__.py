@@ -27,12 +27,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def text_package(name: str) -> Package:
-    """The package of this name, from which text can be read.
-
-    Raises:
-        ValueError: if there is no such package, or it holds something else.
-
-    """
+    """The package of this name; ValueError if there is no such package, or it holds no text."""
     if name not in PACKAGES:
         raise ValueError(f"no package {name!r}; there are {', '.join(names('text'))}")
     if PACKAGES[name].kind != "text":
@@ -41,12 +36,7 @@ def text_package(name: str) -> Package:
 
 
 def recipe_of(name: str) -> Recipe:
-    """The recipe of the built-in domain of this name.
-
-    Raises:
-        ValueError: if there is no such domain.
-
-    """
+    """The recipe of the built-in domain of this name; ValueError if there is no such domain."""
     if name not in RECIPES:
         raise ValueError(f"no built-in domain {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -15,7 +15,7 @@ from repro.data import corpora
 from repro.data.documents import Document
 from repro.data.domains import recipe_of
 from repro.data.domains.coding import HUMANEVAL, problem_items, problems
-from repro.data.domains.decontamination import Contamination, Decontaminated, exposure
+from repro.data.domains.decontamination import REASONS, Contamination, Decontaminated, exposure
 from repro.data.domains.items import Item, position
 from repro.data.domains.pairs import BuiltIn, PairSource
 from repro.data.sources import Source, package_source
@@ -104,9 +104,7 @@ def distinct(sources: Iterable[PairSource]) -> tuple[list[Item], dict[str, int]]
 def divided(items: list[Item], division: Division) -> tuple[dict[str, list[Item]], list[Item], int]:
     """The items that each benchmark asks, those to tune on, and how many were set aside and not asked.
 
-    Raises:
-        ValueError: if there are fewer questions than `division` asks for.
-
+    ValueError if there are fewer questions than `division` asks for.
     """
     benchmarks = {item.benchmark for item in items if item.is_question or item.candidates}
     aside = {item.group for item in items if benchmarks and position("benchmark", item.group) < division.benchmark}
@@ -159,13 +157,12 @@ def build(folder: Path, domain: Domain, division: Division, seen: Path | None = 
     pairs = [item for item, reason in zip(taught, reasons, strict=True) if not reason]
     if not pairs:
         raise ValueError("no pair is left to be tuned on; give more of them, or set fewer aside for the benchmarks")
-    columns = {"item": "name", "prompt": "prompt", "answer": "answer"}
-    table = pa.table({name: [getattr(item, field) for item in pairs] for name, field in columns.items()})
-    pq.write_table(table, folder / PAIRS)
+    rows = [{"item": item.name, "prompt": item.prompt, "answer": item.answer} for item in pairs]
+    pq.write_table(pa.Table.from_pylist(rows), folder / PAIRS)
     questions = {name: [item.question for item in items] for name, items in asked.items()}
     questions |= {HUMANEVAL: programs} if programs else {}
-    for name, rows in questions.items():
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    for name, listed in questions.items():
+        lines = "".join(json.dumps(question, ensure_ascii=False) + "\n" for question in listed)
         (folder / f"{name}.jsonl").write_text(lines)
     sources = [Decontaminated(source, contamination) for source in domain.sources]
     split = corpora.Split(validation=division.validation, replay=Fraction(0), near_duplicate=division.near_duplicate)
@@ -174,11 +171,10 @@ def build(folder: Path, domain: Domain, division: Division, seen: Path | None = 
     statistics = {
         "items": len(items),
         "pairs": len(pairs),
-        "questions": {name: len(rows) for name, rows in questions.items()},
+        "questions": {name: len(listed) for name, listed in questions.items()},
         "spare": spare,
         "text": text,
-        "dropped": dropped
-        | {name: by_reason[name] for name in ("pairs", "documents", "pairs_of_choices", "documents_of_choices")},
+        "dropped": dropped | {name: by_reason[name] for name in REASONS},
         "exposure": _exposure(asked, [pair.answer for pair in pairs], folder, sources),
     }
     corpora.write_statistics(folder, statistics)

@@ -69,7 +69,12 @@ def elements() -> list[Element]:
 
 def substances() -> list[Article]:
     """The articles of the English Wikipedia that are about substances and reactions."""
-    return [article for article in articles(ENGLISH) if _is_chemical(article)]
+
+    def is_chemical(article: Article) -> bool:
+        by_summary = len(CHEMICAL_WORDS.findall(article.summary)) > 1
+        return article.topic in CHEMICAL_TOPICS and bool(by_summary or CHEMICAL_WORDS.search(article.description))
+
+    return list(filter(is_chemical, articles(ENGLISH)))
 
 
 def items() -> Iterator[Item]:
@@ -167,11 +172,6 @@ def _distance(first: Element, second: Element) -> int:
     return 0 if above or places <= NEAR else 1 if places <= MIDDLING else 2
 
 
-def _is_chemical(article: Article) -> bool:
-    by_summary = len(CHEMICAL_WORDS.findall(article.summary)) > 1
-    return article.topic in CHEMICAL_TOPICS and bool(by_summary or CHEMICAL_WORDS.search(article.description))
-
-
 def _element(row: tuple[object, ...]) -> Element:
     keys = list(Element.__dataclass_fields__)
     values = dict(zip(keys, row, strict=True))
@@ -184,12 +184,8 @@ def _documents() -> Iterator[Document]:
     """Several short documents about each element, one a topic, so that one can be left out without the others."""
     for element in elements():
         yield Document(text=_facts(element), topic="facts", subject=element.name)
-        for topic, text in (
-            ("description", element.description),
-            ("uses", element.uses),
-            ("occurrence", element.occurrence),
-        ):
-            if text:
+        for topic in ("description", "uses", "occurrence"):
+            if text := getattr(element, topic):
                 yield Document(text=f"{element.name}, {topic}: {text}", topic=topic, subject=element.name)
 
 
@@ -224,9 +220,5 @@ SUBSTANCES = replace(
     content="those of the English summaries that are about substances and reactions",
     reader=lambda: map(document_of, substances()),
 )
-RECIPE = Recipe(
-    name="chemistry",
-    packages={"mendeleev": MENDELEEV, "wikipedia-chemistry": SUBSTANCES},
-    items=items,
-    benchmark=BENCHMARK,
-)
+PACKAGES = {"mendeleev": MENDELEEV, "wikipedia-chemistry": SUBSTANCES}
+RECIPE = Recipe(name="chemistry", packages=PACKAGES, items=items, benchmark=BENCHMARK)

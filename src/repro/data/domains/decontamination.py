@@ -9,6 +9,7 @@ from repro.data.documents import Document, Documents
 from repro.data.domains.items import Item, plain
 from repro.data.duplicates import Questions, words
 
+REASONS = ("pairs", "documents", "pairs_of_choices", "documents_of_choices")
 ANSWERS, TEXT, SUBJECTS = "SFT answers", "CPT text", "subjects of CPT documents"
 
 

@@ -40,7 +40,8 @@ def items() -> Iterator[Item]:
             children[parent].append(term.identity)
     for term in by_identity.values():
         definition = first_sentence(term.definition)
-        if _can_be_asked(term, definition):
+        fits = SHORTEST <= len(definition) <= LONGEST and len(term.name) <= LONGEST_NAME
+        if fits and _stems(term.name) - _stems(definition):  # else the definition gives the name away
             yield Item(
                 name=term.identity,
                 group=term.identity,
@@ -64,12 +65,6 @@ def _term(stanza: str) -> Term:
         comment=line(r"^comment: (.*)$"),
         parents=tuple(re.findall(r"^is_a: (\S+)", stanza, re.MULTILINE)),
     )
-
-
-def _can_be_asked(term: Term, definition: str) -> bool:
-    """Whether the definition is short and does not give the name away."""
-    fits = SHORTEST <= len(definition) <= LONGEST and len(term.name) <= LONGEST_NAME
-    return fits and bool(_stems(term.name) - _stems(definition))
 
 
 def _stems(text: str) -> set[str]:

