@@ -235,8 +235,8 @@ def test_corpora_and_pretraining() -> None:
         "tokens": [3e6, 1e5, 8e5], "documents": [3, 2, 1],
     })  # fmt: skip
     assert "Tokens (millions)" in drawn(figures.corpus_sizes(sizes))
-    far = pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1], "low": [0.3, 0.05], "high": [0.5, 0.2]})
-    assert "divergence (bits)" in drawn(figures.corpus_distance(far, measure="divergence (bits)"))
+    far = pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1]})
+    assert "Jensen-Shannon distance" in drawn(figures.corpus_distance(far))
     losses = pd.DataFrame({
         "size": ["a"] * 3 + ["b"] * 3, "tokens": [0, 1e6, 2e6] * 2, "general_loss": [7, 5, 4.5, 7, 4.8, 4.2],
     })  # fmt: skip

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from repro.data.build import Asked, Division, build, built_in, distinct, divided
 from repro.data.domains import PACKAGES, RECIPES, chemistry, coding, health
-from repro.data.domains.build import Asked, Division, build, built_in, distinct, divided
 from repro.data.domains.chemistry import elements
 from repro.data.domains.health import terms
 from repro.data.domains.items import Item
-from repro.data.domains.pairs import BuiltIn, Problems
+from repro.data.pairs import BuiltIn, Problems
 from repro.home import home
 from repro.params import AllocationParams, check, preset_file, presets, read
 

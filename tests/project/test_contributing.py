@@ -74,8 +74,8 @@ answer(fitted=law.fit(ratios, losses).params, compared=list(compare(RATIO_LAWS, 
 
 STAGE = """
 from fractions import Fraction
-from repro.data.domains.build import Division, Domain
-from repro.data.domains.pairs import FolderPairs
+from repro.data.build import Division, Domain
+from repro.data.pairs import FolderPairs
 from repro.data.sources import FolderSource, digest_files, folder_files
 from repro.runs import Machine, Store, run
 from repro.stages.lengths import AnswerLengths

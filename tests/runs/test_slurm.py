@@ -171,7 +171,10 @@ def tables(first: cmr.Study, second: allocation.Study) -> dict[str, str]:
         analysis = cmr.frames.of_domain(everything, domain)
         for table in ("turning_points", "coefficients", "fit_quality", "critical_ratios", "end_losses"):
             found[f"{domain} {table}"] = getattr(cmr.frames, table)(analysis)
-    for key, fit in second.fits().items():
+    ours = second.results()
+    for name in ("scores", "ablation", "splits", "cpt_steps", "score_line", "points", "baselines"):
+        found[f"allocation {name}"] = getattr(ours, name)
+    for key, fit in ours.fits.items():
         found |= {f"{key} curve": fit.curve(), f"{key} rivals": fit.alternatives}
     return {name: frame.to_csv() for name, frame in found.items()}
 

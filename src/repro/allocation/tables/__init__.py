@@ -5,7 +5,14 @@ runs). Every fraction here rounds to 1, so SFT tokens come first. What does not 
 pointer; captions are left to the page.
 """
 
-from repro.allocation.tables.fits import budgets as budgets, flatness as flatness, optima as optima, rivals as rivals
+from repro.allocation.tables.fits import (
+    alternatives as alternatives,
+    budgets as budgets,
+    flatness as flatness,
+    optima as optima,
+    printed_optima as printed_optima,
+    warnings as warnings,
+)
 from repro.allocation.tables.printed import (
     UNPAIRED as UNPAIRED,
     cpt_data as cpt_data,
@@ -24,9 +31,7 @@ from repro.allocation.tables.study import (
     examples as examples,
     exposure as exposure,
     paired as paired,
-    study_optima as study_optima,
     study_scores as study_scores,
     study_steps as study_steps,
     tokens as tokens,
-    warnings as warnings,
 )

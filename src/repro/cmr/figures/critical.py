@@ -51,20 +51,16 @@ def critical_ratio_intervals(frame: pd.DataFrame, *, by: str = "size") -> Any:
     shape = alt.Shape(
         "route:N", sort=routes, legend=key, scale=alt.Scale(domain=routes, range=[ROUTES[r][3] for r in routes])
     )
-    tips = [
-        style.word("name", "Model size" if by == "size" else "Domain"),
-        style.word("route", "Critical ratio"),
-        style.number("value", "Value", ".1%"),
-        style.number("low", "Lower end", ".1%"),
-        style.number("high", "Upper end", ".1%"),
-    ]
-    there, known = rows.dropna(subset="value"), rows.dropna(subset=["value", "low", "high"])
-    bars = alt.Chart(style.inline(known)).mark_rule(strokeWidth=2)
+    tips = style.tips(
+        name="Model size" if by == "size" else "Domain", route="Critical ratio", value=("Value", ".1%"),
+        low=("Lower end", ".1%"), high=("Upper end", ".1%"),
+    )  # fmt: skip
+    there = rows.dropna(subset="value")
     dots = alt.Chart(style.inline(there)).mark_point(filled=True, size=70, opacity=1)
     none = alt.Chart(style.inline(rows[rows["value"].isna()].assign(says="does not exist")))
     words = none.mark_text(align="left", dx=5, fontSize=10.5)
     layers = [
-        bars.encode(alt.X("low:Q"), alt.X2("high:Q"), y, place, colour),
+        *style.bars(there, "x", y, place, colour, strokeWidth=2),
         dots.encode(x, y, place, colour, shape, tooltip=tips),
         words.encode(y=y, yOffset=place, x=alt.value(0), color=colour, text="says:N"),
     ]
@@ -86,24 +82,17 @@ def apart(rows: pd.DataFrame, sizes: Sequence[str]) -> pd.DataFrame:
     return rows.assign(ratio=rows["ratio"] + rows["size"].map(steps).astype(float))
 
 
-def bars(rows: pd.DataFrame, limits: Sequence[float], x: alt.X, colour: alt.Color, shown: Any) -> list[Any]:
+def open_bars(rows: pd.DataFrame, limits: Sequence[float], *channels: Any) -> list[Any]:
     """Intervals upright within ``limits``: one that is open above goes on to the edge and ends in an arrow.
 
-    rows: columns size, ratio, lower, upper (infinite where open). The vertical axis is that of ``drawn``.
+    rows: columns size, ratio, lower, upper (infinite where open). channels: those of ratio, size and opacity.
     """
     known = rows.dropna(subset=["lower", "upper"])
-    cut = known.assign(
-        low=known["lower"].clip(*limits), high=known["upper"].clip(*limits), open=np.isinf(known["upper"])
-    )
-    if cut.empty:
-        return []
-    cut = cut[["size", "ratio", "low", "high", "open"]]
-    rules = alt.Chart(style.inline(cut)).mark_rule(strokeWidth=1.5)
+    ends = {"low": known["lower"].clip(*limits), "high": known["upper"].clip(*limits)}
+    cut = known[["size", "ratio"]].assign(**ends, open=np.isinf(known["upper"]))
     heads = alt.Chart(style.inline(cut[cut["open"]])).mark_point(shape="triangle-up", filled=True, size=40)
-    return [
-        rules.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour, opacity=shown),
-        heads.encode(x, colour, y=alt.value(2), opacity=shown),
-    ]
+    rules = style.bars(cut, "y", *channels, strokeWidth=1.5)
+    return [*rules, heads.encode(*channels, y=alt.value(2))] if rules else []
 
 
 def critical_ratio(
@@ -131,26 +120,22 @@ def critical_ratio(
     share, limits = alt.Axis(format=".0%"), alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=share, scale=limits)
     colour, shown = style.size_colour(sizes), style.faded(pick)
-    tips = [
-        style.word("size", "Model size"),
-        style.number("t", "T", ".0f"),
-        style.number("ratio", "Ratio", ".1%"),
-    ]
+    tips = style.tips(size="Model size", t=("T", ".0f"), ratio=("Ratio", ".1%"))
     place = curves.groupby("size", sort=False).cumcount()
     base = alt.Chart(style.inline(curves.assign(hover=place % 5 == 0))).encode(x, y, colour)
-    dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([5, 4])).otherwise(alt.value([1, 0]))
-    layers: list[Any] = [style.rule("x", T_MAX)]
-    if {"low", "high"} <= set(curves.columns) and (known := curves.dropna(subset=["low", "high"])).size:
-        band = alt.Chart(style.inline(known[["size", "t", "low", "high"]])).mark_area(opacity=0.16, clip=True)
-        layers.append(band.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour))
+    ends = curves.reindex(columns=["size", "t", "low", "high"])
     line = base.mark_line(strokeWidth=2, clip=True)
-    line = line.encode(opacity=shown, strokeDash=dash, detail=["size:N", "kind:N"])
-    layers.append(line.add_params(pick, style.zoom()))
-    layers.append(base.transform_filter("datum.hover").mark_point(size=60, opacity=0, clip=True).encode(tooltip=tips))
+    line = line.encode(shown, style.extrapolated(), detail=["size:N", "kind:N"])
+    layers: list[Any] = [
+        style.rule("x", T_MAX),
+        *style.band(ends, "y", x, colour, opacity=0.16, clip=True),
+        line.add_params(pick, style.zoom()),
+        style.hover(base, tips, size=60, clip=True),
+    ]
     if found is not None:
         dots = alt.Chart(style.inline(found[["size", "ratio", "mixture", "t"]]))
         marks = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
-        layers.append(marks.encode(x, y, colour, opacity=shown, tooltip=[*tips[:2], style.word("mixture", "T0 of R")]))
+        layers.append(marks.encode(x, y, colour, shown, tooltip=[*tips[:2], *style.tips(mixture="T0 of R")]))
     layers += _labels(curves, x, y, colour, shown)
     chart = alt.layer(*layers).properties(width=600, height=360)
     text = "Critical mixture ratio against tokens, a curve for each model size"
@@ -174,9 +159,9 @@ def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: 
     if not rows:
         return []
     base = alt.Chart(style.inline(pd.DataFrame(rows)))
-    ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, opacity=shown)
+    ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, shown)
     words = base.mark_text(align="left", dx=4, dy=10, fontSize=11, fontWeight="bold", clip=True)
-    return [ring, words.encode(x, alt.Y("at:Q"), colour, text="says:N", opacity=shown)]
+    return [ring, words.encode(x, alt.Y("at:Q"), colour, shown, text="says:N")]
 
 
 def turning_points(points: pd.DataFrame) -> Any:
@@ -199,12 +184,7 @@ def turning_points(points: pd.DataFrame) -> Any:
     words = [word for word in [*_STATUS.values(), _AT_ONCE] if (rows["status"] == word).any()]
     forms = dict(zip([*_STATUS.values(), _AT_ONCE], ["circle", "square", _CROSS, "triangle-down"], strict=True))
     shape = alt.Shape("status:N", scale=alt.Scale(domain=words, range=[forms[word] for word in words]), legend=key)
-    tips = [
-        style.word("size", "Model size"),
-        style.word("mixture", "Domain share R"),
-        style.number("t", "T0", ".1f"),
-        style.word("status", "Status"),
-    ]
+    tips = style.tips(size="Model size", mixture="Domain share R", t=("T0", ".1f"), status="Status")
     seen = [*found["drawn"], T_MAX]
     if known:
         ends = rows[["lower", "upper"]].to_numpy(float)
@@ -214,15 +194,15 @@ def turning_points(points: pd.DataFrame) -> Any:
     base = alt.Chart(style.inline(found)).encode(x, y, colour)
     layers: list[Any] = [
         style.rule("y", T_MAX),
-        base.mark_line(strokeWidth=1.5).encode(opacity=shown).add_params(pick),
+        base.mark_line(strokeWidth=1.5).encode(shown).add_params(pick),
     ]
-    layers += bars(rows, limits, x, colour, shown) if known else []
     if known:
-        tips += [style.number("lower", "Lower end", ".1f"), style.number("upper", "Upper end (none: open)", ".1f")]
-    layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, opacity=shown, tooltip=tips))
+        layers += open_bars(rows, limits, x, colour, shown)
+        tips += style.tips(lower=("Lower end", ".1f"), upper=("Upper end (none: open)", ".1f"))
+    layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, shown, tooltip=tips))
     for place, size in enumerate(sizes):
         none = alt.Chart(style.inline(lost[lost["size"] == size])).mark_point(size=55, strokeWidth=2)
-        layers.append(none.encode(x, colour, shape, y=alt.value(9 + 13 * place), opacity=shown, tooltip=tips))
+        layers.append(none.encode(x, colour, shape, shown, y=alt.value(9 + 13 * place), tooltip=tips))
     chart = alt.layer(*layers).properties(width=600, height=340)
     return style.finish(chart, "Turning point of the general loss against the domain share, a line for each model size")
 

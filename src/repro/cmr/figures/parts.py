@@ -130,10 +130,5 @@ def mark_shape(*marks: str) -> alt.Shape:
 
 def tooltips() -> list[alt.Tooltip]:
     """What every trajectory says under the pointer."""
-    return [
-        style.word("size", "Model size"),
-        style.word("mixture", "Domain share R"),
-        style.number("t", "T", ".1f"),
-        style.number("general", "General increment", "+.4f"),
-        style.number("domain", "Domain increment", "+.4f"),
-    ]
+    increments = {"general": ("General increment", "+.4f"), "domain": ("Domain increment", "+.4f")}
+    return style.tips(size="Model size", mixture="Domain share R", t=("T", ".1f"), **increments)

@@ -69,12 +69,7 @@ def _ratio_panel(
     key = alt.Legend(title=None, orient="top", symbolStrokeWidth=1.6, symbolOpacity=1)
     shapes = alt.Scale(domain=list(marks), range=[form for form, _ in marks.values()])
     colours = alt.Scale(domain=list(marks), range=[colour for _, colour in marks.values()])
-    tips = [
-        style.word("size", "Model size"),
-        style.word("mixture", "Domain share R"),
-        style.word("kind", "Point"),
-        style.number("value", "Loss"),
-    ]
+    tips = style.tips(size="Model size", mixture="Domain share R", kind="Point", value=("Loss", ".4f"))
     dots = alt.Chart(style.inline(style.labelled(points))).mark_point(size=80, strokeWidth=1.8, opacity=1)
     dots = dots.encode(
         x,
@@ -83,12 +78,11 @@ def _ratio_panel(
         alt.Shape("kind:N", scale=shapes, legend=key),
         tooltip=tips,
     ).add_params(style.zoom(zoom))
-    dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([4, 3])).otherwise(alt.value([1, 0]))
     line = alt.Chart(style.inline(_joined(fitted))).mark_line(color=style.GREY, strokeWidth=1.8)
     layers: list[Any] = [
-        *_interval(fitted, x, "area"),
-        line.encode(x, y, strokeDash=dash, detail="part:N"),
-        *_interval(points, x, "rule"),
+        *style.band(fitted, "y", x, color=style.GREY, opacity=0.18),
+        line.encode(x, y, style.extrapolated((4, 3)), detail="part:N"),
+        *style.bars(points, "y", x, color=style.GREY),
         dots,
     ]
     return alt.layer(*layers).properties(width=style.PANEL, height=180)
@@ -105,12 +99,3 @@ def _joined(fitted: pd.DataFrame) -> pd.DataFrame:
         if at > 0
     ]
     return pd.concat([rows, pd.DataFrame(seams)]).sort_values("ratio", kind="stable") if seams else rows
-
-
-def _interval(frame: pd.DataFrame, x: Any, form: str) -> list[alt.Chart]:
-    """A grey band ("area") or error bars ("rule") where the frame has columns low and high."""
-    if not {"low", "high"} <= set(frame.columns):
-        return []
-    chart = alt.Chart(style.inline(frame.dropna(subset=["low", "high"])))
-    drawn = chart.mark_area(color=style.GREY, opacity=0.18) if form == "area" else chart.mark_rule(color=style.GREY)
-    return [drawn.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"))]

@@ -52,21 +52,22 @@ class Track:
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
         shown = style.faded(self.pick)
         layers: list[Any] = [] if self.t_max is None else [style.rule("x", self.t_max)]
-        layers += _bands(self.rows.drawn, x, self.colour, self.loss)
+        ends = f"{self.loss}_low", f"{self.loss}_high"
+        interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
+        detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
+        layers += style.band(interval, "y", x, self.colour, detail, ends=ends, opacity=0.18, line=False)
         if len(self.rows.dots):
             seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=11, aria=False)
-            layers.append(seen.encode(x, y, self.colour, opacity=style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
-        split = alt.when("datum.kind == 'extrapolated'").then(alt.value([5, 4])).otherwise(alt.value([1, 0]))
+            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
         line = base.mark_line(strokeWidth=2).encode(
-            opacity=shown, detail=["size:N", "mixture:N", "kind:N"], strokeDash=split
+            shown, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"]
         )
         line = line.add_params(self.pick, style.zoom(zoom))
-        hover = base.transform_filter("datum.hover").mark_point(size=70, opacity=0, aria=False)
-        layers += [line, hover.encode(tooltip=parts.tooltips())]
+        layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
         if len(self.rows.turns):
             marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
-            tips = [style.word("mark", "Mark"), *parts.tooltips()]
-            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity=shown, tooltip=tips))
+            tips = [*style.tips(mark="Mark"), *parts.tooltips()]
+            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), shown, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
 
     def _y_scale(self) -> alt.Scale:
@@ -80,16 +81,6 @@ class Track:
         if self.symmetric_log:
             return alt.Axis(values=_TICKS, format="~g")
         return alt.Axis(tickCount=self.ticks, labels=self.y_labels)
-
-
-def _bands(drawn: pd.DataFrame, x: alt.X, colour: alt.Color, loss: str) -> list[alt.Chart]:
-    """An interval around each line, where the frame has columns ``<loss>_low`` and ``<loss>_high``."""
-    low, high = f"{loss}_low", f"{loss}_high"
-    if low not in drawn or high not in drawn:
-        return []
-    rows = drawn.dropna(subset=[low, high])[["size", "mixture", "t", low, high]]
-    area = alt.Chart(style.inline(rows)).mark_area(opacity=0.18, line=False)
-    return [area.encode(x, alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"), colour, detail=["size:N", "mixture:N"])]
 
 
 def joined(rows: parts.Rows) -> parts.Rows:
@@ -218,23 +209,14 @@ def pretraining_curves(frame: pd.DataFrame) -> Any:
     rows = by_point.agg(["mean", "min", "max", "size"]).rename(columns={"size": "seeds"}).reset_index()
     rows = rows.assign(millions=rows["tokens"] / 1e6)
     sizes, pick = style.in_order(frame["size"]), style.picked("size")
-    base = alt.Chart(style.inline(rows)).encode(
-        alt.X("millions:Q", title="Pretraining tokens (millions)", scale=alt.Scale(nice=False)),
-        alt.Y("mean:Q", title="General validation loss (nats/token)", scale=alt.Scale(zero=False)),
-        style.size_colour(sizes),
-    )
-    tips = [
-        style.word("size", "Model size"),
-        style.number("millions", "Million tokens", ".2f"),
-        style.number("mean", "General validation loss"),
-    ]
-    line = base.mark_line(strokeWidth=2).encode(opacity=style.faded(pick)).add_params(pick, style.zoom())
-    layers: list[Any] = [line]
+    x = alt.X("millions:Q", title="Pretraining tokens (millions)", scale=alt.Scale(nice=False))
+    y = alt.Y("mean:Q", title="General validation loss (nats/token)", scale=alt.Scale(zero=False))
+    base = alt.Chart(style.inline(rows)).encode(x, y, style.size_colour(sizes), style.faded(pick))
+    tips = style.tips(size="Model size", millions=("Million tokens", ".2f"), mean=("General validation loss", ".4f"))
+    layers: list[Any] = [base.mark_line(strokeWidth=2).add_params(pick, style.zoom())]
     if (rows["seeds"] > 1).any():
-        ends = [style.number("min", "Lowest seed"), style.number("max", "Highest seed")]
-        tips += [*ends, style.number("seeds", "Seeds", "d")]
-        band = base.mark_area(aria=False).encode(alt.Y("min:Q"), alt.Y2("max:Q"), opacity=style.faded(pick, 0.18))
-        layers.insert(0, band)
-    layers.append(base.mark_circle(size=22, aria=False).encode(opacity=style.faded(pick), tooltip=tips))
+        tips += style.tips(min=("Lowest seed", ".4f"), max=("Highest seed", ".4f"), seeds=("Seeds", "d"))
+        layers = [*style.band(base, "y", style.faded(pick, 0.18), ends=("min", "max"), aria=False), *layers]
+    layers.append(base.mark_circle(size=22, aria=False).encode(tooltip=tips))
     chart = alt.layer(*layers).properties(width=600, height=320)
     return style.finish(chart, "General validation loss during pretraining, a line for each model size")

@@ -41,31 +41,26 @@ class Plane:
         y = alt.Y("general:Q", title=style.GENERAL, scale=_scale(y_span))
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
         shown = style.faded(self.pick)
-        path = base.mark_line(strokeWidth=2, clip=True).encode(
-            order="t:Q", opacity=shown, detail=["size:N", "mixture:N"]
-        )
+        path = base.mark_line(strokeWidth=2, clip=True).encode(shown, order="t:Q", detail=["size:N", "mixture:N"])
         path = path.add_params(self.pick, style.zoom(zoom))
-        hover = base.transform_filter("datum.hover").mark_point(size=70, opacity=0, clip=True, aria=False)
         layers = [style.rule("y", 0.0, (1, 3)).encode(y=alt.Y("at:Q", scale=_scale(y_span)))]
         if self.epsilon is not None and self.epsilon <= y_span[1]:
             layers.append(style.rule("y", self.epsilon))
         if len(self.rows.dots):
             seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=9, clip=True, aria=False)
-            layers.append(
-                seen.encode(x, y, self.colour, opacity=style.faded(self.pick, 0.55), tooltip=parts.tooltips())
-            )
+            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.55), tooltip=parts.tooltips()))
         marks = alt.Chart(style.inline(self._marks(x_span, y_span))).mark_point(filled=True, size=75, clip=True)
         layers += [
             path,
-            hover.encode(tooltip=parts.tooltips()),
+            style.hover(base, parts.tooltips(), size=70, clip=True, aria=False),
             marks.encode(
                 x,
                 y,
                 self.colour,
                 parts.mark_shape(parts.END, parts.TURN),
-                opacity=shown,
-                angle=alt.Angle("angle:Q", scale=None),
-                tooltip=[style.word("mark", "Mark"), *parts.tooltips()],
+                shown,
+                alt.Angle("angle:Q", scale=None),
+                tooltip=[*style.tips(mark="Mark"), *parts.tooltips()],
             ),
         ]
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from repro.data import corpora
+from repro.data.decontamination import REASONS, Contamination, Decontaminated, exposure
 from repro.data.documents import Document
 from repro.data.domains import recipe_of
 from repro.data.domains.coding import HUMANEVAL, problem_items, problems
-from repro.data.domains.decontamination import REASONS, Contamination, Decontaminated, exposure
 from repro.data.domains.items import Item, position
-from repro.data.domains.pairs import BuiltIn, PairSource
+from repro.data.pairs import BuiltIn, PairSource
 from repro.data.sources import Source, package_source
 from repro.data.stdlib import PythonSource, library_digest
 
