@@ -24,7 +24,7 @@ from repro.allocation import facts, figures, results, tables
 from repro.allocation.frames import ablation_pairs, baselines, fits, other_budgets, split_pairs, with_ends
 from repro.allocation.results import ACCURACY, KEYS, LIKELIHOOD
 from repro.allocation.study import Study, StudyResults, labelled
-from repro.data.domains.build import PAIRS
+from repro.data.build import PAIRS
 from repro.laws.allocation import analyse_allocation
 from repro.params import AllocationParams
 from repro.show import display
