@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import vl_convert
 
+from helpers.fitting import without_held_out
 from repro.allocation import facts, figures, frames, published, tables
 from repro.allocation.frames import Analyses
 
@@ -14,6 +15,12 @@ from repro.allocation.frames import Analyses
 @pytest.fixture(scope="module")
 def found() -> Analyses:
     return frames.analyses(bootstrap=60)
+
+
+@pytest.fixture(scope="module")
+def without_intervals() -> Analyses:
+    with without_held_out():
+        return frames.analyses(bootstrap=0)
 
 
 @pytest.mark.parametrize(
@@ -110,13 +117,12 @@ def test_tables_show_tokens_first_and_seven_digits_of_fractions(found: Analyses)
     assert "+171%" in tables.budgets(frames.budgets(found)).to_html()
 
 
-def test_tables_say_so_where_there_is_no_interval() -> None:
-    without = frames.optima(frames.analyses(bootstrap=0))
-    assert "title=" in tables.optima(without).to_html()
+def test_tables_say_so_where_there_is_no_interval(without_intervals: Analyses) -> None:
+    assert "title=" in tables.optima(frames.optima(without_intervals)).to_html()
 
 
-def test_figures_draw_with_and_without_intervals(found: Analyses) -> None:
-    for each in (found, frames.analyses(bootstrap=0)):
+def test_figures_draw_with_and_without_intervals(found: Analyses, without_intervals: Analyses) -> None:
+    for each in (found, without_intervals):
         chart = figures.scores_and_law(frames.points(each), frames.curves(each), frames.optima(each))
         svg = vl_convert.vegalite_to_svg(chart.to_dict())
         assert all(name in svg for name in ("MedQA", "ChemBench4K", "peak in the paper"))
