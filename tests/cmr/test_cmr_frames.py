@@ -10,9 +10,13 @@ from repro.cmr import figures, frames, tables
 from repro.laws import analyse
 
 DRAWN = ["full", "only the domain", "three seeds", "few points"]
+FAST = [("full", 30), ("only the domain", 0), ("few points", 30)]
+OTHERS = [each for each in (*((name, 0) for name in STUDIES), *((name, 30) for name in DRAWN)) if each not in FAST]
 
 
-@pytest.mark.parametrize(("name", "bootstrap"), [*((name, 0) for name in STUDIES), *((name, 30) for name in DRAWN)])
+@pytest.mark.parametrize(
+    ("name", "bootstrap"), [*FAST, *(pytest.param(*other, marks=pytest.mark.ci) for other in OTHERS)]
+)
 def test_every_figure_and_table_is_drawn_of_every_study(name: str, bootstrap: int) -> None:
     analysis = study(name, bootstrap=bootstrap)
     curves, turns = frames.curves(analysis, np.arange(2, 151, 6), band=True), frames.turning_points(analysis)
