@@ -18,7 +18,7 @@ from repro.home import home
 from repro.params import AllocationParams, Params, ParamsError
 from repro.params.cluster import PREPARING
 from repro.runs.attempts import CANNOT_WRITE, Unwritable, refusal
-from repro.runs.batch import Lost, Unavailable
+from repro.runs.batch import ClusterLost, Unavailable
 from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt, Linked
 
@@ -176,10 +176,10 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _clean(studies: Sequence["BaseStudy"], unasked: bool) -> int:
-    from repro.runs.upkeep import spare
+    from repro.runs.upkeep import freeable
 
     stages = [stage for study in studies for stage in study.stages]
-    found = spare(studies[0].store, stages, _begun_elsewhere({stage.key for stage in stages}))
+    found = freeable(studies[0].store, stages, _begun_elsewhere({stage.key for stage in stages}))
     print(f"\n{found}", flush=True)
     if not found:
         return 0
@@ -187,7 +187,7 @@ def _clean(studies: Sequence["BaseStudy"], unasked: bool) -> int:
         print("nothing was freed")
         return 0
     found.free()
-    print(f"{found.told} freed")
+    print(f"{found.size_text} freed")
     return 0
 
 
@@ -253,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     except Unavailable as error:
         print(f"repro: cluster: {error}", file=sys.stderr)
-        return FAILED if isinstance(error, Lost) else WRONG_INPUT
+        return FAILED if isinstance(error, ClusterLost) else WRONG_INPUT
     except (StudyFailed, Corrupt, Unwritable) as error:
         print(f"repro: {error}", file=sys.stderr)
         return FAILED

@@ -18,10 +18,10 @@ from transformers import PreTrainedTokenizerFast
 from helpers import ROOT
 from helpers.tables import cells, row
 from helpers.texts import prose
+from helpers.training import MadePairs
 from repro import params
 from repro.allocation import published, tables
 from repro.allocation.facts import MODES, recipes
-from repro.data.domains.build import PAIRS
 from repro.lm.instructions import EncodedPair, PairBatches, PairStream, encode_pairs
 from repro.lm.mixing import Mixture
 from repro.lm.pretrained import FolderModel, digest_model, model_files
@@ -113,17 +113,6 @@ def test_pairs_longer_than_allowed_are_left_out_and_none_at_all_is_an_error(toke
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs(Stage):
-    """Pairs as a domain's material has them."""
-
-    name: str = "pairs"
-
-    def execute(self, work: Work) -> None:
-        rows = [{"item": str(n), "prompt": q, "answer": a} for n, (q, a) in enumerate(QUESTIONS)]
-        pd.DataFrame(rows).to_parquet(work.path / PAIRS, index=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Chatty(Stage):
     """A tokenizer that brings a chat template along, as those of tuned models do."""
 
@@ -139,7 +128,8 @@ def test_encoded_pairs_are_read_back_as_they_were(
     chat: bool, longest: int, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     store = Store(tmp_path)
-    stage = PairTokens(material=Pairs(), tokenizer=Chatty(), chat=chat, longest=longest)  # type: ignore[arg-type]
+    made = MadePairs(name="pairs", pairs=tuple(QUESTIONS))
+    stage = PairTokens(material=made, tokenizer=Chatty(), chat=chat, longest=longest)  # type: ignore[arg-type]
     run([stage], store, CPU)
     expected = encode_pairs(QUESTIONS, tokenizer, chat=chat, longest=longest)
     found = encoded_pairs(store.finished(stage))

@@ -95,8 +95,8 @@ def optima(found: Fits) -> pd.DataFrame:
 
 
 def _preferred(one: Allocation) -> str:
-    comparable = bool(np.isfinite(one.rivals["delta_aicc"]).all())
-    return str(one.rivals["law"].iloc[0]) if comparable else ""
+    comparable = bool(np.isfinite(one.alternatives["delta_aicc"]).all())
+    return str(one.alternatives["law"].iloc[0]) if comparable else ""
 
 
 def warnings(found: Fits) -> pd.DataFrame:
@@ -129,7 +129,7 @@ def rivals(found: Fits) -> pd.DataFrame:
     if not found:
         return pd.DataFrame(columns=columns)
     frames = [
-        one.rivals.assign(benchmark=name, metric=metric, criterion=one.criterion)
+        one.alternatives.assign(benchmark=name, metric=metric, criterion=one.criterion)
         for (name, metric), one in found.items()
     ]
     return pd.concat(frames, ignore_index=True)[columns]

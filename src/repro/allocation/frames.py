@@ -85,7 +85,7 @@ def rivals(found: Analyses) -> pd.DataFrame:
     criterion: what delta_aicc is a difference of, "AIC" or "QAICc" (:func:`repro.laws.comparison.compare`).
     """
     columns = ["benchmark", "law", "parameters", "criterion", "delta_aicc", "loo"]
-    frames = [one.rivals.assign(benchmark=name, criterion=one.criterion) for name, one in found.items()]
+    frames = [one.alternatives.assign(benchmark=name, criterion=one.criterion) for name, one in found.items()]
     return pd.concat(frames, ignore_index=True)[columns]
 
 

@@ -20,8 +20,8 @@ from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
 from repro.show.words import join
-from repro.stages.drift import DRIFT, read_drift
-from repro.stages.evaluate import HELD_OUT, ITEMS, read_held_out, read_items
+from repro.stages.drift import DRIFT
+from repro.stages.evaluate import HELD_OUT, ITEMS
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
 from repro.stages.models import Adapted
 from repro.study.base import BaseStudy
@@ -133,7 +133,7 @@ class Study(BaseStudy):
         """Losses on held-out text along CPT, nats per token: see :func:`repro.allocation.results.held_out`."""
         self.run(self.design.held_out)
         frames = [
-            (stage, self._trained(stage.model, Cpt), read_held_out(self.file(stage, HELD_OUT)))
+            (stage, self._trained(stage.model, Cpt), pd.read_parquet(self.file(stage, HELD_OUT)))
             for stage in self.design.held_out
         ]
         return results.held_out(frames)
@@ -164,8 +164,8 @@ class Study(BaseStudy):
         return items.assign(benchmark=named).drop_duplicates([*results.KEYS, "benchmark", "item"], ignore_index=True)
 
     def _items(self, trial: Trial) -> pd.DataFrame:
-        frame = read_items(self.file(trial.evaluation, ITEMS))
-        for one in (read_items(self.file(stage, ITEMS)) for stage in trial.programs):
+        frame = pd.read_parquet(self.file(trial.evaluation, ITEMS))
+        for one in (pd.read_parquet(self.file(stage, ITEMS)) for stage in trial.programs):
             frame = pd.concat([frame[~frame["benchmark"].isin(one["benchmark"].unique())], one], ignore_index=True)
         return frame.assign(**self._place(trial))
 
@@ -269,7 +269,7 @@ class Study(BaseStudy):
         """Drift from the base to CPT and from CPT to SFT (Figure 3), one row per layer: see `results.phases`."""
         self.run([*(one.stage for one in self.design.drift), *(trial.model for trial in self.design.trials)])
         frames = [
-            read_drift(self.file(one.stage, DRIFT)).assign(phase=one.phase, **self._place(one.trial))
+            pd.read_parquet(self.file(one.stage, DRIFT)).assign(phase=one.phase, **self._place(one.trial))
             for one in self.design.drift
         ]
         return results.phases(frames, self.params.drift_estimator)
@@ -278,7 +278,7 @@ class Study(BaseStudy):
         """Drift between neighbouring allocations (Figure 2), one row per category: see `results.between`."""
         self.run([*(one.stage for one in self.design.ratio_drift), *(trial.model for trial in self.design.trials)])
         frames = [
-            read_drift(self.file(one.stage, DRIFT)).assign(
+            pd.read_parquet(self.file(one.stage, DRIFT)).assign(
                 model=one.model,
                 domain=one.more.domain,
                 sft_from=self._place(one.more)["sft_tokens"],

@@ -260,9 +260,9 @@ def _assumed(found: Found) -> tuple[tuple[str, str], ...]:
 def _rivals(found: Found) -> Table:
     rows = tuple(
         (str(row["law"]), str(row["parameters"]), number(row["delta_aicc"], 3), number(row["loo"], 3))
-        for _, row in found.allocation.rivals.iterrows()
+        for _, row in found.allocation.alternatives.iterrows()
     )
-    criterion = found.allocation.rivals.attrs["criterion"]
+    criterion = found.allocation.alternatives.attrs["criterion"]
     head = ("law", "parameters", f"{criterion} above the best", "error of allocations held out")
     return Table("Equation 1 and simpler rivals", head, rows)
 
