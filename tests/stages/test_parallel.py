@@ -100,6 +100,7 @@ def same_losses(one: Store, two: Store, stage: Pretrain | Continue) -> None:
     assert found["general"].iloc[-1] < found["general"].iloc[0] - 0.1  # and it learns
 
 
+@pytest.mark.ci
 def test_two_processes_give_the_losses_of_one(base: Pretrain, tmp_path: Path, mark: str) -> None:
     one, two, told = Store(tmp_path / "one"), Store(tmp_path / "two"), list[float]()
     run([base], one, Machine())
