@@ -15,6 +15,87 @@ from repro.cmr.frames import RUN, Results
 from repro.laws import ratio_label
 from repro.show import style
 
+_FIELDS = ["size", "mixture", "t", "general", "domain", "hover"]
+
+
+def trade_off(results: Results) -> Any:
+    """Figure 1: every size and ratio in the plane of the two increments, following training; dashed: the tolerance.
+
+    A row of panels for each size: small ratios on the left, at their own scale, all on the right. Where all ratios
+    are small, or none is, a size has one panel.
+    """
+    rows = _rows(results)
+    colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
+    panels = [
+        (size, name, mine)
+        for size in style.in_order(rows.drawn["size"])
+        for name, mine in _split(rows.where("size", size))
+    ]
+    cells: list[Any] = []
+    for size, name, mine in panels:
+        titled = len(cells) >= len(panels) - 2
+        plane = Plane(mine, colour, pick, f"{size}, {name}", epsilon=results.epsilon, titled=titled)
+        cells.append(plane.chart(f"zoom_{len(cells)}"))
+    text = "General against domain loss increment, a row for each model size, a line for each ratio"
+    return style.finish(style.grid(cells, columns=2), text)
+
+
+def trade_off_zoom(results: Results, size: str) -> Any:
+    """Figure 1, right: the same plane for the small ratios of one size, large; all its ratios, if none is small.
+
+    Raises:
+        ValueError: if there is nothing to draw for this size.
+
+    """
+    rows = parts.Rows.of(parts.small_of(results.curves(RUN), size), results.turning_points())
+    colour = style.ratio_colour(style.ratios_of(rows.drawn))
+    plane = Plane(rows, colour, style.picked("mixture"), size, width=600, height=360)
+    text = f"General against domain loss increment along training of {size}, a line for each ratio"
+    return style.finish(plane.chart("zoom"), text)
+
+
+def same_ratio(results: Results) -> Any:
+    """Figure 2: one panel for each of two ratios, the nearest to 1/4 and to 1/3, all sizes in it."""
+    there = style.ratios_of(results.curves(RUN))
+    first = min(there, key=lambda ratio: abs(ratio - 1 / 4))
+    others = sorted((ratio for ratio in there if ratio != first), key=lambda ratio: abs(ratio - 1 / 3))
+    return cross_sections(results, sorted([first, *others[:1]]))
+
+
+def cross_sections(results: Results, ratios: Sequence[float] | None = None) -> Any:
+    """Figure 8: the trade-off cut at each ratio (all ratios unless given), coloured by size.
+
+    Raises:
+        ValueError: if none of the ratios is in the curves.
+
+    """
+    rows = _rows(results)
+    there = [ratio_label(ratio) for ratio in style.ratios_of(rows.drawn)]
+    asked = there if ratios is None else [ratio_label(ratio) for ratio in ratios]
+    wanted = [label for label in asked if label in there]
+    if not wanted:
+        raise ValueError(f"none of these ratios was run; there are {', '.join(there)}")
+    colour, pick = style.size_colour(style.in_order(rows.drawn["size"])), style.picked("size")
+    cells: list[Any] = []
+    for place, label in enumerate(wanted):
+        titled = place >= len(wanted) - 2
+        plane = Plane(rows.where("mixture", label), colour, pick, f"R = {label}", titled=titled)
+        cells.append(plane.chart(f"zoom_{place}"))
+    text = "General against domain loss increment, a panel for each ratio, a line for each model size"
+    return style.finish(style.grid(cells, columns=2), text)
+
+
+def _rows(results: Results) -> parts.Rows:
+    return parts.Rows.of(results.curves(RUN), results.turning_points())
+
+
+def _split(rows: parts.Rows) -> list[tuple[str, parts.Rows]]:
+    """The panels of one size: the small ratios, if they are some but not all, and all."""
+    small, every = rows.small(), ("all ratios", rows)
+    if len(small.drawn) in (0, len(rows.drawn)):
+        return [every]
+    return [(f"up to {ratio_label(parts.SMALL)}", small), every]
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -76,87 +157,5 @@ class Plane:
         return marks[["size", "mixture", "t", "general", "domain", "mark", "angle"]]
 
 
-_FIELDS = ["size", "mixture", "t", "general", "domain", "hover"]
-
-
 def _scale(limits: Sequence[float]) -> alt.Scale:
     return alt.Scale(domain=list(limits), nice=False, zero=False)
-
-
-def trade_off(results: Results) -> Any:
-    """Figure 1: every size and ratio in the plane of the two increments, following training; dashed: the tolerance.
-
-    A row of panels for each size: small ratios on the left, at their own scale, all on the right. Where all ratios
-    are small, or none is, a size has one panel.
-    """
-    rows = _rows(results)
-    colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
-    panels = [
-        (size, name, mine)
-        for size in style.in_order(rows.drawn["size"])
-        for name, mine in _split(rows.where("size", size))
-    ]
-    cells: list[Any] = []
-    for size, name, mine in panels:
-        titled = len(cells) >= len(panels) - 2
-        plane = Plane(mine, colour, pick, f"{size}, {name}", epsilon=results.epsilon, titled=titled)
-        cells.append(plane.chart(f"zoom_{len(cells)}"))
-    text = "General against domain loss increment, a row for each model size, a line for each ratio"
-    return style.finish(style.grid(cells, columns=2), text)
-
-
-def _rows(results: Results) -> parts.Rows:
-    return parts.Rows.of(results.curves(RUN), results.turning_points())
-
-
-def _split(rows: parts.Rows) -> list[tuple[str, parts.Rows]]:
-    """The panels of one size: the small ratios, if they are some but not all, and all."""
-    small, every = rows.small(), ("all ratios", rows)
-    if len(small.drawn) in (0, len(rows.drawn)):
-        return [every]
-    return [(f"up to {ratio_label(parts.SMALL)}", small), every]
-
-
-def trade_off_zoom(results: Results, size: str) -> Any:
-    """Figure 1, right: the same plane for the small ratios of one size, large; all its ratios, if none is small.
-
-    Raises:
-        ValueError: if there is nothing to draw for this size.
-
-    """
-    rows = parts.Rows.of(parts.small_of(results.curves(RUN), size), results.turning_points())
-    colour = style.ratio_colour(style.ratios_of(rows.drawn))
-    plane = Plane(rows, colour, style.picked("mixture"), size, width=600, height=360)
-    text = f"General against domain loss increment along training of {size}, a line for each ratio"
-    return style.finish(plane.chart("zoom"), text)
-
-
-def same_ratio(results: Results) -> Any:
-    """Figure 2: one panel for each of two ratios, the nearest to 1/4 and to 1/3, all sizes in it."""
-    there = style.ratios_of(results.curves(RUN))
-    first = min(there, key=lambda ratio: abs(ratio - 1 / 4))
-    others = sorted((ratio for ratio in there if ratio != first), key=lambda ratio: abs(ratio - 1 / 3))
-    return cross_sections(results, sorted([first, *others[:1]]))
-
-
-def cross_sections(results: Results, ratios: Sequence[float] | None = None) -> Any:
-    """Figure 8: the trade-off cut at each ratio (all ratios unless given), coloured by size.
-
-    Raises:
-        ValueError: if none of the ratios is in the curves.
-
-    """
-    rows = _rows(results)
-    there = [ratio_label(ratio) for ratio in style.ratios_of(rows.drawn)]
-    asked = there if ratios is None else [ratio_label(ratio) for ratio in ratios]
-    wanted = [label for label in asked if label in there]
-    if not wanted:
-        raise ValueError(f"none of these ratios was run; there are {', '.join(there)}")
-    colour, pick = style.size_colour(style.in_order(rows.drawn["size"])), style.picked("size")
-    cells: list[Any] = []
-    for place, label in enumerate(wanted):
-        titled = place >= len(wanted) - 2
-        plane = Plane(rows.where("mixture", label), colour, pick, f"R = {label}", titled=titled)
-        cells.append(plane.chart(f"zoom_{place}"))
-    text = "General against domain loss increment, a panel for each ratio, a line for each model size"
-    return style.finish(style.grid(cells, columns=2), text)
