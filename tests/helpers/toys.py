@@ -11,10 +11,13 @@ from typing import ClassVar
 
 import psutil
 
-from repro.runs import Stage, Work
+from helpers import TESTS
+from repro.runs import Stage, Store, Work
 from repro.runs.progress import LOG
 
 RESULT = "result.txt"
+# For processes that import `helpers`; what is on this process's path already may be another checkout's `src`.
+WITH_HELPERS = {"PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ class Held(Number):
 
 @dataclass(frozen=True, kw_only=True)
 class Counts(Stage):
-    """Counts to `upto` one file a number, and is interrupted (by Ctrl-C, say) the first time it passes `breaks_at`."""
+    """Counts to `upto`, one file a number, and is interrupted as by Ctrl-C the first time it passes `breaks_at`."""
 
     upto: int
     breaks_at: int
@@ -101,11 +104,22 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is such a process, and it has not ended and only waits to be asked how."""
+    """Whether there is such a process, and it is no zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def tried(log: Path) -> list[int]:
+    """The processes that noted a try, in order."""
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def digests(store: Store, *stages: Stage) -> dict[str, str]:
+    """The sha256 of everything that was left, but for the records, which say when and on what machine."""
+    named = {f"{stage.folder}/{name}": digest for stage in stages for name, digest in store.published(stage).items()}
+    return {name: digest for name, digest in named.items() if not name.endswith("record.json")}
 
 
 def note_try(kind: str = "") -> None:
@@ -145,7 +159,7 @@ class Breaks(Number):
 
 @dataclass(frozen=True, kw_only=True)
 class Diverges(Number):
-    """Gives numbers that are none."""
+    """Its loss is not a number."""
 
     def execute(self, work: Work) -> None:
         note_try("-Diverges")
@@ -221,7 +235,7 @@ class Poisons(Number):
 
 @dataclass(frozen=True, kw_only=True)
 class Says(Number):
-    """Has something to tell the user."""
+    """Logs a message for the user."""
 
     def execute(self, work: Work) -> None:
         LOG.warning("1 + %s is odd", self.value)

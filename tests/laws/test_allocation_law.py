@@ -96,7 +96,7 @@ def test_equal_scores_have_no_peak_and_are_flat(level: float, columns: dict[str,
     assert found.optimum.cpt_fraction is None and found.predictions[0].cpt_fraction is None
     assert (found.flatness.statistic, found.flatness.p_value) == (0, 1)
     assert [text.split(":")[0] for text in found.warnings] == ["all scores are equal"]
-    assert found.rivals["law"].iloc[0] == "flat line" and np.isnan(found.r2)
+    assert found.alternatives["law"].iloc[0] == "flat line" and np.isnan(found.r2)
     assert found.conf_int().isna().all(axis=None) and found.curve()["lower"].isna().all()
 
 
@@ -244,10 +244,10 @@ def test_the_order_of_runs_changes_nothing() -> None:
     assert found.conf_int().equals(other.conf_int())
 
 
-def test_equation_1_holds_against_rivals_with_few_scores_of_known_errors() -> None:
+def test_equation_1_holds_against_alternatives_with_few_scores_of_known_errors() -> None:
     tokens = np.geomspace(1e5, 1e7, 7)
     found = analyse(frame(allocation_law(tokens).evaluate(TRUTH, tokens), tokens, n_items=20_000))
-    assert found.rivals["law"].iloc[0] == "score against SFT tokens"
+    assert found.alternatives["law"].iloc[0] == "score against SFT tokens"
     assert not told(found, "better")
 
 
@@ -260,10 +260,10 @@ def test_a_single_run_is_tested_against_simulated_flat_lines() -> None:
     assert "simulated" in level.method and level.df == (5.0, 10.0)
 
 
-def test_rivals_stand_beside_equation_1() -> None:
+def test_alternatives_stand_beside_equation_1() -> None:
     score = 0.3 + 0.02 * np.log(TOKENS) + np.random.default_rng(0).normal(0, 0.01, 16)
     found = analyse(many(score))
-    table = found.rivals.set_index("law")
+    table = found.alternatives.set_index("law")
     assert list(table["parameters"].sort_values()) == [1, 3, 6]
     assert table["delta_aicc"].min() == 0 and table["loo"].notna().all()
     assert table["delta_aicc"].idxmin() == "quadratic in ln S"

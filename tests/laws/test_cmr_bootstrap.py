@@ -128,18 +128,18 @@ def test_a_late_turning_point_counts_less() -> None:
     assert abs(weighed.value - 0.31) < 0.02 < abs(plain.value - 0.31)
 
 
-def test_a_rival_that_fits_as_well_widens_the_interval() -> None:
+def test_an_alternative_that_fits_as_well_widens_the_interval() -> None:
     ratios = np.array([0.1, 0.15, 0.2, 0.25, 1 / 3])
     law = RATIO_LAW.fit(ratios, 2.95 + 0.4 * ratios**1.6)
     noise = np.random.default_rng(0).standard_normal((300, 5))
     sure, quiet = by_tolerance(law, 3.0, 0.2, law.y + 1e-6 * noise)
-    unsure, told = by_tolerance(law, 3.0, 0.2, law.y + 3e-4 * noise)
+    unsure, warnings = by_tolerance(law, 3.0, 0.2, law.y + 3e-4 * noise)
     assert not any("widened" in text for text in quiet)
     assert sure.interval is not None and unsure.interval is not None
     assert sure.interval[1] - sure.interval[0] < 0.01
-    (said,) = (text for text in told if "widened" in text)
-    assert "(exponential in R)" in said
-    held = float(said.split("hold ")[1].split(",")[0])
+    (widened,) = (text for text in warnings if "widened" in text)
+    assert "(exponential in R)" in widened
+    held = float(widened.split("hold ")[1].split(",")[0])
     assert unsure.interval[0] <= held + 1e-3 and held - 1e-3 <= unsure.interval[1]
 
 
@@ -229,8 +229,8 @@ def test_a_law_that_its_turning_points_contradict_gives_way_to_them() -> None:
     if nothing.value is None:
         assert "below 0.1" in why[-1] or "below 1/10" in why[-1]
     falling = [(r, TurningPoint(t, "inside")) for r, t in zip(ratios, (90.0, 80.0, 70.0, 60.0, 50.0), strict=True)]
-    none, said = by_turning_point(falling, 100.0)
-    assert none.value is None and "has turned by T_max" in said[-1]
+    none, warnings = by_turning_point(falling, 100.0)
+    assert none.value is None and "has turned by T_max" in warnings[-1]
 
 
 def test_a_ratio_without_a_point_to_spare_costs_no_other_its_interval() -> None:

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import t
 
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, Fit
-from repro.laws.inference import influence
-from repro.laws.noise import ar1, draws, marginal, walk
+from repro.laws.inference import tangent_basis
+from repro.laws.noise import ar1, ar1_series, draws, marginal
 
 T = 100 * (np.arange(1, 26) / 25) ** 1.5
 TRUTH = {"s2": 0.3, "s3": 0.8, "alpha2": 0.02, "alpha3": -0.0015, "beta2": 0.0}
@@ -18,11 +18,11 @@ def fitted(noise: np.ndarray, x: np.ndarray = T) -> Fit:
     return GENERAL_TOKEN_LAW.fit(x, GENERAL_TOKEN_LAW.evaluate(TRUTH, x) + noise)
 
 
-def test_walk_has_the_variance_and_correlation_asked_for() -> None:
-    series = walk(np.random.default_rng(0), 4000, 25, 2.0, 0.6)
+def test_an_ar1_series_has_the_variance_and_correlation_asked_for() -> None:
+    series = ar1_series(np.random.default_rng(0), 4000, 25, 2.0, 0.6)
     assert series.std() == pytest.approx(2.0, rel=0.03)
     assert np.mean(series[:, 1:] * series[:, :-1]) / series.var() == pytest.approx(0.6, abs=0.02)
-    wider = walk(np.random.default_rng(0), 4000, 25, 2.0, 0.6, spare=10)
+    wider = ar1_series(np.random.default_rng(0), 4000, 25, 2.0, 0.6, df_resid=10)
     assert wider.var() == pytest.approx(4 * 10 / 8, rel=0.1)  # Student's t with 10 degrees of freedom
 
 
@@ -31,8 +31,8 @@ def test_restricted_likelihood_is_not_fooled_by_a_flexible_fit() -> None:
     rng = np.random.default_rng(1)
     sigma, rho, found, plain, sizes = 0.002, 0.5, [], [], []
     for _ in range(40):
-        fits = [fitted(noise) for noise in walk(rng, 4, len(T), sigma, rho)]
-        residuals, bases = [fit.y - fit.predict(fit.x) for fit in fits], [influence(fit) for fit in fits]
+        fits = [fitted(noise) for noise in ar1_series(rng, 4, len(T), sigma, rho)]
+        residuals, bases = [fit.y - fit.predict(fit.x) for fit in fits], [tangent_basis(fit.design) for fit in fits]
         found.append(ar1(residuals, bases))
         sizes += [marginal(r, b, found[-1]) for r, b in zip(residuals, bases, strict=True)]
         plain += [float(r[1:] @ r[:-1] / (r @ r)) for r in residuals]
@@ -47,7 +47,7 @@ def test_runs_vary_as_the_mean_of_runs_does() -> None:
     x, runs = np.tile(T, seeds), np.repeat(np.arange(seeds), len(T))
     level = np.repeat(spread * rng.standard_normal(seeds), len(T))
     fit = fitted(level, x)
-    drawn = draws(fit, 4000, rng, runs=runs)
+    drawn = draws(fit.design, 4000, rng, runs=runs)
     assert drawn.method == "runs" and drawn.x == pytest.approx(T) and drawn.y.shape == (4000, len(T))
     error = level[:: len(T)].std(ddof=1) / np.sqrt(seeds)
     low, high = np.quantile(drawn.y[:, 0] - drawn.y[:, 0].mean(), [0.025, 0.975])
@@ -58,33 +58,25 @@ def test_runs_vary_as_the_mean_of_runs_does() -> None:
 
 def test_one_run_is_no_basis_for_a_bootstrap_over_runs() -> None:
     fit = fitted(0.001 * np.sin(T))
-    assert draws(fit, 3, np.random.default_rng(0), runs=np.zeros(len(T))).method == "ar1"
+    assert draws(fit.design, 3, np.random.default_rng(0), runs=np.zeros(len(T))).method == "ar1"
     with pytest.raises(ValueError, match="two or more runs"):
-        draws(fit, 3, np.random.default_rng(0), runs=np.zeros(len(T)), method="runs")
-
-
-def test_blocks_keep_neighbours_together() -> None:
-    drift = 0.003 * np.sin(np.linspace(0, 4 * np.pi, len(T)))
-    fit = fitted(drift)
-    noise = draws(fit, 2000, np.random.default_rng(0), method="blocks").y - fit.predict(fit.x)
-    assert np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var() > 0.4
-    assert noise.std() == pytest.approx(fit.rse, rel=0.2)
+        draws(fit.design, 3, np.random.default_rng(0), runs=np.zeros(len(T)), method="runs")
 
 
 def test_binomial_scores_are_shares_of_their_items() -> None:
     x = np.linspace(1, 9, 9)
     fit = DOMAIN_TOKEN_LAW.fit(x, 0.4 + 0.02 * np.log(x) + 1e-4 * np.cos(9 * x))
-    drawn = draws(fit, 3000, np.random.default_rng(0), items=np.full(9, 200))
+    drawn = draws(fit.design, 3000, np.random.default_rng(0), items=np.full(9, 200))
     assert np.all(np.isclose(drawn.y * 200, np.round(drawn.y * 200)))
     share = fit.predict(x)
     assert drawn.y.std(axis=0) == pytest.approx(np.sqrt(share * (1 - share) / 200), rel=0.06)
     with pytest.raises(ValueError, match="number of items"):
-        draws(fit, 3, np.random.default_rng(0), method="binomial")
+        draws(fit.design, 3, np.random.default_rng(0), method="binomial")
 
 
 def test_draws_say_which_noise_they_are_made_with() -> None:
     fit = fitted(0.001 * np.sin(T))
     assert "AR(1)" in fit.bootstrap(3).attrs["method"]
-    assert "block" in fit.bootstrap(3, method="blocks").attrs["method"]
+    assert "over runs" in fit.bootstrap(3, runs=np.arange(len(T)) % 2).attrs["method"]
     with pytest.raises(ValueError, match="at least one replicate"):
         fit.bootstrap(0)

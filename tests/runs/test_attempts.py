@@ -12,7 +12,7 @@ from repro.runs.attempts import unwritable
 from repro.runs.engine import StudyFailed
 from repro.runs.spec import Work
 
-FULL = "no space left on device; what is done is kept, and goes on once there is room"
+FULL = "no space left on device; what is done is kept: free space and run the same command to resume"
 SHARED_MEMORY = RuntimeError("unable to write to file /dev/shm/nccl-Ab3 (size 9): No space left on device (28)")
 NAMELESS = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 

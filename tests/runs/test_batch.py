@@ -15,8 +15,7 @@ import psutil
 import pytest
 from distributed import Client, wait
 
-from helpers import TESTS
-from helpers.toys import lives, wait_until
+from helpers.toys import WITH_HELPERS, lives, tried, wait_until
 from repro.runs import jobs
 from repro.runs.batch import CERTIFICATE, KEY, Batch, Unavailable, credentials
 
@@ -131,7 +130,7 @@ def test_what_no_batch_system_takes_is_refused(tmp_path: Path, wrong: dict[str, 
 
 
 @pytest.mark.parametrize(("system", "command"), [("slurm", "sbatch"), ("pbs", "qsub"), ("lsf", "bsub")])
-def test_a_host_without_the_batch_system_is_told_before_anything_starts(
+def test_a_host_without_the_batch_system_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: System, command: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -141,14 +140,14 @@ def test_a_host_without_the_batch_system_is_told_before_anything_starts(
     assert not (tmp_path / "logs").exists()
 
 
-def test_a_network_that_this_host_is_not_on_is_told(tmp_path: Path) -> None:
+def test_a_network_that_this_host_is_not_on_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"^no network interface ib9 here; there are .*lo"):
         Batch(system="slurm", workers=1, logs=tmp_path, interface="ib9").open({}, {}, tmp_path)
 
 
-def test_without_the_extra_the_way_to_install_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_message_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    with pytest.raises(Unavailable, match=r"takes dask-jobqueue: pip install '\.\[cluster\]'"):
+    with pytest.raises(Unavailable, match=r"needs dask-jobqueue: pip install '\.\[cluster\]'"):
         Batch(system="slurm", workers=1, logs=tmp_path).check()
 
 
@@ -193,7 +192,7 @@ def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[System
     return install
 
 
-def test_a_refused_job_is_told_in_the_words_of_the_batch_system(
+def test_a_refused_job_is_reported_in_the_words_of_the_batch_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretend: Callable[[System], None]
 ) -> None:
     pretend("pbs")
@@ -214,7 +213,7 @@ def test_jobs_that_never_become_workers_end_the_waiting_with_their_last_words(
     pretend(system)
     batch = Batch(system=system, workers=1, logs=tmp_path, interface="lo", setup=("echo no such module; exit 3",))
     with (
-        pytest.raises(Unavailable, match=r"^3 jobs in a row ended before a worker came of them: no such module"),
+        pytest.raises(Unavailable, match=r"^3 jobs in a row ended before their worker started: no such module"),
         batch.cluster({}, {}, print) as cluster,
         Client(cluster) as client,
     ):
@@ -307,20 +306,18 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_is_an_interruption_and_no_success(
-    tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, log: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """dask-jobqueue would make it end the process with status 0."""
     pretend("pbs")
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
+    monkeypatch.setenv("PYTHONPATH", WITH_HELPERS["PYTHONPATH"])
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as study:
-        wait_until((tmp_path / "log").exists, 60)
+        wait_until(lambda: len(tried(log)) == 1, 60)
         study.send_signal(signal.SIGINT)
         assert study.stdout is not None
         assert study.stdout.read() == "interrupted\n"
-    worker = int((tmp_path / "log").read_text())
+    (worker,) = tried(log)
     wait_until(lambda: not lives(worker))
 
 

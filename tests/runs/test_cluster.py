@@ -66,7 +66,7 @@ def test_workers_with_several_threads_are_refused() -> None:
         pytest.fail("a client")
 
 
-def test_a_scheduler_over_tls_that_there_are_no_credentials_for_is_told(scheduler: Scheduler) -> None:
+def test_missing_credentials_for_a_scheduler_over_tls_are_reported(scheduler: Scheduler) -> None:
     with (
         pytest.raises(Unavailable, match=r"no scheduler answers at tls://.*check your TLS configuration"),
         connect(scheduler, Machine(), print),

@@ -70,7 +70,7 @@ def test_what_is_spoilt_is_done_again_when_something_builds_on_it(
     assert f"quarantine/{STAGE.folder}-1" in line and name in line
 
 
-def test_a_manifest_that_is_gone_is_told_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_manifest_that_is_gone_is_reported_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     (store.path(STAGE) / "manifest.json").unlink()
     assert store.status(STAGE) == "missing"
     run([STAGE], store, Machine())
@@ -78,7 +78,7 @@ def test_a_manifest_that_is_gone_is_told_too(store: Store, capsys: pytest.Captur
 
 
 @pytest.mark.slow
-def test_with_workers_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_spoilt_is_done_again_by_workers_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     flip(store.path(STAGE) / RESULT, 0)
     totals = [Sum(parts=(STAGE,)), Sum(parts=(STAGE, STAGE))]
     run(totals, store, Machine(), on=Local(workers=2))
@@ -141,7 +141,7 @@ def test_what_is_spoilt_is_done_again_when_a_study_reads_it(
     assert study.store.whole(STAGE)
 
 
-def test_what_came_of_its_runs_is_part_of_what_a_finished_study_is(study: Study) -> None:
+def test_the_outcomes_of_its_runs_are_part_of_a_finished_study_s_identity(study: Study) -> None:
     """So that a page is made again where a run, done again on another machine, came out differently."""
     done = study.identity
     folder = study.store.path(STAGE)
@@ -154,9 +154,7 @@ def test_what_came_of_its_runs_is_part_of_what_a_finished_study_is(study: Study)
     assert study.identity not in (done, study.design.identity)
 
 
-def test_a_listing_tells_what_is_spoilt_and_does_nothing_again(
-    study: Study, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_listing_reports_what_is_spoilt_and_runs_nothing(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     flip(study.store.path(STAGE) / "record.json", 5)
     [row] = study.status()
     assert (row["status"], row["seconds"]) == ("missing", None)

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from helpers import BIN, ROOT
-from helpers.toys import Number
+from helpers.toys import WITH_HELPERS, Number
 from repro.runs import Machine, Store, run
 
 MIB = 2**20
 KEY = r"[0-9a-f]{16}"
-FULL = "no space left on device; what is done is kept, and goes on once there is room"
+FULL = "no space left on device; what is done is kept: free space and run the same command to resume"
 
 
 def refused() -> str | None:
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no small disk: {REA
 def within(mounts: list[str], *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command that sees the root file system, and over it `mounts`, as bubblewrap's options."""
     wrapped = ["bwrap", "--bind", "/", "/", "--dev", "/dev", "--proc", "/proc", *mounts, "--die-with-parent", *command]
-    known = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"} | environment
+    known = os.environ | WITH_HELPERS | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(wrapped, env=known, capture_output=True, text=True, check=False)
 
 

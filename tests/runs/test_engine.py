@@ -7,23 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from helpers.toys import RESULT, Fails, Number, Sum
+from helpers.toys import RESULT, Fails, Number, Sum, digests
 from repro.runs import Local, Machine, Store, run
 from repro.runs.engine import StudyFailed, needed
 from repro.runs.progress import Progress
-from repro.runs.spec import Stage, closure
+from repro.runs.spec import closure
 
 NUMBERS = [Number(value=value) for value in (1, 2, 3)]
 TOTAL = Sum(parts=(Sum(parts=tuple(NUMBERS)), NUMBERS[0]))
-
-
-def results(store: Store, *stages: Stage) -> dict[str, bytes]:
-    return {
-        f"{stage.folder}/{file.name}": file.read_bytes()
-        for stage in closure(list(stages))
-        for file in store.finished(stage).iterdir()
-        if file.name not in ("record.json", "manifest.json")
-    }
 
 
 def test_one_process_and_two_workers_give_the_same_bytes(tmp_path: Path) -> None:
@@ -31,7 +22,7 @@ def test_one_process_and_two_workers_give_the_same_bytes(tmp_path: Path) -> None
     run([TOTAL], alone, Machine())
     run([TOTAL], together, Machine(), on=Local(workers=2))
     assert (alone.finished(TOTAL) / RESULT).read_text() == "7"
-    assert results(alone, TOTAL) == results(together, TOTAL)
+    assert digests(alone, *closure([TOTAL])) == digests(together, *closure([TOTAL]))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from helpers.toys import RESULT, Number, Sum, Weighty
 from repro.runs import Machine, Stage, Store, run
-from repro.runs.upkeep import spare
+from repro.runs.upkeep import freeable
 
 HEAVY = [Weighty(value=value) for value in (1, 2, 3)]
 TOTALS = [Sum(parts=(HEAVY[0], HEAVY[1])), Sum(parts=(HEAVY[1], HEAVY[2]))]
@@ -25,8 +25,8 @@ def weights(store: Store) -> list[int]:
     return [stage.value for stage in HEAVY if store.weights(stage)]
 
 
-def test_weights_that_all_is_done_with_are_freed_and_told_before(store: Store) -> None:
-    found = spare(store, TOTALS)
+def test_weights_that_nothing_needs_are_announced_and_then_freed(store: Store) -> None:
+    found = freeable(store, TOTALS)
     assert found
     assert str(found) == "0.0 MiB can be freed: the weights of 3 finished runs; these runs took 0.0 hours"
     assert weights(store) == [1, 2, 3], "saying it frees nothing"
@@ -35,7 +35,7 @@ def test_weights_that_all_is_done_with_are_freed_and_told_before(store: Store) -
     assert weights(store) == []
     assert [store.status(stage) for stage in (*HEAVY, *TOTALS)] == ["done"] * 5
     assert [store.file(stage, RESULT).read_text() for stage in HEAVY] == ["1", "2", "3"]
-    again = spare(store, TOTALS)
+    again = freeable(store, TOTALS)
     assert not again
     assert str(again) == "nothing to free: all weights are still needed, or have been freed"
     run(TOTALS, store, Machine())
@@ -44,23 +44,23 @@ def test_weights_that_all_is_done_with_are_freed_and_told_before(store: Store) -
 
 def test_weights_that_a_missing_run_builds_on_are_kept(store: Store) -> None:
     shutil.rmtree(store.path(TOTALS[1]))
-    spare(store, TOTALS).free()
+    freeable(store, TOTALS).free()
     assert weights(store) == [2, 3]
 
 
 def test_weights_that_another_study_still_needs_are_kept(store: Store) -> None:
     other = Sum(parts=(HEAVY[2], Number(value=9)))
-    found = spare(store, TOTALS, [other])
+    found = freeable(store, TOTALS, [other])
     found.free()
     assert weights(store) == [3]
     run([other], store, Machine())
-    spare(store, TOTALS, [other]).free()
+    freeable(store, TOTALS, [other]).free()
     assert weights(store) == []
 
 
 def test_freed_weights_are_made_again_for_a_new_run(store: Store) -> None:
     before = store.published(HEAVY[0])
-    spare(store, TOTALS).free()
+    freeable(store, TOTALS).free()
     new = Sum(parts=(HEAVY[0], TOTALS[1]))
     run([new], store, Machine())
     assert store.file(new, RESULT).read_text() == "6"
@@ -76,7 +76,7 @@ def test_what_spoilt_and_overtaken_runs_left_is_removed(store: Store) -> None:
     store.part(HEAVY[1]).mkdir()
     begun = store.part(Number(value=9))
     begun.mkdir()
-    found = spare(store, [*TOTALS, Number(value=9)])
+    found = freeable(store, [*TOTALS, Number(value=9)])
     assert "the weights of 3 finished runs, and 2 folders of spoilt or overtaken runs" in str(found)
     found.free()
     assert list((store.root / "quarantine").iterdir()) == []
@@ -85,10 +85,10 @@ def test_what_spoilt_and_overtaken_runs_left_is_removed(store: Store) -> None:
 
 
 def test_a_freed_run_that_is_at_work_again_keeps_its_checkpoint(store: Store) -> None:
-    spare(store, TOTALS).free()
+    freeable(store, TOTALS).free()
     checkpoint = store.part(HEAVY[0]) / "checkpoint"
     checkpoint.mkdir(parents=True)
-    spare(store, TOTALS).free()
+    freeable(store, TOTALS).free()
     assert checkpoint.is_dir()
 
 
@@ -102,11 +102,11 @@ def test_freeing_that_was_cut_short_goes_on(store: Store, monkeypatch: pytest.Mo
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            spare(store, TOTALS).free()
+            freeable(store, TOTALS).free()
     assert [store.status(stage) for stage in stages()] == ["done"] * 5
     for stage in stages():
         store.published(stage)
-    spare(store, TOTALS).free()
+    freeable(store, TOTALS).free()
     assert weights(store) == []
 
 
@@ -115,5 +115,5 @@ def test_what_a_killed_verification_left_is_removed_and_one_at_work_is_not(store
     for folder in (dead, alive):
         (folder / "runs").mkdir(parents=True)
     with FileLock(alive / "alive.lock"):
-        assert spare(store, []).folders == (dead,)
-    assert set(spare(store, []).folders) == {dead, alive}
+        assert freeable(store, []).folders == (dead,)
+    assert set(freeable(store, []).folders) == {dead, alive}

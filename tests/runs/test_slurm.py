@@ -17,7 +17,7 @@ from distributed import Client
 
 from helpers import ROOT
 from helpers.slurm import PATIENCE, Slurm, slurm, why_not
-from helpers.toys import RESULT, Slow, Sum
+from helpers.toys import RESULT, WITH_HELPERS, Slow, Sum, tried
 from repro import allocation, cmr, params
 from repro.params import AllocationParams
 from repro.runs import Machine, Store, jobs, run
@@ -43,7 +43,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 @pytest.fixture
 def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.5)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))  # sbatch hands the environment on: workers import the toys
+    monkeypatch.setenv("PYTHONPATH", WITH_HELPERS["PYTHONPATH"])  # sbatch passes the environment on to workers
 
 
 def batch(logs: Path) -> Batch:
@@ -77,15 +77,10 @@ def workers() -> list[list[str]]:
     return [words for words in running if "distributed.cli.dask_worker" in words and "repro.runs.jobs" in words]
 
 
-def test_a_cancelled_job_is_replaced_and_told_and_every_run_is_done(
-    tmp_path: Path,
-    running: Slurm,
-    quick_look: None,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_cancelled_job_is_reported_and_replaced_and_every_run_is_done(
+    tmp_path: Path, log: Path, running: Slurm, quick_look: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log, store = tmp_path / "log", Store(tmp_path / "store")
-    monkeypatch.setenv("REPRO_TEST_LOG", str(log))
+    store = Store(tmp_path / "store")
     total = Sum(parts=tuple(Slow(value=value) for value in range(40)))
     cancelled = cancel_once(running, store, done=3)
     run([total], store, Machine(), on=batch(tmp_path / "logs"))
@@ -95,7 +90,7 @@ def test_a_cancelled_job_is_replaced_and_told_and_every_run_is_done(
     told = capsys.readouterr().err
     assert "2 jobs submitted to Slurm; waiting for the first worker\n" in told
     assert len(re.findall(r"job \d+ ended; another is submitted\n", told)) == 1
-    assert 40 <= len(log.read_text().splitlines()) <= 41  # only the run at hand was done again
+    assert 40 <= len(tried(log)) <= 41  # only the run at hand was done again
     wait_for_no_job(running)
     assert workers() == []
 
@@ -115,10 +110,9 @@ def let_in(logs: Path) -> dict[str, bool]:
     return answers
 
 
-def test_jobs_end_by_themselves_when_who_submitted_them_is_killed(
-    tmp_path: Path, running: Slurm, quick_look: None, monkeypatch: pytest.MonkeyPatch
+def test_jobs_end_by_themselves_when_the_process_that_submitted_them_is_killed(
+    tmp_path: Path, log: Path, running: Slurm, quick_look: None
 ) -> None:
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
     code = f"""
 from pathlib import Path
 from repro.runs import Machine, Store, run
@@ -143,7 +137,7 @@ run([Slow(value=value) for value in range(1000)], Store(here / "store"), Machine
     assert workers() == []
 
 
-def test_a_refused_job_is_told_in_the_words_of_slurm(tmp_path: Path, running: Slurm, quick_look: None) -> None:
+def test_a_refused_job_is_reported_in_the_words_of_slurm(tmp_path: Path, running: Slurm, quick_look: None) -> None:
     wrong = Batch(system="slurm", workers=1, logs=tmp_path, queue="nonsense", interface="lo")
     with pytest.raises(Unavailable, match=r"sbatch refuses the job: .*invalid partition"):
         run([Slow(value=1)], Store(tmp_path / "store"), Machine(), on=wrong)
@@ -176,8 +170,11 @@ def tables(first: cmr.Study, second: allocation.Study) -> dict[str, str]:
         results = first.results(domain)
         for table in ("turning_points", "coefficients", "fit_quality", "critical_ratios", "end_losses"):
             found[f"{domain} {table}"] = getattr(results, table)()
-    for key, fit in second.fits().items():
-        found |= {f"{key} curve": fit.curve(), f"{key} rivals": fit.rivals}
+    ours = second.results()
+    for name in ("scores", "ablation", "splits", "cpt_steps", "score_line", "points", "baselines"):
+        found[f"allocation {name}"] = getattr(ours, name)
+    for key, fit in ours.fits.items():
+        found |= {f"{key} curve": fit.curve(), f"{key} rivals": fit.alternatives}
     return {name: frame.to_csv() for name, frame in found.items()}
 
 

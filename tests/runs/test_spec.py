@@ -56,7 +56,7 @@ def test_keys_are_what_they_were() -> None:
 
 
 def test_keys_do_not_depend_on_the_process() -> None:
-    code = "from toys import *; print(Sum(parts=(Number(value=3), Number(value=4))).key)"
+    code = "from helpers.toys import *; print(Sum(parts=(Number(value=3), Number(value=4))).key)"
     keys = {
         subprocess.check_output([sys.executable, "-c", code], cwd=ROOT / "tests", env={"PYTHONHASHSEED": seed})
         for seed in ("1", "2")
@@ -152,5 +152,5 @@ def test_upstream_comes_first_and_once() -> None:
 
 
 def test_a_stage_that_does_nothing_says_so(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="Anything does not say how it is executed"):
+    with pytest.raises(TypeError, match="Anything does not define execute"):
         Store(tmp_path).build(Anything(value=1), Machine(), lambda _done: None)

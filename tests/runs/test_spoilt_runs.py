@@ -16,12 +16,7 @@ from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt
 
 HEAVY = Weighty(value=3)
-
-
-@pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    return tmp_path / "log"
+pytestmark = pytest.mark.usefixtures("log")
 
 
 @pytest.fixture
@@ -73,7 +68,7 @@ class Elsewhere(Weighty):
         (work.path / RESULT).write_text(f"{self.value}{os.environ.get('REPRO_TEST_MACHINE', '')}")
 
 
-def test_a_freed_run_that_comes_out_differently_is_told(
+def test_a_freed_run_that_comes_out_differently_is_reported(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage, same = Elsewhere(value=5), Elsewhere(value=6)
@@ -81,13 +76,13 @@ def test_a_freed_run_that_comes_out_differently_is_told(
     store.free(stage)
     store.free(same)
     run([Sum(parts=(same,))], store, Machine())
-    assert "done again" not in capsys.readouterr().err
+    assert "redone" not in capsys.readouterr().err
     monkeypatch.setenv("REPRO_TEST_MACHINE", "00")
     run([Sum(parts=(stage,))], store, Machine())
-    assert f"number 5, done again, is not what it was in {RESULT}: another machine?" in capsys.readouterr().err
+    assert f"number 5 was redone and differs in {RESULT}: another machine?" in capsys.readouterr().err
 
 
-def test_what_failed_for_good_is_not_done_again_for_the_sake_of_what_is_spoilt(store: Store, log: Path) -> None:
+def test_a_run_that_failed_for_good_is_not_tried_again_because_another_is_spoilt(store: Store, log: Path) -> None:
     (store.path(HEAVY) / RESULT).write_text("spoilt")
     on_it, broken, diverging = Sum(parts=(HEAVY,)), Breaks(value=1), Diverges(value=2)
     after = Sum(parts=(broken, HEAVY))
@@ -181,10 +176,10 @@ def test_a_failed_run_does_not_keep_its_model(tmp_path: Path) -> None:
     assert len(held) == 3
 
 
-def test_whoever_waits_for_a_run_of_another_process_is_told_so(
+def test_a_user_who_waits_for_another_process_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(store_module, "WORDLESS_SECONDS", 0.1)
+    monkeypatch.setattr(store_module, "QUIET_SECONDS", 0.1)
     store, stage = Store(tmp_path), Number(value=1)
     with store.locked(stage):
         waiting = threading.Thread(target=run, args=([stage], store, Machine()))

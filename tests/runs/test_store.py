@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
-from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, wait_until
+from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, tried, wait_until
 from repro.runs import Machine, Store, attempts, provenance, run
 from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt, Freed, Linked
@@ -67,7 +67,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["altered", "missing"])
-def test_what_is_not_as_published_is_found_by_whoever_builds_on_it_and_set_aside(tmp_path: Path, spoil: str) -> None:
+def test_a_folder_that_is_not_as_published_is_found_on_use_and_set_aside(tmp_path: Path, spoil: str) -> None:
     store, stage = Store(tmp_path), Number(value=7)
     path = build(store, stage)
     assert store.finished(stage) == path
@@ -103,25 +103,13 @@ def test_a_failed_attempt_leaves_its_traceback_and_can_be_repeated(
     assert store.status(stage) == "done"
 
 
-def test_an_interrupted_attempt_is_gone_on_with(tmp_path: Path) -> None:
+def test_an_interrupted_attempt_is_resumed(tmp_path: Path) -> None:
     store, stage = Store(tmp_path), Counts(upto=5, breaks_at=3)
     with pytest.raises(KeyboardInterrupt):
         build(store, stage)
     assert store.status(stage) == "begun"
     # What only serves resumption is not part of the result, nor is what the interrupted attempt left beside it.
     assert names(build(store, stage)) == {"number-3-from-3", "number-4-from-3", "record.json", "manifest.json"}
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where toys note their tries; processes are forked from one that knows."""
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
-    return tmp_path / "log"
-
-
-def lines(log: Path) -> list[str]:
-    return log.read_text().splitlines() if log.exists() else []
 
 
 def test_eight_processes_that_want_one_stage_do_it_once(tmp_path: Path, log: Path) -> None:
@@ -132,14 +120,13 @@ from helpers.toys import Slow
 path = Store(Path({str(tmp_path / "runs")!r})).build(Slow(value=1), Machine(), lambda _done: None)
 print((path / "result.txt").read_text())
 """
-    here = TESTS
-    started = [subprocess.Popen([sys.executable, "-c", code], cwd=here, stdout=subprocess.PIPE) for _ in range(8)]
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=TESTS, stdout=subprocess.PIPE) for _ in range(8)]
     assert [process.communicate(timeout=60)[0] for process in started] == [b"1\n"] * 8
-    assert len(lines(log)) == 1
+    assert len(tried(log)) == 1
     assert names(tmp_path / "runs") == {Slow(value=1).folder, ".locks"}
 
 
-def test_who_holds_the_lock_is_killed_and_another_takes_over_from_the_checkpoint(tmp_path: Path, log: Path) -> None:
+def test_when_the_holder_of_the_lock_is_killed_another_resumes_from_the_checkpoint(tmp_path: Path, log: Path) -> None:
     store, stage = Store(tmp_path / "runs"), Waits(value=1)
     code = f"""
 from pathlib import Path
@@ -148,13 +135,13 @@ from helpers.toys import Waits
 Store(Path({str(store.root)!r})).build(Waits(value=1), Machine(), lambda _done: None)
 """
     started = [subprocess.Popen([sys.executable, "-c", code], cwd=TESTS) for _ in range(3)]
-    wait_until(lambda: len(lines(log)) == 1)
-    holder = next(process for process in started if str(process.pid) == lines(log)[0])
+    wait_until(lambda: len(tried(log)) == 1)
+    holder = next(process for process in started if process.pid == tried(log)[0])
     holder.kill()
-    wait_until(lambda: len(lines(log)) == 2)
+    wait_until(lambda: len(tried(log)) == 2)
     (tmp_path / "go").touch()
     assert sorted(process.wait(60) for process in started) == [-signal.SIGKILL, 0, 0]
-    assert len(lines(log)) == 2
+    assert len(tried(log)) == 2
     assert (store.finished(stage) / "tries.txt").read_text() == "2"  # the first one's checkpoint was there
     assert names(store.root) == {stage.folder, ".locks"}
     store.free(stage)
@@ -211,7 +198,7 @@ def test_two_sessions_that_take_turns_both_come_to_an_end(tmp_path: Path) -> Non
     assert attempts.count(tmp_path, "a") == 1, "the checkpoint has got further"
 
 
-def test_whoever_gave_up_is_told_as_failed(tmp_path: Path) -> None:
+def test_a_run_that_was_given_up_counts_as_failed(tmp_path: Path) -> None:
     store, stage = Store(tmp_path), Number(value=1)
     store.part(stage).mkdir()
     for _ in range(3):
@@ -223,7 +210,7 @@ def test_whoever_gave_up_is_told_as_failed(tmp_path: Path) -> None:
     assert store.status(stage) == "done"
 
 
-def test_freed_weights_come_back_only_for_who_builds_on_them(tmp_path: Path) -> None:
+def test_freed_weights_come_back_only_for_a_run_that_builds_on_them(tmp_path: Path) -> None:
     store, stage = Store(tmp_path), Weighty(value=3)
     build(store, stage)
     before = store.published(stage)
@@ -250,7 +237,7 @@ def test_a_file_that_is_gone_without_having_been_freed_is_found(tmp_path: Path) 
         store.published(stage)
 
 
-def test_a_graphics_card_is_named_by_its_own_number_and_not_knowing_it_is_no_failure(
+def test_a_graphics_card_is_named_by_its_own_number_and_one_that_cannot_be_named_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

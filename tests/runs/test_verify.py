@@ -162,7 +162,7 @@ def test_what_is_not_done_cannot_be_verified(store: Store) -> None:
     assert not store.root.exists()
 
 
-def test_what_was_altered_since_is_told_and_not_compared(store: Store, done: Callable[..., Any]) -> None:
+def test_a_run_that_was_altered_is_reported_and_not_compared(store: Store, done: Callable[..., Any]) -> None:
     stage = done(Number(value=8))
     (store.path(stage) / RESULT).write_text("9")
     with pytest.raises(Corrupt, match=f"{RESULT} was altered"):
@@ -207,7 +207,7 @@ def study(home: Path) -> Path:
     return file
 
 
-def test_the_command_tells_each_run_and_how_many_gave_the_same_bits(
+def test_the_command_reports_each_run_and_how_many_gave_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REPRO_HOME", str(tmp_path))

@@ -1,5 +1,6 @@
 """Workers that are killed, and stages that kill them: the sweep goes on, tries end, and nobody is left behind."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -8,17 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import psutil
 import pytest
-from distributed import LocalCluster, Scheduler as DaskScheduler, SpecCluster, Worker, default_client
+from distributed import Client, LocalCluster, Scheduler as DaskScheduler, SpecCluster, Worker, default_client
 
-from helpers import TESTS
 from helpers.toys import (
     RESULT,
+    WITH_HELPERS,
     Breaks,
     Diverges,
     Falters,
@@ -31,31 +33,18 @@ from helpers.toys import (
     Says,
     Slow,
     Sum,
+    digests,
+    tried,
     wait_until,
 )
-from repro.runs import Local, Machine, Stage, Store, run, workers
+from repro.runs import Local, Machine, Store, run, workers
 from repro.runs.batch import Unavailable
 from repro.runs.cluster import SETTINGS, Scheduler, connect
 from repro.runs.engine import StudyFailed
 from repro.runs.progress import Progress
 from repro.runs.spec import Needs, closure
 
-
-@pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where toys note their tries: one line each, with the process's id."""
-    monkeypatch.setenv("REPRO_TEST_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("REPRO_TEST_GO", str(tmp_path / "go"))
-    return tmp_path / "log"
-
-
-def tried(log: Path) -> list[int]:
-    return [int(line) for line in log.read_text().split()] if log.exists() else []
-
-
-def results(store: Store, *stages: Stage) -> dict[str, str]:
-    found = {f"{s.folder}/{name}": digest for s in stages for name, digest in store.published(s).items()}
-    return {name: digest for name, digest in found.items() if not name.endswith("record.json")}
+pytestmark = pytest.mark.usefixtures("log")
 
 
 def test_a_worker_killed_in_a_sweep_leaves_its_results_as_they_would_be(tmp_path: Path, log: Path) -> None:
@@ -76,7 +65,7 @@ def test_a_worker_killed_in_a_sweep_leaves_its_results_as_they_would_be(tmp_path
     run([total], store, Machine(), on=Local(workers=2))
     killer.join()
     assert len(tried(log)) == 5, "one was begun twice"
-    assert results(store, *closure([total])) == results(alone, *closure([total]))
+    assert digests(store, *closure([total])) == digests(alone, *closure([total]))
 
 
 def test_a_worker_that_dies_before_its_last_run_is_noted_ends_nothing(
@@ -98,6 +87,27 @@ def test_a_worker_that_dies_before_its_last_run_is_noted_ends_nothing(
     monkeypatch.setattr(Progress, "update", look_late)
     run(stages, store, Machine(), on=Local(workers=2))
     assert len(killed) == len(tried(log)) == 2, "done again, although it was in the store"
+
+
+def test_workers_whose_nannies_gave_up_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when every worker dies before dask has heard that it is up."""
+
+    @contextmanager
+    def without_workers(*arguments: Any) -> Iterator[Client]:
+        with connect(*arguments) as client:
+
+            async def close() -> None:
+                await asyncio.gather(*(nanny.close() for nanny in client.cluster.workers.values()))
+
+            client.cluster.sync(close)
+            yield client
+
+    monkeypatch.setattr(workers, "connect", without_workers)
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.5)
+    monkeypatch.setitem(SETTINGS, "distributed.deploy.lost-worker-timeout", "0.5 s")
+    store = Store(tmp_path / "runs")
+    run([Number(value=1), Number(value=2)], store, Machine(), on=Local(workers=2))
+    assert (store.finished(Number(value=2)) / RESULT).read_text() == "2"
 
 
 def test_what_always_fails_ends_after_three_tries_and_leaves_the_others_going(
@@ -169,7 +179,7 @@ if __name__ == "__main__":
     run([Waits(value=1), Waits(value=2)], Store(Path({str(tmp_path / "runs")!r})), Machine(), on=Local(workers=2))
 """
     (tmp_path / "study.py").write_text(code)
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | WITH_HELPERS
     study = subprocess.Popen(
         [sys.executable, tmp_path / "study.py"], env=environment, start_new_session=True, stderr=subprocess.PIPE
     )
@@ -188,7 +198,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("after", [0.8, *(pytest.param(n / 10, marks=pytest.mark.slow) for n in range(1, 20, 2))])
-def test_ctrl_c_while_workers_start_ends_them_without_a_word(tmp_path: Path, after: float) -> None:
+def test_ctrl_c_while_workers_start_ends_them_without_a_traceback(tmp_path: Path, after: float) -> None:
     code = f"""
 from pathlib import Path
 from repro.runs import Local, Machine, Store, run
@@ -202,7 +212,7 @@ if __name__ == "__main__":
 """
     (tmp_path / "study.py").write_text(code)
     study = subprocess.Popen(
-        [sys.executable, tmp_path / "study.py"], env=os.environ | {"PYTHONPATH": str(TESTS)}, start_new_session=True,
+        [sys.executable, tmp_path / "study.py"], env=os.environ | WITH_HELPERS, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert study.stdout and study.stdout.readline() == "begin\n"
@@ -241,7 +251,7 @@ def test_a_stage_that_no_worker_can_do_is_refused_and_not_waited_for(
     on = {"this process": Local(), "local workers": Local(workers=2)}.get(where)
     machine = Machine(slots=(("cpu", "cpu"),), needs={"number": Needs(devices=3)})
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"^no worker has the devices=3 that number takes$"):
+    with pytest.raises(Unavailable, match=r"^no worker has the devices=3 that number needs$"):
         run(
             [Number(value=1), Number(value=2)],
             Store(tmp_path),
@@ -252,7 +262,7 @@ def test_a_stage_that_no_worker_can_do_is_refused_and_not_waited_for(
 
 
 @pytest.mark.slow
-def test_a_sick_worker_of_somebody_else_s_scheduler_does_not_fail_the_others_runs(tmp_path: Path) -> None:
+def test_a_broken_device_of_somebody_else_s_scheduler_does_not_fail_other_runs(tmp_path: Path) -> None:
     store, bad = Store(tmp_path / "runs"), Poisons(value=0)
     with (
         LocalCluster(
@@ -269,7 +279,7 @@ def test_a_sick_worker_of_somebody_else_s_scheduler_does_not_fail_the_others_run
     assert store.status(bad) == "failed"
 
 
-def test_what_a_run_has_to_say_is_heard_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_run_logs_on_a_worker_is_shown_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run([Says(value=1), Says(value=2)], Store(tmp_path), Machine(), on=Local(workers=2))
     said = capsys.readouterr().err
     assert [said.count(f"\r1 + {value} is odd\n") for value in (1, 2)] == [1, 1]
@@ -281,22 +291,22 @@ def test_what_workers_did_where_nobody_here_sees_it_is_not_taken_for_done(
     stage = Number(value=1)
     monkeypatch.setattr(Store, "build", lambda *_: None)  # as on a machine with other disks
     monkeypatch.setattr(workers, "STALE_SECONDS", 0.1)
-    with pytest.raises(StudyFailed, match=r"number 1 was done, and is not in .*: it was set aside, or workers see"):
+    with pytest.raises(StudyFailed, match=r"number 1 was done but is not in .*: it was set aside, or workers see"):
         run([stage], Store(tmp_path), Machine(), on=Scheduler(address=cluster.scheduler_address))
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_is_told(tmp_path: Path) -> None:
+def test_a_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
     code = """
 import time
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 if __name__ == "__main__":
     cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
     print(cluster.scheduler_address, flush=True)
     time.sleep(100)
 """
     (tmp_path / "scheduler.py").write_text(code)
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | WITH_HELPERS
     command = [sys.executable, tmp_path / "scheduler.py"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as scheduler:
         assert scheduler.stdout is not None

@@ -155,7 +155,7 @@ def test_a_test_may_compare_with_numpy() -> None:
     assert Sandbox().check("import numpy\n" + GOOD, "f", test).detail == "ModuleNotFoundError: No module named 'numpy'"
 
 
-def test_a_missing_or_forbidden_sandbox_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_forbidden_sandbox_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert probe() == "the sandbox does not start: bwrap is not installed (Debian package bubblewrap)"
     with pytest.raises(SandboxMissing, match="bwrap is not installed"):
@@ -167,7 +167,7 @@ def test_a_missing_or_forbidden_sandbox_is_told(tmp_path: Path, monkeypatch: pyt
 
 
 @walled
-def test_walls_with_a_hole_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_walls_with_a_hole_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("repro.sandbox.walls.ENVIRONMENT", {"HOME": "/tmp"})
     assert probe() == "the sandbox does not hold: AssertionError: it does not keep a program from the environment"
 

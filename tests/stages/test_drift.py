@@ -1,7 +1,7 @@
 """Drift as stages: none between a model and itself, and on the data that changed between neighbours and no other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,19 +10,16 @@ import pandas as pd
 import pytest
 
 from helpers.texts import folder_source, prose
-from repro.data.corpora import TRAINING, Split
-from repro.data.domains.build import PAIRS
+from helpers.training import MadePairs, small_pretrain
+from repro.data.corpora import TRAINING
 from repro.lm.drift import drifts, states
 from repro.lm.mixing import Order
-from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.stages.drift import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, padded, read_drift, spread, thinned
+from repro.stages.drift import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, padded, spread, thinned
 from repro.stages.lora import Cpt, LoraTraining, Sft
 from repro.stages.models import load
 from repro.stages.pretrain import Pretrain
-from repro.stages.texts import Text
-from repro.stages.tokens import PairTokens, Tokenizer, Tokens, encoded_pairs, tokens_of
-from repro.stages.training import Training
+from repro.stages.tokens import PairTokens, Tokens, encoded_pairs, tokens_of
 
 CPU = Machine()
 LORA = LoraTraining(rank=4, alpha=8, peak=1e-2, warmup=1, batch=2, weight_decay=0.1, clip=1.0, precision="fp32")
@@ -30,17 +27,10 @@ LENGTH = 16
 NEW_CPT, OLD_CPT, NEW_SFT, OLD_SFT = CATEGORIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class MadePairs(Stage):
-    """Pairs as a domain's material has them, all of different lengths."""
-
-    name: str
-    seed: int
-
-    def execute(self, work: Work) -> None:
-        text = " ".join(prose(2, seed=self.seed))
-        rows = [{"item": str(n), "prompt": text[n : n + 9 + n], "answer": text[60 : 65 + n]} for n in range(12)]
-        pd.DataFrame(rows).to_parquet(work.path / PAIRS, index=False)
+def made_pairs(name: str, seed: int) -> MadePairs:
+    """Pairs of different lengths."""
+    text = " ".join(prose(2, seed=seed))
+    return MadePairs(name=name, pairs=tuple((text[n : n + 9 + n], text[60 : 65 + n]) for n in range(12)))
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Pretrain:
-    split = Split(validation=Fraction(1, 5), replay=Fraction(1, 5), near_duplicate=0.8)
-    text = Text(name="prose", sources=(folder_source(tmp_path_factory.mktemp("prose"), prose(30)),), split=split)
-    training = Training(
-        tokens=128, length=LENGTH, batch=4, peak=1e-2, warmup=1, floor=0.1, weight_decay=0.1, clip=1.0,
-        precision="fp32", measures=2,
-    )  # fmt: skip
-    tokens = Tokens(text=text, tokenizer=Tokenizer(text=text, vocabulary=300))
-    shape = Shape(hidden=16, intermediate=32, layers=3, heads=2)
-    return Pretrain(tokens=tokens, shape=shape, training=training, sequences=2, seed=0)
+    return small_pretrain(tmp_path_factory.mktemp("prose"), 30, layers=3, tokens=128, warmup=1)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +68,7 @@ def cpt(base: Pretrain, other: Tokens) -> Callable[[int], Cpt]:
 def pairs(base: Pretrain) -> tuple[PairTokens, PairTokens]:
     domain, replay = (
         PairTokens(material=made, tokenizer=base.tokens.tokenizer, chat=False, longest=64)  # type: ignore[arg-type]
-        for made in (MadePairs(name="pairs", seed=1), MadePairs(name="replay", seed=2))
+        for made in (made_pairs("pairs", seed=1), made_pairs("replay", seed=2))
     )
     return domain, replay
 
@@ -131,7 +113,7 @@ def sequence(store: Store, model: Cpt, number: int) -> np.ndarray:
 
 def drift_of(store: Store, stage: Stage) -> pd.DataFrame:
     run([stage], store, CPU)
-    return read_drift(store.file(stage, DRIFT))
+    return pd.read_parquet(store.file(stage, DRIFT))
 
 
 def ratio(

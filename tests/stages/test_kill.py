@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 from helpers.texts import folder_source, prose
-from helpers.toys import Weighty
+from helpers.toys import Weighty, digests
 from repro.data.corpora import TRAINING, Split
 from repro.lm.size import Shape
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.spec import closure
-from repro.runs.upkeep import spare
+from repro.runs.upkeep import freeable
 from repro.stages.lora import Cpt, LoraTraining
 from repro.stages.pretrain import Pretrain
 from repro.stages.texts import Text
@@ -87,12 +87,6 @@ def require_whole(store: Store, *stages: Stage) -> None:
             store.published(stage)
 
 
-def digests(store: Store, *stages: Stage) -> dict[str, str]:
-    """The sha256 of everything that was left, but for what is told of the machine."""
-    found = {f"{s.folder}/{name}": digest for s in stages for name, digest in store.published(s).items()}
-    return {name: digest for name, digest in found.items() if not name.endswith("record.json")}
-
-
 @pytest.mark.parametrize("again", [False, True], ids=["the first time", "after its weights were freed"])
 @pytest.mark.parametrize("target", [build_until, build_until_half_written])
 def test_killed_at_every_change_that_a_run_makes_to_the_store(
@@ -113,7 +107,7 @@ def test_killed_at_every_change_that_a_run_makes_to_the_store(
         store.build(stage, Machine(), lambda _done: None)
         assert digests(store, stage) == digests(unbroken, stage)
         left = {path for path in store.root.iterdir() if path.name not in (stage.folder, ".locks")}
-        assert left == set(spare(store, [stage]).folders), f"left behind at place {places}"
+        assert left == set(freeable(store, [stage]).folders), f"left behind at place {places}"
         assert not left or again, "a first run leaves nothing to be cleaned"
     assert places >= (7 if target is build_until_half_written else 20)
 

@@ -3,48 +3,31 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from helpers.texts import folder_source, prose
-from repro.data.corpora import Split
-from repro.data.domains.build import PAIRS
+from helpers.texts import prose
+from helpers.training import MadePairs, small_pretrain
 from repro.lm import training
-from repro.lm.size import Shape
-from repro.runs import Machine, Stage, Store, Work, run
+from repro.runs import Machine, Store, Work, run
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, Sft, read_progress
 from repro.stages.models import Adapted, load
 from repro.stages.pretrain import Pretrain
-from repro.stages.texts import Text
-from repro.stages.tokens import PairTokens, Tokenizer, Tokens
-from repro.stages.training import Training
+from repro.stages.tokens import PairTokens
 
 CPU = Machine()
 LORA = LoraTraining(rank=4, alpha=8, peak=3e-3, warmup=2, batch=2, weight_decay=0.1, clip=1.0, precision="fp32")
-TRAINING = Training(
-    tokens=512, length=16, batch=4, peak=1e-2, warmup=2, floor=0.1, weight_decay=0.1, clip=1.0, precision="fp32",
-    measures=2,
-)  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class MadePairs(Stage):
-    """Pairs as a domain's material has them."""
-
-    name: str
-    seed: int
-
-    def execute(self, work: Work) -> None:
-        texts = prose(24, sentences=1, seed=self.seed)
-        rows = [{"item": str(n), "prompt": f"{t[:20]}\nAnswer:", "answer": f" {t[20:35]}"} for n, t in enumerate(texts)]
-        pd.DataFrame(rows).to_parquet(work.path / PAIRS, index=False)
+def made_pairs(name: str, seed: int) -> MadePairs:
+    texts = prose(24, sentences=1, seed=seed)
+    return MadePairs(name=name, pairs=tuple((f"{text[:20]}\nAnswer:", f" {text[20:35]}") for text in texts))
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Pretrain:
-    split = Split(validation=Fraction(1, 5), replay=Fraction(1, 5), near_duplicate=0.8)
-    text = Text(name="prose", sources=(folder_source(tmp_path_factory.mktemp("prose"), prose(60)),), split=split)
-    tokens = Tokens(text=text, tokenizer=Tokenizer(text=text, vocabulary=300))
-    shape = Shape(hidden=16, intermediate=32, layers=2, heads=2)
-    return Pretrain(tokens=tokens, shape=shape, training=TRAINING, sequences=2, seed=0)
+    return small_pretrain(tmp_path_factory.mktemp("prose"), 60)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +53,7 @@ def cpt(base: Pretrain) -> Callable[..., Cpt]:
 
 @pytest.fixture(scope="module")
 def sft(base: Pretrain) -> Callable[..., Sft]:
-    made = MadePairs(name="pairs", seed=1), MadePairs(name="replay", seed=2)
+    made = made_pairs("pairs", seed=1), made_pairs("replay", seed=2)
     pairs, replay = (
         PairTokens(material=one, tokenizer=base.tokens.tokenizer, chat=False, longest=64)  # type: ignore[arg-type]
         for one in made
@@ -210,7 +189,7 @@ def test_an_adapter_is_peft_s_and_says_nothing_of_this_machine(
         assert torch.equal(model.eval()(input_ids=tokens).logits, ours(input_ids=tokens).logits)
 
 
-def test_too_few_tokens_for_a_step_are_told(store: Store, base: Pretrain, sft: Callable[..., Sft]) -> None:
+def test_too_few_tokens_for_a_step_are_an_error(store: Store, base: Pretrain, sft: Callable[..., Sft]) -> None:
     from repro.runs.engine import StudyFailed
 
     with pytest.raises(StudyFailed, match=r"3 SFT tokens are not enough for one step, which takes [0-9]+"):

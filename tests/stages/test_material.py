@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from transformers import PreTrainedTokenizerFast
 from helpers import ROOT
 from helpers.tables import cells, row
 from helpers.texts import prose
+from helpers.training import MadePairs
 from repro import params
 from repro.allocation import published, tables
 from repro.allocation.facts import MODES, recipes
-from repro.data.domains.build import PAIRS
 from repro.lm.instructions import EncodedPair, PairBatches, PairStream, encode_pairs
 from repro.lm.mixing import Mixture
 from repro.lm.pretrained import FolderModel, digest_model, model_files
@@ -113,17 +114,6 @@ def test_pairs_longer_than_allowed_are_left_out_and_none_at_all_is_an_error(toke
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs(Stage):
-    """Pairs as a domain's material has them."""
-
-    name: str = "pairs"
-
-    def execute(self, work: Work) -> None:
-        rows = [{"item": str(n), "prompt": q, "answer": a} for n, (q, a) in enumerate(QUESTIONS)]
-        pd.DataFrame(rows).to_parquet(work.path / PAIRS, index=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Chatty(Stage):
     """A tokenizer that brings a chat template along, as those of tuned models do."""
 
@@ -139,7 +129,8 @@ def test_encoded_pairs_are_read_back_as_they_were(
     chat: bool, longest: int, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     store = Store(tmp_path)
-    stage = PairTokens(material=Pairs(), tokenizer=Chatty(), chat=chat, longest=longest)  # type: ignore[arg-type]
+    made = MadePairs(name="pairs", pairs=tuple(QUESTIONS))
+    stage = PairTokens(material=made, tokenizer=Chatty(), chat=chat, longest=longest)  # type: ignore[arg-type]
     run([stage], store, CPU)
     expected = encode_pairs(QUESTIONS, tokenizer, chat=chat, longest=longest)
     found = encoded_pairs(store.finished(stage))
@@ -379,12 +370,14 @@ def test_a_peak_has_its_interval_and_its_test_beside_it() -> None:
          "cpt_fraction": np.nan, "cpt_low": np.nan, "cpt_high": np.nan, "highest": 256.0, "p_value": np.nan,
          "test": "T"},
     ])  # fmt: skip
-    first, second = cells(tables.study_optima(frame))[1:]
+    ours: Any = SimpleNamespace(optima=frame)
+    first, second = cells(tables.optima(ours))[1:]
     assert first[2:] == [
         "2.05k", "1.00k to 4.00k", "0.875", "0.750 to 0.938", "4.10k", "below 0.001"
     ]  # fmt: skip
     assert second[2:] == [*[DASH] * 4, "256", DASH]
-    assert cells(tables.study_optima(frame.head(0)))[1:] == []
+    ours.optima = frame.head(0)
+    assert cells(tables.optima(ours))[1:] == []
 
 
 def test_drift_as_printed_is_told_as_far_as_it_is() -> None:
@@ -426,7 +419,7 @@ def test_a_recipe_says_what_is_done_in_the_words_of_the_paper_s_tables() -> None
 
 def test_a_recipe_stands_in_the_rows_of_the_paper_s_own() -> None:
     cpt, sft = recipe()
-    aspects = set(published.table_a2()["aspect"]) | set(published.table_a3()["aspect"])
+    aspects = set(published.table("A.2")["aspect"]) | set(published.table("A.3")["aspect"])
     assert len(aspects & set(cpt)) >= 10 and len(aspects & set(sft)) >= 10
     found = tables.set_up(cpt, sft)
     assert row(found, "LoRA rank") == ["LoRA rank", "256", "8", "64", "8"]

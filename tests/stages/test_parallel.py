@@ -20,39 +20,26 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_training import BATCHES, CONSTANT, tiny
 
 from helpers import TESTS
-from helpers.texts import folder_source, prose
-from repro.data.corpora import Split
+from helpers.training import BATCHES, CONSTANT, small_pretrain, tiny
 from repro.lm.mixing import Batches
 from repro.lm.parallel import Share, this_process
 from repro.lm.scoring import Rows
-from repro.lm.size import Shape
 from repro.lm.training import Checkpoint, Diverged, Optimiser, train
 from repro.runs import Machine, Store, Work, run
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, read_progress
-from repro.stages.parallel import Lost, Shared
+from repro.stages.parallel import ProcessLost, Shared
 from repro.stages.pretrain import Continue, Pretrain
-from repro.stages.texts import Text
-from repro.stages.tokens import Tokenizer, Tokens
-from repro.stages.training import LOSSES, Training, read_losses
+from repro.stages.training import LOSSES, read_losses
 
 PAIR = Machine(slots=(("cpu", "cpu"),))
 LORA = LoraTraining(rank=4, alpha=8, peak=3e-3, warmup=2, batch=3, weight_decay=0.1, clip=1.0, precision="fp32")
-TRAINING = Training(
-    tokens=960, length=16, batch=3, peak=1e-2, warmup=2, floor=0.1, weight_decay=0.1, clip=1.0, precision="fp32",
-    measures=4,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Pretrain:
-    split = Split(validation=Fraction(1, 5), replay=Fraction(1, 5), near_duplicate=0.8)
-    text = Text(name="prose", sources=(folder_source(tmp_path_factory.mktemp("prose"), prose(60)),), split=split)
-    tokens = Tokens(text=text, tokenizer=Tokenizer(text=text, vocabulary=300))
-    shape = Shape(hidden=16, intermediate=32, layers=2, heads=2)
-    return Pretrain(tokens=tokens, shape=shape, training=TRAINING, sequences=2, seed=0)
+    return small_pretrain(tmp_path_factory.mktemp("prose"), 60, tokens=960, batch=3, measures=4)
 
 
 def cpt_on(base: Pretrain, steps: int = 9) -> Cpt:
@@ -159,18 +146,18 @@ def test_what_a_process_raises_arrives_as_itself(tmp_path: Path, mark: str, capl
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_told(tmp_path: Path, mark: str) -> None:
+def test_a_process_that_is_killed_is_reported(tmp_path: Path, mark: str) -> None:
     store = Store(tmp_path / "runs")
-    with pytest.raises(Lost, match=r"^a run shared by 2 processes was lost: process 2 was killed by SIGKILL$"):
+    with pytest.raises(ProcessLost, match=r"^a run shared by 2 processes was lost: process 2 was killed by SIGKILL$"):
         in_a_thread(lambda: store.build(Failing(how="kill"), PAIR, lambda _done: None))
     assert nothing_left(mark, tmp_path)
 
 
 @pytest.mark.slow
-def test_processes_that_do_not_start_are_told(tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_do_not_start_are_reported(tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("repro.stages.parallel.CODE", "import os; assert os.environ['RANK'] != '0', 'no such device'")
     store = Store(tmp_path / "runs")
-    with pytest.raises(Lost, match=r"was lost: process 1 ended with status 1\n(.*\n)*.*no such device$"):
+    with pytest.raises(ProcessLost, match=r"was lost: process 1 ended with status 1\n(.*\n)*.*no such device$"):
         store.build(Failing(how="raise"), PAIR, lambda _done: None)
     assert nothing_left(mark, tmp_path)
 
@@ -191,7 +178,7 @@ def test_an_interrupt_of_the_worker_ends_its_processes(base: Pretrain, tmp_path:
 @pytest.mark.slow
 def test_continuing_and_adapting_in_two_processes_give_the_losses_of_one(base: Pretrain, tmp_path: Path) -> None:
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
-    mixed = Continue(base=base, domain=base.tokens, ratio=Fraction(1, 3), training=TRAINING, sequences=2, seed=0)
+    mixed = Continue(base=base, domain=base.tokens, ratio=Fraction(1, 3), training=base.training, sequences=2, seed=0)
     adapted = cpt_on(base)
     run([base], two, Machine())
     run([mixed, adapted], one, Machine())
@@ -311,7 +298,7 @@ def test_the_rows_of_a_step_are_divided_whole() -> None:
         assert max(len(part.tokens) for part in parts) == math.ceil(7 / ranks)
 
 
-def test_processes_that_come_to_different_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_come_to_different_weights_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def gather(into: list[str], own: str) -> None:
         into[:] = [own, "another"]
 

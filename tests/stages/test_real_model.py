@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
@@ -11,7 +12,7 @@ from repro.allocation.design import Design, design
 from repro.runs import Machine, Store, run
 from repro.runs.upkeep import verify_again
 from repro.sandbox import probe
-from repro.stages.evaluate import ITEMS, Evaluate, Programs, read_items
+from repro.stages.evaluate import ITEMS, Evaluate, Programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 CPU = Machine()
@@ -30,7 +31,7 @@ def test_pass_at_1_is_what_is_known_of_the_model(tmp_path: Path) -> None:
     (programs,) = study(domains=[CODING]).trials[0].programs
     assert isinstance(programs, Programs)
     run([programs], store, CPU)
-    found = read_items(store.file(programs, ITEMS))
+    found = pd.read_parquet(store.file(programs, ITEMS))
     assert len(found) == 164
     assert set(found["status"]) <= {"passed", "failed", "timed out"}
     low, high = proportion_confint(int(found["right"].sum()), 164, method="wilson")

@@ -1,4 +1,4 @@
-"""How far fits can be trusted: surfaces, warnings, rivals, and what recovery studies say."""
+"""How far fits can be trusted: surfaces, warnings, alternatives, and what recovery studies say."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ def test_without_spare_points_there_is_no_surface_and_the_page_says_so() -> None
     none = frames.surfaces(study("few points"))
     assert none == []
     assert "No curve" in drawn(figures.surfaces(none))
-    assert "want of spare points" in str(facts.surfaces(none)["regions"])
+    assert "none has more points than parameters" in str(facts.surfaces(none)["regions"])
     assert facts.summary(none)
 
 
@@ -65,12 +65,12 @@ def test_warnings_of_one_kind_are_counted_together_whatever_their_numbers() -> N
 
 
 @pytest.mark.parametrize("name", ["full", "only the domain"])
-def test_rivals_are_told_in_words_even_where_nothing_can_be_judged(name: str) -> None:
-    table = frames.rivals(study(name))
-    says = facts.rivals(table)
+def test_alternatives_are_compared_in_words_even_where_nothing_can_be_judged(name: str) -> None:
+    table = frames.alternatives(study(name))
+    says = facts.alternatives(table)
     assert all(isinstance(text, str) and text for text in says.values())
     assert set(table["kind"]) == set(tables.KINDS)
-    assert "nan" not in tables.rivals(table).to_html()
+    assert "nan" not in tables.alternatives(table).to_html()
     judged = table[table["aicc_judged"] > 0]
     assert (judged.groupby("kind")["aicc_wins"].sum() == judged.groupby("kind")["aicc_judged"].first()).all()
 
@@ -174,7 +174,7 @@ def test_a_study_without_any_interval_is_told_without_numbers() -> None:
     bare = critical(2).assign(estimate=np.nan, lower=np.nan, upper=np.nan, covered=False)
     frame = recovered.together(bare, bare[["truth", "estimate", "lower", "upper", "covered"]].iloc[:2] * 1.0)
     says = facts.coverage(recovered.coverage(frame))
-    assert says["turning_width"] == "not known, for want of intervals"
+    assert says["turning_width"] == "not known, because there are no intervals"
     assert "cannot be said" in str(facts.bias(recovered.bias(frame), recovered.late(frame))["equation_8"])
 
 
@@ -189,4 +189,4 @@ def test_the_preferred_law_of_each_benchmark_is_named() -> None:
         "delta_aicc": [0, 2, 0, 3, 4, 0], "loo": np.nan,
     })  # fmt: skip
     assert facts.preferred(frame) == "the flat line for A and B and Equation 1 for C"
-    assert facts.preferred(frame, "loo") == "none, for want of points"
+    assert facts.preferred(frame, "loo") == "none, because there are too few points"

@@ -1,23 +1,29 @@
-"""Laws compared on the same data: by AICc, and by how well they predict what they were not fitted to."""
+"""Laws compared on the same data: by Akaike's criterion, and by cross-validation on points held out of the fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from repro.laws.inference import LEVEL
 from repro.laws.law import Law
 from repro.laws.solver import Array
 
+TAIL = 5  # the last fifth is held out
+
 HeldOut = Literal["one", "tail"]
 
-LEVEL = 0.05
-TAIL = 5  # the last fifth is held out
+
+class _Data(NamedTuple):
+    x: Array
+    y: Array
+    weights: Array
+    groups: NDArray[Any]
 
 
 def compare(
@@ -43,8 +49,8 @@ def compare(
         known: whether weights are the inverse variances themselves, as with scores of known numbers of items. The
             criterion is then Akaike's, sse + 2 parameters, without the small-sample term, which is for a variance
             estimated from the same points. Where even the law with most parameters leaves significantly more than the
-            variances allow (5%, chi-square), they are inflated by as much and the term is back, the inflation counting
-            as a parameter (QAICc: Burnham & Anderson 2002, Section 2.5).
+            variances allow (5%, chi-square), they are inflated by that ratio, which counts as a parameter, and the term
+            is used (QAICc: Burnham & Anderson 2002, Section 2.5).
 
     Returns:
         Columns law, parameters (how many), n, sse, rse, aicc, delta_aicc (over the best), weight (Akaike's),
@@ -56,15 +62,15 @@ def compare(
         AICc, or with known errors AIC or QAICc.
 
     Raises:
-        ValueError: laws share a name, groups or weights do not fit x, held_out is neither word, or a law
-            refuses the data.
+        ValueError: laws share a name, groups or weights do not fit x, held_out is neither word, or a law cannot be
+            fitted to the data.
 
     """
-    data = _Data.of(x, y, weights, groups)
+    data = _checked(x, y, weights, groups)
     names = [law.name for law in laws]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"a comparison needs laws with different names, not {names}")
-    splits = list(data.splits(held_out))
+    splits = list(_splits(data, held_out))
     frame = pd.DataFrame([_row(law, data, splits) for law in laws])
     criterion = "AICc"
     if known:
@@ -75,32 +81,25 @@ def compare(
     return table
 
 
-@dataclass(frozen=True)
-class _Data:
-    x: Array
-    y: Array
-    weights: Array
-    groups: NDArray[Any]
+def _checked(x: ArrayLike, y: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None) -> _Data:
+    at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
+    label = np.arange(values.size) if groups is None else np.asarray(groups)
+    if at.ndim != 1 or not at.shape == values.shape == weight.shape == label.shape:
+        shapes = f"{at.shape}, {values.shape}, {weight.shape}, {label.shape}"
+        raise ValueError(f"x, y, weights and groups must be one-dimensional and equally long, not {shapes}")
+    return _Data(at, values, weight, label)
 
-    @classmethod
-    def of(cls, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None) -> _Data:
-        at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-        weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
-        label = np.arange(values.size) if groups is None else np.asarray(groups)
-        if at.ndim != 1 or not at.shape == values.shape == weight.shape == label.shape:
-            shapes = f"{at.shape}, {values.shape}, {weight.shape}, {label.shape}"
-            raise ValueError(f"x, y, weights and groups must be one-dimensional and equally long, not {shapes}")
-        return cls(at, values, weight, label)
 
-    def splits(self, held_out: HeldOut) -> Iterator[NDArray[np.bool_]]:
-        """Masks (n,) of the points to predict."""
-        if held_out == "tail":
-            distinct = np.unique(self.x)
-            yield self.x >= distinct[-max(1, round(len(distinct) / TAIL))]
-        elif held_out == "one":
-            yield from (self.groups == label for label in np.unique(self.groups))
-        else:
-            raise ValueError(f"held_out is {held_out!r}; it must be 'one' or 'tail'")
+def _splits(data: _Data, held_out: HeldOut) -> Iterator[NDArray[np.bool_]]:
+    """Masks (n,) of the points to predict."""
+    if held_out == "tail":
+        distinct = np.unique(data.x)
+        yield data.x >= distinct[-max(1, round(len(distinct) / TAIL))]
+    elif held_out == "one":
+        yield from (data.groups == label for label in np.unique(data.groups))
+    else:
+        raise ValueError(f"held_out is {held_out!r}; it must be 'one' or 'tail'")
 
 
 def _row(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> dict[str, Any]:
@@ -132,13 +131,13 @@ def _of_known(frame: pd.DataFrame) -> tuple[Array, str]:
     """AIC of Gaussian errors whose inverse variances are the weights, or QAICc where they are clearly too small."""
     sse, count, n = (frame[name].to_numpy(float) for name in ("sse", "parameters", "n"))
     fullest = int(np.argmax(np.where(np.isnan(sse), -1, count)))
-    spare = n[fullest] - count[fullest]
-    if not (spare > 0 and stats.chi2.sf(sse[fullest], spare) < LEVEL):
+    df_resid = n[fullest] - count[fullest]
+    if not (df_resid > 0 and stats.chi2.sf(sse[fullest], df_resid) < LEVEL):
         return np.where(np.isnan(sse), np.inf, sse + 2 * count), "AIC"
     k = count + 1
     enough = n > k + 1
     correction = 2 * k * (k + 1) / np.where(enough, n - k - 1, 1)
-    return np.where(enough, sse * spare / sse[fullest] + 2 * k + correction, np.inf), "QAICc"
+    return np.where(enough, sse * df_resid / sse[fullest] + 2 * k + correction, np.inf), "QAICc"
 
 
 def _held_out(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> float:

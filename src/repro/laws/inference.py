@@ -1,88 +1,141 @@
-"""Intervals of one fit: profile likelihood for nonlinear parameters, the delta method for coefficients."""
+"""What the data say about the parameters of one fit: intervals, and warnings for whoever reads the numbers.
+
+Nonlinear parameters have profile-likelihood intervals; coefficients and the curve have those of the delta method. All
+of it takes a :class:`Design`, which says what a fit is without knowing laws or fits.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
 from repro.laws.solver import Array, Problem, refine
 
-if TYPE_CHECKING:
-    from repro.laws.law import Fit
-
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from repro.laws.law import Fit
-
+LEVEL = 0.05  # of tests, and of what intervals leave out
 
 UNDETERMINED = 1e-9  # a direction in parameter space that moves the curve less than this, relatively
 STEP = 1e-6  # of a parameter's range, for derivatives
-WALK = 24  # places on each side of the estimate at which a profile is taken
+PLACES = 24  # on each side of the estimate at which a profile is taken
 ELSEWHERE = (0.1, 0.5, 0.9)  # shares of the range from which the other parameters start as well
 
 EDGE = 1e-3  # share of a parameter's range that counts as being at its bound
 CONDITION = 1e3  # condition number of the normalised columns from which coefficients are said to trade off
 ALIKE = 0.9999  # cosine from which two basis functions count as nearly equal
-SPARE = 2
+FEW = 2  # residual degrees of freedom below which a fit is hardly tested
 CONSTANT = 1e-12  # spread of y, as a share of its size, up to which it is rounding
-LEVEL = 0.05
-BEYOND = 2.0  # how many times beyond the largest, or short of the smallest, x a law may be asked without a word
+BEYOND = 2.0  # how many times beyond the largest, or short of the smallest, x a law is evaluated without a warning
 
 
-def jacobian(fit: Fit, x: Array) -> Array:
-    """Derivatives of the law by its parameters at ``x`` (m,), nonlinear ones first: shape (m, k)."""
-    theta, linear = fit.law.split(fit.params)
-    slopes = []
-    for place in range(len(theta)):
-        step = np.zeros_like(theta)
-        step[place] = STEP * (fit.law.nonlinear[place].high - fit.law.nonlinear[place].low)
-        change = fit.law.columns(x, theta + step) - fit.law.columns(x, theta - step)
-        slopes.append(change @ linear / (2 * step[place]))
-    return np.column_stack([*slopes, fit.law.columns(x, theta)])
+class Design(NamedTuple):
+    """A fit of q nonlinear parameters and p coefficients to n points, as inference and noise see it.
+
+    name: of the law. names: of the parameters, nonlinear first. singular: for each nonlinear parameter, the value at
+    which basis functions coincide, or None. columns: the basis functions (m, p) at x (m,) and theta (q,). theta (q,)
+    and linear (p,): the estimates. x, y, weights: (n,). rse: residual standard error. df_resid: residual degrees of
+    freedom. problem: the scaled sum of squares as a function of theta.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    singular: tuple[float | None, ...]
+    columns: Callable[[Array, Array], NDArray[Any]]
+    theta: Array
+    linear: Array
+    x: Array
+    y: Array
+    weights: Array
+    rse: float
+    df_resid: int
+    problem: Problem
+
+    def predict(self, x: Array) -> Array:
+        """The fitted curve at ``x`` (m,)."""
+        return np.asarray(self.columns(x, self.theta) @ self.linear)
+
+    @property
+    def residual(self) -> Array:
+        """y minus the fitted curve, (n,)."""
+        return self.y - self.predict(self.x)
 
 
-def _directions(fit: Fit) -> tuple[Array, Array, Array, Array]:
+def conf_int(design: Design, alpha: float) -> Array:
+    """Intervals of confidence 1 - alpha, (q + p, 2): profile likelihood, then delta method; NaN with no residual
+    degrees of freedom.
+    """
+    if not design.df_resid:
+        return np.full((len(design.names), 2), np.nan)
+    limit = profile_limit(design, alpha)
+    profiled = [profile_interval(design, place, limit) for place in range(len(design.theta))]
+    half = _quantile(design, alpha) * standard_errors(design)[len(design.theta) :]
+    return np.array([*profiled, *zip(design.linear - half, design.linear + half, strict=True)])
+
+
+def band(design: Design, x: Array, alpha: float) -> Array:
+    """Half the width of the pointwise interval of the curve at ``x`` (m,), by the delta method; NaN with no residual
+    degrees of freedom.
+    """
+    if not design.df_resid:
+        return np.full(len(x), np.nan)
+    return np.asarray(_quantile(design, alpha) * band_errors(design, x))
+
+
+def _quantile(design: Design, alpha: float) -> float:
+    return float(stats.t.ppf(1 - alpha / 2, design.df_resid))
+
+
+def tangent_basis(design: Design) -> Array:
+    """Orthonormal basis, (n, at most q + p), of the directions in which the weighted fit can bend."""
+    left, singular, _, _ = _directions(design)
+    return left[:, singular > UNDETERMINED * singular[0]]
+
+
+def standard_errors(design: Design) -> Array:
+    """Asymptotic standard errors of all parameters, (q + p,), by the delta method; inf where undetermined."""
+    _, singular, right, length = _directions(design)
+    kept = singular > UNDETERMINED * singular[0]
+    errors = design.rse * np.sqrt(np.sum((right[kept].T / singular[kept]) ** 2, axis=1)) / length
+    lost = np.any(np.abs(right[~kept]) > np.sqrt(UNDETERMINED), axis=0)
+    return np.where(lost, np.inf, errors)
+
+
+def band_errors(design: Design, x: Array) -> Array:
+    """Asymptotic standard error of the fitted curve at ``x`` (m,), shape (m,), by the delta method."""
+    _, singular, right, length = _directions(design)
+    kept = singular > UNDETERMINED * singular[0]
+    moved = (_jacobian(design, x) / length) @ right[kept].T / singular[kept]
+    return np.asarray(design.rse * np.sqrt(np.sum(moved**2, axis=1)))
+
+
+def _directions(design: Design) -> tuple[Array, Array, Array, Array]:
     """Singular vectors and values of the weighted Jacobian with unit columns, and the columns' lengths."""
-    weighted = np.sqrt(fit.weights)[:, None] * jacobian(fit, fit.x)
+    weighted = np.sqrt(design.weights)[:, None] * _jacobian(design, design.x)
     length = np.sqrt(np.sum(weighted**2, axis=0))
     length = np.where(length > 0, length, 1.0)
     left, singular, right = np.linalg.svd(weighted / length, full_matrices=False)
     return left, singular, right, length
 
 
-def influence(fit: Fit) -> Array:
-    """Orthonormal basis, (n, at most k), of the directions in which the weighted fit can bend."""
-    left, singular, _, _ = _directions(fit)
-    return left[:, singular > UNDETERMINED * singular[0]]
+def _jacobian(design: Design, x: Array) -> Array:
+    """Derivatives of the curve at ``x`` (m,) by the parameters, nonlinear ones first: (m, q + p)."""
+    reach = STEP * (design.problem.high - design.problem.low)
+    slopes = []
+    for place, size in enumerate(reach):
+        step = np.where(np.arange(len(reach)) == place, size, 0.0)
+        change = design.columns(x, design.theta + step) - design.columns(x, design.theta - step)
+        slopes.append(change @ design.linear / (2 * size))
+    return np.column_stack([*slopes, design.columns(x, design.theta)])
 
 
-def standard_errors(fit: Fit) -> Array:
-    """Asymptotic standard errors of all parameters, shape (k,), by the delta method; inf where undetermined."""
-    _, singular, right, length = _directions(fit)
-    kept = singular > UNDETERMINED * singular[0]
-    errors = fit.rse * np.sqrt(np.sum((right[kept].T / singular[kept]) ** 2, axis=1)) / length
-    lost = np.any(np.abs(right[~kept]) > np.sqrt(UNDETERMINED), axis=0)
-    return np.where(lost, np.inf, errors)
-
-
-def band_errors(fit: Fit, x: ArrayLike) -> Array:
-    """Asymptotic standard error of the fitted curve at ``x`` (m,), shape (m,), by the delta method."""
-    _, singular, right, length = _directions(fit)
-    kept = singular > UNDETERMINED * singular[0]
-    moved = (jacobian(fit, np.asarray(x, dtype=float)) / length) @ right[kept].T / singular[kept]
-    return np.asarray(fit.rse * np.sqrt(np.sum(moved**2, axis=1)))
-
-
-def profile(problem: Problem, index: int, value: float, theta: Array) -> tuple[float, Array]:
+def profile(design: Design, index: int, value: float, theta: Array) -> tuple[float, Array]:
     """(sum of squares, theta (q,)) with one nonlinear parameter held at ``value`` and the others refitted, from
     ``theta`` and from elsewhere.
     """
+    problem = design.problem
     reach = problem.high - problem.low
     starts = np.array([theta, *(problem.low + share * reach for share in ELSEWHERE)])
     starts[:, index] = value
@@ -90,78 +143,62 @@ def profile(problem: Problem, index: int, value: float, theta: Array) -> tuple[f
         return float(problem.sse(starts[:1])[0]), starts[0]
     low, high = np.tile(problem.low, (len(starts), 1)), np.tile(problem.high, (len(starts), 1))
     low[:, index] = high[:, index] = value
-    found, sums = refine(problem, starts, np.zeros(len(starts), dtype=int), low, high, tolerance=1e-9)
+    thetas, sums = refine(problem, starts, np.zeros(len(starts), dtype=int), low, high, tolerance=1e-9)
     best = int(np.argmin(sums))
-    return float(sums[best]), found[best]
+    return float(sums[best]), thetas[best]
 
 
-def profile_limit(fit: Fit, problem: Problem, theta: Array, alpha: float) -> float:
-    """The sum of squares up to which a parameter's value is within its interval: the F(1, spare) limit."""
-    return float(problem.sse(theta[None])[0] * (1 + stats.f.ppf(1 - alpha, 1, fit.spare) / fit.spare))
+def profile_limit(design: Design, alpha: float) -> float:
+    """The profiled sum of squares up to which a value is within its interval: the limit of F(1, df_resid)."""
+    least = design.problem.sse(design.theta[None])[0]
+    return float(least * (1 + stats.f.ppf(1 - alpha, 1, design.df_resid) / design.df_resid))
 
 
-def profile_interval(problem: Problem, index: int, theta: Array, limit: float) -> tuple[float, float]:
+def profile_interval(design: Design, index: int, limit: float) -> tuple[float, float]:
     """Where one parameter's profile stays below ``limit``; a side that never leaves it ends at its bound."""
-    return (
-        _crossing(problem, index, theta, limit, float(problem.low[index])),
-        _crossing(problem, index, theta, limit, float(problem.high[index])),
-    )
+    low, high = float(design.problem.low[index]), float(design.problem.high[index])
+    return _crossing(design, index, limit, low), _crossing(design, index, limit, high)
 
 
-def _crossing(problem: Problem, index: int, theta: Array, limit: float, bound: float) -> float:
-    warm = theta
+def _crossing(design: Design, index: int, limit: float, bound: float) -> float:
+    estimate, warm = design.theta[index], design.theta
 
     def excess(value: float) -> float:
         nonlocal warm
-        found, warm = profile(problem, index, value, warm)
-        return found - limit
+        sse, warm = profile(design, index, value, warm)
+        return sse - limit
 
-    inner = float(theta[index])
-    for share in (np.arange(1, WALK + 1) / WALK) ** 2:
-        outer = float(theta[index] + share * (bound - theta[index]))
+    inner = float(estimate)
+    for share in (np.arange(1, PLACES + 1) / PLACES) ** 2:
+        outer = float(estimate + share * (bound - estimate))
         if excess(outer) > 0:
             return float(brentq(excess, inner, outer, rtol=1e-6)) if excess(inner) < 0 else inner
         inner = outer
     return bound
 
 
-def warnings(fit: Fit) -> tuple[str, ...]:
-    """Few points, parameters at bounds, an ill-conditioned design, a power that is a logarithm."""
-    if np.ptp(fit.y) <= CONSTANT * np.max(np.abs(fit.y)):
+def warnings(design: Design) -> tuple[str, ...]:
+    """Few points, parameters at bounds, collinear basis functions, a power that a logarithm replaces."""
+    if np.ptp(design.y) <= CONSTANT * np.max(np.abs(design.y)):
         return ("y does not vary: parameters mean nothing",)
-    few = f"{fit.n} points for {len(fit.params)} parameters: the fit is hardly tested"
-    found = [few] if fit.spare < SPARE else []
-    return (*found, *_at_bounds(fit), *_trade_offs(fit), *_logarithms(fit))
+    few = f"{len(design.y)} points for {len(design.names)} parameters: the fit is hardly tested"
+    texts = [few] if design.df_resid < FEW else []
+    return (*texts, *_at_bounds(design), *_trade_offs(design), *_logarithm(design))
 
 
-def extrapolation(fit: Fit, x: ArrayLike) -> tuple[str, ...]:
-    """A warning if ``x`` reaches further beyond the data than a factor of two."""
-    at = np.abs(np.atleast_1d(np.asarray(x, dtype=float)))
-    seen = np.abs(fit.x[fit.x != 0])
-    if not seen.size or not at.size:
-        return ()
-    found = []
-    if at.max() > BEYOND * seen.max():
-        found.append(f"extrapolated: {at.max() / seen.max():.3g} times beyond the data ({seen.max():.4g})")
-    near = at[at > 0]
-    if near.size and near.min() * BEYOND < seen.min() and not np.any(fit.x == 0):
-        found.append(f"extrapolated: {seen.min() / near.min():.3g} times short of the data ({seen.min():.4g})")
-    return tuple(found)
+def _at_bounds(design: Design) -> list[str]:
+    problem, nonlinear = design.problem, design.names[: len(design.theta)]
+    texts = []
+    for name, value, low, high in zip(nonlinear, design.theta, problem.low, problem.high, strict=True):
+        if min(value - low, high - value) < EDGE * (high - low):
+            texts.append(f"{name} = {value:.4g} is at its bound")
+    coefficients = zip(design.names[len(design.theta) :], design.linear, problem.signs, strict=True)
+    return texts + [f"{name} is held at its bound 0" for name, value, sign in coefficients if sign and value == 0]
 
 
-def _at_bounds(fit: Fit) -> list[str]:
-    found = []
-    for part in fit.law.nonlinear:
-        value, margin = fit.params[part.name], EDGE * (part.high - part.low)
-        if value - part.low < margin or part.high - value < margin:
-            found.append(f"{part.name} = {value:.4g} is at its bound")
-    zero = [f"{c.name} is held at its bound 0" for c in fit.law.linear if c.sign and fit.params[c.name] == 0]
-    return found + zero
-
-
-def _trade_offs(fit: Fit) -> list[str]:
-    theta, _ = fit.law.split(fit.params)
-    weighted = np.sqrt(fit.weights)[:, None] * fit.law.columns(fit.x, theta)
+def _trade_offs(design: Design) -> list[str]:
+    """Collinearity, by the condition number of the normalised columns and by the cosines between them."""
+    weighted = np.sqrt(design.weights)[:, None] * design.columns(design.x, design.theta)
     length = np.sqrt(np.sum(weighted**2, axis=0))
     unit = weighted / np.where(length > 0, length, 1.0)
     if unit.shape[1] < 2:
@@ -169,24 +206,34 @@ def _trade_offs(fit: Fit) -> list[str]:
     condition = float(np.linalg.cond(unit))
     if condition < CONDITION:
         return []
-    alike = np.abs(np.triu(unit.T @ unit, k=1))
-    one, two = np.unravel_index(int(np.argmax(alike)), alike.shape)
-    if alike[one, two] > ALIKE:
-        pair = f"{fit.law.linear[one].name} and {fit.law.linear[two].name}"
+    cosines = np.abs(np.triu(unit.T @ unit, k=1))
+    first, second = np.unravel_index(int(np.argmax(cosines)), cosines.shape)
+    if cosines[first, second] > ALIKE:
+        names = design.names[len(design.theta) :]
+        pair = f"{names[first]} and {names[second]}"
         return [f"{pair} trade off, their basis functions being nearly equal: trust the curve, not the two numbers"]
     return [f"the basis functions are nearly dependent (condition {condition:.1g}): trust the curve, not the numbers"]
 
 
-def _logarithms(fit: Fit) -> list[str]:
+def _logarithm(design: Design) -> list[str]:
     # Only for one power: of two, one can nearly always be swapped for a logarithm.
-    law = fit.law
-    if law.conditioned is None or not fit.spare or len(law.nonlinear) > 1:
+    if design.singular != (0.0,) or not design.df_resid:
         return []
-    problem = law.problem(fit.x, fit.y[None], fit.weights)
-    theta: Array = law.split(fit.params)[0]
-    limit = profile_limit(fit, problem, theta, LEVEL)
-    return [
-        f"{part.name} = {fit.params[part.name]:.4g} cannot be told from 0: a logarithm fits as well"
-        for place, part in enumerate(law.nonlinear)
-        if part.singular == 0 and profile(problem, place, 0.0, theta)[0] <= limit
-    ]
+    if profile(design, 0, 0.0, design.theta)[0] > profile_limit(design, LEVEL):
+        return []
+    return [f"{design.names[0]} = {design.theta[0]:.4g} cannot be told from 0: a logarithm fits as well"]
+
+
+def extrapolation(design: Design, x: ArrayLike) -> tuple[str, ...]:
+    """A warning if ``x`` reaches further beyond the data than a factor of two."""
+    at = np.abs(np.atleast_1d(np.asarray(x, dtype=float)))
+    seen = np.abs(design.x[design.x != 0])
+    if not seen.size or not at.size:
+        return ()
+    texts = []
+    if at.max() > BEYOND * seen.max():
+        texts.append(f"extrapolated: {at.max() / seen.max():.3g} times beyond the data ({seen.max():.4g})")
+    near = at[at > 0]
+    if near.size and near.min() * BEYOND < seen.min() and not np.any(design.x == 0):
+        texts.append(f"extrapolated: {seen.min() / near.min():.3g} times short of the data ({seen.min():.4g})")
+    return tuple(texts)

@@ -1,9 +1,9 @@
-"""Separable laws: declare the basis, and one engine fits them all.
+"""Separable laws, declared by their basis, and what fitting one to data gives.
 
-A :class:`Law` is y = sum_j c_j a_j(x; theta): nonlinear parameters theta with bounds, linear coefficients c
-with an optional sign, the basis functions a_j, and LaTeX for the reader. ``law.fit(x, y)`` returns a
-:class:`~repro.laws.Fit`. Every column is normalised and y is scaled by its spread before anything is solved;
-so for laws whose columns only rescale with x (power laws), multiplying x or y by a constant changes
+A :class:`Law` is y = sum_j c_j a_j(x; theta): nonlinear parameters theta with bounds, linear coefficients c with an
+optional sign, the basis functions a_j, and LaTeX for the reader. ``law.fit(x, y)`` returns a :class:`Fit`, by variable
+projection (:mod:`repro.laws.solver`). Every column is normalised and y is scaled by its spread before anything is
+solved; so for laws whose columns only rescale with x (power laws), multiplying x or y by a constant changes
 coefficients and nothing else.
 """
 
@@ -12,230 +12,39 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from repro.laws import inference, noise
+from repro.laws.inference import LEVEL, Design
 from repro.laws.solver import PRECISE, QUICK, Array, Problem, project, solve
 
-LEVEL = 0.05
 WIDTH = 80  # of the lines of a summary
 
 # Exponents are reported no closer than this to a value (or to each other) where coefficients would become
-# infinite. The curve moves by about this much, relatively: far less than any loss is known.
+# infinite. The curve moves by about this much, relatively: far less than the error of any loss.
 GAP = 1e-5
 
 HUBER = 1.345  # residuals beyond this many robust standard deviations count linearly: 95% efficient on Gaussian noise
 CONSTANT = 1e-13  # responses, or what a term adds to them, that differ by no more than this share are the same
 MAD = 0.6745  # the median absolute deviation of a standard Gaussian
 REWEIGHTINGS = 50
-SETTLED = 1e-9
+SETTLED = 1e-9  # change of the curve, as a share of the range of y, at which reweighting ends
 
 Loss = Literal["squares", "huber"]
 Basis = Callable[..., Sequence[NDArray[Any] | float]]
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A fitted law. ``params`` holds the nonlinear parameters first, then the coefficients; read it as fixed.
-
-    sse: (weighted) sum of squared residuals; n: number of points; warnings: what a reader of the numbers
-    should know; robust: whether weights are those of a Huber loss; draws: parameters of bootstrap refits, one row
-    each, where :meth:`with_draws` has added them, and method: how they were made, in words.
-    """
-
-    law: Law
-    params: Mapping[str, float]
-    sse: float
-    n: int
-    warnings: tuple[str, ...]
-    x: Array = field(repr=False, compare=False)
-    y: Array = field(repr=False, compare=False)
-    weights: Array = field(repr=False, compare=False)
-    robust: bool = False
-    draws: pd.DataFrame | None = field(default=None, repr=False, compare=False)
-    method: str = "profile likelihood (nonlinear parameters) and delta method (coefficients)"
-
-    @classmethod
-    def of(cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array, robust: bool = False) -> Fit:
-        """The fit of ``law`` with these parameters to these (validated) data."""
-        sse = float(np.sum(weights * (y - law.evaluate(params, x)) ** 2))
-        bare = cls(law, params, sse, len(x), (), x, y, weights, robust)
-        return replace(bare, warnings=inference.warnings(bare))
-
-    def with_draws(self, draws: pd.DataFrame, method: str) -> Fit:
-        """The same fit, its intervals taken from the draws of a bootstrap."""
-        return replace(self, draws=draws, method=method)
-
-    @property
-    def spare(self) -> int:
-        """Residual degrees of freedom: points minus parameters."""
-        return self.n - len(self.params)
-
-    @property
-    def rse(self) -> float:
-        """Residual standard error sqrt(sse / spare); NaN with no spare points. In the units of y without weights; with
-        inverse variances for weights it is in these standard deviations, near 1 where the law holds.
-        """
-        return float(np.sqrt(self.sse / self.spare)) if self.spare else float("nan")
-
-    @property
-    def r2(self) -> float:
-        """1 - sse / (weighted) sum of squares about the mean, as the paper's Table 3; NaN for constant y."""
-        about = float(np.sum(self.weights * (self.y - np.average(self.y, weights=self.weights)) ** 2))
-        return 1 - self.sse / about if about > 0 else float("nan")
-
-    @property
-    def loglik(self) -> float:
-        """Gaussian log likelihood with the variance estimated as sse / n; +inf for an exact fit, NaN for a robust
-        one, whose weights come from its own residuals.
-        """
-        if self.robust:
-            return float("nan")
-        if self.sse == 0:
-            return float("inf")
-        per_point = np.log(2 * np.pi * self.sse / self.n) + 1
-        return float(-self.n / 2 * per_point + np.sum(np.log(self.weights)) / 2)
-
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion; the error variance counts as a parameter."""
-        return 2 * (len(self.params) + 1) - 2 * self.loglik
-
-    @property
-    def aicc(self) -> float:
-        """AIC corrected for small samples; +inf where n is too small for the correction."""
-        k = len(self.params) + 1
-        return self.aic + 2 * k * (k + 1) / (self.n - k - 1) if self.n > k + 1 else float("inf")
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion; the error variance counts as a parameter."""
-        return float((len(self.params) + 1) * np.log(self.n) - 2 * self.loglik)
-
-    def predict(self, x: ArrayLike) -> Array:
-        """The fitted law at ``x`` (any shape)."""
-        return self.law.evaluate(self.params, x)
-
-    def interval(self, x: ArrayLike, alpha: float = LEVEL) -> pd.DataFrame:
-        """The fitted curve at ``x`` (m,) with its pointwise interval: columns value, lower, upper.
-
-        From the draws where there are any, else by the delta method with Student's t; NaN with no spare points and no
-        draws. It is the curve's uncertainty: a new measurement scatters about it by ``rse`` besides.
-        attrs["warnings"] says how far x lies beyond the data.
-
-        Raises:
-            ValueError: if alpha is not strictly between 0 and 1.
-
-        """
-        _check_level(alpha)
-        at = np.atleast_1d(np.asarray(x, dtype=float))
-        value = self.predict(at)
-        if self.draws is not None:
-            curves = self.law.evaluate_many({name: self.draws[name].to_numpy() for name in self.params}, at)
-            low, high = np.nanquantile(curves, [alpha / 2, 1 - alpha / 2], axis=0)
-        elif self.spare:
-            half = stats.t.ppf(1 - alpha / 2, self.spare) * inference.band_errors(self, at)
-            low, high = value - half, value + half
-        else:
-            low = high = np.full_like(value, np.nan)
-        frame = pd.DataFrame({"value": value, "lower": low, "upper": high})
-        frame.attrs["warnings"] = inference.extrapolation(self, at)
-        return frame
-
-    def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
-        """Intervals of confidence 1 - alpha: columns lower, upper; one row for each parameter.
-
-        With draws: their percentiles. Without: profile likelihood for nonlinear parameters, with the F(1, spare) limit,
-        everything else refitted; a side that the data leave open ends at the declared bound. Coefficients by the delta
-        method with Student's t, from the Jacobian in all parameters; wide and symmetric where a coefficient is barely
-        determined, infinite where it is not determined at all (exponents that meet). Both take residuals as
-        independent: along a trajectory they are correlated, and the draws of :meth:`bootstrap` are the more honest
-        answer. NaN with no spare points.
-
-        Raises:
-            ValueError: if alpha is not strictly between 0 and 1.
-
-        """
-        _check_level(alpha)
-        if self.draws is not None:
-            bounds = self.draws[list(self.params)].quantile([alpha / 2, 1 - alpha / 2]).to_numpy().T
-            rows = [(float(low), float(high)) for low, high in bounds]
-        else:
-            rows = self._intervals(alpha) if self.spare else [(float("nan"), float("nan"))] * len(self.params)
-        return pd.DataFrame(rows, index=pd.Index(list(self.params), name="parameter"), columns=["lower", "upper"])
-
-    def _intervals(self, alpha: float) -> list[tuple[float, float]]:
-        problem = self.law.problem(self.x, self.y[None], self.weights)
-        theta, linear = self.law.split(self.params)
-        limit = inference.profile_limit(self, problem, theta, alpha)
-        rows = [inference.profile_interval(problem, place, theta, limit) for place in range(len(theta))]
-        half = stats.t.ppf(1 - alpha / 2, self.spare) * inference.standard_errors(self)[len(theta) :]
-        return rows + [(float(c - h), float(c + h)) for c, h in zip(linear, half, strict=True)]
-
-    def bootstrap(
-        self,
-        n: int = 200,
-        seed: int = 0,
-        *,
-        runs: ArrayLike | None = None,
-        items: ArrayLike | None = None,
-        method: noise.Method | None = None,
-    ) -> pd.DataFrame:
-        """Parameters of ``n`` refits to data drawn as :mod:`repro.laws.noise` says: one row each, one column for
-        each parameter. Seeded, so repeatable. attrs["method"] says which kind of noise was used.
-
-        Args:
-            n: how many refits.
-            seed: of the random numbers.
-            runs: label of each point's run; with two or more, runs deviate as wholes.
-            items: number of items behind each score; their binomial error is used.
-            method: "ar1", "blocks", "runs" or "binomial" instead of what follows from the data.
-
-        Raises:
-            ValueError: with no spare points, when there are no residuals to learn from, or n < 1.
-
-        """
-        drawn = noise.draws(self, n, np.random.default_rng(seed), runs=runs, items=items, method=method)
-        frame = pd.DataFrame(self.law.fit_many(drawn.x, drawn.y, drawn.weights))
-        frame.attrs["method"] = noise.WORDS[drawn.method]
-        return frame
-
-    def summary(self, alpha: float = LEVEL) -> str:
-        """The fit as text: goodness, then each parameter with its interval, then warnings."""
-        interval = self.conf_int(alpha)
-        width = max(len(name) for name in self.params)
-        loss = "Huber loss, reweighted" if self.robust else "least squares"
-        lines = [
-            self.law.name,
-            f"{loss}   n = {self.n}   sse = {self.sse:.4g}   rse = {self.rse:.4g}   R2 = {self.r2:.6f}",
-            f"AIC = {self.aic:.2f}   AICc = {self.aicc:.2f}   BIC = {self.bic:.2f}",
-            *textwrap.wrap(f"intervals: {self.method}", WIDTH),
-            f"{'':{width}}  {'estimate':>12}  {f'[{alpha / 2:g}':>12}  {f'{1 - alpha / 2:g}]':>12}",
-        ]
-        rows = zip(self.params.items(), interval["lower"], interval["upper"], strict=True)
-        for (name, value), low, high in rows:
-            lines.append(f"{name:{width}}  {value:12.6g}  {low:12.6g}  {high:12.6g}")
-        return "\n".join(
-            [*lines, *(line for text in self.warnings for line in textwrap.wrap(f"warning: {text}", WIDTH))]
-        )
-
-
-def _check_level(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie strictly between 0 and 1, not {alpha}")
-
-
-@dataclass(frozen=True)
 class Nonlinear:
     """A nonlinear parameter searched in [low, high].
 
-    ``singular`` is a value at which the law's columns coincide and coefficients diverge (an exponent of 0
-    beside a constant); a law that has one also declares a ``conditioned`` basis.
+    singular: a value at which the law's basis functions coincide and coefficients diverge (an exponent of 0 beside a
+    constant); a law that has one also declares a ``conditioned`` basis.
     """
 
     name: str
@@ -256,16 +65,16 @@ class Linear:
 class Law:
     """A separable law. One without nonlinear parameters is ordinary linear least squares.
 
-    basis: ``basis(x, *theta)`` gives one column for each linear coefficient, an array or a number. Data sets are
-        solved many at a time, so x and theta may have leading axes: elementwise NumPy operations only, which also take
+    basis: ``basis(x, *theta)`` gives one column for each linear coefficient, an array or a number. Many data sets are
+        solved at once, so x and theta may have leading axes: elementwise NumPy operations only, which also take
         complex x (:meth:`derivative` relies on it).
-    conditioned: optionally another basis of the same column space that stays well behaved where ``basis``
+    conditioned: optionally another basis of the same column space that stays well conditioned where ``basis``
         degenerates; used for the search, never for what is reported, and given x divided by its largest absolute
         value. Only for laws without signs.
     ordered: the nonlinear parameters are interchangeable and are reported in ascending order.
 
-    x = 0 is legal exactly where ``basis`` is finite at 0 for every theta within the bounds: positive
-    exponents take it, exponents that may be negative do not.
+    x = 0 is allowed exactly where ``basis`` is finite at 0 for every theta within the bounds: by positive exponents,
+    not by exponents that may be negative.
     """
 
     name: str
@@ -317,11 +126,8 @@ class Law:
         return np.stack([np.broadcast_to(part, x.shape) for part in self.basis(x, *theta)], axis=-1)
 
     def evaluate(self, params: Mapping[str, float], x: ArrayLike) -> Array:
-        """The law at ``x`` (any shape), same shape; infinite or NaN where the basis is.
-
-        Raises:
-            ValueError: if ``params`` lacks a name.
-
+        """The law at ``x`` (any shape), same shape; infinite or NaN where the basis is. Raises ValueError if ``params``
+        lacks a name.
         """
         theta, linear = self.split(params)
         at = np.asarray(x, dtype=float)
@@ -337,11 +143,8 @@ class Law:
             return np.asarray(sum(np.asarray(params[c.name], dtype=float)[:, None] * column for c, column in parts))
 
     def derivative(self, params: Mapping[str, float], x: ArrayLike) -> Array:
-        """d/dx of the law at ``x`` > 0 (any shape), same shape, by the complex step: exact to rounding.
-
-        Raises:
-            ValueError: if ``params`` lacks a name or some x is not positive.
-
+        """d/dx of the law at ``x`` > 0 (any shape), same shape, by the complex step: exact to rounding. Raises
+        ValueError if ``params`` lacks a name or some x is not positive.
         """
         theta, linear = self.split(params)
         at = np.asarray(x, dtype=float)
@@ -354,8 +157,8 @@ class Law:
     def fit(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, loss: Loss = "squares") -> Fit:
         """The global least-squares fit to x (n,), y (n,), with optional weights (n,) > 0 (inverse variances).
 
-        With ``loss="huber"`` residuals beyond 1.345 robust standard deviations count linearly, by iterated
-        reweighting; each round is a global fit, and the final weights are those of the result.
+        With ``loss="huber"`` residuals beyond 1.345 robust standard deviations count linearly (Huber's M-estimate), by
+        iteratively reweighted least squares; each round is a global fit, and the final weights are those of the result.
 
         Raises:
             ValueError: shapes differ, values are not finite, weights are not positive, there are fewer points
@@ -370,33 +173,12 @@ class Law:
             raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares' or 'huber'")
         return self._robust(fit, weight)
 
-    def _robust(self, fit: Fit, prior: Array) -> Fit:
-        for _ in range(REWEIGHTINGS):
-            residual = np.sqrt(prior) * (fit.y - fit.predict(fit.x))
-            scale = float(np.median(np.abs(residual))) / MAD
-            if scale == 0:  # half the points are met exactly: what deviates is left out as far as numbers allow
-                scale = np.finfo(float).eps * float(np.max(np.abs(fit.y)))
-            reach = HUBER * scale / np.maximum(np.abs(residual), np.finfo(float).tiny)
-            weight = prior * np.minimum(1.0, reach)
-            before, fit = fit, Fit.of(self, self._solved(fit.x, fit.y, weight), fit.x, fit.y, weight, robust=True)
-            change = np.max(np.abs(fit.predict(fit.x) - before.predict(fit.x)))
-            if change <= SETTLED * np.ptp(fit.y):
-                break
-        return fit
-
-    def _solved(self, x: Array, y: Array, weights: Array) -> dict[str, float]:
-        found = self._solutions(x, y[None], weights, PRECISE)
-        return {name: float(values[0]) for name, values in found.items()}
-
     def fit_many(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
         """The global fits to many data sets at once: y (B, n) at x, (n,) or (B, n); each parameter (B,).
 
         Nonlinear parameters are good to seven digits of their range, which is what bootstrap draws need. Weights (n,)
-        or (B, n) may be 0 here: such a point is not there.
-
-        Raises:
-            ValueError: values are not finite, or the basis is not finite at some x.
-
+        or (B, n) may be 0 here, which leaves a point out. Raises ValueError if values are not finite, or the basis is
+        not finite at some x.
         """
         at, values = np.asarray(x, dtype=float), np.atleast_2d(np.asarray(y, dtype=float))
         weight = np.ones_like(at) if weights is None else np.asarray(weights, dtype=float)
@@ -423,26 +205,52 @@ class Law:
             ordered=self.ordered,
         )
 
+    def _checked(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:
+        at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
+        if at.ndim != 1 or at.shape != values.shape or at.shape != weight.shape:
+            shapes = f"x {at.shape}, y {values.shape}, weights {weight.shape}"
+            raise ValueError(f"{self.name}: x, y and weights must be one-dimensional and equally long, not {shapes}")
+        for label, array in (("x", at), ("y", values), ("weights", weight)):
+            if not np.isfinite(array).all():
+                raise ValueError(f"{self.name}: {label} has values that are not finite")
+        if not np.all(weight > 0):
+            raise ValueError(f"{self.name}: weights must be positive")
+        if len(at) < len(self.names):
+            raise ValueError(f"{self.name}: {len(at)} points cannot determine {len(self.names)} parameters")
+        return at, values, weight
+
+    def _robust(self, fit: Fit, prior: Array) -> Fit:
+        for _ in range(REWEIGHTINGS):
+            residual = np.sqrt(prior) * (fit.y - fit.predict(fit.x))
+            scale = float(np.median(np.abs(residual))) / MAD
+            if scale == 0:  # half the points are met exactly: what deviates is left out as far as numbers allow
+                scale = np.finfo(float).eps * float(np.max(np.abs(fit.y)))
+            reach = HUBER * scale / np.maximum(np.abs(residual), np.finfo(float).tiny)
+            weight = prior * np.minimum(1.0, reach)
+            before, fit = fit, Fit.of(self, self._solved(fit.x, fit.y, weight), fit.x, fit.y, weight, robust=True)
+            change = np.max(np.abs(fit.predict(fit.x) - before.predict(fit.x)))
+            if change <= SETTLED * np.ptp(fit.y):
+                break
+        return fit
+
+    def _solved(self, x: Array, y: Array, weights: Array) -> dict[str, float]:
+        params = self._solutions(x, y[None], weights, PRECISE)
+        return {name: float(values[0]) for name, values in params.items()}
+
     def _solutions(self, x: Array, y: Array, weights: Array, tolerance: float) -> dict[str, Array]:
+        """Parameters by name, each (B,): theta kept off singular values, with the coefficients of ``basis`` there."""
         try:
-            theta = solve(self.problem(x, y, weights), tolerance)
+            theta = self._separated(solve(self.problem(x, y, weights), tolerance))
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
-        return self.solutions(theta, x, y, weights)
-
-    def solutions(self, theta: Array, x: Array, y: Array, weights: Array) -> dict[str, Array]:
-        """Parameters by name, each (B,), for theta (B, q): kept off singular values, with the coefficients of ``basis``
-        there.
-        """
-        reported = self._separated(theta)
         root = np.sqrt(weights)
         shape = np.broadcast_shapes(np.shape(x), y.shape)
-        parts = self.basis(x, *(reported[:, k, None] for k in range(reported.shape[1])))
+        parts = self.basis(x, *(theta[:, k, None] for k in range(theta.shape[1])))
         columns = [np.broadcast_to(root * part, shape) for part in parts]
         linear = project(columns, root * y, self.signs).coefficients
         linear = np.where(self._rounding(columns, linear, root * y), 0.0, linear)
-        values = [*reported.T, *linear.T]
-        return dict(zip(self.names, values, strict=True))
+        return dict(zip(self.names, [*theta.T, *linear.T], strict=True))
 
     def _rounding(self, columns: list[Array], linear: Array, z: Array) -> NDArray[np.bool_]:
         """Which signed coefficients (B, p) add no more than rounding to their data set: these are at their bound, 0."""
@@ -465,17 +273,187 @@ class Law:
                 apart[:, place] = np.where(near, middle + GAP / 2, after)
         return apart
 
-    def _checked(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:
-        at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-        weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
-        if at.ndim != 1 or at.shape != values.shape or at.shape != weight.shape:
-            shapes = f"x {at.shape}, y {values.shape}, weights {weight.shape}"
-            raise ValueError(f"{self.name}: x, y and weights must be one-dimensional and equally long, not {shapes}")
-        for label, array in (("x", at), ("y", values), ("weights", weight)):
-            if not np.isfinite(array).all():
-                raise ValueError(f"{self.name}: {label} has values that are not finite")
-        if not np.all(weight > 0):
-            raise ValueError(f"{self.name}: weights must be positive")
-        if len(at) < len(self.names):
-            raise ValueError(f"{self.name}: {len(at)} points cannot determine {len(self.names)} parameters")
-        return at, values, weight
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted law.
+
+    params: the nonlinear parameters, then the coefficients; do not change them. sse: (weighted) sum of squared
+    residuals. n: number of points. warnings: what a reader of the numbers should know. robust: whether weights are
+    those of a Huber loss. draws: parameters of bootstrap refits, one row each, where :meth:`with_draws` has added them.
+    method: where intervals come from, in words.
+    """
+
+    law: Law
+    params: Mapping[str, float]
+    sse: float
+    n: int
+    warnings: tuple[str, ...]
+    x: Array = field(repr=False, compare=False)
+    y: Array = field(repr=False, compare=False)
+    weights: Array = field(repr=False, compare=False)
+    robust: bool = False
+    draws: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    method: str = "profile likelihood (nonlinear parameters) and delta method (coefficients)"
+
+    @classmethod
+    def of(
+        cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array | None, robust: bool = False
+    ) -> Fit:
+        """The fit of ``law`` with these parameters to these (validated) data."""
+        weight = np.ones(len(y)) if weights is None else weights
+        sse = float(np.sum(weight * (y - law.evaluate(params, x)) ** 2))
+        bare = cls(law, params, sse, len(x), (), x, y, weight, robust)
+        return replace(bare, warnings=inference.warnings(bare.design))
+
+    def with_draws(self, draws: pd.DataFrame, method: str) -> Fit:
+        """The same fit, its intervals taken from the draws of a bootstrap."""
+        return replace(self, draws=draws, method=method)
+
+    @cached_property
+    def design(self) -> Design:
+        """What inference and noise need to know of this fit."""
+        law, (theta, linear) = self.law, self.law.split(self.params)
+        return Design(
+            law.name, law.names, tuple(part.singular for part in law.nonlinear), law.columns, theta, linear,
+            self.x, self.y, self.weights, self.rse, self.df_resid, law.problem(self.x, self.y[None], self.weights),
+        )  # fmt: skip
+
+    @property
+    def df_resid(self) -> int:
+        """Residual degrees of freedom: points minus parameters."""
+        return self.n - len(self.params)
+
+    @property
+    def rse(self) -> float:
+        """Residual standard error sqrt(sse / df_resid); NaN with no residual degrees of freedom. In the units of y
+        without weights; with inverse variances for weights it is in these standard deviations, near 1 where the law
+        holds.
+        """
+        return float(np.sqrt(self.sse / self.df_resid)) if self.df_resid else float("nan")
+
+    @property
+    def r2(self) -> float:
+        """1 - sse / (weighted) sum of squares about the mean, as the paper's Table 3; NaN for constant y."""
+        about = float(np.sum(self.weights * (self.y - np.average(self.y, weights=self.weights)) ** 2))
+        return 1 - self.sse / about if about > 0 else float("nan")
+
+    @property
+    def loglik(self) -> float:
+        """Gaussian log likelihood with the variance estimated as sse / n; +inf for an exact fit, NaN for a robust
+        one, whose weights come from its own residuals.
+        """
+        if self.robust:
+            return float("nan")
+        if self.sse == 0:
+            return float("inf")
+        per_point = np.log(2 * np.pi * self.sse / self.n) + 1
+        return float(-self.n / 2 * per_point + np.sum(np.log(self.weights)) / 2)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion; the error variance counts as a parameter."""
+        return 2 * (len(self.params) + 1) - 2 * self.loglik
+
+    @property
+    def aicc(self) -> float:
+        """AIC corrected for small samples; +inf where n is too small for the correction."""
+        k = len(self.params) + 1
+        return self.aic + 2 * k * (k + 1) / (self.n - k - 1) if self.n > k + 1 else float("inf")
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion; the error variance counts as a parameter."""
+        return float((len(self.params) + 1) * np.log(self.n) - 2 * self.loglik)
+
+    def predict(self, x: ArrayLike) -> Array:
+        """The fitted law at ``x`` (any shape)."""
+        return self.law.evaluate(self.params, x)
+
+    def interval(self, x: ArrayLike, alpha: float = LEVEL) -> pd.DataFrame:
+        """The fitted curve at ``x`` (m,) with its pointwise interval: columns value, lower, upper.
+
+        From the percentiles of the draws where there are any, else by the delta method with Student's t; NaN with no
+        residual degrees of freedom and no draws. It is the curve's uncertainty: a new measurement scatters about it by
+        ``rse`` besides. attrs["warnings"] says how far x lies beyond the data. Raises ValueError if alpha is not
+        strictly between 0 and 1.
+        """
+        _check_level(alpha)
+        at = np.atleast_1d(np.asarray(x, dtype=float))
+        value = self.predict(at)
+        if self.draws is not None:
+            curves = self.law.evaluate_many({name: self.draws[name].to_numpy() for name in self.params}, at)
+            low, high = np.nanquantile(curves, [alpha / 2, 1 - alpha / 2], axis=0)
+        else:
+            half = inference.band(self.design, at, alpha)
+            low, high = value - half, value + half
+        frame = pd.DataFrame({"value": value, "lower": low, "upper": high})
+        frame.attrs["warnings"] = inference.extrapolation(self.design, at)
+        return frame
+
+    def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
+        """Intervals of confidence 1 - alpha: columns lower, upper; one row for each parameter.
+
+        With draws: their percentiles. Without: profile likelihood for nonlinear parameters, with the F(1, df_resid)
+        limit, everything else refitted; a side that the data leave open ends at the declared bound. Coefficients by the
+        delta method with Student's t, from the Jacobian in all parameters; wide and symmetric where a coefficient is
+        barely determined, infinite where it is not determined at all (exponents that meet). Both take residuals as
+        independent: along a trajectory they are correlated, and the draws of :meth:`bootstrap` are the more honest
+        answer. NaN with no residual degrees of freedom. Raises ValueError if alpha is not strictly between 0 and 1.
+        """
+        _check_level(alpha)
+        if self.draws is not None:
+            bounds = self.draws[list(self.params)].quantile([alpha / 2, 1 - alpha / 2]).to_numpy().T
+        else:
+            bounds = inference.conf_int(self.design, alpha)
+        return pd.DataFrame(bounds, index=pd.Index(list(self.params), name="parameter"), columns=["lower", "upper"])
+
+    def bootstrap(
+        self,
+        n: int = 200,
+        seed: int = 0,
+        *,
+        runs: ArrayLike | None = None,
+        items: ArrayLike | None = None,
+        method: noise.Method | None = None,
+    ) -> pd.DataFrame:
+        """Parameters of ``n`` refits to data drawn as :mod:`repro.laws.noise` says: one row each, one column for
+        each parameter. Seeded, so repeatable. attrs["method"] says which kind of noise was used.
+
+        Args:
+            n: how many refits.
+            seed: of the random numbers.
+            runs: label of each point's run; with two or more, runs deviate as wholes.
+            items: number of items behind each score; their binomial error is used.
+            method: "ar1", "runs" or "binomial" instead of what follows from the data.
+
+        Raises:
+            ValueError: with no residual degrees of freedom, when there is no noise to learn from, or n < 1.
+
+        """
+        drawn = noise.draws(self.design, n, np.random.default_rng(seed), runs=runs, items=items, method=method)
+        frame = pd.DataFrame(self.law.fit_many(drawn.x, drawn.y, drawn.weights))
+        frame.attrs["method"] = noise.WORDS[drawn.method]
+        return frame
+
+    def summary(self, alpha: float = LEVEL) -> str:
+        """The fit as text: goodness, then each parameter with its interval, then warnings."""
+        interval = self.conf_int(alpha)
+        width = max(len(name) for name in self.params)
+        loss = "Huber loss, reweighted" if self.robust else "least squares"
+        lines = [
+            self.law.name,
+            f"{loss}   n = {self.n}   sse = {self.sse:.4g}   rse = {self.rse:.4g}   R2 = {self.r2:.6f}",
+            f"AIC = {self.aic:.2f}   AICc = {self.aicc:.2f}   BIC = {self.bic:.2f}",
+            *textwrap.wrap(f"intervals: {self.method}", WIDTH),
+            f"{'':{width}}  {'estimate':>12}  {f'[{alpha / 2:g}':>12}  {f'{1 - alpha / 2:g}]':>12}",
+        ]
+        rows = zip(self.params.items(), interval["lower"], interval["upper"], strict=True)
+        lines += [f"{name:{width}}  {value:12.6g}  {low:12.6g}  {high:12.6g}" for (name, value), low, high in rows]
+        lines += [line for text in self.warnings for line in textwrap.wrap(f"warning: {text}", WIDTH)]
+        return "\n".join(lines)
+
+
+def _check_level(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, not {alpha}")

@@ -1,6 +1,8 @@
-"""The nonlinear half of every fit: a grid over the bounds, then Levenberg-Marquardt from its best cells.
+"""The engine of every fit: variable projection (Golub & Pereyra 1973), from a grid instead of starting values.
 
-Nothing here is random and nothing has to be guessed. The Jacobian is that of the projected residual in Kaufman's form.
+At given nonlinear parameters theta the coefficients are a linear least-squares problem (:func:`project`), so only theta
+is searched for (:func:`solve`): on a grid over its bounds, then by Levenberg-Marquardt from the best cells, with
+Kaufman's form of the Jacobian of the projected residual, and by Newton's method at the end. Nothing here is random.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ CELLS = 4_000_000  # numbers held at once while a grid is scored
 CURVATURE = 1e-5  # half-width of the differences of the gradient, as a share of the range
 FLAT = 1e-10  # least eigenvalue of the scaled curvature that counts as a minimum
 NEWTON = 8  # full Newton steps at most, where Gauss-Newton creeps along a bent valley
-HEAVY = 1e9  # damping at which no step helps any more
+HEAVY = 1e9  # damping from which on steps are too short to help
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +68,9 @@ class Problem:
         shape = np.broadcast_shapes(x.shape, root.shape, (*theta.shape[:-1], 1))
         return [np.broadcast_to(root * part, shape) for part in parts]
 
-    def residual(self, theta: Array) -> Array:
-        """What the best coefficients at theta (M, q) leave of the (one) data set: shape (M, n)."""
-        return project(self.columns(theta), self.z, self.signs).residual
-
     def sse(self, theta: Array) -> Array:
-        """Sum of squares of :meth:`residual`, shape (M,)."""
-        return np.asarray(np.sum(self.residual(theta) ** 2, axis=-1), dtype=float)
+        """The sum of squares that the best coefficients at theta (M, q) leave of the (one) data set: (M,)."""
+        return np.asarray(np.sum(project(self.columns(theta), self.z, self.signs).residual ** 2, axis=-1), dtype=float)
 
 
 class Projection(NamedTuple):
@@ -124,19 +122,19 @@ def _least_squares(columns: Columns, z: Array) -> Projection:
 
 
 def substituted(r: list[list[Array]], along: Columns) -> Columns:
-    """Coefficients from the triangular factor and the parts of z along each direction, last one first."""
-    found: Columns = [np.zeros(0)] * len(along)
+    """Coefficients by back substitution in the triangular factor, from the parts of z along each direction."""
+    coefficients: Columns = [np.zeros(0)] * len(along)
     for j in reversed(range(len(along))):
         rest = along[j]
         for k in range(j + 1, len(along)):
-            rest = rest - r[j][k - j] * found[k]
+            rest = rest - r[j][k - j] * coefficients[k]
         pivot = r[j][0]
-        found[j] = np.where(pivot > 0, rest / np.where(pivot > 0, pivot, 1.0), 0.0)
-    return found
+        coefficients[j] = np.where(pivot > 0, rest / np.where(pivot > 0, pivot, 1.0), 0.0)
+    return coefficients
 
 
 def project(columns: Columns, z: Array, signs: tuple[int, ...]) -> Projection:
-    """The best coefficients (those with a declared sign held to it) and what they leave of z.
+    """Least-squares coefficients, those with a declared sign held to it, and the residual of z.
 
     The signed problem has few columns, so every set of columns left out is tried: the solution is the best of those
     whose unconstrained coefficients have the right signs.
@@ -156,18 +154,23 @@ def _signed(
     columns: Columns, z: Array, signs: tuple[int, ...], out: tuple[int, ...]
 ) -> tuple[Projection, NDArray[np.bool_]]:
     """The solution without the columns ``out``, and where its coefficients have the right signs."""
-    found = _least_squares([np.zeros_like(c) if j in out else c for j, c in enumerate(columns)], z)
-    return found, np.all(found.coefficients * np.array(signs) >= 0, axis=-1)
+    solution = _least_squares([np.zeros_like(c) if j in out else c for j, c in enumerate(columns)], z)
+    return solution, np.all(solution.coefficients * np.array(signs) >= 0, axis=-1)
 
 
-def _better(best: Projection, found: Projection, legal: NDArray[np.bool_]) -> Projection:
+def _better(best: Projection, other: Projection, legal: NDArray[np.bool_]) -> Projection:
     with np.errstate(invalid="ignore"):
-        swap = legal & (dot(found.residual, found.residual) < dot(best.residual, best.residual))
-    pick = swap[..., None]
+        swap = legal & (dot(other.residual, other.residual) < dot(best.residual, best.residual))
+    return _picked(swap, other, best)
+
+
+def _picked(pick: NDArray[np.bool_], new: Projection, old: Projection) -> Projection:
+    """The new projection where ``pick`` says so, the old one elsewhere."""
+    pick = pick[..., None]
     return Projection(
-        np.where(pick, found.coefficients, best.coefficients),
-        np.where(pick, found.residual, best.residual),
-        [np.where(pick, new, old) for new, old in zip(found.directions, best.directions, strict=True)],
+        np.where(pick, new.coefficients, old.coefficients),
+        np.where(pick, new.residual, old.residual),
+        [np.where(pick, after, before) for after, before in zip(new.directions, old.directions, strict=True)],
     )
 
 
@@ -236,15 +239,11 @@ def _starts(problem: Problem, everywhere: bool) -> tuple[NDArray[np.intp], Array
     best = np.argsort(valley, axis=1, kind="stable")[:, :STARTS]
     there = np.isfinite(np.take_along_axis(valley, best, axis=1))
     if everywhere:
-        blocks = np.stack([_best_cell(score, block) for block in _blocks(shape)], axis=1)
+        blocks = np.stack([block[np.argmin(score[:, block], axis=1)] for block in _blocks(shape)], axis=1)
         best = np.concatenate([best, blocks], axis=1)
         there = np.concatenate([there, np.isfinite(np.take_along_axis(score, blocks, axis=1))], axis=1)
     rows = np.repeat(np.arange(len(score)), best.shape[1])[there.ravel()]
     return rows, thetas[best[there]]
-
-
-def _best_cell(score: Array, block: NDArray[np.intp]) -> NDArray[np.intp]:
-    return np.asarray(block[np.argmin(score[:, block], axis=1)])
 
 
 def _blocks(shape: tuple[int, ...]) -> list[NDArray[np.intp]]:
@@ -308,13 +307,7 @@ def refine(
         total = dot(new.residual, new.residual)
         better = total < sums[work]
         gained = ~better | (sums[work] - total > tolerance**1.5 * sums[work])
-        pick = better[:, None]
-        here = np.where(pick, trial, here)
-        at = Projection(
-            np.where(pick, new.coefficients, at.coefficients),
-            np.where(pick, new.residual, at.residual),
-            [np.where(pick, one, other) for one, other in zip(new.directions, at.directions, strict=True)],
-        )
+        here, at = np.where(better[:, None], trial, here), _picked(better, new, at)
         damping = np.where(better, np.maximum(damping / 8, 1e-15), damping * 6)
         best[work], sums[work] = here, np.where(better, total, sums[work])
         on = (moved > tolerance) & (damping < HEAVY) & gained
@@ -346,10 +339,10 @@ def solve(problem: Problem, tolerance: float = PRECISE) -> Array:
         return np.zeros((len(problem.z), 0))
     precise = tolerance == PRECISE
     rows, theta = _starts(problem, everywhere=precise)
-    found, sums = refine(problem, theta, rows, tolerance=tolerance)
+    minima, sums = refine(problem, theta, rows, tolerance=tolerance)
     order = np.lexsort((sums, rows))
     first = order[np.unique(rows[order], return_index=True)[1]]
-    return _polish(problem, found[first]) if precise else found[first]
+    return _polish(problem, minima[first]) if precise else minima[first]
 
 
 def _gradient(problem: Problem, theta: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:

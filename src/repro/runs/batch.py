@@ -1,4 +1,4 @@
-"""Workers as jobs of a batch system: what a job asks for, and the cluster of jobs that do runs.
+"""Workers as jobs of a batch system: what a job asks for, the cluster of jobs, and the credentials to join it.
 
 dask-jobqueue writes the script, submits and cancels. The directives at its head are written here, so that
 `repro plan` can show them without dask, and they are the ones that are submitted.
@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
@@ -24,15 +25,7 @@ import psutil
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
-
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
     from distributed.security import Security
-
-
-KEY, CERTIFICATE = "key.pem", "certificate.pem"
 
 NAME = "repro"
 PREFIX = {"slurm": "#SBATCH", "pbs": "#PBS", "lsf": "#BSUB"}
@@ -40,49 +33,16 @@ SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}
 CLUSTER = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
 WORD = re.compile(r"[\w.,:@/+-]+")  # what a queue, an account or an interface is called
-SCHEDULER_SECONDS = 60  # a job that finds no scheduler for so long ends
-
-
-@contextmanager
-def credentials(inside: Path) -> Iterator[Path]:
-    """A folder in `inside` with a key and a certificate made for one cluster; it goes with the context.
-
-    Only this user can read them. Who has them is let in, and nobody else, for a year.
-    """
-    from distributed.security import Security
-
-    made = Security.temporary()  # one pair, its own authority, for client, scheduler and workers
-    with TemporaryDirectory(prefix=".tls-", dir=inside.absolute()) as private:
-        folder = Path(private)
-        for name, text in ((KEY, made.tls_worker_key), (CERTIFICATE, made.tls_worker_cert)):
-            (folder / name).touch(mode=0o600, exist_ok=False)
-            (folder / name).write_text(text)
-        yield folder
-
-
-def security(folder: Path, spelled: Callable[[str], str] = str) -> "Security":
-    """The credentials in `folder` as dask takes them; spelled: how the paths of the files are to be written."""
-    from distributed.security import Security
-
-    key, certificate = (spelled(str(folder / name)) for name in (KEY, CERTIFICATE))
-    return Security(
-        require_encryption=True,
-        tls_ca_file=certificate,
-        tls_client_key=key,
-        tls_client_cert=certificate,
-        tls_scheduler_key=key,
-        tls_scheduler_cert=certificate,
-        tls_worker_key=key,
-        tls_worker_cert=certificate,
-    )
+SCHEDULER_SECONDS = 60  # a job that finds no scheduler for this long ends
+KEY, CERTIFICATE = "key.pem", "certificate.pem"
 
 
 class Unavailable(RuntimeError):
     """There is no such cluster, or it does not work: one line says why."""
 
 
-class Lost(Unavailable):
-    """There was one, and it went away; what is done is kept."""
+class ClusterLost(Unavailable):
+    """The cluster went away while it was used; what is done is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +52,10 @@ class Batch:
     All connections are TLS, with credentials made for one cluster: others on the network get nowhere.
 
     workers: how many jobs are kept in the queue; logs: the folder for what they print, and for the credentials while
-    the cluster lasts; walltime: "HH:MM:SS" a job, after which its run goes on in the next one; cores, memory_gib (GiB
-    of main memory), gpus: what a job asks for; interface: of the network between the nodes ("ib0"), by default that of
-    the host's address; directives: more of the system's own, without "#SBATCH"; setup: lines of shell before the
-    worker starts.
-
-    Raises:
-        ValueError: for a field that no batch system could take.
-
+    the cluster lasts; walltime: "HH:MM:SS" for each job, after which its run resumes in the next one; cores, memory_gib
+    (GiB of main memory), gpus: what a job asks for; interface: of the network between the nodes ("ib0"), by default
+    that of the host's address; directives: more of the system's own, without "#SBATCH"; setup: lines of shell before
+    the worker starts. Raises ValueError for a field that no batch system could take.
     """
 
     system: Literal["slurm", "pbs", "lsf"]
@@ -127,7 +83,7 @@ class Batch:
                 raise ValueError(f"directive {line!r} is not one line")
 
     def script_words(self) -> list[str]:
-        """The directives that a job carries, as they stand at the head of its script."""
+        """The directives at the head of a job's script."""
         return [f"{PREFIX[self.system]} {words}" for words in self._directives()]
 
     def _directives(self) -> list[str]:
@@ -141,19 +97,19 @@ class Batch:
     def _slurm(self) -> Iterator[str]:
         yield f"--job-name={NAME}"
         yield f"--output={shlex.quote(str(self.logs.absolute()))}/%x-%j.log"
-        yield from _given("--partition={}", self.queue)
-        yield from _given("--account={}", self.account)
+        yield from _option("--partition={}", self.queue)
+        yield from _option("--account={}", self.account)
         yield f"--nodes=1 --ntasks=1 --cpus-per-task={self.cores}"
         yield f"--mem={self._mib}M"
-        yield from _given("--gres=gpu:{}", self.gpus)
+        yield from _option("--gres=gpu:{}", self.gpus)
         yield f"--time={self.walltime}"
 
     def _pbs(self) -> Iterator[str]:
         yield f"-N {NAME}"
         yield "-j oe"
         yield f"-o {shlex.quote(str(self.logs.absolute()))}/"
-        yield from _given("-q {}", self.queue)
-        yield from _given("-A {}", self.account)
+        yield from _option("-q {}", self.queue)
+        yield from _option("-A {}", self.account)
         gpus = f":ngpus={self.gpus}" if self.gpus else ""
         yield f"-l select=1:ncpus={self.cores}:mem={self._mib}mb{gpus}"
         yield f"-l walltime={self.walltime}"
@@ -161,50 +117,36 @@ class Batch:
     def _lsf(self) -> Iterator[str]:
         yield f"-J {NAME}"
         yield f"-o {shlex.quote(str(self.logs.absolute()))}/{NAME}-%J.log"
-        yield from _given("-q {}", self.queue)
-        yield from _given("-P {}", self.account)
+        yield from _option("-q {}", self.queue)
+        yield from _option("-P {}", self.account)
         yield f'-n {self.cores} -R "span[hosts=1]"'
         yield f"-M {self._mib}MB"  # a bare number is in a unit that the site chooses
-        yield from _given('-gpu "num={}"', self.gpus)
+        yield from _option('-gpu "num={}"', self.gpus)
         hours, minutes, seconds = (int(part) for part in self.walltime.split(":"))
         total = hours * 60 + minutes + math.ceil(seconds / 60)
         yield f"-W {total // 60:02d}:{total % 60:02d}"  # LSF knows no seconds
 
-    def _prologue(self, environment: Mapping[str, str]) -> list[str]:
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-        return [f"cd {shlex.quote(str(Path.cwd()))}", *self.setup, *exports]  # PBS starts jobs at home
-
     def check(self) -> None:
-        """See that jobs can be submitted from here.
-
-        Raises:
-            Unavailable: if dask-jobqueue is not installed, or the submit command is not there.
-
-        """
+        """Raise Unavailable if dask-jobqueue or the submit command is not installed here."""
         try:
             _import("dask_jobqueue")
         except ImportError as error:
-            raise Unavailable("a batch system takes dask-jobqueue: pip install '.[cluster]'") from error
+            raise Unavailable("a batch system needs dask-jobqueue: pip install '.[cluster]'") from error
         if shutil.which(SUBMIT[self.system]) is None:
-            raise Unavailable(
-                f"{SUBMIT[self.system]} is not on PATH: this is no host to submit {self.system} jobs from"
-            )
+            raise Unavailable(f"{SUBMIT[self.system]} is not on PATH: {self.system} jobs cannot be submitted from here")
 
     def open(self, resources: Mapping[str, float], environment: Mapping[str, str], tls: Path) -> "SpecCluster":
         """A scheduler in this process, and how to submit workers to it; no job is submitted yet.
 
-        resources: what each worker has to give; environment: variables that it is started with; tls: the folder with
-        the cluster's credentials.
-
-        Raises:
-            Unavailable: if this host has no such network interface.
-
+        resources: what each worker offers; environment: variables that it is started with; tls: the folder with the
+        cluster's credentials. Raises Unavailable if this host has no such network interface.
         """
         if self.interface is not None and self.interface not in psutil.net_if_addrs():
             raise Unavailable(
                 f"no network interface {self.interface} here; there are {', '.join(psutil.net_if_addrs())}"
             )
-        given = ",".join(f"{name}={value}" for name, value in resources.items())
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+        offered = ",".join(f"{name}={value}" for name, value in resources.items())
         kind = getattr(_import("dask_jobqueue"), CLUSTER[self.system])
         cluster: SpecCluster = kind(
             name=NAME,
@@ -218,17 +160,21 @@ class Batch:
             # The worker takes the place of the shell, or signals would end the shell and leave the worker behind.
             python=f"exec {shlex.quote(sys.executable)}",
             worker_extra_args=[
-                *(["--resources", given] if given else []),
+                *(["--resources", offered] if offered else []),
                 *("--memory-limit", "0"),  # dask would pause a worker that uses most of it
-                *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),  # it would answer to anybody
+                *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),  # it would answer anybody
                 *("--preload", "repro.runs.jobs"),
             ],
-            job_script_prologue=self._prologue(environment),
+            job_script_prologue=[
+                f"cd {shlex.quote(str(Path.cwd()))}",
+                *self.setup,
+                *exports,
+            ],  # PBS starts jobs at home
             job_directives_skip=[PREFIX[self.system]],  # all of them: ours take their place
             job_extra_directives=self._directives(),
             scheduler_options={"dashboard_address": "127.0.0.1:0"},
             security=security(tls),
-            silence_logs="critical",  # what fails is told once, at the end
+            silence_logs="critical",  # failures are reported once, at the end
         )
         cluster.new_spec["options"]["security"] = security(tls, shlex.quote)  # it stands in the script as it is
         return cluster
@@ -237,14 +183,11 @@ class Batch:
     def cluster(
         self, resources: Mapping[str, float], environment: Mapping[str, str], tell: Callable[[str], None]
     ) -> Iterator["SpecCluster"]:
-        """The cluster of jobs, submitted, and submitted again where one ends; all are cancelled with the context.
+        """The cluster of jobs; one that ends is submitted again, and all are cancelled with the context.
 
-        tell: takes a line for the user whenever jobs are submitted; it is called from another thread.
-
-        Raises:
-            Unavailable: at once if jobs cannot be submitted; later if they keep ending before a worker comes of them,
-                which ends whatever waits for a result.
-
+        tell: takes a line for the user whenever jobs are submitted; it is called from another thread. Raises
+        Unavailable: at once if jobs cannot be submitted; later if they keep ending before their worker starts, which
+        ends whatever waits for a result.
         """
         from repro.runs.jobs import Jobs
 
@@ -261,26 +204,55 @@ class Batch:
             except (Exception, CancelledError) as error:
                 if jobs.trouble is None:
                     raise
-                raise Lost(jobs.trouble) from error
+                raise ClusterLost(jobs.trouble) from error
             finally:
                 cluster.sync(jobs.stop)
 
 
-def _import(name: str) -> ModuleType:
-    """A module, whose import leaves Ctrl-C as it is: dask-jobqueue would have it end the process as if all were done.
+@contextmanager
+def credentials(inside: Path) -> Iterator[Path]:
+    """A folder in `inside` with a key and a certificate made for one cluster; it is removed with the context.
 
-    Raises:
-        ImportError: if it is not installed.
-
+    Only this user can read them. For a year they let their holder into the cluster, and nobody else.
     """
+    from distributed.security import Security
+
+    made = Security.temporary()  # one pair, its own authority, for client, scheduler and workers
+    with TemporaryDirectory(prefix=".tls-", dir=inside.absolute()) as private:
+        folder = Path(private)
+        for name, text in ((KEY, made.tls_worker_key), (CERTIFICATE, made.tls_worker_cert)):
+            (folder / name).touch(mode=0o600, exist_ok=False)
+            (folder / name).write_text(text)
+        yield folder
+
+
+def security(folder: Path, spelled: Callable[[str], str] = str) -> "Security":
+    """The credentials in `folder` as dask takes them; spelled: how to write the paths of the files."""
+    from distributed.security import Security
+
+    key, certificate = (spelled(str(folder / name)) for name in (KEY, CERTIFICATE))
+    return Security(
+        require_encryption=True,
+        tls_ca_file=certificate,
+        tls_client_key=key,
+        tls_client_cert=certificate,
+        tls_scheduler_key=key,
+        tls_scheduler_cert=certificate,
+        tls_worker_key=key,
+        tls_worker_cert=certificate,
+    )
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module and leave Ctrl-C as it is: dask-jobqueue's handler would end the process with status 0."""
     ours = signal.getsignal(signal.SIGINT)
     try:
         return import_module(name)
     finally:
-        if threading.current_thread() is threading.main_thread():  # nobody else could change it
+        if threading.current_thread() is threading.main_thread():  # no other thread could have changed it
             signal.signal(signal.SIGINT, ours)
 
 
-def _given(text: str, value: str | int | None) -> Iterator[str]:
+def _option(text: str, value: str | int | None) -> Iterator[str]:
     if value:
         yield text.format(value)

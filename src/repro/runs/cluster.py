@@ -1,7 +1,7 @@
-"""Where runs are done at a time: on workers of this machine, of a scheduler that is running, or of a batch system.
+"""Where runs execute: on workers of this machine, of a scheduler that is running, or of a batch system.
 
-Every worker has one thread and does runs inside its own process, so that torch is started once a worker, not once a
-run; only a run that takes several devices starts processes of its own.
+Every worker has one thread and executes runs inside its own process, so that torch is imported once a worker, not once
+a run; only a run that takes several devices starts processes of its own.
 """
 
 import logging
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import psutil
 
 from repro.home import home
-from repro.runs.batch import Batch, Lost, Unavailable
+from repro.runs.batch import Batch, ClusterLost, Unavailable
 from repro.runs.spec import Machine, Stage
 
 if TYPE_CHECKING:
     from distributed import Client
 
 # One thread a worker. The allocator keeps what it frees: dask's own setting hands memory back to the system after
-# every step, and a third of a small model's training time goes into fetching it again.
+# every step, and a third of a small model's training time goes into getting it back.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -31,10 +31,10 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
 }
 SETTINGS = {
-    # A worker that holds the GIL for long does not answer; one that is gone is noticed by its connection long before.
+    # A worker that holds the GIL for long does not answer; a dead one is noticed by its connection long before.
     "distributed.scheduler.worker-ttl": "1 hour",
-    # Lost workers are no fault of a run: a batch job's wall time may end a long one any number of times. Runs that
-    # kill their workers are stopped by `repro.runs.attempts`.
+    # A lost worker is no fault of its run: a batch job's wall time may interrupt a long run any number of times. Runs
+    # that kill their workers are stopped by `repro.runs.attempts`.
     "distributed.scheduler.allowed-failures": 1000,
     "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     "distributed.worker.preload": ["repro.runs.preload"],
@@ -60,8 +60,8 @@ class Local:
 class Scheduler:
     """The workers of a dask scheduler that is running, all of which see the store and this package.
 
-    address: such as tcp://10.0.0.1:8786, which does what anybody on its network asks for, or tls://10.0.0.1:8786 with
-    the credentials that dask's own configuration names: the paths of files in ``distributed.comm.tls.ca-file``,
+    address: such as tcp://10.0.0.1:8786, which obeys anybody on its network, or tls://10.0.0.1:8786 with the
+    credentials that dask's own configuration names: the paths of files in ``distributed.comm.tls.ca-file``,
     ``distributed.comm.tls.client.cert`` and ``distributed.comm.tls.client.key``, set in a file of ~/.config/dask or as
     variables (``DASK_DISTRIBUTED__COMM__TLS__CA_FILE`` and so on). Runs that need several devices, or memory, only go
     to workers started with ``--resources "devices=2 memory_gib=40"``.
@@ -75,13 +75,10 @@ Cluster = Local | Scheduler | Batch
 
 @contextmanager
 def connect(on: Cluster, machine: Machine, tell: Callable[[str], None]) -> Iterator["Client"]:
-    """A client of the cluster, which is started, and ended, where it is not running by itself.
+    """A client of the cluster, which is started and ended with the context unless it is a running scheduler.
 
-    tell: takes a line for the user whenever jobs are submitted.
-
-    Raises:
-        Unavailable: if there is no scheduler at the address, or it has no worker; or no such batch system here.
-
+    tell: takes a line for the user whenever jobs are submitted. Raises Unavailable if there is no scheduler at the
+    address, or it has no worker, or there is no such batch system here.
     """
     import dask
     from distributed import Client
@@ -89,12 +86,12 @@ def connect(on: Cluster, machine: Machine, tell: Callable[[str], None]) -> Itera
     with dask.config.set(SETTINGS):
         match on:
             case Scheduler():
-                with _found(on.address) as client:
+                with _running(on.address) as client:
                     yield client
             case Batch():
                 environment = WORKER_ENVIRONMENT | {"REPRO_HOME": str(home())}
-                given = offered(machine, on.memory_gib)
-                with on.cluster(given, environment, tell) as jobs, Client(jobs) as client:
+                resources = offered(machine, on.memory_gib)
+                with on.cluster(resources, environment, tell) as jobs, Client(jobs) as client:
                     yield client
             case Local():
                 with _local(on, offered(machine, on.memory_gib)) as client:
@@ -110,12 +107,12 @@ def _local(on: Local, resources: Mapping[str, float]) -> Iterator["Client"]:
         with _uninterrupted():
             cluster = LocalCluster(
                 n_workers=on.workers,
-                security=Security.temporary(),  # or other users of this machine could have it do what they like
+                security=Security.temporary(),  # or other users of this machine could run code in it
                 threads_per_worker=1,
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 resources=dict(resources),
-                silence_logs=logging.CRITICAL,  # what fails is told once, at the end
+                silence_logs=logging.CRITICAL,  # failures are reported once, at the end
             )
             opened.enter_context(cluster)
         yield opened.enter_context(Client(cluster))
@@ -123,17 +120,17 @@ def _local(on: Local, resources: Mapping[str, float]) -> Iterator["Client"]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back from this thread, and from what it starts: half a cluster cannot be ended without complaint."""
+    """Hold Ctrl-C back from this thread and what it starts: ending half a cluster prints tracebacks."""
     resource_tracker.ensure_running()  # else multiprocessing starts it in between, and lets Ctrl-C through again
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
-def _found(address: str) -> Iterator["Client"]:
+def _running(address: str) -> Iterator["Client"]:
     from distributed import Client
 
     try:
@@ -146,33 +143,29 @@ def _found(address: str) -> Iterator["Client"]:
         except TimeoutError:
             raise Unavailable(f"the scheduler at {address} has no worker") from None
         for worker in client.scheduler_info(-1)["workers"].values():
-            if worker["nthreads"] > 1:  # where runs disturb each other: torch has one state of its generator
+            if worker["nthreads"] > 1:  # runs would disturb each other: torch has one generator a process
                 raise Unavailable(f"worker {worker['name']} has {worker['nthreads']} threads; it must be --nthreads 1")
         try:
             yield client
         except CancelledError:
-            raise Lost(f"the scheduler at {address} was lost; what is done is kept") from None
+            raise ClusterLost(f"the scheduler at {address} was lost; what is done is kept") from None
 
 
 def offered(machine: Machine, memory_gib: float) -> dict[str, float]:
-    """What each worker has to give to the runs it does."""
+    """The resources that each worker offers to its runs."""
     return {"devices": min(map(len, machine.slots)), "memory_gib": memory_gib}
 
 
 def require(stages: Iterable[Stage], machine: Machine, workers: Iterable[Mapping[str, float]]) -> None:
-    """Make sure that some worker has what each stage takes: dask would wait for one without end.
+    """Raise Unavailable if no worker has what some kind of stage needs: dask would wait for one without end.
 
-    workers: what each has to give.
-
-    Raises:
-        Unavailable: naming a kind of stage that no worker can do.
-
+    workers: the resources of each.
     """
-    given = list(workers)
-    if not given:
+    known = list(workers)
+    if not known:
         raise Unavailable("there is no worker")
     for kind in sorted({stage.kind for stage in stages} & machine.needs.keys()):
-        taken = machine.needs[kind].resources
-        if not any(all(one.get(name, 0) >= amount for name, amount in taken.items()) for one in given):
-            words = " and ".join(f"{name}={amount:g}" for name, amount in taken.items())
-            raise Unavailable(f"no worker has the {words} that {kind} takes")
+        needs = machine.needs[kind].resources
+        if not any(all(worker.get(name, 0) >= amount for name, amount in needs.items()) for worker in known):
+            words = " and ".join(f"{name}={amount:g}" for name, amount in needs.items())
+            raise Unavailable(f"no worker has the {words} that {kind} needs")

@@ -1,4 +1,4 @@
-"""Doing the stages that are missing: in this process, or on the workers of a dask cluster."""
+"""Running the stages that are missing: in this process, or on the workers of a dask cluster."""
 
 import traceback
 import uuid
@@ -15,7 +15,7 @@ from repro.runs.store import Store
 from repro.runs.workers import Errors, attempt, distribute
 
 BLOCKED = "not run: a stage it builds on failed"
-TRACEBACKS = 3  # shown in full; where one run fails for a reason, its like often do
+TRACEBACKS = 3  # shown in full; what makes one run fail often makes others like it fail
 
 
 class StudyFailed(RuntimeError):
@@ -38,15 +38,15 @@ def run(
     title: str = "study",
     whole: Iterable[Stage] = (),
 ) -> None:
-    """Do every stage of `stages`, and all they build on, that `store` does not hold yet.
+    """Run every stage of `stages`, and all they build on, that `store` does not hold yet.
 
-    on: where, by default in this process. A stage that fails is tried again, see :mod:`repro.runs.attempts`, and leaves
-    the others going. What turns out not to be what was published is done again. whole: the study that `stages` are part
-    of, where they are; progress and the time still to go are shown for all of it.
+    A stage that fails is tried again, see :mod:`repro.runs.attempts`, and the others go on. A stage whose files are not
+    what was published is run again. on: where, by default in this process; whole: the study that `stages` are part of,
+    if any, for all of which progress and the time still to go are shown.
 
     Raises:
         StudyFailed: once the rest is done, naming each stage that failed, with its traceback.
-        Unavailable: if there is no such cluster, or it is lost, or none of its workers has what a stage takes.
+        Unavailable: if there is no such cluster, or it is lost, or none of its workers has what a stage needs.
         Linked: if a run's folder is a symbolic link.
 
     """
@@ -54,23 +54,23 @@ def run(
     missing = needed(wanted, store)
     if not missing:
         return
-    shown = closure([*whole, *missing]) if whole else missing
-    costs = {stage.key: (stage.label, stage.cost) for stage in shown}
-    tried = {stage.key for stage in missing}  # some of them done before, and their weights freed
-    before = {stage.key for stage in shown if stage.key not in tried and store.has(stage)}
+    everything = closure([*whole, *missing]) if whole else missing
+    costs = {stage.key: (stage.label, stage.cost) for stage in everything}
+    tried = {stage.key for stage in missing}  # among them stages that are done, but their weights freed
+    before = {stage.key for stage in everything if stage.key not in tried and store.has(stage)}
     errors: Errors = {}
     patience = attempts.TRIES
     with Progress(title, costs, before) as progress, heard(progress.note):
-        while patience:  # more than one round only where something turns out to be spoilt
+        while patience:  # more than one round only if something turns out to be spoilt
             left = _without(errors, needed(wanted, store))
-            found = _do(left, store, machine, progress, on or Local()) if left else {}
-            errors = {key: error for key, error in errors.items() if not _spoilt(error)} | found
-            spoilt = [error for error in found.values() if _spoilt(error)]
+            new_errors = _run_once(left, store, machine, progress, on or Local()) if left else {}
+            errors = {key: error for key, error in errors.items() if not _spoilt(error)} | new_errors
+            spoilt = [error for error in new_errors.values() if _spoilt(error)]
             if not spoilt or _stopped(errors):
                 break
             new = {stage.key for stage in needed(wanted, store)} - tried
             tried |= new
-            patience -= not new  # as many rounds as find more of it, and a few that do not
+            patience -= not new  # any number of rounds that find more spoilt stages, and a few that do not
             for error in spoilt if patience else []:
                 progress.note(f"repro: {error}; it is done again")
     failed = needed(wanted, store)
@@ -79,6 +79,7 @@ def run(
 
 
 def _spoilt(error: BaseException) -> bool:
+    """Whether `error` says that something has to run again, and can."""
     return isinstance(error, attempts.SPOILT) and not isinstance(error, Stuck)
 
 
@@ -88,25 +89,22 @@ def _stopped(errors: Errors) -> bool:
 
 def _without(errors: Errors, stages: list[Stage]) -> list[Stage]:
     """Those of `stages`, upstream first, that neither failed for good nor build on one that did."""
-    ended = {key for key, error in errors.items() if not _spoilt(error)}
-    found = []
+    failed = {key for key, error in errors.items() if not _spoilt(error)}
     for stage in stages:
-        if stage.key in ended or any(up.key in ended for up in stage.upstream()):
-            ended.add(stage.key)
-        else:
-            found.append(stage)
-    return found
+        if any(up.key in failed for up in stage.upstream()):
+            failed.add(stage.key)
+    return [stage for stage in stages if stage.key not in failed]
 
 
 def needed(stages: list[Stage], store: Store) -> list[Stage]:
     """What has to run for `stages` to be done, upstream first: nothing upstream of a finished stage.
 
-    A finished stage whose weights were freed has to run again only where one that builds on it has to.
+    A finished stage whose weights were freed has to run again only if one that builds on it has to.
     """
     wanted = {stage.key for stage in stages}
     built_on: set[str] = set()
     missing: list[Stage] = []
-    for stage in reversed(closure(stages)):  # so that whoever wants a stage comes before it
+    for stage in reversed(closure(stages)):  # a stage comes after all that build on it
         absent = not store.whole(stage) if stage.key in built_on else stage.key in wanted and not store.has(stage)
         if absent:
             missing.append(stage)
@@ -114,8 +112,8 @@ def needed(stages: list[Stage], store: Store) -> list[Stage]:
     return missing[::-1]
 
 
-def _do(stages: list[Stage], store: Store, machine: Machine, progress: Progress, on: Cluster) -> Errors:
-    if not isinstance(on, Scheduler):  # whose workers are what they are
+def _run_once(stages: list[Stage], store: Store, machine: Machine, progress: Progress, on: Cluster) -> Errors:
+    if not isinstance(on, Scheduler):  # a running scheduler's workers are what they are
         on = replace(on, workers=min(on.workers, len(stages)))
         require(stages, machine, [offered(machine, on.memory_gib)])
     if on == Local(workers=1):
@@ -134,27 +132,22 @@ def _serial(stages: list[Stage], store: Store, machine: Machine, progress: Progr
         try:
             attempt(stage, store, machine, partial(progress.update, stage.key), session)
         except Exception as error:
-            _let_go(error)
+            for cause in attempts.chain(error):  # or the functions that it came through would keep a model in memory
+                traceback.clear_frames(cause.__traceback__)
             failed.add(stage.key)
             errors[stage.key] = error
-            if isinstance(error, attempts.Unwritable):  # for all the others too
+            if isinstance(error, attempts.Unwritable):  # and no other run could write either
                 break
     return errors
 
 
-def _let_go(error: BaseException) -> None:
-    """Forget what the functions held that `error` came through: it would keep a model in memory."""
-    for seen in attempts.chain(error):
-        traceback.clear_frames(seen.__traceback__)
-
-
 def _summary(left: list[Stage], errors: Errors, store: Store, of: int) -> str:
+    """What became of the stages in `left`, upstream first, of `of` that were to run."""
     failed = sum(stage.key in errors for stage in left)
     rest = f", and {len(left) - failed} not run" if failed < len(left) else ""
     lines = [f"{failed} of {of} runs failed{rest}:"]
-    untried = 0
-    traces = 0
-    for stage in left:  # upstream first
+    untried = traces = 0
+    for stage in left:
         error = errors.get(stage.key)
         if error is None:
             if _stopped(errors):

@@ -1,7 +1,7 @@
-"""Keeps as many jobs in the queue as there are workers wanted, whatever happens to some of them.
+"""Keeps as many jobs in the queue as workers are wanted, whatever happens to some of them.
 
-dask-jobqueue does not: it never looks at the queue. A job that is cancelled while it waits, or that ends before its
-worker comes (a wrong line of setup), would be missed for ever, and the study would wait for workers without end.
+dask-jobqueue does not: it never looks at the queue. It would wait for ever for a job that is cancelled before it
+starts, or that ends before its worker starts (because of a wrong line of setup).
 """
 
 import asyncio
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from distributed import Scheduler, SpecCluster, Worker
 
 LOOK_SECONDS = 15.0  # between two looks at the queue, and only while a worker is missing
-SPARE = 2  # how many more jobs than workers may end in a row before a worker comes of them
+EXTRA = 2  # how many more jobs than workers may end in a row before their worker starts
 LAST_LINES = 5
-PAUSE_SECONDS = 600.0  # before jobs that end so are tried again, as long as some worker lives
+PAUSE_SECONDS = 600.0  # after too many of those, before more are submitted; only while some worker lives
 REFUSED_SECONDS = 6 * 3600.0  # without a worker, before refused jobs are taken to be refused for good
-ANSWER_SECONDS = 60.0  # a batch system that says nothing for so long does not answer
-END_SECONDS = 5.0  # a worker has to end by itself
+ANSWER_SECONDS = 60.0  # before a batch system that says nothing is taken not to answer
+END_SECONDS = 5.0  # that a worker has to end by itself
 LIST = {
     "slurm": ("squeue", "--noheader", "--format=%i", "--user"),
     "pbs": ("qselect", "-u"),
@@ -40,7 +40,7 @@ NONE_LEFT = "No unfinished job found"  # LSF calls that an error
 class Jobs:
     """The jobs of one cluster.
 
-    refusal: what the batch system last said against a job; trouble: why no worker will come any more, or None.
+    refusal: why the batch system last refused a job; trouble: why no worker will start any more, or None.
     """
 
     def __init__(
@@ -55,21 +55,19 @@ class Jobs:
         self._logs = logs
         self._tell = tell
         self._arrivals = Arrivals(self._arrived)
-        self._came: set[str] = set()
-        self._gone: set[str] = set()
-        self._wasted: set[str] = set()  # jobs that ended, since the last worker came, before one came of them
-        self._told, self._refused_since = "", 0.0  # the refusal that the user has heard of, and since when there is one
-        self._paused = 0.0  # when that became too many
+        self._came: set[str] = set()  # names of workers that have started
+        self._missing: set[str] = set()  # whose jobs were not in the queue at the last look
+        self._wasted: set[str] = set()  # whose jobs ended before they started, since the last worker started
+        self._paused = 0.0  # when those became too many
+        self._reported, self._refused_since = (
+            "",
+            0.0,
+        )  # the refusal that the user was told of, and since when there is one
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self) -> None:
-        """Submit the first jobs, and look after them from then on.
-
-        Raises:
-            RuntimeError: if the batch system refuses one.
-
-        """
+        """Submit the first jobs, and look after them from then on; RuntimeError if the batch system refuses one."""
         self._scheduler.add_plugin(self._arrivals)
         await self._replace(set())
         submitted = f"{self._workers} jobs" if self._workers > 1 else "a job"
@@ -77,7 +75,7 @@ class Jobs:
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Submit no more; one that is being submitted is waited for, so that it can be cancelled."""
+        """Submit no more; waits for one that is being submitted, so that it can be cancelled."""
         self._stopping.set()
         if self._task:
             await self._task
@@ -92,20 +90,20 @@ class Jobs:
     async def _look_or_give_up(self) -> None:
         try:
             await self._look()
-        except Exception as error:  # nobody would look any more, and lost jobs would be waited for without end
+        except Exception as error:  # no more looks would follow, and lost jobs be waited for without end
             self._give_up(f"cannot look after the jobs: {error!r}")
 
     async def _look(self) -> None:
         known = {name: self._job(name) for name in self._cluster.worker_spec}
         if known.keys() <= self._alive():
-            self._gone = set()
+            self._missing = set()
             return
         listed = await self._listed()
-        if listed is None:  # a batch system that does not answer says nothing of the jobs
+        if listed is None:  # no answer says nothing about the jobs
             return
-        gone = {name for name, job in known.items() if job not in listed} - self._alive()
-        ended = gone & self._gone  # missed twice: the list may lag behind what was submitted
-        self._gone = gone
+        missing = {name for name, job in known.items() if job not in listed} - self._alive()
+        ended = missing & self._missing  # missed twice: the list may lag behind what was submitted
+        self._missing = missing
         if self._too_many() and time.monotonic() - self._paused > PAUSE_SECONDS and self._alive():
             self._wasted = set()
         already = self._too_many()
@@ -119,25 +117,26 @@ class Jobs:
             await self._try_again(ended & self._came)
         if known.keys() <= self._wasted:
             words = self.refusal or self._last_words([job for job in known.values() if job])
-            self._give_up(f"{len(self._wasted)} jobs in a row ended before a worker came of them: {words}")
+            self._give_up(f"{len(self._wasted)} jobs in a row ended before their worker started: {words}")
 
     def _refused_for_now(self, ended: set[str]) -> set[str]:
-        """Those of `ended` that never were jobs, where others were: all end together, and may be too many to replace
-        at once. They are submitted again every now and then; without any worker, for a few hours.
+        """Those of `ended` that were refused although others were accepted: where all jobs reach their wall time
+        together, they may be too many to replace at once. They are submitted again every now and then; while there is
+        no worker, for a few hours.
         """
         refused = {name for name in ended if self._job(name) is None} if self._came else set()
-        if refused and not self._told:
+        if refused and not self._reported:
             self._refused_since = time.monotonic()
-        if refused and self.refusal != self._told:
-            self._told = self.refusal
+        if refused and self.refusal != self._reported:
+            self._reported = self.refusal
             self._tell(
-                f"{CALLED[self._system]} refuses a job, which is submitted again every now and then: {self._told}"
+                f"{CALLED[self._system]} refuses a job, which is submitted again every now and then: {self._reported}"
             )
         patient = self._alive() or time.monotonic() - self._refused_since < REFUSED_SECONDS
         return refused if patient else set()
 
     def _too_many(self) -> bool:
-        return len(self._wasted) >= self._workers + SPARE
+        return len(self._wasted) >= self._workers + EXTRA
 
     def _job(self, name: str) -> str | None:
         """The number of the job that was submitted for a worker; None if it was refused, or cancelled as lost."""
@@ -154,7 +153,7 @@ class Jobs:
         jobs = sorted(job for name in ended if (job := self._job(name)))
         try:
             await self._replace(ended)
-        except RuntimeError:  # told if no job works at all; those that were refused are tried at the next look
+        except RuntimeError:  # reported if no job works at all; refused jobs are submitted again at the next look
             return
         if jobs:
             words = (
@@ -163,7 +162,7 @@ class Jobs:
             self._tell(f"{words} submitted")
 
     async def _replace(self, ended: set[str]) -> None:
-        """Have as many jobs as workers are wanted, those that ended not counted."""
+        """Submit as many jobs as are missing, and forget those that ended."""
         spec = self._cluster.worker_spec
         while len(spec) - len(ended) < self._workers:
             spec.update(self._cluster.new_worker_spec())  # before the old names are free: dask closes jobs by name
@@ -175,16 +174,16 @@ class Jobs:
             for job in self._cluster.workers.values():
                 if job.job_id is None:
                     job.status = Status.failed  # or dask would trip over it when it closes the cluster
-            said = re.search(r"stderr:\n(.+)", str(error))
-            self.refusal = said.group(1).strip() if said else str(error)
+            complaint = re.search(r"stderr:\n(.+)", str(error))
+            self.refusal = complaint.group(1).strip() if complaint else str(error)
             raise
         if all(map(self._job, spec)):
-            self.refusal = self._told = ""
+            self.refusal = self._reported = ""
 
     async def _listed(self) -> set[str] | None:
-        """The numbers of the user's jobs that wait or run, None if the batch system does not say."""
+        """The numbers of the user's jobs that wait or run, None if the batch system does not answer."""
         try:
-            asked = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *LIST[self._system],
                 getpass.getuser(),
                 stdout=asyncio.subprocess.PIPE,
@@ -193,23 +192,23 @@ class Jobs:
             )
         except OSError:
             return None
-        answer = asyncio.ensure_future(asked.communicate())
+        answer = asyncio.ensure_future(process.communicate())
         end = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({answer, end}, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         end.cancel()
         if not answer.done():
             with suppress(ProcessLookupError):
-                os.killpg(asked.pid, signal.SIGKILL)  # what it has started too, which would keep the answer open
-            with suppress(TimeoutError):  # its pipes are closed before the event loop is, which would be complained of
+                os.killpg(process.pid, signal.SIGKILL)  # with its children, which would keep the answer open
+            with suppress(TimeoutError):  # or its pipes would outlive the event loop, which prints an error
                 await asyncio.wait_for(answer, END_SECONDS)
             return None
-        said, complaint = answer.result()
-        if asked.returncode and NONE_LEFT not in complaint.decode(errors="replace"):
+        output, complaint = answer.result()
+        if process.returncode and NONE_LEFT not in complaint.decode(errors="replace"):
             return None
-        return set(re.findall(r"^\d+", said.decode(), re.MULTILINE))
+        return set(re.findall(r"^\d+", output.decode(), re.MULTILINE))
 
     def _give_up(self, why: str) -> None:
-        """End the waiting of whoever wants a result."""
+        """Cancel every run that a client waits for."""
         self.trouble = f"{why} (logs: {self._logs})"
         for client in list(self._scheduler.clients):
             keys = [key for key, task in self._scheduler.tasks.items() if task.who_wants]
@@ -224,7 +223,7 @@ class Jobs:
 
 
 class Arrivals(SchedulerPlugin):
-    """Calls back with the name of each worker that comes."""
+    """Calls back with the name of each worker that starts."""
 
     def __init__(self, arrived: Callable[[str], None]) -> None:
         self._arrived = arrived
@@ -234,10 +233,10 @@ class Arrivals(SchedulerPlugin):
 
 
 def dask_setup(worker: "Worker") -> None:
-    """See that the worker ends, and its job with it. dask calls this in each (`--preload`).
+    """Make sure that the worker ends, and its job with it. dask calls this in each worker (`--preload`).
 
-    On its own it waits for the run at hand, which a lost scheduler or a cancelled job has made useless; and if the job
-    is cancelled just as the scheduler closes, it stays for ever.
+    On its own a worker waits for its current run, which a lost scheduler or a cancelled job has made useless; and if
+    the job is cancelled just as the scheduler closes, it stays for ever.
     """
     Thread(target=_end, args=(worker,), daemon=True).start()
 

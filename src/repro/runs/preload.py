@@ -8,5 +8,5 @@ if TYPE_CHECKING:
 
 
 def dask_setup(worker: "Worker") -> None:  # noqa: ARG001
-    """Leave Ctrl-C, which a terminal sends to every process, to the one that started the workers and ends them."""
+    """Ignore Ctrl-C, which a terminal sends to every process: the one that started the workers ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

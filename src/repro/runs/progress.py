@@ -1,4 +1,4 @@
-"""One line that tells how far the whole study is, how long it still takes, and what each run at hand is doing.
+"""One line that says how far the whole study is, how long it still takes, and how far each running run is.
 
 tqdm's plain text bar: it works in a terminal, in a notebook, and through papermill into the terminal it runs in.
 """
@@ -8,17 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
-from types import TracebackType
+from contextlib import AbstractContextManager, contextmanager
 
 from tqdm import tqdm
 
 SHOWN = 2  # runs named on the line; a terminal has no room for more
-LOG = logging.getLogger("repro")  # what a user should know, from wherever a run is done
+LOG = logging.getLogger("repro")  # what a user should know, from wherever a run executes
 
 
-class _Teller(logging.Handler):
-    """Hands on every message as text."""
+class _Forwarder(logging.Handler):
+    """Passes on every message as text."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
@@ -30,16 +29,16 @@ class _Teller(logging.Handler):
 
 @contextmanager
 def heard(tell: Callable[[str], None]) -> Iterator[None]:
-    """Whatever is said to `LOG` meanwhile goes to `tell`."""
-    teller = _Teller(tell)
-    LOG.addHandler(teller)
+    """While the context lasts, every message to `LOG` goes to `tell`."""
+    handler = _Forwarder(tell)
+    LOG.addHandler(handler)
     try:
         yield
     finally:
-        LOG.removeHandler(teller)
+        LOG.removeHandler(handler)
 
 
-class Progress:
+class Progress(AbstractContextManager["Progress"]):
     """Progress over runs of different cost; `update` may be called from any thread."""
 
     def __init__(self, title: str, runs: dict[str, tuple[str, float]], finished: Container[str] = ()) -> None:
@@ -47,19 +46,14 @@ class Progress:
         self._labels = {key: label for key, (label, _) in runs.items()}
         self._costs = {key: max(cost, 1.0) for key, (_, cost) in runs.items()}
         self._done = {key: float(key in finished) for key in runs}
-        self._began: dict[str, tuple[float, float]] = {}  # when a run was first heard of, and how far it then was
+        self._began: dict[str, tuple[float, float]] = {}  # when a run first reported, and how far it was then
         self._lock = threading.Lock()
         layout = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} to go{postfix}"
         before = sum(self._costs[key] for key, done in self._done.items() if done)
         self._total = sum(self._costs.values())
         self._bar = tqdm(total=self._total, initial=before, desc=title, bar_format=layout, mininterval=0.5)
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def note(self, text: str) -> None:
@@ -67,7 +61,7 @@ class Progress:
         tqdm.write(f"\r{text}", file=sys.stderr)
 
     def update(self, key: str, done: float) -> None:
-        """The run `key` is done to the fraction `done`; fractions never go backwards."""
+        """Note that the fraction `done` of the run `key` is done; fractions never go backwards."""
         with self._lock:
             if key not in self._done or done <= self._done[key]:
                 return
@@ -79,10 +73,10 @@ class Progress:
 
     def _line(self) -> str:
         finished = sum(done >= 1 for done in self._done.values())
-        at_hand = [self._at_hand(key) for key, done in self._done.items() if 0 < done < 1][:SHOWN]
-        return "; ".join([f"{finished} of {len(self._done)} runs", *at_hand])
+        running = [self._running(key) for key, done in self._done.items() if 0 < done < 1][:SHOWN]
+        return "; ".join([f"{finished} of {len(self._done)} runs", *running])
 
-    def _at_hand(self, key: str) -> str:
+    def _running(self, key: str) -> str:
         began, before = self._began[key]
         done = self._done[key]
         if done == before:

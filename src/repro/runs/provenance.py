@@ -30,17 +30,15 @@ def commit() -> str:
 
 @functools.cache
 def packages() -> dict[str, str]:
-    """Versions of Python and of every package this project pins for its runs (not those of its tests)."""
+    """Versions of Python and of every package this project pins for its runs (not for its tests)."""
     pinned = [line for line in metadata.requires("repro") or [] if "extra ==" not in line]
-    names = sorted(line.split("==")[0] for line in pinned)
-    return {"python": platform.python_version()} | {name: _version(name) for name in names}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    versions = {"python": platform.python_version()}
+    for name in sorted(line.split("==")[0] for line in pinned):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
 
 
 @functools.cache
@@ -59,7 +57,7 @@ def _accelerator(device: str) -> str:
     query = ["nvidia-smi", f"--id={own}", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # containers may not have it, and the run is done by now
+    except (OSError, subprocess.CalledProcessError):  # containers may lack it, and the run is done by now
         return f"{device}; nvidia-smi does not say which"
 
 

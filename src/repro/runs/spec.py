@@ -1,7 +1,7 @@
 """A stage is a frozen value; its key is a hash of everything that decides its result.
 
 The stages a stage builds on are fields of it, so the key is a Merkle hash and there is no second list of
-dependencies to keep true. Where and how fast a stage runs (`Machine`) is never part of it.
+dependencies to keep true. Where and how fast a stage runs (`Machine`) is never part of the key.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ SCRATCH = "checkpoint"
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a stage takes of its worker.
+    """What a stage needs of its worker.
 
-    devices: how many, each with a process of its own that the work is shared out among; memory_gib: of main memory.
+    devices: how many, each with a process that does its share of the work; memory_gib: GiB of main memory.
     """
 
     devices: int = 1
@@ -31,9 +31,9 @@ class Needs:
 
     @property
     def resources(self) -> dict[str, float]:
-        """What no worker has unless it says so, as dask's scheduler counts it."""
-        taken = {"devices": self.devices if self.devices > 1 else 0, "memory_gib": self.memory_gib}
-        return {name: amount for name, amount in taken.items() if amount}
+        """What a worker must declare to have, as dask's scheduler counts it; one device needs no declaration."""
+        needed = {"devices": self.devices if self.devices > 1 else 0, "memory_gib": self.memory_gib}
+        return {name: amount for name, amount in needed.items() if amount}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,8 @@ class Machine:
     """Where stages run; changing any of it must not change what they mean.
 
     slots: the devices of each worker, handed out in turn: "cpu", "cuda:0" ...; micro_batch: how many items a stage
-    takes at once, None for all; checkpoint_seconds: how often it saves what it needs to resume; needs: what stages take
-    of a worker, by `Stage.kind`; those not named take one device.
+    takes at once, None for all; checkpoint_seconds: how often it saves what it needs to resume; needs: what stages need
+    of a worker, by `Stage.kind`; those not named need one device.
     """
 
     slots: tuple[tuple[str, ...], ...] = (("cpu",),)
@@ -60,33 +60,28 @@ class Machine:
         """The first of them."""
         return self.devices[0]
 
-    def at_once(self, most: int) -> int:
-        """How many of `most` items to take at once: what fits while training fits elsewhere."""
-        return min(self.micro_batch or most, most)
+    def at_once(self, count: int) -> int:
+        """How many of `count` items to take at once: as many as training takes, because those fit into memory."""
+        return min(self.micro_batch or count, count)
 
     def of_worker(self, number: int) -> "Machine":
         """The machine as worker `number` (from 0) sees it."""
         return replace(self, slots=(self.slots[number % len(self.slots)],))
 
     def for_stage(self, stage: "Stage") -> "Machine":
-        """With as many of the devices at hand as `stage` takes.
-
-        Raises:
-            ValueError: if there are fewer.
-
-        """
+        """With as many of the devices at hand as `stage` needs; ValueError if there are fewer."""
         count = self.needs.get(stage.kind, Needs()).devices
         if count > len(self.devices):
-            raise ValueError(f"{stage.label} takes {count} devices, and this worker has {', '.join(self.devices)}")
+            raise ValueError(f"{stage.label} needs {count} devices, but this worker has {', '.join(self.devices)}")
         return replace(self, slots=(self.devices[:count],))
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage is handed to do its work.
+    """What a stage is given to do its work.
 
-    path: the folder to fill, empty but for what an interrupted attempt left in `scratch`; inputs: the finished folder
-    of an upstream stage; report: call it with the fraction of the work done, 0 to 1.
+    path: the folder to fill, empty but for what an interrupted attempt left in `scratch`; inputs: gives the finished
+    folder of an upstream stage; report: takes the fraction of the work done, 0 to 1.
     """
 
     path: Path
@@ -96,7 +91,7 @@ class Work:
 
     @property
     def scratch(self) -> Path:
-        """Where to keep what resumption needs: the one folder that outlives a failed attempt, and no result itself."""
+        """Where to keep what resumption needs: it outlives a failed attempt, and is no part of the result."""
         return self.path / SCRATCH
 
 
@@ -110,11 +105,9 @@ class Stage:
     def execute(self, work: Work) -> None:  # noqa: ARG002
         """Fill ``work.path``; every file in it but those of `Work.scratch` becomes part of the result.
 
-        Raises:
-            FloatingPointError: if the numbers diverged, which doing it again would not change.
-
+        It raises FloatingPointError if the numbers diverged, so that the stage is not tried again.
         """
-        raise TypeError(f"{type(self).__name__} does not say how it is executed")
+        raise TypeError(f"{type(self).__name__} does not define execute")
 
     @property
     def cost(self) -> float:
@@ -134,7 +127,7 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """What kind of stage this is: the name of its class in small letters."""
+        """The name of its class in lower case."""
         return type(self).__name__.lower()
 
     @property
@@ -154,12 +147,9 @@ class Stage:
 def canonical(value: Any) -> Any:
     """`value` as JSON literals with one spelling per meaning.
 
-    Fields marked ``metadata={"identity": False}`` (where a file lies on this machine, say) are left out.
-
-    Raises:
-        TypeError: for anything without a stable serialisation (a path, a set, an open file, a function).
-        ValueError: for NaN and infinities, which JSON cannot hold.
-
+    Fields marked ``metadata={"identity": False}`` (where a file lies on this machine, say) are left out. Raises
+    TypeError for anything without a stable serialisation (a path, a set, an open file, a function), and ValueError for
+    NaN and infinities, which JSON cannot hold.
     """
     match value:
         case None | bool() | int() | str():
@@ -173,18 +163,10 @@ def canonical(value: Any) -> Any:
         case tuple():
             return [canonical(item) for item in value]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return _fields(value)
+            named = [field for field in dataclasses.fields(value) if field.metadata.get("identity", True)]
+            head = {"type": type(value).__name__} | ({"version": value.version} if isinstance(value, Stage) else {})
+            return head | {field.name: canonical(getattr(value, field.name)) for field in named}
     raise TypeError(f"{type(value).__name__} has no stable serialisation and cannot be part of a stage")
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    fields = {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value) if _is_identity(f)}
-    kind = {"type": type(value).__name__}
-    return kind | ({"version": value.version} if isinstance(value, Stage) else {}) | fields
-
-
-def _is_identity(field: dataclasses.Field[Any]) -> bool:
-    return bool(field.metadata.get("identity", True))
 
 
 def closure(stages: list[Stage]) -> list[Stage]:

@@ -1,10 +1,10 @@
 """Runs programs that a language model wrote, against tests that it did not write, inside walls.
 
-`Sandbox().check(program, entry_point, test)` gives an `Outcome`. What the walls are is told in `walls`, how the
-verdict is kept out of the program's reach in `judging`, and what is executed on the far side in `inside`.
+`Sandbox().check(program, entry_point, test)` gives an `Outcome`. `walls` describes the walls, `judging` how the verdict
+is kept out of the program's reach, `inside` is what is executed on the far side.
 
 Not promised: protection from bugs of the kernel or of bubblewrap, and secrecy against side channels (timing, load).
-Time is the machine's: a program near its limit of seconds may pass on one machine and not on another.
+Seconds depend on the machine: a program near its time limit may pass on one machine and fail on another.
 """
 
 from repro.sandbox.judging import (

@@ -1,11 +1,11 @@
 """The two processes of a check, as they run inside: the program, and the judge that calls it.
 
-The text of this file is handed to a bare interpreter, so it may import nothing but the standard library. Its names
-are used outside too: the parent speaks to the judge by the same messages.
+The text of this file is given to a bare interpreter, so it may import nothing but the standard library. It is imported
+outside too: the parent speaks to the judge with the same messages.
 
-A message is four bytes of length and that much JSON. Values travel as JSON where it has them, else as an object of
-one key: `{"tuple": [1, 2]}`. Nothing is ever unpickled or evaluated, and what comes out is of exact plain types, so
-what the judge compares has no methods of the program's making.
+A message is four bytes of length and that much JSON. A value that JSON lacks travels as an object of one key:
+`{"tuple": [1, 2]}`. Nothing is ever unpickled or evaluated, and decoded values are of exact plain types, so what the
+judge compares has no methods that the program defined.
 """
 
 import builtins
@@ -17,17 +17,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-MOST = 1 << 28  # bytes of a message from a trusted side
-NATIVE = 1 << 63  # ints from here on go in hexadecimal, which has no limit of digits
+LIMIT = 1 << 28  # bytes of a message from a trusted side
+NATIVE = 1 << 63  # ints from here on travel in hexadecimal, which has no limit of digits
 
 
 def encode(value: object) -> object:
-    """What stands for a plain value in JSON; an instance of a subclass goes as the plain value that it holds.
-
-    Raises:
-        TypeError: if it is no plain value.
-
-    """
+    """The JSON for a plain value, TypeError for any other; an instance of a subclass travels as its plain value."""
     if isinstance(value, (str, bool, float, type(None))):
         return value
     if isinstance(value, int):
@@ -62,11 +57,9 @@ BUILDERS: dict[str, Callable[[list[Any]], object]] = {
 
 
 def decode(coded: object) -> Any:
-    """The plain value of `encode`.
+    """The plain value that `encode` was given.
 
-    Raises:
-        ValueError, TypeError, KeyError, IndexError, RecursionError, MemoryError: if it stands for none.
-
+    Other JSON raises ValueError, TypeError, KeyError, IndexError, RecursionError or MemoryError.
     """
     if type(coded) is list:
         return [decode(part) for part in coded]
@@ -86,11 +79,11 @@ def send(link: int, message: object) -> None:
         data = data[os.write(link, data) :]
 
 
-def receive(link: int, most: int = MOST) -> Any:
-    """Read one message. EOFError if the other end is gone, ValueError if it is longer than `most` bytes or no JSON."""
+def receive(link: int, limit: int = LIMIT) -> Any:
+    """Read one message. EOFError if the other end is gone, ValueError if it is longer than `limit` bytes or no JSON."""
     size = int.from_bytes(_exactly(link, 4), "big")
-    if size > most:
-        raise ValueError(f"more than {most // 1024} KiB")
+    if size > limit:
+        raise ValueError(f"more than {limit // 1024} KiB")
     return json.loads(_exactly(link, size))
 
 
@@ -105,7 +98,7 @@ def _exactly(link: int, size: int) -> bytes:
 
 
 def run(source: str, name: str) -> dict[str, Any]:
-    """Execute source as the module `name`, the generator of `random` seeded; its names."""
+    """Execute `source` as the module `name`, with `random` seeded; returns the module's names."""
     if "random" in source:
         import random
 
@@ -116,7 +109,7 @@ def run(source: str, name: str) -> dict[str, Any]:
 
 
 def serve(link: int) -> None:
-    """Be the program: load it, then answer calls until the judge is gone. Everything here is in the program's reach."""
+    """Act as the program: load it, then answer calls until the judge is gone. The program can reach everything here."""
     send(link, "ready")
     source, entry = receive(link)
     try:
@@ -134,7 +127,7 @@ def serve(link: int) -> None:
 
 
 def raised(error: BaseException) -> object:
-    """An exception as a message; one whose text cannot be had is told by its type alone."""
+    """An exception as a message; if its text cannot be had, with its type alone."""
     try:
         text = str(error if error.args[1:] or not error.args else error.args[0])[:500]
     except BaseException:
@@ -143,20 +136,20 @@ def raised(error: BaseException) -> object:
 
 
 class Candidate:
-    """The program's function, as the test sees it: a call goes over the link and comes back as plain values."""
+    """The program's function, as the test sees it: a call goes over the link and its answer comes back."""
 
-    def __init__(self, link: int, most: int) -> None:
-        self._link, self._most = link, most
+    def __init__(self, link: int, limit: int) -> None:
+        self._link, self._limit = link, limit
         self.fault = ""
 
     def __call__(self, *positional: object, **named: object) -> object:
         return self.ask(encode([list(positional), named]), "value")
 
     def ask(self, message: object, wanted: str) -> Any:
-        """Send a message; what came back. The first `fault` stays, whatever the test does with the error."""
+        """Send a message and return the answer. The first `fault` stays, whatever the test does with the error."""
         try:
             send(self._link, message)
-            kind, parts = next(iter(receive(self._link, self._most).items()))
+            kind, parts = next(iter(receive(self._link, self._limit).items()))
             content = decode(parts)
             if kind not in (wanted, "raised"):
                 raise ValueError(f"unasked {kind[:20]!r}")
@@ -172,9 +165,9 @@ class Candidate:
 
 
 def exception(content: Any) -> Exception:
-    """The built-in exception that the program raised; of any other kind, a RuntimeError that names it.
+    """The built-in exception that the program raised; for any other, a RuntimeError that names it.
 
-    StopIteration is of any other kind: it would end an `all(map(candidate, ...))` of the test as true.
+    StopIteration counts as other: it would end an `all(map(candidate, ...))` of the test as true.
     """
     name, text = map(str, content)
     kind = getattr(builtins, name, None)
@@ -184,8 +177,8 @@ def exception(content: Any) -> Exception:
     return RuntimeError(f"{name}: {text}" if text else name)
 
 
-def judge(link: int, control: int, most: int) -> None:
-    """Be the judge: load the test, then the program, run the one against the other, and tell the parent."""
+def judge(link: int, control: int, limit: int) -> None:
+    """Act as the judge: load the test, then the program, run the test, and send the verdict to the parent."""
     job = receive(control)
     source = job["prompt"] + "\n\n" + job["test"]
     try:
@@ -195,19 +188,19 @@ def judge(link: int, control: int, most: int) -> None:
         return
     receive(link)
     send(control, {"started": ""})
-    candidate = Candidate(link, most)
+    candidate = Candidate(link, limit)
     names[job["entry_point"]] = candidate
     try:
         candidate.ask([job["program"], job["entry_point"]], "loaded")
         check(candidate)
-    except BaseException as error:  # whatever ends the test, ends it as failed
+    except BaseException as error:  # whatever ends the test fails it
         send(control, {"failed": candidate.fault or last_line(error, source)})
     else:
         send(control, {"failed": candidate.fault} if candidate.fault else {"passed": ""})
 
 
 def last_line(error: BaseException, source: str) -> str:
-    """An exception in a line: its type and text or, where there is no text, the line of the test that raised it."""
+    """An exception in a line: its type and text or, if it has no text, the line of the test that raised it."""
     text, trace = str(error), error.__traceback__
     while trace is not None and not text:
         if trace.tb_frame.f_code.co_filename == "<judge>" and trace.tb_next is None:
@@ -217,31 +210,31 @@ def last_line(error: BaseException, source: str) -> str:
 
 
 def confine(limits: dict[str, int]) -> None:
-    """Set resource limits, soft and hard, never above the hard ones that are there already."""
+    """Set resource limits, soft and hard, never above the present hard ones."""
     import resource
 
-    for name, most in limits.items():
+    for name, limit in limits.items():
         which = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(which)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (most, most))
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(which, (limit, limit))
 
 
-def main(role: str, limits: str, most: str, site: str) -> None:
+def main(role: str, limits: str, limit: str, site: str) -> None:
     """Take the link from standard input (and the judge's control from standard output), then close both off."""
     link, control = os.dup(0), os.dup(1)
     nothing = os.open("/dev/null", os.O_RDWR)
     confine(json.loads(limits))
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    # Both stay until the other side is gone: the parent, or the judge.
+    # Each stays until its other side is gone: the judge, or the parent.
     if role == "program":
         os.close(control)
         serve(link)
         os.read(link, 1)
     else:
         sys.path.append(site)
-        judge(link, control, int(most))
+        judge(link, control, int(limit))
         os.read(control, 1)
 
 

@@ -3,9 +3,10 @@
 The program runs in one sandbox and only ever answers calls of its entry point. The test runs in a second one and
 calls it over a socket, where nothing but plain values passes (`inside`): so an object that equals everything, a
 patched builtin, an early exit or a killed neighbour changes no assertion. Helpers that a prompt defines reach the
-test from the prompt. The parent believes the judge alone, and ends both, with all that they started, after each check.
+test from the prompt, not from the program. The parent believes the judge alone, and after each check it ends both, with
+all that they started.
 
-A call passes values, not references: a test that looks at how its own argument was changed sees no change.
+A call passes values, not references: a test that checks whether its own argument was changed sees no change.
 """
 
 import os
@@ -24,7 +25,7 @@ from typing import Literal
 from repro.sandbox import inside
 from repro.sandbox.walls import Cell, Limits, SandboxBroken, interpreter
 
-STARTING = 60.0  # seconds until a sandbox that says nothing is taken for broken
+STARTING = 60.0  # seconds until a sandbox that sends nothing is taken to be broken
 DETAIL = 200  # characters
 SITE = "/site"  # where the judge finds what is not of the standard library
 
@@ -60,9 +61,9 @@ class SandboxMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a program: the verdict, wall seconds of loading it and testing it, and the last line if it failed.
+    """A program's verdict, the wall seconds of loading and testing it, and the last line of the error if it failed.
 
-    A program that ends or breaks off its own process has failed.
+    A program that ends or crashes its own process has failed.
     """
 
     status: Literal["passed", "failed", "timed out"]
@@ -73,11 +74,11 @@ class Outcome:
 class Sandbox:
     """Checks programs, each in fresh processes; one object may serve several threads.
 
-    `unsafe` is for a user who asked for it in so many words: the same two processes without any wall, bounded only by
+    `unsafe` is for a user who asked for it explicitly: the same two processes without any wall, bounded only by
     resource limits (not in number, and what a program detaches from its group lives on).
 
     Raises:
-        SandboxMissing: if the walls do not stand here. There is no falling back.
+        SandboxMissing: if the walls do not hold here. There is no fallback.
 
     """
 
@@ -90,7 +91,7 @@ class Sandbox:
     def check(self, program: str, entry_point: str, test: str, *, prompt: str = "") -> Outcome:
         """Run `check(candidate)` of `test` against the function `entry_point` of `program`.
 
-        `program` is complete, its imports and prompt included; `prompt` is what the test may use of the problem's own.
+        `program` is complete, with its imports and the prompt; `prompt` is what the test may use of the problem.
 
         Raises:
             SandboxBroken: if the sandbox does not start. ValueError: if prompt and test do not run by themselves.
@@ -101,7 +102,7 @@ class Sandbox:
 
 
 def probe() -> str | None:
-    """None if programs can be sandboxed here, else a line that says why not. Takes a real program to find out."""
+    """None if programs can be sandboxed here, else a line that says why not. It runs a real program to find out."""
     job = {"program": PROBE, "entry_point": "look", "test": PROBE_TEST, "prompt": ""}
     try:
         outcome = _check(job, Limits(seconds=30, memory_mib=256), unsafe=False)
@@ -116,7 +117,7 @@ def _check(job: Mapping[str, str], limits: Limits, *, unsafe: bool) -> Outcome:
         control, far_control = socket.socketpair()
         stack.enter_context(control)
         with link, far_link, far_control:
-            # Ended in reverse order: bubblewrap takes what is inside along only if it is still there to be killed.
+            # Ended in reverse order: bubblewrap kills what is inside only if it is still alive to be killed.
             cells = [
                 _cell("judge", far_link, far_control, limits, stack, unsafe=unsafe),
                 _cell("program", link, link, limits, stack, unsafe=unsafe),
@@ -127,8 +128,8 @@ def _check(job: Mapping[str, str], limits: Limits, *, unsafe: bool) -> Outcome:
             inside.send(control.fileno(), job)
             began = _hear(control, STARTING)
         except (EOFError, OSError) as error:  # TimeoutError is an OSError
-            told = " ".join(filter(None, (cell.errors() for cell in cells)))
-            raise SandboxBroken(told or f"it ended before it had started ({type(error).__name__})") from error
+            reasons = " ".join(filter(None, (cell.errors() for cell in cells)))
+            raise SandboxBroken(reasons or f"it ended before it had started ({type(error).__name__})") from error
         if "broken" in began:
             raise ValueError(f"prompt and test of {job['entry_point']} do not run: {began['broken']}")
         return _outcome(control, limits)
@@ -146,7 +147,8 @@ def _outcome(control: socket.socket, limits: Limits) -> Outcome:
     seconds = time.perf_counter() - start
     if "passed" in verdict:
         return Outcome("passed", seconds, "")
-    return Outcome("failed", seconds, _shown(verdict["failed"]))
+    text = "".join(letter if letter.isprintable() else " " for letter in verdict["failed"]).strip()
+    return Outcome("failed", seconds, text if len(text) <= DETAIL else text[: DETAIL - 1] + "…")
 
 
 def _hear(control: socket.socket, seconds: float) -> dict[str, str]:
@@ -158,21 +160,14 @@ def _hear(control: socket.socket, seconds: float) -> dict[str, str]:
     return message
 
 
-def _shown(text: str) -> str:
-    line = "".join(letter if letter.isprintable() else " " for letter in text).strip()
-    return line if len(line) <= DETAIL else line[: DETAIL - 1] + "…"
-
-
 def _cell(
     role: str, stdin: socket.socket, stdout: socket.socket, limits: Limits, stack: ExitStack, *, unsafe: bool
 ) -> Cell:
     resources = limits.resources()
     if unsafe:
-        del resources["NPROC"]  # without a user of its own it would count everything that this one runs
+        del resources["NPROC"]  # without a user of its own it would count every process of this user
     extra = _numpy() if role == "judge" else {}
-    site = SITE
-    if unsafe and extra:
-        site = str(next(iter(extra.values())).parent)
+    site = str(next(iter(extra.values())).parent) if unsafe and extra else SITE
     source = Path(inside.__file__).read_text(encoding="utf-8")
     python = [str(interpreter()[0]), "-s", "-P", "-S", "-B", "-X", "utf8", "-c", source]
     command = [*python, role, dumps(resources), str(limits.output_kib << 10), site]
@@ -183,7 +178,7 @@ def _cell(
 
 @cache
 def _numpy() -> dict[str, Path]:
-    """What the judge sees of numpy, which some tests compare with, by where it sees it; nothing if it is not here."""
+    """The folders of numpy, which some tests compare with, by where the judge sees them; none without numpy."""
     spec = find_spec("numpy")
     if spec is None or spec.origin is None:
         return {}

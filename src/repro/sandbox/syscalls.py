@@ -2,7 +2,7 @@
 
 It refuses what would take memory that no other limit counts (System V and anonymous shared memory), what opens
 further parts of the kernel (user namespaces, sockets, key rings, tracing, io_uring, BPF) and nothing that a plain
-program needs. It is a second wall: the namespaces stand without it, except that it alone keeps shared memory bounded.
+program needs. It is a second wall: the namespaces hold without it, but it alone keeps shared memory bounded.
 """
 
 import errno
@@ -50,9 +50,7 @@ ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 def seccomp_filter(machine: str = "") -> bytes:
     """The filter for a kind of machine (default: this one), as `bwrap --seccomp` takes it.
 
-    Raises:
-        ValueError: if the numbers of its system calls are not known here.
-
+    Raises ValueError if the numbers of its system calls are not known here.
     """
     machine = machine or platform.machine()
     if machine not in AUDIT:

@@ -1,18 +1,18 @@
 """One process between walls: bubblewrap's command line, the process, and its certain end.
 
-Walled off: the network, every other process (own process tree, no /proc), the environment, the file system (only the
-system's libraries, /usr/lib whole, and the interpreter with its own, without third-party packages, all read-only; an
-empty /tmp and nothing else can be written), System V and POSIX queues, and the system calls of `syscalls`. Bounded,
+Walled off: the network, every other process (own process tree, no /proc), the environment, the file system (visible are
+the system's libraries, /usr/lib whole, and the interpreter with its own, without third-party packages, all read-only;
+only an initially empty /tmp can be written), System V and POSIX queues, and the system calls of `syscalls`. Bounded,
 for each process: address space, CPU seconds, the size of a file, open files, and how many processes its user has. A
 check has two such trees, the program's and the judge's, so its memory stays below `(processes + 1) * memory_mib + 2 *
 file_mib` MiB and what the kernel keeps for it; the number of empty files in /tmp is bounded by time alone.
 
-The kernel does not hold the real root to a number of processes. So where root asks, a first bubblewrap only shows the
-interpreter's files where any user may read them, `setpriv` turns into a user that nobody is, and the second,
-real one starts as it does for everyone else.
+The kernel does not limit the number of processes of the real root. So if root asks, a first bubblewrap only binds the
+interpreter's files where any user may read them, `setpriv` changes to a user id that nobody has, and the second, real
+one starts as it does for everyone else.
 
-Everything ends with the check, and with the process that asked for it, however that ends: the first process of
-a tree is bubblewrap's, which the kernel kills with its parent, and which takes its tree along.
+Everything ends with the check, and with the process that asked for it, however that ends: the first process of a tree
+is bubblewrap's, which the kernel kills with its parent, and the rest of the tree with it.
 """
 
 import json
@@ -37,8 +37,7 @@ NOBODY = 65534
 USERS = range(2_000_000_000, 2_001_000_000)  # no distribution gives these out
 LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
 OPEN_FILES = 64
-# Sets of strings, and so what a program makes of them, are in the same order each time; the rest keeps numpy to one
-# thread, the only one that it may have.
+# The hash seed keeps sets of strings in the same order each time; the others keep numpy to one thread, all it may have.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -53,9 +52,9 @@ class Limits:
     Attributes:
         seconds: wall time of loading the program and running the whole test; starting the sandbox does not count.
         memory_mib: address space of each process, MiB.
-        processes: processes and threads that may live at once, the program itself included.
+        processes: processes and threads that may run at once, the program itself included.
         file_mib: the size of a file, and of all of /tmp, MiB.
-        output_kib: the size of one answer, KiB. What the program prints goes nowhere.
+        output_kib: the size of one answer, KiB. What the program prints is discarded.
 
     Raises:
         ValueError: if one of them is not positive.
@@ -88,13 +87,13 @@ class Limits:
 
 @cache
 def interpreter() -> tuple[Path, tuple[Path, ...], tuple[Path, ...]]:
-    """The interpreter outside any virtual environment, what it needs to be seen, and what therein is to be hidden."""
+    """The interpreter outside any virtual environment, the paths it needs to see, and the folders to hide in them."""
     python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     prefix = Path(sys.base_prefix).resolve()
     library = Path(sysconfig.get_path("stdlib")).resolve()
     wanted = [Path(name) for name in LIBRARIES] + [prefix / "lib", prefix / "lib64", library, python]
-    found = [path for path in wanted if path.exists() and not path.is_symlink()]
-    seen = tuple(dict.fromkeys(path for path in found if not any(other in path.parents for other in found)))
+    present = [path for path in wanted if path.exists() and not path.is_symlink()]
+    seen = tuple(dict.fromkeys(path for path in present if not any(other in path.parents for other in present)))
     folders = [folder for name in ("site", "dist") for folder in _third_party(library, f"{name}-packages")]
     hidden = tuple(folder for folder in dict.fromkeys(folders) if any(path in folder.parents for path in seen))
     return python, seen, hidden
@@ -106,37 +105,33 @@ def _third_party(library: Path, name: str) -> Iterator[Path]:
 
 
 def walled(command: list[str], extra: Mapping[str, Path], limits: Limits, info: int, calls: int) -> list[str]:
-    """The command line that runs `command` inside; `extra` are more things to see, by where they are to be seen.
+    """The command line that runs `command` inside; `extra` are more paths to see, by where they are to be seen.
 
-    `info` and `calls` are file descriptors: bubblewrap tells about itself on the one and reads its filter from the
-    other.
-
-    Raises:
-        SandboxBroken: if a tool is not installed.
-
+    `info` and `calls` are file descriptors: bubblewrap describes itself on the one and reads its filter from the other.
+    Raises SandboxBroken if a tool is not installed.
     """
     _, seen, _ = interpreter()
-    shown = {str(path): path for path in seen} | dict(extra)
+    visible = {str(path): path for path in seen} | dict(extra)
     if not real_root():
-        return [_tool("bwrap"), "--info-fd", str(info), *_walls(shown, limits, calls), "--", *command]
-    relayed = {place: Path(f"/tmp/{number}") for number, place in enumerate(shown)}
+        return [_tool("bwrap"), "--info-fd", str(info), *_walls(visible, limits, calls), "--", *command]
+    relayed = {place: Path(f"/tmp/{number}") for number, place in enumerate(visible)}
     user = str(secrets.choice(USERS))
     return [
         *(_tool("bwrap"), "--info-fd", str(info), "--die-with-parent", "--unshare-pid"),
         *("--dev-bind", "/", "/", "--tmpfs", "/tmp"),
-        *(word for place, path in shown.items() for word in ("--ro-bind", str(path), str(relayed[place]))),
+        *(word for place, path in visible.items() for word in ("--ro-bind", str(path), str(relayed[place]))),
         *("--", _tool("setpriv"), f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"),
         *(_tool("bwrap"), *_walls(relayed, limits, calls), "--", *command),
     ]
 
 
-def _walls(shown: Mapping[str, Path], limits: Limits, calls: int) -> list[str]:
+def _walls(visible: Mapping[str, Path], limits: Limits, calls: int) -> list[str]:
     links = [path for path in map(Path, LIBRARIES) if path.is_symlink()]
     words = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
     words += ["--hostname", "sandbox", "--uid", str(NOBODY), "--gid", str(NOBODY), "--seccomp", str(calls)]
     words += [word for item in ENVIRONMENT.items() for word in ("--setenv", *item)]
-    words += [word for place, path in shown.items() for word in ("--ro-bind", str(path), place)]
+    words += [word for place, path in visible.items() for word in ("--ro-bind", str(path), place)]
     words += [word for path in links for word in ("--symlink", str(path.readlink()), str(path))]
     words += [word for path in interpreter()[2] for word in ("--tmpfs", str(path), "--remount-ro", str(path))]
     words += ["--dev-bind", "/dev/null", "/dev/null", "--size", str(limits.file_mib << 20), "--tmpfs", "/tmp"]
@@ -144,17 +139,17 @@ def _walls(shown: Mapping[str, Path], limits: Limits, calls: int) -> list[str]:
 
 
 def real_root() -> bool:
-    """Whether this is the user whom the kernel does not hold to a number of processes."""
+    """Whether this is the user whose processes the kernel does not limit in number."""
     ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
     return os.geteuid() == 0 and any(inside == outside == "0" for inside, outside, _ in ranges)
 
 
 def _tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         package = {"bwrap": "bubblewrap", "setpriv": "util-linux"}[name]
         raise SandboxBroken(f"{name} is not installed (Debian package {package})")
-    return found
+    return path
 
 
 class Cell:
@@ -192,16 +187,11 @@ class Cell:
         self._unsafe = unsafe
 
     def pin(self) -> None:
-        """Take hold of the first process inside, before anything untrusted runs there.
-
-        Raises:
-            SandboxBroken: if it did not start.
-
-        """
+        """Get a handle of the first process inside, before anything untrusted runs; SandboxBroken if there is none."""
         if self._unsafe:
             return
-        with os.fdopen(os.dup(self._info)) as told:
-            text = told.read()
+        with os.fdopen(os.dup(self._info)) as info:
+            text = info.read()
         self._first = _hold(json.loads(text)["child-pid"], self._process.pid) if text else None
         if self._first is None:
             status = self._process.wait()
@@ -221,10 +211,10 @@ class Cell:
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
-        if self._first is not None:  # the first process of a tree is not gone until the others are
-            gone = select.poll()
-            gone.register(self._first, select.POLLIN)
-            gone.poll()
+        if self._first is not None:  # the first process of a tree ends last
+            ended = select.poll()
+            ended.register(self._first, select.POLLIN)
+            ended.poll()
         self._process.wait()
         for handle in (self._errors, self._info, self._first):
             if handle is not None:

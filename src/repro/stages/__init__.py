@@ -1,1 +1,1 @@
-"""The steps of a study as frozen values: what `repro.runs` keeps, done with what `repro.lm` can."""
+"""The steps of a study as frozen values, where `repro.runs` (keeping results) meets `repro.lm` (making them)."""

@@ -12,7 +12,7 @@ from repro.runs.spec import Stage, Work
 class Base(Stage):
     """A pretrained model, copied or converted once.
 
-    parameters: its weights, which only costs and plans use, and so no part of the identity.
+    parameters: how many weights it has; only costs and plans use it, so it is no part of the identity.
     """
 
     version: ClassVar[int] = 1
@@ -27,7 +27,7 @@ class Base(Stage):
 
     @property
     def vocabulary(self) -> int:
-        """More than any tokenizer has: how large this one's is, is not known before the model is here."""
+        """An upper bound: how large this tokenizer is, is not known before the model is here."""
         return 2**32
 
     @property

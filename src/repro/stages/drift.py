@@ -5,9 +5,8 @@ in addition, and what SFT no longer trains on. "New" is domain material; "replay
 which is how we read the paper's word.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from repro.stages.tokens import PairTokens, encoded_pairs
 if TYPE_CHECKING:
     import torch
 
-DRIFT = "drift.parquet"
+DRIFT = "drift.parquet"  # rows by sample, layer and estimator: sample, layer, tokens, estimator, cka, drift
 BATCH = 8
 LAYERS = 8  # hidden states compared, evenly spaced from the first layer's to the last's
 CATEGORIES = ("CPT new added", "CPT replay added", "SFT new removed", "SFT replay removed")
@@ -30,9 +29,9 @@ FIXED = "fixed sample"
 
 @dataclass(frozen=True, kw_only=True)
 class Drift(Stage):
-    """Drift between two models, in layers, on a fixed sample of SFT pairs (Figure 3).
+    """Drift between two models, layer by layer, on a fixed sample of SFT pairs (Figure 3).
 
-    pairs: the sample is the first `examples` of them, in the order of `seed`, which is a random one.
+    The sample is the first `examples` of `pairs` in the random order of `seed`.
     """
 
     version: ClassVar[int] = 1
@@ -69,7 +68,7 @@ class RatioDrift(Stage):
     """Drift between the models of two neighbouring allocations on the data that changed between them (Figure 2).
 
     earlier, later: the continual pretraining of each, `later` with more tokens; more, fewer: the tuning of each,
-    `fewer` None where nothing is left to tune on; tuned: compare the tuned models, else those before tuning.
+    `fewer` None if nothing is left to tune on; tuned: compare the tuned models, else those before tuning.
     """
 
     version: ClassVar[int] = 1
@@ -103,39 +102,37 @@ class RatioDrift(Stage):
             yield from parts_of(model)
 
     def execute(self, work: Work) -> None:
-        samples = {**self._added(work), **self._removed(work)}
-        _compare(work, *self.models, samples, self.precision)
+        _compare(work, *self.models, self._added(work) | self._removed(work), self.precision)
 
-    def _added(self, work: Work) -> dict[str, Sequence[np.ndarray]]:
+    def _added(self, work: Work) -> dict[str, list[np.ndarray]]:
         """CPT sequences that the later model has seen and the earlier one has not."""
-        first = self.earlier.steps * self.later.training.batch if isinstance(self.earlier, Cpt) else 0
-        mixture = self.later.mixture(work)
-        numbers = range(first, self.later.steps * self.later.training.batch)
-        new = [number for number in numbers if mixture.is_domain(number)]
-        replay = [number for number in numbers if not mixture.is_domain(number)]
-        names = CATEGORIES[:2]
-        return {
-            name: [mixture.sequence(n)[:-1] for n in spread(chosen, self.examples)]
-            for name, chosen in zip(names, (new, replay), strict=True)
-        }
+        batch = self.later.training.batch
+        first = self.earlier.steps * batch if isinstance(self.earlier, Cpt) else 0
+        mixture, places = self.later.mixture(work), range(first, self.later.steps * batch)
+        return self._samples(CATEGORIES[:2], mixture, places, lambda place: mixture.sequence(place)[:-1])
 
-    def _removed(self, work: Work) -> dict[str, Sequence[np.ndarray]]:
+    def _removed(self, work: Work) -> dict[str, list[np.ndarray]]:
         """SFT pairs that one model was tuned on and the other was not."""
         batches: Any = self.more.batches(work)
         last, _ = batches.steps_within(self.more.tokens)
         first = batches.steps_within(self.fewer.tokens)[0] if self.fewer else 0
-        numbers = range(first * batches.size, last * batches.size)
-        new = [number for number in numbers if batches.source.is_domain(number)]
-        replay = [number for number in numbers if not batches.source.is_domain(number)]
-        names = CATEGORIES[2:]
+        pairs, places = batches.source, range(first * batches.size, last * batches.size)
+        return self._samples(CATEGORIES[2:], pairs, places, lambda place: pairs.sequence(place).tokens)
+
+    def _samples(
+        self, names: Sequence[str], mixture: Any, places: range, tokens_at: Callable[[int], np.ndarray]
+    ) -> dict[str, list[np.ndarray]]:
+        """Under the first of `names` what is new at `places` of a mixture, under the second what is replayed."""
+        new = [place for place in places if mixture.is_domain(place)]
+        replayed = [place for place in places if not mixture.is_domain(place)]
         return {
-            name: [batches.source.sequence(n).tokens for n in spread(chosen, self.examples)]
-            for name, chosen in zip(names, (new, replay), strict=True)
+            name: [tokens_at(place) for place in spread(chosen, self.examples)]
+            for name, chosen in zip(names, (new, replayed), strict=True)
         }
 
 
 def _cost(model: Adapted, examples: int) -> float:
-    """Two forward passes over examples of about 80 tokens, and two models to load."""
+    """Operations of two forward passes over examples of about 80 tokens, and of loading two models."""
     return parameters(model) * (4.0 * examples * 80 + 4000)
 
 
@@ -146,13 +143,8 @@ def spread(numbers: Sequence[int], count: int) -> list[int]:
     return [numbers[i * len(numbers) // count] for i in range(count)]
 
 
-def read_drift(file: Path) -> pd.DataFrame:
-    """One row for each sample, layer and estimator: sample, layer, tokens, estimator, cka, drift; none without data."""
-    return pd.read_parquet(file)
-
-
 def _compare(
-    work: Work, first: Adapted, second: Adapted, samples: dict[str, Sequence[np.ndarray]], precision: str
+    work: Work, first: Adapted, second: Adapted, samples: Mapping[str, Sequence[np.ndarray]], precision: str
 ) -> None:
     """Both models' hidden states on every sample, compared layer by layer; samples of too few tokens are left out."""
     from repro.lm.cka import FEWEST
@@ -163,21 +155,21 @@ def _compare(
     for name, sequences in samples.items():
         # The first token of a sequence is left out: its states are far larger than any other's.
         if sum(len(tokens) - 1 for tokens in sequences) >= FEWEST:
-            found = drifts(ours, theirs, padded(sequences, work.machine.at_once(BATCH)), skip=1)
-            frames.append(found.assign(sample=name))
+            frame = drifts(ours, theirs, padded(sequences, work.machine.at_once(BATCH)), skip=1)
+            frames.append(frame.assign(sample=name))
     empty = pd.DataFrame(columns=["sample", "layer", "tokens", "estimator", "cka", "drift"])
     (pd.concat(frames, ignore_index=True) if frames else empty).to_parquet(work.path / DRIFT, index=False)
 
 
 def thinned(run: Any) -> Any:
-    """At most `LAYERS` of the hidden states, the embeddings' left out, evenly spaced and with the last."""
+    """`run`, but giving at most `LAYERS` of the hidden states: evenly spaced, the last included, no embeddings."""
 
-    def chosen(batch: Any) -> list["torch.Tensor"]:
-        every = list(run(batch))[1:]
-        places = np.unique(np.linspace(0, len(every) - 1, min(LAYERS, len(every))).round().astype(int))
-        return [every[place] for place in places]
+    def run_thinned(batch: Any) -> list["torch.Tensor"]:
+        states = list(run(batch))[1:]
+        layers = np.unique(np.linspace(0, len(states) - 1, min(LAYERS, len(states))).round().astype(int))
+        return [states[layer] for layer in layers]
 
-    return chosen
+    return run_thinned
 
 
 def padded(sequences: Sequence[np.ndarray], size: int) -> Iterator[dict[str, "torch.Tensor"]]:

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -13,23 +12,34 @@ from repro.stages.models import Adapted, load, parameters, parts_of, tokenizer_o
 from repro.stages.texts import Material
 from repro.stages.tokens import Tokens, tokens_of
 
-ITEMS, HELD_OUT = "items.parquet", "held-out.parquet"
-BATCH = 16  # questions in a forward pass: in low precision it decides the last digits, so it is the same everywhere
+ITEMS = "items.parquet"  # one row for each question, see repro.lm.evaluation.evaluate
+HELD_OUT = "held-out.parquet"  # the loss of each held-out sequence: columns domain, general (nats per token)
+BATCH = 16  # questions in a forward pass, the same everywhere: in low precision it decides the last digits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Stage):
+class OfModel(Stage):
+    """A stage that loads a finished model."""
+
+    model: Adapted
+    precision: str
+
+    def upstream(self) -> Iterator[Stage]:
+        yield from super().upstream()
+        yield from parts_of(self.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(OfModel):
     """A model's answers to the questions of a domain's benchmarks, through lm-eval; programs are not executed here.
 
-    hub: benchmarks that are not made here are read from the hub; chat: whether the chat template is used.
+    chat: whether the chat template is used.
     """
 
     version: ClassVar[int] = 1
-    model: Adapted
     material: Material
     benchmarks: tuple[str, ...]
     chat: bool
-    precision: str
 
     @property
     def label(self) -> str:
@@ -39,38 +49,20 @@ class Evaluate(Stage):
     def cost(self) -> float:
         return 2.0 * parameters(self.model) * 50 * len(self.benchmarks) * self.material.division.questions
 
-    def upstream(self) -> Iterator[Stage]:
-        yield from super().upstream()
-        yield from parts_of(self.model)
-
     def execute(self, work: Work) -> None:
-        from repro.lm.evaluation import evaluate
-
-        model, folder = load(work, self.model, self.precision), work.inputs(self.material)
-        found = evaluate(
-            model,
-            tokenizer_of(work, self.model),
-            self.benchmarks,
-            folder=folder,
-            hub=True,
-            batch=BATCH,
-            chat=self.chat,
-        )
-        found.to_parquet(work.path / ITEMS, index=False)
+        _answer(work, self, self.benchmarks, chat=self.chat)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Programs(Stage):
+class Programs(OfModel):
     """Programs that a model writes for HumanEval, executed.
 
     isolated: in the sandbox; otherwise with limits on memory and time only, which a user has to ask for.
     """
 
     version: ClassVar[int] = 1
-    model: Adapted
     material: Material
     benchmark: str
-    precision: str
     isolated: bool
 
     @property
@@ -81,40 +73,26 @@ class Programs(Stage):
     def cost(self) -> float:
         return 2.0 * parameters(self.model) * 20_000
 
-    def upstream(self) -> Iterator[Stage]:
-        yield from super().upstream()
-        yield from parts_of(self.model)
-
     def execute(self, work: Work) -> None:
-        from repro.lm.evaluation import evaluate
         from repro.sandbox import Sandbox
 
         sandbox = Sandbox(unsafe=not self.isolated)
-        found = evaluate(
-            load(work, self.model, self.precision),
-            tokenizer_of(work, self.model),
-            (self.benchmark,),
-            folder=work.inputs(self.material),
-            hub=True,
-            batch=BATCH,
-            execute=lambda program, entry_point, test, prompt: (
-                sandbox.check(program, entry_point, test, prompt=prompt).status
-            ),
-        )
-        found.to_parquet(work.path / ITEMS, index=False)
+
+        def status(program: str, entry_point: str, test: str, prompt: str) -> str:
+            return sandbox.check(program, entry_point, test, prompt=prompt).status
+
+        _answer(work, self, (self.benchmark,), execute=status)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut(Stage):
+class HeldOut(OfModel):
     """A model's losses on held-out domain text and held-out general text, nats per token of the base's tokenizer."""
 
     version: ClassVar[int] = 1
-    model: Adapted
     domain: Tokens
     replay: Tokens
     length: int
     sequences: int
-    precision: str
 
     @property
     def label(self) -> str:
@@ -123,10 +101,6 @@ class HeldOut(Stage):
     @property
     def cost(self) -> float:
         return 2.0 * parameters(self.model) * 2 * self.length * self.sequences
-
-    def upstream(self) -> Iterator[Stage]:
-        yield from super().upstream()
-        yield from parts_of(self.model)
 
     def execute(self, work: Work) -> None:
         from repro.lm.mixing import fixed_sequences
@@ -142,11 +116,11 @@ class HeldOut(Stage):
         pd.DataFrame(losses).to_parquet(work.path / HELD_OUT, index=False)
 
 
-def read_items(file: Path) -> pd.DataFrame:
-    """One row for each question: see :func:`repro.lm.evaluation.evaluate`."""
-    return pd.read_parquet(file)
+def _answer(work: Work, stage: Evaluate | Programs, benchmarks: tuple[str, ...], **options: Any) -> None:
+    """Write the model's answers to `benchmarks`; those that are not made here are read from the hub."""
+    from repro.lm.evaluation import evaluate
 
-
-def read_held_out(file: Path) -> pd.DataFrame:
-    """The loss of each held-out sequence: columns domain, general (nats per token)."""
-    return pd.read_parquet(file)
+    model, tokenizer = load(work, stage.model, stage.precision), tokenizer_of(work, stage.model)
+    folder = work.inputs(stage.material)
+    items = evaluate(model, tokenizer, benchmarks, folder=folder, hub=True, batch=BATCH, **options)
+    items.to_parquet(work.path / ITEMS, index=False)

@@ -1,8 +1,8 @@
 """LoRA continual pretraining, then LoRA supervised fine-tuning (sections 3.1.1 and 3.1.2 of paper B).
 
-The learning rate is constant after a warm-up of so many steps, and data come in one order, so that a shorter run is
-the beginning of a longer one. `after` names such a shorter run: where it is there, training goes on from its state,
-to the same bits as without it (tests/stages/test_lora.py), and so it is no part of a stage's identity.
+The learning rate is constant after a warm-up, and data come in one order, so that a shorter run is the beginning of a
+longer one. `after` names such a shorter run, from whose state training goes on, to the same bits as without it
+(tests/stages/test_lora.py); so it is no part of a stage's identity.
 """
 
 import json
@@ -17,9 +17,10 @@ import pandas as pd
 from repro.data.corpora import TRAINING
 from repro.runs.spec import Stage, Work
 from repro.stages.base import Base
-from repro.stages.parallel import Shared, own_device
+from repro.stages.parallel import Shared
 from repro.stages.pretrain import Pretrain
 from repro.stages.tokens import PairTokens, Tokens, encoded_pairs, tokens_of
+from repro.stages.training import Settings, train_in
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -31,20 +32,11 @@ STATE, PROGRESS = "state.safetensors", "progress.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraTraining:
-    """An adapter and how it is trained (Tables A.2 and A.3): AdamW, linear warm-up, then a constant learning rate.
-
-    batch: sequences, or pairs, in a step; warmup: steps; precision: of the frozen weights and of matrix products.
-    """
+class LoraTraining(Settings):
+    """An adapter and how it is trained (Tables A.2 and A.3): after the warm-up the learning rate is constant."""
 
     rank: int
     alpha: int
-    peak: float
-    warmup: int
-    batch: int
-    weight_decay: float
-    clip: float
-    precision: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +72,7 @@ class Cpt(Shared):
 
     @property
     def new_tokens(self) -> int:
-        """Tokens trained on by this stage itself, what `after` has trained on aside."""
+        """Tokens trained on by this stage itself, without those of `after`."""
         return self.whole_tokens - (self.after.whole_tokens if self.after else 0)
 
     @property
@@ -114,9 +106,9 @@ class Cpt(Shared):
 class Sft(Shared):
     """A model tuned on instruction pairs with the loss on answers only; without CPT it starts from the base model.
 
-    mode: what is trained where CPT went before: "continue" its adapter, or a fresh one with CPT's merged into the
-    weights ("merge", rounded to the precision of the weights, which a model without SFT is spared) or frozen beneath it
-    ("second"); tokens: of prompts and answers, rounded down to whole steps.
+    mode: what is trained after CPT: "continue" goes on with its adapter; "merge" trains a fresh one with CPT's merged
+    into the weights, and so rounded to their precision (CPT's own model is not rounded); "second" trains a fresh one
+    with CPT's frozen beneath it. tokens: of prompts and answers, rounded down to whole steps.
     """
 
     version: ClassVar[int] = 1
@@ -141,7 +133,7 @@ class Sft(Shared):
 
     @property
     def new_tokens(self) -> int:
-        """Tokens trained on by this stage itself, about: what `after` has trained on aside."""
+        """About how many tokens this stage itself trains on, without those of `after`."""
         return self.tokens - (self.after.tokens if self.after else 0)
 
     @property
@@ -150,7 +142,7 @@ class Sft(Shared):
 
     def upstream(self) -> Iterator[Stage]:
         yield from super().upstream()
-        yield self.base  # where `start` is no more than an adapter
+        yield self.base  # a CPT `start` is only an adapter
 
     def train(self, work: Work) -> None:
         batches = self.batches(work)
@@ -190,9 +182,9 @@ def name_of(base: Base | Pretrain) -> str:
 
 
 def read_progress(file: Path) -> dict[str, Any]:
-    """What `PROGRESS` of a finished run says: steps, tokens, and the training loss of each step, nats per token."""
-    told: dict[str, Any] = json.loads(file.read_text())
-    return told
+    """The `PROGRESS` of a finished run: steps, tokens, and the training losses of its steps, nats per token."""
+    progress: dict[str, Any] = json.loads(file.read_text())
+    return progress
 
 
 def read_training(file: Path) -> pd.DataFrame:
@@ -204,40 +196,13 @@ def read_training(file: Path) -> pd.DataFrame:
 def _train(
     work: Work, stage: Cpt | Sft, model: "PeftModel", batches: "Batches | PairBatches", steps: int, tokens: int
 ) -> None:
-    """Train the adapter of `model`; leave it, the state to go on from, and the losses in ``work.path``.
-
-    Of several processes that share the run, the first one leaves them.
-    """
-    import torch
-
+    """Train the adapter of `model`; leave it, the state to go on from, and the losses in ``work.path``."""
     from repro.lm.adapters import save_adapter
-    from repro.lm.parallel import this_process
-    from repro.lm.training import Checkpoint, Optimiser, Schedule, train
 
-    torch.set_num_threads(1)
-    settings = stage.training
-    model.to(own_device(work))
-    model.train()
-    checkpoint = Checkpoint(
-        folder=work.scratch,
-        seconds=work.machine.checkpoint_seconds,
-        start=work.inputs(stage.after) / STATE if stage.after else None,
-        final=work.path / STATE,
-    )
-    _, losses = train(
-        model,
-        batches,
-        schedule=Schedule(peak=settings.peak, steps=steps, warmup=settings.warmup),
-        optimiser=Optimiser(weight_decay=settings.weight_decay, clip=settings.clip),
-        measure=lambda _model: {},
-        measure_at=(),
-        precision=settings.precision,
-        checkpoint=checkpoint,
-        micro_batch=work.machine.micro_batch,
-        report=work.report,
-    )
-    if not this_process().leads:
+    start = work.inputs(stage.after) / STATE if stage.after else None
+    trained = train_in(work, model, batches, stage.training, steps=steps, start=start, final=work.path / STATE)
+    if trained is None:
         return
     save_adapter(model, work.path, name_of(stage.base))
-    told = {"steps": steps, "tokens": tokens, "losses": losses}
-    (work.path / PROGRESS).write_text(json.dumps(told) + "\n")
+    progress = {"steps": steps, "tokens": tokens, "losses": trained.losses}
+    (work.path / PROGRESS).write_text(json.dumps(progress) + "\n")

@@ -11,8 +11,17 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-
 Adapted = Base | Pretrain | Cpt | Sft
+
+
+def base_of(model: Adapted) -> Base | Pretrain:
+    """The base that a model was adapted from, which may be itself."""
+    return model.base if isinstance(model, (Cpt, Sft)) else model
+
+
+def parameters(model: Adapted) -> int:
+    """The weights of a model's base."""
+    return base_of(model).parameters
 
 
 def parts_of(model: Adapted) -> tuple[Stage, ...]:
@@ -33,10 +42,9 @@ def load(work: Work, model: Adapted, precision: str) -> "PreTrainedModel | PeftM
     from repro.lm.training import DTYPES
 
     torch.set_num_threads(1)
-    base = model.base if isinstance(model, (Cpt, Sft)) else model
     cpt = model.start if isinstance(model, Sft) else model
     loaded = load_adapted(
-        work.inputs(base),
+        work.inputs(base_of(model)),
         work.inputs(cpt) if isinstance(cpt, Cpt) else None,
         work.inputs(model) if isinstance(model, Sft) else None,
         mode=model.mode if isinstance(model, Sft) else "continue",  # type: ignore[arg-type]
@@ -50,9 +58,4 @@ def tokenizer_of(work: Work, model: Adapted) -> "PreTrainedTokenizerFast":
     """The tokenizer of a model's base."""
     from repro.lm.tokenizer import load_tokenizer
 
-    return load_tokenizer(work.inputs(model.base if isinstance(model, (Cpt, Sft)) else model))
-
-
-def parameters(model: Adapted) -> int:
-    """The weights of a model's base."""
-    return model.base.parameters if hasattr(model, "base") else model.parameters
+    return load_tokenizer(work.inputs(base_of(model)))

@@ -1,7 +1,7 @@
-"""A run shared out among several processes, one per device of its worker, that torchrun starts and watches.
+"""A run shared among several processes, one per device of its worker, that torchrun starts and watches.
 
-Each process tells its worker over a connection of its own how far it is and how it ended, and dies when that
-connection does: with the worker, whatever that died of. Only the run itself writes files.
+Each process reports its progress and its end to the worker over a connection of its own, and dies when that connection
+closes: with the worker, however that ends. Only the run itself writes files.
 """
 
 import gc
@@ -28,13 +28,13 @@ from repro.runs.spec import Stage, Work
 from repro.stages.process import WORKER
 
 CODE = "from repro.stages.process import main; main()"
-GRACE, LAST = 1.0, 30.0  # seconds: to hear of a process that died and so made others fail; for all to end
+GRACE, LAST = 1.0, 30.0  # seconds: to learn of a process whose death made others fail; for all to end
 ENDED = re.compile(r"Root Cause.*?rank +: (\d+) .*?exitcode +: (-?\d+)", re.DOTALL)  # torchrun's report
 CHATTER = re.compile(r"^[WE]\d{4} .*(closing signal|failed \(exitcode)", re.MULTILINE)  # where it begins
 
 
-class Lost(RuntimeError):
-    """A process of a shared run ended without a word: killed, out of memory, or a crash."""
+class ProcessLost(RuntimeError):
+    """A process of a shared run ended without an error message: killed, out of memory, or a crash."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,29 +51,20 @@ class Shared(Stage):
 
     def train(self, work: Work) -> None:  # noqa: ARG002
         """Fill ``work.path``; as one of several processes (:mod:`repro.lm.parallel`), the first one does."""
-        raise TypeError(f"{type(self).__name__} does not say how it is trained")
-
-
-def own_device(work: Work) -> str:
-    """The device of this process."""
-    from repro.lm.parallel import this_process
-
-    return work.machine.devices[this_process().rank]
+        raise TypeError(f"{type(self).__name__} does not define train")
 
 
 def train_together(stage: Shared, work: Work) -> None:
-    """Have ``stage.train`` done by one process per device, and wait for all of them; none of them is left afterwards.
+    """Run ``stage.train`` in one process per device; when this returns or raises, all of them have ended.
 
-    Raises:
-        Lost: if one ended without a word. And whatever one of them raised, with a note of where.
-
+    Raises what one of them raised, with a note of where; ProcessLost if one ended without an error message.
     """
     _make_room()
     upstream = {up.key: up for up in stage.upstream()}
-    inputs = Inputs({key: work.inputs(up) for key, up in upstream.items()})  # verified here, once for all
-    task = sys.path, pickle.dumps((stage, replace(work, inputs=inputs, report=_unheard)))
+    inputs = Inputs({key: work.inputs(up) for key, up in upstream.items()})  # verified once, here
+    task = sys.path, pickle.dumps((stage, replace(work, inputs=inputs, report=_ignore)))
     count, key = len(work.machine.devices), secrets.token_bytes(32)
-    with ExitStack() as stack:  # undone in reverse: who loses the connection ends, then torchrun does
+    with ExitStack() as stack:  # undone in reverse: processes end with their connections, then torchrun does
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         output = stack.enter_context(tempfile.TemporaryFile())
         address = f"{server.getsockname()[1]}:{key.hex()}"
@@ -85,11 +76,11 @@ def train_together(stage: Shared, work: Work) -> None:
                 processes.add(stack.enter_context(_hand_over(task, server, key, torchrun)))
             _listen(processes, work.report)
         except _Gone:
-            raise Lost(f"a run shared by {count} processes was lost: {_reason(torchrun, output)}") from None
+            raise ProcessLost(f"a run shared by {count} processes was lost: {_reason(torchrun, output)}") from None
 
 
 def _make_room() -> None:
-    """Give back the memory of devices that earlier runs of this worker have left cached in it."""
+    """Free the device memory that earlier runs of this worker have left cached."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         gc.collect()
@@ -106,7 +97,7 @@ def _start(count: int, address: str, output: IO[bytes]) -> subprocess.Popen[byte
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        start_new_session=True,  # Ctrl-C is for the worker, which ends what it started
+        start_new_session=True,  # Ctrl-C goes to the worker, which ends what it started
     )
 
 
@@ -142,34 +133,34 @@ def _hand_over(
                 connection.send(task)
                 _answer_within(taken, 0)
                 return connection
-            except (AuthenticationError, EOFError, OSError):  # a stranger, or one that died, which torchrun will tell
+            except (AuthenticationError, EOFError, OSError):  # a stranger, or one that died, which torchrun reports
                 connection.close()
     raise _Gone
 
 
 def _answer_within(connected: socket.socket, seconds: float) -> None:
-    """Give up reading after so long without a word; 0 never does. It holds for every handle of the connection."""
+    """Give up reading after `seconds` of silence, 0 for never; it holds for every handle of the connection."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), 0))
 
 
 def _listen(waiting: "set[Connection[Any, Any]]", report: Callable[[float], None]) -> None:
-    """Pass on what the processes tell until all are done, or raise what one of them did."""
+    """Pass on the messages of the processes until all are done; raise the first error among them."""
     failure: Exception | None = None
     while waiting:
         ready = wait(list(waiting), GRACE if failure else None)
         if failure and not ready:
-            break  # it was not for want of another process, which would be gone by now
+            break  # not because another process died, which would be known by now
         for connection in ready:
             assert isinstance(connection, Connection)
-            kind, told = _receive(connection)
+            kind, content = _receive(connection)
             match kind:
                 case "report":
-                    report(told)
+                    report(content)
                 case "print":
-                    LOG.warning("%s", told)
+                    LOG.warning("%s", content)
                 case _:
                     waiting.remove(connection)
-                    failure = failure or told
+                    failure = failure or content
     if failure:
         raise failure
 
@@ -183,7 +174,7 @@ def _receive(connection: "Connection[Any, Any]") -> tuple[str, Any]:
 
 
 def _reason(torchrun: subprocess.Popen[bytes], output: IO[bytes]) -> str:
-    """Which process ended and how, as torchrun has it, with the last words of all."""
+    """Which process ended and how, as torchrun reports it, with the last output of all."""
     try:
         torchrun.wait(LAST)
     except subprocess.TimeoutExpired:
@@ -200,7 +191,7 @@ def _reason(torchrun: subprocess.Popen[bytes], output: IO[bytes]) -> str:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The folders of finished stages, by key, as processes are handed them."""
+    """The folders of finished stages, by key, in a form that can be sent to processes."""
 
     folders: dict[str, Path]
 
@@ -208,5 +199,5 @@ class Inputs:
         return self.folders[stage.key]
 
 
-def _unheard(_done: float) -> None:
-    """The report of every process but the first."""
+def _ignore(_done: float) -> None:
+    """Stands for `Work.report` in every process but the first."""

@@ -1,4 +1,4 @@
-"""General pretraining from scratch (section 3.2 of the CMR paper)."""
+"""Pretraining from scratch and continual pretraining (section 3.2 of the CMR paper)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,21 +64,12 @@ class Pretrain(Shared):
         run_training(work, model, stream, self.training, {"general": held_out}, self.tokens.tokenizer)
 
 
-def size_label(parameters: int) -> str:
-    """A model's size as people write it: 92k, 0.29M, 1.6M, 461.6M, 3.06B."""
-    if parameters < 99_500:
-        return f"{parameters / 1e3:.0f}k"
-    unit, name = (1e6, "M") if parameters < 999.5e6 else (1e9, "B")
-    amount = parameters / unit
-    return f"{amount:.2f}{name}" if amount < 1 or name == "B" else f"{amount:.4g}{name}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Continue(Shared):
     """A pretrained model trained further on D_R: domain text at `ratio`, general text kept for this at 1 - `ratio`.
 
     sequences: held-out sequences of each of the two texts. With a constant learning rate a shorter run is a prefix
-    of this one, so its losses along the way are those of every smaller token budget.
+    of this one, so the losses on the way are those of every smaller token budget.
     """
 
     version: ClassVar[int] = 1
@@ -108,8 +99,7 @@ class Continue(Shared):
         from repro.lm.model import load_model
 
         folders = {"general": work.inputs(self.base.tokens), "domain": work.inputs(self.domain)}
-        # Both texts are tokens of one tokenizer.
-        dtype, length = self.domain.dtype, self.training.length
+        dtype, length = self.domain.dtype, self.training.length  # both texts are tokens of one tokenizer
         held_out = {
             name: fixed_sequences(tokens_of(folder, VALIDATION, dtype), length, self.sequences)
             for name, folder in folders.items()
@@ -119,3 +109,12 @@ class Continue(Shared):
         mixture = Mixture(general=general, domain=domain, ratio=self.ratio)
         model = load_model(work.inputs(self.base))
         run_training(work, model, mixture, self.training, held_out, self.base.tokens.tokenizer)
+
+
+def size_label(parameters: int) -> str:
+    """A model's size as people write it: 92k, 0.29M, 1.6M, 461.6M, 3.06B."""
+    if parameters < 99_500:
+        return f"{parameters / 1e3:.0f}k"
+    unit, name = (1e6, "M") if parameters < 999.5e6 else (1e9, "B")
+    amount = parameters / unit
+    return f"{amount:.2f}{name}" if amount < 1 or name == "B" else f"{amount:.4g}{name}"

@@ -1,6 +1,6 @@
-"""One of several processes that share a run, as torchrun starts it; :mod:`repro.stages.parallel` is its worker's side.
+"""One of several processes that share a run, started by torchrun; :mod:`repro.stages.parallel` is the worker's side.
 
-What takes long to import comes after the connection to the worker, with which this process dies.
+Slow imports come after the connection to the worker, with which this process dies.
 """
 
 import os
@@ -18,7 +18,7 @@ WORKER = "REPRO_WORKER"  # in the environment: the worker's port, and the key th
 
 
 def main() -> None:
-    """Do this process's share of the run that its worker hands it."""
+    """Do this process's share of the run that its worker sends it."""
     port, key = os.environ.pop(WORKER).split(":")
     connection = Client(("127.0.0.1", int(port)), authkey=bytes.fromhex(key))
     rank = int(os.environ["RANK"])
@@ -29,9 +29,9 @@ def main() -> None:
         with redirect_stderr(worker):
             _train(task, rank, worker)
     except Exception as error:
-        worker.hear("failed", _portable(error, rank))
-        threading.Event().wait()  # to be ended: what others say for want of this process would only mislead
-    worker.hear("done", None)
+        worker.send("failed", _portable(error, rank))
+        threading.Event().wait()  # to be ended: other ranks' errors are secondary, and would hide this one
+    worker.send("done", None)
 
 
 def _train(task: bytes, rank: int, worker: "_Worker") -> None:
@@ -39,7 +39,7 @@ def _train(task: bytes, rank: int, worker: "_Worker") -> None:
 
     stage, work = pickle.loads(task)
     if rank == 0:
-        work = replace(work, report=lambda done: worker.hear("report", done))
+        work = replace(work, report=lambda done: worker.send("report", done))
     join(work.machine.devices[rank])
     stage.train(work)
     leave()
@@ -53,29 +53,29 @@ def _die_with(connection: "Connection[Any, Any]") -> None:
 
 
 class _Worker(TextIOBase):
-    """The worker, who hears of progress and of the end; as a file, it prints what this process has to say."""
+    """The connection to the worker, for progress and the end; as a file, it sends what this process prints."""
 
     def __init__(self, connection: "Connection[Any, Any]") -> None:
         self._connection, self._lock, self._line = connection, threading.Lock(), ""
 
-    def hear(self, kind: str, told: Any) -> None:
+    def send(self, kind: str, content: Any) -> None:
         with self._lock:
-            self._connection.send((kind, told))
+            self._connection.send((kind, content))
 
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")
-        for line in lines:  # whole, so that processes do not speak into each other's
-            self.hear("print", line)
+        for line in lines:  # whole, so that the lines of several processes do not mix
+            self.send("print", line)
         return len(text)
 
 
 def _portable(error: Exception, rank: int) -> Exception:
-    """`error` as it can be sent, with a note of where it was raised."""
+    """`error` in a form that can be sent, with a note of where it was raised."""
     where = f"In process {rank + 1} of a shared run:\n{traceback.format_exc()}"
     error.add_note(where)
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # one that cannot be rebuilt elsewhere is told in words
+    except Exception:  # one that cannot be rebuilt elsewhere is sent as text
         error = RuntimeError(f"{type(error).__name__}: {error}")
         error.add_note(where)
     return error

@@ -1,4 +1,4 @@
-"""Text as stages: a corpus of paper A (section 3.1), and what a domain of paper B brings along (section 3.1 there)."""
+"""Text as stages: a corpus of paper A (its section 3.1), and the material of a domain of paper B (its section 3.1)."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -12,9 +12,10 @@ from repro.runs.spec import Stage, Work
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Stage):
-    """Documents of one corpus, split into training and held-out parts; a domain is kept apart from `general`.
+    """Documents of one corpus, split into training and held-out parts.
 
-    name: what tables and figures call it; no part of the stage's identity.
+    name: what tables and figures call it, no part of the identity; general: a text that is trained on as well;
+    neither's training part repeats what the other holds out.
     """
 
     version: ClassVar[int] = 1
@@ -37,7 +38,7 @@ class Text(Stage):
 class Material(Stage):
     """A domain's text, pairs and questions.
 
-    name: what tables and figures call it, and benchmarks: what its models are scored on, are no part of the identity;
+    name (what tables and figures call it) and benchmarks (what its models are scored on) are no part of the identity;
     seen: general material that is trained on as well, whose text held-out documents must not repeat.
     """
 

@@ -34,7 +34,7 @@ class Tokenizer(Stage):
         return f"tokenizer of {self.vocabulary:,}"
 
     def execute(self, work: Work) -> None:
-        # Imported here, as everything that imports torch or transformers: a finished study is read in a second.
+        # Imported here, like everything that imports torch or transformers: reading a finished study takes a second.
         from repro.lm.tokenizer import train_tokenizer
 
         texts = corpora.read_texts(work.inputs(self.text), TRAINING)
@@ -56,7 +56,7 @@ class Tokens(Stage):
     @property
     def dtype(self) -> np.dtype:
         """The type of the token ids on disk."""
-        # By the vocabulary asked for, which a small text may not fill: whoever reads the tokens knows only that.
+        # By the vocabulary asked for, which a small text may not fill: it is all that a reader of the tokens knows.
         return corpora.token_dtype(self.tokenizer.vocabulary)
 
     def execute(self, work: Work) -> None:
@@ -70,19 +70,11 @@ class Tokens(Stage):
         corpora.write_statistics(work.path, counts)
 
 
-def tokens_of(folder: Path, part: str, dtype: np.dtype) -> np.ndarray:
-    """One part of a finished `Tokens` stage, memory-mapped, shape (n,).
-
-    folder: where the part's ``.bin`` file lies; dtype: the stage's.
-    """
-    return corpora.load_tokens(folder / f"{part}.bin", dtype)
-
-
 @dataclass(frozen=True, kw_only=True)
 class PairTokens(Stage):
     """A domain's pairs as token ids.
 
-    chat: whether prompts go through the model's chat template; longest: longer pairs are left out.
+    chat: whether prompts go through the model's chat template; longest: tokens; longer pairs are left out.
     """
 
     version: ClassVar[int] = 1
@@ -114,6 +106,14 @@ class PairTokens(Stage):
         ends = np.cumsum([len(pair.tokens) for pair in encoded])
         np.save(work.path / IDS, np.concatenate([pair.tokens for pair in encoded]).astype(np.int32))
         np.save(work.path / PLACES, np.stack([ends, [pair.answer for pair in encoded]], axis=1))
+
+
+def tokens_of(folder: Path, part: str, dtype: np.dtype) -> np.ndarray:
+    """One part of a finished `Tokens` stage, memory-mapped, shape (n,).
+
+    folder: where the part's ``.bin`` file lies; dtype: the stage's.
+    """
+    return corpora.load_tokens(folder / f"{part}.bin", dtype)
 
 
 def encoded_pairs(folder: Path) -> "Sequence[EncodedPair]":

@@ -1,4 +1,4 @@
-"""How far the fits can be trusted: studies of known truth, certified problems, rivals.
+"""How far the fits can be trusted: studies of known truth, certified problems, alternative laws.
 
 What this package names is imported when it is first used, so that the command line can check parameters at once.
 """

@@ -1,4 +1,4 @@
-"""Numbers and phrases on the fits for the prose of the pages, all of them taken from data: nothing is typed."""
+"""Numbers and phrases on the fits for the prose of the pages, all computed from data."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ def nist(frame: pd.DataFrame) -> Facts:
     }
 
 
-def surfaces(found: Sequence[Surface]) -> Facts:
+def surfaces(surfaces: Sequence[Surface]) -> Facts:
     """How much of all pairs of exponents is within the 95% region, in words, best and least determined curve."""
-    says = [f"{one.share:.0%} of all pairs of exponents for {one.curve.label}" for one in found]
-    return {"regions": " and ".join(says) or "no curve, for want of spare points"}
+    shares = [f"{surface.share:.0%} of all pairs of exponents for {surface.curve.label}" for surface in surfaces]
+    return {"regions": " and ".join(shares) or "no curve, because none has more points than parameters"}
 
 
-def summary(found: Sequence[Surface]) -> str:
+def summary(surfaces: Sequence[Surface]) -> str:
     """The fit of the curve with the best determined exponents, as text."""
-    return f"{found[0].curve.label}\n{found[0].curve.fit.summary()}" if found else "no curve has a spare point"
+    if not surfaces:
+        return "no curve has more points than parameters"
+    return f"{surfaces[0].curve.label}\n{surfaces[0].curve.fit.summary()}"
 
 
-def rivals(frame: pd.DataFrame) -> Facts:
-    """From `frames.rivals`, for each kind (``token_general`` and so on), in words.
+def alternatives(frame: pd.DataFrame) -> Facts:
+    """From `frames.alternatives`, for each kind (``token_general`` and so on), in words.
 
     <kind>_aicc, <kind>_held_out: which law is best on how many curves; <kind>_own: on how many the paper's law is best
-    by AICc; <kind>_errors: the median errors of prediction of the best predicting rival and of the paper's law.
+    by AICc; <kind>_errors: the median errors of prediction of the best predicting alternative and of the paper's law.
     """
     facts: Facts = {}
     for kind, rows in frame.groupby("kind", sort=False):
@@ -75,7 +77,7 @@ def _number(wins: int, judged: int) -> str:
 def _errors(rows: pd.DataFrame, own: pd.DataFrame) -> str:
     others = rows.drop(own.index).dropna(subset=["median_held_out"])
     if others.empty:
-        return "no errors, for want of points"
+        return "no errors, because there are too few points"
     best = others.iloc[int(others["median_held_out"].argmin())]
     return (
         f"{best['median_held_out']:.4f} for the {best['law']}, {own['median_held_out'].iloc[0]:.4f} for the paper's law"
@@ -93,7 +95,7 @@ def preferred(frame: pd.DataFrame, by: str = "delta_aicc") -> str:
         f"{names.get(str(law), f'the {law}')} for {join(rows['benchmark'])}"
         for law, rows in best.groupby("law", sort=False)
     ]
-    return join(parts) or "none, for want of points"
+    return join(parts) or "none, because there are too few points"
 
 
 def warnings(frame: pd.DataFrame, source: str = "Equation 6, general loss") -> Facts:
@@ -140,25 +142,25 @@ def _verdict(share: float, low: float, high: float) -> str:
 
 def _width(quantity: str, width: float) -> str:
     if width != width:
-        return "not known, for want of intervals"
+        return "not known, because there are no intervals"
     return f"{100 * width:.1f} points of R" if quantity in recovered.SHARES else f"a factor of {width:.2f}"
 
 
 def bias(bias_frame: pd.DataFrame, late_frame: pd.DataFrame) -> Facts:
-    """From `recovered.bias` and `recovered.late`: by how much Equation 8 errs, and what is seen of late turns."""
+    """From `recovered.bias` and `recovered.late`: by how much Equation 8 errs, and how late turns are estimated."""
     row = bias_frame.set_index("quantity").to_dict("index")[recovered.BY_TURNING]
     beyond = late_frame.set_index("truth").to_dict("index")["beyond the run"]
-    seen = "there are none" if not beyond["turns"] else (
+    turns = "there are none" if not beyond["turns"] else (
         f"{beyond['early']:.0%} are found too early, {beyond['late']:.0%} too late, and {beyond['none']:.0%} not at all"
     )  # fmt: skip
-    return {"equation_8": _direction(row), "late_turns": seen}
+    return {"equation_8": _direction(row), "late_turns": turns}
 
 
 def _direction(row: dict[Any, Any]) -> str:
-    """Which way a ratio is estimated wrong, where a sign test can tell; ``row`` of `recovered.bias`."""
+    """Whether a ratio is estimated too high or too low, by a sign test; ``row`` of `recovered.bias`."""
     above, below = (round(row[side] * row["studies"]) for side in ("above", "below"))
     if not above + below:
-        return "cannot be said to err, for want of estimates"
+        return "cannot be said to err, because there are no estimates"
     p_value = float(binomtest(above, above + below).pvalue)
     way = "errs neither upwards nor downwards as far as these studies can tell"
     if p_value < LEVEL:

@@ -20,21 +20,21 @@ _BAND_COLOURS = ("#e2622f", "#8a70e6", "#3f86e8", style.GREY)
 _MARK = "#14171c"  # on the cells, which are coloured on either ground
 
 
-def surfaces(found: Sequence[Surface]) -> Any:
+def surfaces(surfaces: Sequence[Surface]) -> Any:
     """The residual sum of squares of Equation 6 over its two exponents, one panel for each curve."""
-    if not found:
+    if not surfaces:
         return style.nothing("No curve has more points than Equation 6 has parameters")
-    panels = [_surface(one, titled=place == 0) for place, one in enumerate(found)]
+    panels = [_surface(surface, titled=place == 0) for place, surface in enumerate(surfaces)]
     text = "Residual sum of squares over both exponents of the general loss, with the minimum and the 95% region"
     return style.finish(style.grid(panels, columns=2), text)
 
 
-def _surface(one: Surface, *, titled: bool) -> Any:
-    half = (one.curve.fit.law.nonlinear[0].high - one.curve.fit.law.nonlinear[0].low) / CELLS / 2
-    excess = one.cells["excess"]
-    cells = one.cells.assign(band=np.select([one.cells["within"], excess <= 2, excess <= 4], _BANDS[:3], _BANDS[3]))[
-        ["s2", "s3", "excess", "band"]
-    ]
+def _surface(surface: Surface, *, titled: bool) -> Any:
+    half = (surface.curve.fit.law.nonlinear[0].high - surface.curve.fit.law.nonlinear[0].low) / CELLS / 2
+    excess = surface.cells["excess"]
+    cells = surface.cells.assign(
+        band=np.select([surface.cells["within"], excess <= 2, excess <= 4], _BANDS[:3], _BANDS[3])
+    )[["s2", "s3", "excess", "band"]]
     scale = alt.Scale(domain=[0, 1.02], nice=False)
     key = alt.Legend(title="Residual sum of squares", orient="top", symbolOpacity=1, columns=4)
     colour = alt.Color("band:N", scale=alt.Scale(domain=list(_BANDS), range=list(_BAND_COLOURS)), legend=key)
@@ -50,12 +50,12 @@ def _surface(one: Surface, *, titled: bool) -> Any:
         alt.Y("bottom:Q", title="Larger exponent, s3" if titled else None, scale=scale), alt.Y2("top:Q"),
         colour, tooltip=tips,
     )  # fmt: skip
-    least = pd.DataFrame([{"s2": one.curve.fit.params["s2"], "s3": one.curve.fit.params["s3"], "excess": 1.0}])
+    least = pd.DataFrame([{"s2": surface.curve.fit.params["s2"], "s3": surface.curve.fit.params["s3"], "excess": 1.0}])
     mark = alt.Chart(style.inline(least)).mark_point(
         shape="diamond", filled=True, size=130, color=_MARK, stroke="white", strokeWidth=1.5, opacity=1
     )
     mark = mark.encode(alt.X("s2:Q", scale=scale), alt.Y("s3:Q", scale=scale), tooltip=tips)
-    return alt.layer(squares, mark).properties(title=one.curve.label, width=style.PANEL, height=style.PANEL)
+    return alt.layer(squares, mark).properties(title=surface.curve.label, width=style.PANEL, height=style.PANEL)
 
 
 def intervals(recovered: pd.DataFrame) -> Any:

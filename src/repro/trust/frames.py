@@ -1,9 +1,9 @@
-"""From an analysis to frames on its fits: how well exponents are known, which warnings there are, which rivals win."""
+"""From an analysis to frames on its fits: how well exponents are known, which warnings there are, which laws win."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,13 +18,13 @@ from repro.laws.solver import Array
 
 CELLS = 36  # of a score surface, along each exponent
 LEVEL = 0.05
-# What differs between two warnings of one kind: numbers, but not those that name an equation or a limit.
+# Warnings of one kind differ in these: numbers, but not those that name an equation or a limit.
 _NUMBER = re.compile(r"(?<![\w.])(?<!Equation )(?<!from )(?<!bound )[-+]?\d[\d.]*(?:/\d+)?(?:e[-+]?\d+)?%?")
 _AT_RATIO = re.compile(r"^R = [\d./]+: ")
 
 
-def compare_analysis(analysis: Analysis) -> pd.DataFrame:
-    """How paper A's laws and their rivals do over all curves of an analysis.
+def alternatives(analysis: Analysis) -> pd.DataFrame:
+    """How paper A's laws and their alternatives do over all curves of an analysis.
 
     L(R) and Equation 8 are judged by leaving out one point at a time, Equation 6 by the last fifth of each
     trajectory. A curve takes part in a judgement only where every law of its kind can be judged.
@@ -37,18 +37,22 @@ def compare_analysis(analysis: Analysis) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for kind, (laws, held_out, curves) in _kinds(analysis).items():
-        found = [compare(laws, x, y, weights, held_out=held_out).set_index("law") for x, y, weights in curves]
-        by_aicc = [frame["aicc"] for frame in found if np.all(frame["aicc"] < np.inf)]
-        by_error = [frame["held_out"] for frame in found if frame["held_out"].notna().all()]
+        tables = [compare(laws, x, y, weights, held_out=held_out).set_index("law") for x, y, weights in curves]
+        by_aicc = [table["aicc"] for table in tables if np.all(table["aicc"] < np.inf)]
+        by_error = [table["held_out"] for table in tables if table["held_out"].notna().all()]
         for law in laws:
             errors = [float(error[law.name]) for error in by_error]
             rows.append({
-                "kind": kind, "law": law.name, "parameters": len(law.names), "curves": len(found),
-                "aicc_judged": len(by_aicc), "aicc_wins": sum(one.idxmin() == law.name for one in by_aicc),
-                "held_out_judged": len(by_error), "held_out_wins": sum(e.idxmin() == law.name for e in by_error),
+                "kind": kind, "law": law.name, "parameters": len(law.names), "curves": len(tables),
+                "aicc_judged": len(by_aicc), "aicc_wins": _wins(by_aicc, law),
+                "held_out_judged": len(by_error), "held_out_wins": _wins(by_error, law),
                 "median_held_out": float(np.median(errors)) if errors else np.nan,
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _wins(columns: list[pd.Series], law: Law) -> int:
+    return sum(column.idxmin() == law.name for column in columns)
 
 
 _Curve = tuple[Array, Array, Array]
@@ -57,26 +61,17 @@ _Curve = tuple[Array, Array, Array]
 def _kinds(analysis: Analysis) -> dict[str, tuple[tuple[Law, ...], HeldOut, list[_Curve]]]:
     """Laws, way of judging and curves (x, y, weights) of each kind; T in hundredths of T_max."""
     scale = 100 * analysis.unit / analysis.t_max
-    ratio: dict[str, list[_Curve]] = {"general": [], "domain": []}
-    token: dict[str, list[_Curve]] = {"general": [], "domain": []}
-    cmr: list[_Curve] = []
-    for group in analysis.groups:
-        for name in ("general", "domain"):
-            fit = group.ratio_law[name]
-            if fit is not None:
-                ratio[name].append((fit.x, fit.y, fit.weights))
-        for laws in group.token_laws:
-            for name, fit in (("general", laws.general), ("domain", laws.domain)):
-                token[name].append((scale * fit.x, fit.y, fit.weights))
-        law = group.critical_ratio.turning_point.law
-        if law is not None:
-            cmr.append((scale * law.x, law.y, law.weights))
+
+    def curves(fits: Iterable[Fit | None], scale: float = 1) -> list[_Curve]:
+        return [(scale * fit.x, fit.y, fit.weights) for fit in fits if fit is not None]
+
+    groups, along = analysis.groups, [laws for group in analysis.groups for laws in group.token_laws]
     return {
-        "ratio general": (RATIO_LAWS, "one", ratio["general"]),
-        "ratio domain": (RATIO_LAWS, "one", ratio["domain"]),
-        "token general": (GENERAL_TOKEN_LAWS, "tail", token["general"]),
-        "token domain": (DOMAIN_TOKEN_LAWS, "tail", token["domain"]),
-        "cmr": (CMR_LAWS, "one", cmr),
+        "ratio general": (RATIO_LAWS, "one", curves(group.ratio_law["general"] for group in groups)),
+        "ratio domain": (RATIO_LAWS, "one", curves(group.ratio_law["domain"] for group in groups)),
+        "token general": (GENERAL_TOKEN_LAWS, "tail", curves((laws.general for laws in along), scale)),
+        "token domain": (DOMAIN_TOKEN_LAWS, "tail", curves((laws.domain for laws in along), scale)),
+        "cmr": (CMR_LAWS, "one", curves((group.critical_ratio.turning_point.law for group in groups), scale)),
     }
 
 
@@ -100,43 +95,37 @@ class Surface(NamedTuple):
 
 
 def general_curves(analysis: Analysis) -> list[Curve]:
-    """Every general curve of the analysis with a spare point: without one there is nothing to judge by."""
+    """Every general curve of the analysis with a residual degree of freedom: without one, no region can be given."""
     return [
         Curve(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
         for group in analysis.groups
         for laws in group.token_laws
-        if laws.general.spare
+        if laws.general.df_resid
     ]
 
 
 def surface(curve: Curve) -> Surface:
-    """The sum of squares of one curve over both exponents, coefficients solved for at each pair."""
+    """The sum of squares of one curve over both exponents, coefficients solved for at each pair; the region is that of
+    the F test of both exponents together.
+    """
     fit = curve.fit
     low, high = np.array([(part.low, part.high) for part in fit.law.nonlinear]).T
     step = (high[0] - low[0]) / CELLS
     middles = low[0] + step * (np.arange(CELLS) + 0.5)
-    one, two = np.meshgrid(middles, middles, indexing="ij")
-    pairs = np.column_stack([one[one < two], two[one < two]])
-    sums, least = _sums(fit, pairs), float(_sums(fit, fit.law.split(fit.params)[0][None])[0])
-    limit = 1 + len(low) / fit.spare * stats.f.ppf(1 - LEVEL, len(low), fit.spare)
+    first, second = np.meshgrid(middles, middles, indexing="ij")
+    pairs = np.column_stack([first[first < second], second[first < second]])
+    sse = fit.design.problem.sse
+    sums, least = sse(pairs), float(sse(fit.design.theta[None])[0])
+    limit = 1 + len(low) / fit.df_resid * stats.f.ppf(1 - LEVEL, len(low), fit.df_resid)
     excess = sums / least
     cells = pd.DataFrame({"s2": pairs[:, 0], "s3": pairs[:, 1], "excess": excess, "within": excess <= limit})
     return Surface(curve, cells, float(cells["within"].mean()))
 
 
-def _sums(fit: Fit, thetas: Array) -> Array:
-    return fit.law.problem(fit.x, fit.y[None], fit.weights).sse(thetas)
-
-
 def surfaces(analysis: Analysis) -> list[Surface]:
     """The surfaces of the general curves with the best and the least determined exponents: two, one or none."""
-    found = sorted(map(surface, general_curves(analysis)), key=lambda one: one.share)
-    return [*found[:1], *found[1:][-1:]]
-
-
-def rivals(analysis: Analysis) -> pd.DataFrame:
-    """Paper A's laws and their rivals: see :func:`repro.trust.frames.compare_analysis`."""
-    return compare_analysis(analysis)
+    ranked = sorted(map(surface, general_curves(analysis)), key=lambda surface: surface.share)
+    return [*ranked[:1], *ranked[1:][-1:]]
 
 
 def warnings(analysis: Analysis) -> pd.DataFrame:
@@ -154,13 +143,12 @@ def warnings(analysis: Analysis) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame(columns=["source", "warning", "count", "of", "example"])
     keys = ["source", "warning"]
-    found = pd.DataFrame(rows).groupby(keys, sort=False)["example"].agg(["size", "first"]).reset_index()
-    found = found.rename(columns={"size": "count", "first": "example"})
-    found["of"] = found["source"].map(totals)
-    order = {source: place for place, source in enumerate(totals)}
-    found = found.sort_values("count", ascending=False, kind="stable")
-    found = found.sort_values("source", key=lambda column: column.map(order), kind="stable", ignore_index=True)
-    return found[["source", "warning", "count", "of", "example"]]
+    frame = pd.DataFrame(rows).groupby(keys, sort=False)["example"].agg(["size", "first"]).reset_index()
+    frame = frame.rename(columns={"size": "count", "first": "example"})
+    frame["of"] = frame["source"].map(totals)
+    frame = frame.sort_values("count", ascending=False, kind="stable")
+    frame = frame.sort_values("source", key=lambda sources: sources.map(list(totals).index), kind="stable")
+    return frame[["source", "warning", "count", "of", "example"]].reset_index(drop=True)
 
 
 def _owners(analysis: Analysis) -> Iterator[tuple[str, str, tuple[str, ...]]]:

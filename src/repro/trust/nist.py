@@ -1,4 +1,4 @@
-"""NIST's certified nonlinear regressions, fitted by the engine alone: from its fixed grid, without starting values.
+"""NIST's certified nonlinear regressions, fitted as every law is: from a fixed grid, without starting values.
 
 The folder ``nist`` beside this file holds files of the Statistical Reference Datasets of the National Institute of
 Standards and Technology (public domain; trailing blanks removed). They are all its nonlinear regressions that are
@@ -147,12 +147,7 @@ class Certified(NamedTuple):
 
 
 def read(name: str) -> Certified:
-    """A file as NIST lays it out.
-
-    Raises:
-        ValueError: if it is laid out otherwise.
-
-    """
+    """A file of the layout that NIST uses; raises ValueError for another."""
     text = (resources.files("repro.trust") / "nist" / f"{name}.dat").read_text(encoding="utf-8")
     number = r"([-+.\dE]+)"
     params = {b: float(v) for b, v in re.findall(rf"^ *(b\d+) = +\S+ +\S+ +{number}", text, re.MULTILINE)}
@@ -165,9 +160,9 @@ def read(name: str) -> Certified:
     return Certified(level[1].lower(), params, float(spread[1]), x, y)
 
 
-def agreeing(found: float, certified: float) -> float:
+def agreeing(value: float, certified: float) -> float:
     """NIST's log relative error: how many leading digits agree, at most as many as are certified."""
-    error = abs(found - certified) / abs(certified)
+    error = abs(value - certified) / abs(certified)
     return float(min(CERTIFIED, -np.log10(error))) if error > 0 else float(CERTIFIED)
 
 
@@ -179,9 +174,9 @@ def agreement(regression: Regression) -> dict[str, float]:
     certified = read(regression.name)
     fit = regression.law.fit(certified.x, certified.y)
     params = regression.certified(fit.params)
-    found = {name: agreeing(params[name], value) for name, value in certified.params.items()}
+    agreed = {name: agreeing(params[name], value) for name, value in certified.params.items()}
     exact = certified.spread < EXACT and fit.rse < EXACT
-    return found if exact else {**found, "rse": agreeing(fit.rse, certified.spread)}
+    return agreed if exact else {**agreed, "rse": agreeing(fit.rse, certified.spread)}
 
 
 def digits() -> pd.DataFrame:
@@ -192,13 +187,13 @@ def digits() -> pd.DataFrame:
     """
     rows = []
     for regression in REGRESSIONS:
-        found = agreement(regression)
-        spread = found.pop("rse", np.nan)
+        agreed = agreement(regression)
+        spread = agreed.pop("rse", np.nan)
         certified = read(regression.name)
         rows.append({
             "problem": regression.name, "level": certified.level, "points": len(certified.x),
             "nonlinear": len(regression.nonlinear), "linear": len(regression.linear),
-            "digits": min(found.values()), "rse_digits": spread,
+            "digits": min(agreed.values()), "rse_digits": spread,
         })  # fmt: skip
     order = {"lower": 0, "average": 1, "higher": 2}
     return pd.DataFrame(rows).sort_values("level", key=lambda c: c.map(order), kind="stable", ignore_index=True)

@@ -1,4 +1,4 @@
-"""What the recovery studies say: intervals against the truth behind them, coverage, widths, and bias.
+"""Recovery studies summed up: coverage and widths of the intervals, and bias of the estimates.
 
 A `recovered` frame has one row for each interval: quantity, study (its number), truth, estimate, lower, upper (NaN
 where there is none, inf where open), covered. A study without an interval counts as a miss.
@@ -26,16 +26,13 @@ def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     critical: as :func:`repro.trust.recovery.coverage` gives it; best: as
     :func:`repro.trust.recovery.allocation_coverage` does.
     """
-    turns = [f"T0 at R = {ratio_label(r)}" if r == r else f"critical ratio {q}" for q, r in _keys(critical)]
+    pairs = zip(critical["quantity"], critical["ratio"], strict=True)
+    turns = [f"T0 at R = {ratio_label(r)}" if r == r else f"critical ratio {q}" for q, r in pairs]
     rows = pd.concat([critical.assign(quantity=turns), best.assign(quantity=BEST)], ignore_index=True)
     rows["study"] = rows.groupby("quantity").cumcount()
     order = [*MAIN, *(name for name in dict.fromkeys(turns) if name not in MAIN)]
     rows = rows.sort_values("quantity", key=lambda column: column.map(order.index), kind="stable", ignore_index=True)
     return rows[["quantity", "study", "truth", "estimate", "lower", "upper", "covered"]]
-
-
-def _keys(critical: pd.DataFrame) -> list[tuple[str, float]]:
-    return list(zip(critical["quantity"], critical["ratio"], strict=True))
 
 
 def coverage(recovered: pd.DataFrame) -> pd.DataFrame:
@@ -46,13 +43,13 @@ def coverage(recovered: pd.DataFrame) -> pd.DataFrame:
     for shares, upper / lower for tokens; inf where most are open).
     """
     rows = []
-    for name, found in recovered.groupby("quantity", sort=False):
-        low, high = proportion_confint(int(found["covered"].sum()), len(found), method="wilson")
-        there = found.dropna(subset=["lower", "upper"])
+    for name, studies in recovered.groupby("quantity", sort=False):
+        low, high = proportion_confint(int(studies["covered"].sum()), len(studies), method="wilson")
+        there = studies.dropna(subset=["lower", "upper"])
         width = there["upper"] - there["lower"] if name in SHARES else there["upper"] / there["lower"]
         rows.append({
-            "quantity": name, "studies": len(found), "covered": float(found["covered"].mean()),
-            "low": float(low), "high": float(high), "missing": 1 - len(there) / len(found),
+            "quantity": name, "studies": len(studies), "covered": float(studies["covered"].mean()),
+            "low": float(low), "high": float(high), "missing": 1 - len(there) / len(studies),
             "open": float(np.isinf(there["upper"]).mean()) if len(there) else np.nan,
             "width": float(width.median()) if len(there) else np.nan,
         })  # fmt: skip
@@ -66,27 +63,27 @@ def bias(recovered: pd.DataFrame) -> pd.DataFrame:
     (median of estimate - truth for shares, of estimate / truth - 1 for tokens).
     """
     rows = []
-    for name, found in recovered.groupby("quantity", sort=False):
-        error = found["estimate"] - found["truth"]
-        error = error if name in SHARES else error / found["truth"]
+    for name, studies in recovered.groupby("quantity", sort=False):
+        error = studies["estimate"] - studies["truth"]
+        error = error if name in SHARES else error / studies["truth"]
         rows.append({
-            "quantity": name, "studies": len(found), "above": float((error > 0).mean()),
+            "quantity": name, "studies": len(studies), "above": float((error > 0).mean()),
             "below": float((error < 0).mean()), "none": float(error.isna().mean()), "error": float(error.median()),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def late(recovered: pd.DataFrame) -> pd.DataFrame:
-    """What is found of turning points by where they truly lie. Columns truth ("within the run" | "beyond the run"),
+    """How turning points are estimated, by where they truly lie. Columns truth ("within the run" | "beyond the run"),
     turns (how many), early, late, none (shares found too early, too late, not at all).
     """
     turns = recovered[recovered["quantity"].str.startswith("T0")]
     rows = []
-    for name, found in (
+    for name, among in (
         ("within the run", turns[turns["truth"] <= RUN]),
         ("beyond the run", turns[turns["truth"] > RUN]),
     ):
-        shares = [(found["estimate"] < found["truth"]), (found["estimate"] > found["truth"]), found["estimate"].isna()]
+        shares = [(among["estimate"] < among["truth"]), (among["estimate"] > among["truth"]), among["estimate"].isna()]
         early, after, none = (float(share.mean()) for share in shares)
-        rows.append({"truth": name, "turns": len(found), "early": early, "late": after, "none": none})
+        rows.append({"truth": name, "turns": len(among), "early": early, "late": after, "none": none})
     return pd.DataFrame(rows)

@@ -1,8 +1,12 @@
-"""Recovery studies as stages: synthetic data of known truth, analysed as any other, cached like a training run."""
+"""Recovery studies: synthetic data of known truth, analysed like any other, to see whether intervals hold the truth.
+
+:func:`coverage` simulates studies of paper A, :func:`allocation_coverage` those of paper B. :class:`Recovery` makes
+either a stage, cached like a training run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,8 +20,8 @@ from repro.laws.allocation.optimum import optimum
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.cmr.analysis import EPSILON, analyse
 from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
-from repro.laws.law import Fit, Law
-from repro.laws.noise import walk
+from repro.laws.law import Fit
+from repro.laws.noise import ar1_series
 from repro.laws.solver import Array
 from repro.runs.spec import Stage, Work
 
@@ -33,8 +37,8 @@ TOKENS = (1e5, 1e7)
 REFITS_TOGETHER = 2000  # refits solved in one call
 
 RECOVERY = "recovery.csv"
-SETS_A_STAGE = 25  # sets in a stage: some ten seconds, so that workers share the study and a stop loses little
-OPERATIONS = {"critical ratio": 8e7, "best allocation": 3e7}  # per draw, measured by the time of training operations
+SETS_A_STAGE = 25  # some ten seconds, so that workers share the study and an interruption loses little
+OPERATIONS = {"critical ratio": 8e7, "best allocation": 3e7}  # per draw: operations of training that take as long
 
 Recovered = Literal["critical ratio", "best allocation"]
 
@@ -89,8 +93,8 @@ class Truth:
 
     def _trajectory(self, rng: np.random.Generator, ratio: float, t: Array) -> pd.DataFrame:
         domain = {"s1": 0.25, "alpha1": -0.2 * ratio, "beta1": 0.1 * ratio}
-        general_noise = walk(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, CORRELATION)[0]
-        domain_noise = walk(rng, 1, len(t), 0.004, CORRELATION)[0]
+        general_noise = ar1_series(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, CORRELATION)[0]
+        domain_noise = ar1_series(rng, 1, len(t), 0.004, CORRELATION)[0]
         return pd.DataFrame({
             "ratio": ratio,
             "tokens": t,
@@ -106,27 +110,32 @@ def coverage(sets: int, draws: int, seed: int = 0, seeds: int = 1) -> pd.DataFra
     truth, estimate, lower, upper (NaN where there is none; an open side is inf), covered. Turning points are in
     hundredths of the run. seeds: runs at each ratio.
     """
-    return pd.concat([_rows(number, draws, seed, seeds) for number in range(sets)], ignore_index=True)
+    return pd.concat([_study(number, draws, seed, seeds) for number in range(sets)], ignore_index=True)
 
 
-def _rows(number: int, draws: int, seed: int, seeds: int) -> pd.DataFrame:
+def _study(number: int, draws: int, seed: int, seeds: int) -> pd.DataFrame:
     rng = np.random.default_rng([seed, number])
     truth = Truth.drawn(rng)
     (group,) = analyse(truth.losses(rng, seeds), unit=1.0, bootstrap=draws, seed=seed + number).groups
     critical = group.critical_ratio
-    rows: list[dict[str, Any]] = [
-        _row("by turning point", np.nan, truth.by_turning_point, critical.turning_point),
-        _row("by tolerance", np.nan, truth.by_tolerance, critical.tolerance),
-        *(_row("turning point", laws.ratio, truth.turn(laws.ratio), laws.turning_point) for laws in group.token_laws),
+    estimates: list[tuple[str, float, float, Any]] = [
+        ("by turning point", np.nan, truth.by_turning_point, critical.turning_point),
+        ("by tolerance", np.nan, truth.by_tolerance, critical.tolerance),
+        *(("turning point", laws.ratio, truth.turn(laws.ratio), laws.turning_point) for laws in group.token_laws),
+    ]
+    rows = [
+        {"quantity": quantity, "ratio": ratio, **_row(true, estimate.value, estimate.interval)}
+        for quantity, ratio, true, estimate in estimates
     ]
     return pd.DataFrame(rows).assign(set=number)
 
 
-def _row(quantity: str, ratio: float, truth: float, found: Any) -> dict[str, Any]:
-    low, high = (np.nan, np.nan) if found.interval is None else found.interval
-    estimate = np.nan if found.value is None else found.value
-    values = {"truth": truth, "estimate": estimate, "lower": low, "upper": high}
-    return {"quantity": quantity, "ratio": ratio, **values, "covered": bool(low <= truth <= high)}
+def _row(truth: float, value: float | None, interval: tuple[float, float] | None) -> dict[str, float | bool]:
+    low, high = interval or (np.nan, np.nan)
+    estimate = np.nan if value is None else value
+    return {
+        "truth": truth, "estimate": estimate, "lower": low, "upper": high, "covered": bool(low <= truth <= high),
+    }  # fmt: skip
 
 
 class Simulated(NamedTuple):
@@ -139,9 +148,9 @@ class Simulated(NamedTuple):
 def simulate_scores(rng: np.random.Generator) -> Simulated:
     """One study of 16 allocations, even in ln S over two decades, with a clear peak and binomial noise.
 
-    Truths are drawn anew each time: a baseline of 0.3 to 0.5, a peak 5 to 15 points high, well inside (from 20% to 80%
-    of the range of ln S) and 10% to 30% of it wide, a cliff that costs up to 10 points at the fewest tokens; 1,000 to
-    4,000 items, so standard errors of 0.8 to 1.6 points.
+    Truths are drawn anew each time: a baseline of 0.3 to 0.5, a peak 5 to 15 points high, between 20% and 80% of the
+    range of ln S and 10% to 30% of it wide, a cliff that costs up to 10 points at the fewest tokens; 1,000 to 4,000
+    items, so standard errors of 0.8 to 1.6 points.
     """
     tokens = np.geomspace(*TOKENS, ALLOCATIONS)
     low, high = np.log(TOKENS)
@@ -163,13 +172,9 @@ def simulate_scores(rng: np.random.Generator) -> Simulated:
 def allocation_coverage(sets: int = 200, draws: int = 100, seed: int = 0) -> pd.DataFrame:
     """95% percentile intervals of the best SFT count on simulated studies with a known one.
 
-    Returns:
-        One row for each set: truth, estimate, lower, upper (SFT tokens; the last three NaN where no peak was found) and
-        covered. The mean of covered should be near 0.95; the median of upper / lower says how much the intervals tell.
-
-    Raises:
-        ValueError: if sets or draws is below 1.
-
+    One row for each set: truth, estimate, lower, upper (SFT tokens; the last three NaN where no peak was found) and
+    covered. The mean of covered should be near 0.95; the median of upper / lower says how much the intervals tell.
+    Raises ValueError if sets or draws is below 1.
     """
     if sets < 1 or draws < 1:
         raise ValueError(f"a coverage study needs at least one set and one draw, not {sets} and {draws}")
@@ -178,37 +183,26 @@ def allocation_coverage(sets: int = 200, draws: int = 100, seed: int = 0) -> pd.
     rows: list[dict[str, float | bool]] = []
     for start in range(0, sets, size):
         simulated = [simulate_scores(rng) for _ in range(min(size, sets - start))]
-        for one, (data, fit) in zip(simulated, _fitted(simulated, draws, rng), strict=True):
-            rows.append(_allocation_row(float(np.exp(one.truth["mu"])), data, fit))
+        for study, (data, fit) in zip(simulated, _fitted(simulated, draws, rng), strict=True):
+            best = optimum(data, fit)
+            rows.append(_row(float(np.exp(study.truth["mu"])), best.sft_tokens, best.interval))
     return pd.DataFrame(rows)
 
 
 def _fitted(simulated: list[Simulated], draws: int, rng: np.random.Generator) -> list[tuple[Scores, Fit]]:
     """Each set with its fit and draws; the refits of all sets in one call, as all share S and have equal weights."""
-    data = [checked(one.scores, BUDGET) for one in simulated]
-    law = allocation_law(data[0].tokens)
-    first = law.fit_many(data[0].tokens, np.stack([one.values for one in data]))
-    fits = [_fit(law, one, {name: float(first[name][k]) for name in NAMES}) for k, one in enumerate(data)]
-    noisy = [fit.predict(fit.x) + one.noise(fit, draws, rng) for one, fit in zip(data, fits, strict=True)]
-    found = law.fit_many(data[0].tokens, np.concatenate(noisy))
-    each = {name: np.split(found[name], len(data)) for name in NAMES}
+    data = [checked(study.scores, BUDGET) for study in simulated]
+    tokens, law = data[0].tokens, allocation_law(data[0].tokens)
+    params = law.fit_many(tokens, np.stack([scores.values for scores in data]))
+    fits = [
+        Fit.of(law, {name: float(params[name][k]) for name in NAMES}, tokens, scores.values, scores.weights())
+        for k, scores in enumerate(data)
+    ]
+    noisy = [fit.predict(tokens) + scores.noise(fit, draws, rng) for scores, fit in zip(data, fits, strict=True)]
+    refits = law.fit_many(tokens, np.concatenate(noisy))
+    each = {name: np.split(refits[name], len(data)) for name in NAMES}
     tables = [pd.DataFrame({name: each[name][k] for name in NAMES}) for k in range(len(data))]
-    return [(one, replace(fit, draws=table)) for one, fit, table in zip(data, fits, tables, strict=True)]
-
-
-def _fit(law: Law, data: Scores, params: Mapping[str, float]) -> Fit:
-    weights = data.weights()
-    return Fit.of(law, params, data.tokens, data.values, np.ones(len(data.values)) if weights is None else weights)
-
-
-def _allocation_row(truth: float, data: Scores, fit: Fit) -> dict[str, float | bool]:
-    best = optimum(data, fit)
-    if best.sft_tokens is None or best.interval is None:
-        return {"truth": truth, "estimate": np.nan, "lower": np.nan, "upper": np.nan, "covered": False}
-    low, high = best.interval
-    return {
-        "truth": truth, "estimate": best.sft_tokens, "lower": low, "upper": high, "covered": low <= truth <= high,
-    }  # fmt: skip
+    return [(scores, replace(fit, draws=table)) for scores, fit, table in zip(data, fits, tables, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,10 +224,8 @@ class Recovery(Stage):
         return OPERATIONS[self.law] * self.sets * self.draws
 
     def execute(self, work: Work) -> None:
-        study: Callable[[int, int, int], pd.DataFrame]
         study = coverage if self.law == "critical ratio" else allocation_coverage
-        found = study(self.sets, self.draws, self.number)
-        found.to_csv(work.path / RECOVERY, index=False)
+        study(self.sets, self.draws, self.number).to_csv(work.path / RECOVERY, index=False)
 
 
 def recoveries(sets: int, draws: int) -> tuple[Recovery, ...]:

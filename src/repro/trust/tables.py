@@ -31,14 +31,14 @@ def nist(frame: pd.DataFrame) -> Styler:
         "problem": "problem", "level": "difficulty", "points": "points", "nonlinear": "nonlinear",
         "linear": "linear", "digits": "digits, parameters", "rse_digits": "digits, s.d.",
     }  # fmt: skip
-    shown = frame[list(names)].rename(columns=names)
+    table = frame[list(names)].rename(columns=names)
     formats: dict[str, Format] = {"digits, parameters": "{:.1f}", "digits, s.d.": "{:.1f}"}
-    return styled(shown, formats, "an exact sum: its residuals are rounding", index=False)
+    return styled(table, formats, "an exact sum: its residuals are rounding", index=False)
 
 
-def rivals(frame: pd.DataFrame) -> Styler:
-    """Laws against rivals; from `frames.rivals`."""
-    shown = pd.DataFrame({
+def alternatives(frame: pd.DataFrame) -> Styler:
+    """Laws beside their alternatives; from `frames.alternatives`."""
+    table = pd.DataFrame({
         "what": frame["kind"].map(KINDS),
         "law": frame["law"].replace(OWN),
         "parameters": frame["parameters"],
@@ -47,7 +47,7 @@ def rivals(frame: pd.DataFrame) -> Styler:
         "median error": frame["median_held_out"],
     })  # fmt: skip
     formats: dict[str, Format] = {"median error": "{:.4f}"}
-    return styled(shown.set_index(["what", "law"]), formats, "too few points to judge every law", index=True)
+    return styled(table.set_index(["what", "law"]), formats, "too few points to judge every law", index=True)
 
 
 def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
@@ -56,17 +56,17 @@ def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
 
 def warnings(frame: pd.DataFrame) -> Styler:
     """The gallery of warnings; from `frames.warnings`."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "of": frame["source"],
         "warning": frame["warning"],
         "how often": _of(frame["count"], frame["of"]),
     })  # fmt: skip
-    return styled(shown.set_index(["of", "warning"]), {}, "none", index=True)
+    return styled(table.set_index(["of", "warning"]), {}, "none", index=True)
 
 
 def coverage(frame: pd.DataFrame) -> Styler:
     """Coverage and widths; from `recovered.coverage`."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "quantity": frame["quantity"],
         "studies": frame["studies"],
         "truth inside": frame["covered"],
@@ -76,7 +76,7 @@ def coverage(frame: pd.DataFrame) -> Styler:
         "median width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
     })  # fmt: skip
     formats: dict[str, Format] = {"truth inside": "{:.1%}", "no interval": "{:.1%}", "open above": "{:.0%}"}
-    return styled(shown, formats, "no study has an interval", index=False)
+    return styled(table, formats, "no study has an interval", index=False)
 
 
 def _width(quantity: str, width: float) -> str | None:
@@ -89,7 +89,7 @@ def _width(quantity: str, width: float) -> str | None:
 
 def bias(frame: pd.DataFrame) -> Styler:
     """Which way estimates err; from `recovered.bias`."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "quantity": frame["quantity"],
         "too high": frame["above"],
         "too low": frame["below"],
@@ -100,4 +100,4 @@ def bias(frame: pd.DataFrame) -> Styler:
         ],
     })  # fmt: skip
     formats: dict[str, Format] = dict.fromkeys(["too high", "too low", "no estimate"], "{:.1%}")
-    return styled(shown, formats, "no study has an estimate", index=False)
+    return styled(table, formats, "no study has an estimate", index=False)

@@ -1,4 +1,4 @@
-"""Whether scores at several allocations can be told from equal at all: the test that belongs beside every peak."""
+"""A test of "the score is the same at every allocation", to be read beside every peak."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Flatness:
 def flatness(scores: Scores, fit: Fit, seed: int = 0) -> Flatness:
     """The test that the data allow.
 
-    Enough repeated runs: one-way analysis of variance, which takes in all that differs between runs. Else, with the
-    answers to each question: a test that pairs them. Else, with items: the chi-square test of equal proportions. None
-    of these: the F statistic of Equation 1 against a flat line.
+    Enough repeated runs: one-way analysis of variance, which includes all that differs between runs. Else, with the
+    answers to each question: a test that pairs them (Cochran's Q, Hotelling's T squared). Else, with items: the
+    chi-square test of equal proportions. None of these: the F statistic of Equation 1 against a flat line.
     """
     if scores.equal:
         return Flatness(0.0, float(scores.allocations - 1), 1.0, "no test: all scores are equal")
@@ -48,9 +48,9 @@ def flatness(scores: Scores, fit: Fit, seed: int = 0) -> Flatness:
 
 def _between_runs(scores: Scores) -> Flatness:
     groups = scores.groups()
-    found = stats.f_oneway(*groups)
-    df = float(len(groups) - 1), float(len(scores.values) - len(groups))
-    return Flatness(float(found.statistic), df, float(found.pvalue), "one-way analysis of variance between runs")
+    test = stats.f_oneway(*groups)
+    df = float(len(groups) - 1), float(scores.within)
+    return Flatness(float(test.statistic), df, float(test.pvalue), "one-way analysis of variance between runs")
 
 
 def _proportions(values: Array, items: Array) -> Flatness:
@@ -61,21 +61,21 @@ def _proportions(values: Array, items: Array) -> Flatness:
 def _against_flat_line(fit: Fit, seed: int) -> Flatness:
     """F of Equation 1 against a constant, its p value from simulated constants with Gaussian noise.
 
-    Where the truth is flat, mu, sigma and s_min mean nothing and are free to chase noise, so F does not follow its
-    usual distribution (Davies 1977, 1987). It does not depend on the level or the size of the noise either, so
-    standard normal scores give its distribution.
+    Where the truth is flat, mu, sigma and s_min are not identified and are free to fit noise, so F does not follow its
+    usual distribution (Davies 1977, 1987). Nor does it depend on the level or the size of the noise, so standard normal
+    scores give its distribution.
     """
-    extra, spare = len(fit.params) - 1, fit.spare
+    extra, df_resid = len(fit.params) - 1, fit.df_resid
     method = (
         f"F of Equation 1 against a flat line; p value from {SIMULATIONS} simulated flat data sets, because mu, sigma "
         "and s_min mean nothing where the truth is flat and the F tables do not hold"
     )
-    df = float(extra), float(spare)
-    if not spare:
+    df = float(extra), float(df_resid)
+    if not df_resid:
         return Flatness(float("nan"), df, float("nan"), method)
     simulated = _null(fit.law, tuple(fit.x), seed)
     total = np.atleast_1d(np.sum((fit.y - fit.y.mean()) ** 2))
-    observed = float(_f(total, np.atleast_1d(fit.sse), extra, spare)[0])
+    observed = float(_f(total, np.atleast_1d(fit.sse), extra, df_resid)[0])
     p_value = (1 + int(np.sum(simulated >= observed))) / (SIMULATIONS + 1)
     return Flatness(observed, df, p_value, method)
 
@@ -89,8 +89,8 @@ def _null(law: Law, x: tuple[float, ...], seed: int) -> Array:
     return _f(total, left, len(law.names) - 1, len(x) - len(law.names))
 
 
-def _f(total: Array, left: Array, extra: int, spare: int) -> Array:
+def _f(total: Array, left: Array, extra: int, df_resid: int) -> Array:
     """The F statistic: 0 where there is nothing to explain, infinite where all of it is."""
     explained = np.maximum(total - left, 0.0) / extra
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(explained > 0, explained / (left / spare), 0.0), dtype=float)
+        return np.asarray(np.where(explained > 0, explained / (left / df_resid), 0.0), dtype=float)

@@ -11,15 +11,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from repro.laws.allocation.flatness import Flatness, flatness
-from repro.laws.allocation.optimum import ALPHA, Optimum, Prediction, optimum, prediction
+from repro.laws.allocation.optimum import Optimum, Prediction, optimum, prediction
 from repro.laws.allocation.scores import Scores, alike, checked
 from repro.laws.allocation.warnings import allocation_warnings
 from repro.laws.comparison import compare
+from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law, Linear, Nonlinear
 
 NAME = "score against SFT tokens"
 NAMES = ("p_base", "amplitude", "mu", "sigma", "s_min", "penalty")
-CLIFF = 0.99  # S_min stays below this share of the fewest SFT tokens; nearer, the cliff would be that one point's own
+CLIFF = 0.99  # S_min stays below this share of the fewest SFT tokens; nearer, the cliff would fit that point alone
 
 
 def _columns(s: NDArray[Any], mu: Any, sigma: Any, s_min: Any) -> tuple[NDArray[Any] | float, ...]:
@@ -49,23 +50,26 @@ def allocation_law(sft_tokens: ArrayLike) -> Law:
     )
 
 
-FLAT = Law("flat line", r"P(S) = P_{base}", (), (Linear("p_base"),), lambda s: (1.0 + 0.0 * s,))
-QUADRATIC = Law(
-    name="quadratic in ln S",
-    latex=r"P(S) = a + b \ln S + c \ln^2 S",
-    nonlinear=(),
-    linear=(Linear("a"), Linear("b"), Linear("c")),
-    basis=lambda s: (1.0, np.log(s), np.log(s) ** 2),
+ALTERNATIVES = (
+    Law("flat line", r"P(S) = P_{base}", (), (Linear("p_base"),), lambda s: (1.0 + 0.0 * s,)),
+    Law(
+        name="quadratic in ln S",
+        latex=r"P(S) = a + b \ln S + c \ln^2 S",
+        nonlinear=(),
+        linear=(Linear("a"), Linear("b"), Linear("c")),
+        basis=lambda s: (1.0, np.log(s), np.log(s) ** 2),
+    ),
 )
+"""What Equation 1 is compared with; a law added here is in every comparison."""
 
 
 @dataclass(frozen=True)
 class Allocation:
     """Equation 1 fitted to scores at one budget.
 
-    fit: with the draws of the bootstrap, where there are any. points: the rows fitted (sft_tokens, cpt_fraction, score,
-    n_items (NaN where not given), seed). rivals: Equation 1, a flat line and a quadratic in ln S on the same data, best
-    AICc first: columns law, parameters, aicc, delta_aicc, loo (root mean squared error of each allocation, predicted
+    fit: with the draws of the bootstrap, if any. points: the rows fitted (sft_tokens, cpt_fraction, score,
+    n_items (NaN where not given), seed). alternatives: Equation 1 and its alternatives on the same data, best AICc
+    first: columns law, parameters, aicc, delta_aicc, loo (root mean squared error of each allocation, predicted
     from the others) and those of :func:`repro.laws.comparison.compare`.
     """
 
@@ -74,7 +78,7 @@ class Allocation:
     optimum: Optimum
     flatness: Flatness
     predictions: tuple[Prediction, ...]
-    rivals: pd.DataFrame = field(repr=False, compare=False)
+    alternatives: pd.DataFrame = field(repr=False, compare=False)
     points: pd.DataFrame = field(repr=False, compare=False)
     warnings: tuple[str, ...]
 
@@ -95,24 +99,21 @@ class Allocation:
 
     @property
     def criterion(self) -> str:
-        """What the rivals are compared by: "AIC", "AICc" or "QAICc"."""
-        return str(self.rivals.attrs["criterion"])
+        """What the laws are compared by: "AIC", "AICc" or "QAICc"."""
+        return str(self.alternatives.attrs["criterion"])
 
     @property
     def method(self) -> str:
         """How the law was fitted and where the intervals come from, in words."""
         return self.fit.method
 
-    def conf_int(self, alpha: float = ALPHA) -> pd.DataFrame:
-        """Intervals of the parameters, columns lower and upper: see :meth:`repro.laws.Fit.conf_int`.
-
-        NaN where all scores are equal.
-        """
+    def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
+        """Intervals of the parameters as :meth:`repro.laws.Fit.conf_int` has them; NaN where all scores are equal."""
         if self.equal:
             return pd.DataFrame(np.nan, index=list(NAMES), columns=["lower", "upper"])
         return self.fit.conf_int(alpha).loc[list(NAMES)]
 
-    def curve(self, sft_tokens: ArrayLike | None = None, alpha: float = ALPHA) -> pd.DataFrame:
+    def curve(self, sft_tokens: ArrayLike | None = None, alpha: float = LEVEL) -> pd.DataFrame:
         """The fitted curve with its pointwise band: columns sft_tokens, cpt_fraction, score, lower, upper.
 
         By default at 200 points within the data, even in ln S. The band is NaN where all scores are equal.
@@ -147,8 +148,8 @@ def analyse_allocation(
         bootstrap: how many refits give the intervals; 0 for none.
         seed: of everything random here.
         predict: other budgets, in tokens.
-        answers: what each question gave at each row of scores, (rows, questions); scores are their means. Errors then
-            come from the questions, which are the same at every allocation.
+        answers: the score of each question at each row of scores, (rows, questions); scores are their means. Errors
+            then come from the questions, which are the same at every allocation.
 
     Raises:
         ValueError: a wrong column or value, or fewer than six allocations with SFT tokens.
@@ -162,12 +163,12 @@ def analyse_allocation(
         raise ValueError(f"{few} cannot determine Equation 1, which has {len(NAMES)} parameters")
     law = allocation_law(data.tokens)
     fit = _level(law, data) if data.equal else law.fit(data.tokens, data.values, data.weights())
-    known = not data.equal and (bool(fit.spare) or data.errors != "residuals")
+    known = not data.equal and (bool(fit.df_resid) or data.errors != "residuals")
     draws = draw(data, fit, bootstrap, seed) if bootstrap and known else None
     fit = replace(fit, draws=draws, method=_method(data, fit, bootstrap, known))
     best = optimum(data, fit)
     test = flatness(data, fit, seed)
-    table = _rivals(data, fit)
+    table = _compared(data, fit)
     return Allocation(
         data.budget, fit, best, test, tuple(prediction(float(n), best) for n in predict), table, data.rows,
         allocation_warnings(data, fit, best, test, table),
@@ -176,7 +177,7 @@ def analyse_allocation(
 
 def _level(law: Law, data: Scores) -> Fit:
     """Equation 1 without peak and cliff. A fit to equal scores would make a peak of their rounding errors."""
-    centre = {one.name: (one.low + one.high) / 2 for one in law.nonlinear}
+    centre = {part.name: (part.low + part.high) / 2 for part in law.nonlinear}
     weights = data.weights()
     return Fit(
         law, centre | {"p_base": float(data.values[0]), "amplitude": 0.0, "penalty": 0.0}, 0.0, len(data.values), (),
@@ -184,12 +185,12 @@ def _level(law: Law, data: Scores) -> Fit:
     )  # fmt: skip
 
 
-def _rivals(data: Scores, fit: Fit) -> pd.DataFrame:
-    # Equal scores are compared as noughts: every law has a constant, so this takes nothing but rounding errors away,
-    # and the laws, which all fit exactly, stay in the order given.
-    laws = (FLAT, QUADRATIC, fit.law) if data.equal else (fit.law, FLAT, QUADRATIC)
+def _compared(data: Scores, fit: Fit) -> pd.DataFrame:
+    # Equal scores are compared as zeros: every law has a constant, so this removes rounding errors only, and the laws,
+    # which all fit exactly, stay in the order given.
+    laws = (*ALTERNATIVES, fit.law) if data.equal else (fit.law, *ALTERNATIVES)
     values = np.zeros(fit.n) if data.equal else fit.y
-    # Questions alone say how large errors are only where scores scatter about the law no more than that.
+    # The questions tell the size of the errors only where scores scatter about the law no more than they allow.
     known = data.errors == "items" or (data.errors == "answers" and data.excess(fit) == 1)
     table = compare(laws, fit.x, values, fit.weights, groups=fit.x, known=known)
     return table.rename(columns={"held_out": "loo"})
@@ -198,8 +199,8 @@ def _rivals(data: Scores, fit: Fit) -> pd.DataFrame:
 def draw(data: Scores, fit: Fit, count: int, seed: int) -> pd.DataFrame:
     """Parameters of ``count`` refits to simulated scores: one row each, a column for each name."""
     noise = data.noise(fit, count, np.random.default_rng(seed))
-    found = fit.law.fit_many(fit.x, fit.predict(fit.x) + noise, fit.weights)
-    return pd.DataFrame({name: found[name] for name in NAMES})
+    params = fit.law.fit_many(fit.x, fit.predict(fit.x) + noise, fit.weights)
+    return pd.DataFrame({name: params[name] for name in NAMES})
 
 
 def _method(data: Scores, fit: Fit, bootstrap: int, known: bool) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from repro.laws.allocation.scores import Scores
+from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
 
-FINE = 2000
-ALPHA = 0.05
+FINE = 2000  # places at which the highest point of the curve is looked for
 
 Interval = tuple[float, float]
 
@@ -18,11 +18,7 @@ Interval = tuple[float, float]
 def best_fraction(budget: float, sft_tokens: float) -> float | None:
     """Equation 2: the best CPT share of ``budget`` tokens if the best number of SFT tokens does not depend on it.
 
-    None where the budget is smaller than those SFT tokens.
-
-    Raises:
-        ValueError: if the budget is not a positive number.
-
+    None where the budget is smaller than those SFT tokens. Raises ValueError if it is not a positive number.
     """
     if not (np.isfinite(budget) and budget > 0):
         raise ValueError(f"a budget is {budget}; it must be a positive number of tokens")
@@ -33,9 +29,8 @@ def best_fraction(budget: float, sft_tokens: float) -> float | None:
 class Optimum:
     """The peak exp(mu) in SFT tokens, and as a CPT fraction of the budget; None where Equation 1 has no peak.
 
-    interval, cpt_interval: 95%, from the bootstrap; an end at the fewest or most tokens in the data is open.
-    highest: SFT tokens at which the whole fitted curve is highest within the data (the cliff can shift it off the
-    peak).
+    interval, cpt_interval: 95%, from the bootstrap; an end at the fewest or most tokens in the data is open. highest:
+    SFT tokens at which the fitted curve is highest within the data (the cliff can shift it off the peak).
     """
 
     sft_tokens: float | None
@@ -69,7 +64,7 @@ def optimum(data: Scores, fit: Fit) -> Optimum:
     peaks = np.exp(fit.draws.loc[fit.draws["amplitude"] > 0, "mu"].to_numpy(float))
     missing = len(fit.draws) - len(peaks)
     ends = np.repeat([data.tokens[0], data.tokens[-1]], [missing // 2, missing - missing // 2])
-    low, high = map(float, np.quantile(np.concatenate([peaks, ends]), [ALPHA / 2, 1 - ALPHA / 2]))
+    low, high = map(float, np.quantile(np.concatenate([peaks, ends]), [LEVEL / 2, 1 - LEVEL / 2]))
     return Optimum(best, (low, high), 1 - best / data.budget, (1 - high / data.budget, 1 - low / data.budget), highest)
 
 

@@ -1,4 +1,8 @@
-"""Scores at several allocations of one budget, checked; and what their errors are."""
+"""Scores at several allocations of one budget, checked, and the size of their errors.
+
+Errors come from whatever tells them best: repeated runs, the answers to each question, the number of items behind each
+score, or else the residuals of the law.
+"""
 
 from __future__ import annotations
 
@@ -13,80 +17,16 @@ from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.multivariate import test_mvmean as hotelling
 from statsmodels.stats.proportion import proportion_confint
 
+from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
-CLOSE = 1e-6  # a score and the mean of its answers may differ by this share of the largest answer
-
-LEVEL = 0.05
 ENOUGH = 5  # degrees of freedom within allocations from which on repeated runs tell the noise
 ROUNDING = 1e-12  # scores that differ by no more than this share of the largest are equal
+CLOSE = 1e-6  # a score and the mean of its answers may differ by this share of the largest answer
 MOST_ITEMS = 1e9
 
 Errors = Literal["runs", "answers", "items", "residuals"]
-
-
-def checked_answers(answers: ArrayLike, scores: Array) -> Array:
-    """Answers as numbers, shape (n, m): what question j gave at score i, whose mean over questions is the score.
-
-    Raises:
-        ValueError: if they are not finite, too few, or do not average to the scores.
-
-    """
-    found = np.asarray(answers, dtype=float)
-    if found.ndim != 2 or len(found) != len(scores) or found.shape[1] < 2:
-        shape = " x ".join(map(str, found.shape))
-        raise ValueError(f"answers must be a row for each of {len(scores)} scores, of 2 questions or more, not {shape}")
-    if not np.isfinite(found).all():
-        raise ValueError("answers must be finite: leave out questions that were not asked everywhere")
-    if np.max(np.abs(found.mean(axis=1) - scores)) > CLOSE * np.max(np.abs(found)):
-        raise ValueError("each score must be the mean of its answers")
-    return found
-
-
-def resampled(answers: Array, draws: int, rng: np.random.Generator) -> Array:
-    """Errors of the scores if other questions had been drawn, the same at every allocation: (draws, n)."""
-    questions = answers.shape[1]
-    counts = rng.multinomial(questions, np.full(questions, 1 / questions), size=draws)
-    return np.asarray(counts @ (answers - answers.mean(axis=1, keepdims=True)).T / questions, dtype=float)
-
-
-def item_variance(answers: Array) -> float:
-    """The variance with which scores of one curve scatter because of the questions drawn.
-
-    What a question adds at every allocation alike moves the curve as a whole and is not in it.
-    """
-    apart = answers - answers.mean(axis=0)
-    return float(apart.var(axis=1, ddof=1).sum() / answers.shape[1] / (len(answers) - 1))
-
-
-def equal_answers(answers: Array) -> tuple[float, float | tuple[float, float], float, str]:
-    """A test of "the score is the same at every allocation" that pairs questions: statistic, df, p value, method.
-
-    Cochran's Q where every answer is right or wrong, else Hotelling's T squared of the differences from the first
-    allocation, as an F statistic, or a paired t test of two; NaN where there are fewer questions than that needs, or
-    differences that others determine.
-    """
-    allocations, questions = answers.shape
-    if np.isin(answers, (0.0, 1.0)).all():
-        found = cochrans_q(answers.T)
-        return float(found.statistic), float(found.df), float(found.pvalue), "Cochran's Q test over the same questions"
-    method = "Hotelling's T squared over the same questions"
-    if allocations == 2:
-        pair = stats.ttest_rel(answers[1], answers[0])
-        return float(pair.statistic), float(pair.df), float(pair.pvalue), "paired t test over the same questions"
-    differences = (answers[1:] - answers[0]).T
-    df = float(allocations - 1), float(questions - allocations + 1)
-    if np.linalg.matrix_rank(differences - differences.mean(axis=0)) < allocations - 1 or df[1] < 1:
-        return float("nan"), df, float("nan"), method
-    found = hotelling(differences)
-    return float(found.statistic), df, float(found.pvalue), method
-
-
-def alike(values: ArrayLike) -> bool:
-    """Whether numbers differ by rounding errors at most."""
-    numbers = np.asarray(values, dtype=float)
-    return bool(np.ptp(numbers) <= ROUNDING * np.max(np.abs(numbers)))
 
 
 @dataclass(frozen=True)
@@ -94,8 +34,8 @@ class Scores:
     """Checked scores, by ascending SFT tokens, then by seed, so that the order they came in changes nothing.
 
     rows: sft_tokens (> 0), cpt_fraction, score, n_items (NaN where not given), seed. without: the rows with no SFT
-    tokens, which have no ln S. copies: how many rows were dropped, repeated runs all being equal to one another.
-    answers: what each question gave at each of `rows`, (n, m), whose means are the scores; None where not given.
+    tokens, which have no ln S. copies: how many rows were dropped because all repeated runs are equal. answers: the
+    score of each question at each of `rows`, (n, m), whose means are the scores; None where not given.
     """
 
     budget: float
@@ -137,8 +77,7 @@ class Scores:
     @property
     def errors(self) -> Errors:
         """What tells the size of the errors: repeated runs, where there are enough of them (`ENOUGH`), else the answers
-        to each question, else the number of items, else the residuals, where the few repeated runs are but further
-        points.
+        to each question, else the number of items, else the residuals, where few repeated runs are merely more points.
         """
         if self.within >= ENOUGH and not self.equal:
             return "runs"
@@ -147,7 +86,7 @@ class Scores:
         return "residuals" if self.items is None else "items"
 
     def weights(self) -> Array | None:
-        """Inverse variances (n,), None where nothing tells them: of the answers, the same at every allocation; else
+        """Inverse variances (n,), None where they are unknown: of the answers, the same at every allocation; else
         binomial, at the pooled proportion (with half an item right and half wrong added, so that they are finite).
         """
         if self.answers is not None:
@@ -169,52 +108,54 @@ class Scores:
         return np.asarray(parts * np.sqrt(len(parts) / self.within), dtype=float)
 
     def excess(self, fit: Fit) -> float:
-        """How many times the variance of the residuals is what the items, or the runs, allow: 1 unless significant."""
-        if self.errors == "residuals" or not fit.spare:
+        """The variance of the residuals over the one that the items, or the runs, allow: 1 unless significantly more
+        (chi-square against the items; F, a test of lack of fit, against the runs).
+        """
+        if self.errors == "residuals" or not fit.df_resid:
             return 1.0
         if self.errors in ("items", "answers"):
-            ratio = fit.sse / fit.spare
-            return ratio if stats.chi2.sf(ratio * fit.spare, fit.spare) < LEVEL else 1.0
+            ratio = fit.sse / fit.df_resid
+            return ratio if stats.chi2.sf(ratio * fit.df_resid, fit.df_resid) < LEVEL else 1.0
         groups = self.groups()
-        spare_runs, spare_law = len(self.values) - len(groups), len(groups) - len(fit.params)
-        if spare_law < 1:
+        df_law = len(groups) - len(fit.params)
+        if df_law < 1:
             return 1.0
         within = sum(float(np.sum((group - group.mean()) ** 2)) for group in groups)
         left = float(np.sum((self.values - fit.predict(self.tokens)) ** 2))
-        ratio = max(left - within, 0.0) / spare_law / (within / spare_runs)
-        return ratio if stats.f.sf(ratio, spare_law, spare_runs) < LEVEL else 1.0
+        ratio = max(left - within, 0.0) / df_law / (within / self.within)
+        return ratio if stats.f.sf(ratio, df_law, self.within) < LEVEL else 1.0
 
     def noise(self, fit: Fit, draws: int, rng: np.random.Generator) -> Array:
         """Simulated errors about a fitted curve, (draws, n).
 
-        Where their spread is itself an estimate, each draw has its own, as Student's t has it.
+        Where their spread is itself an estimate, each draw has its own, which makes errors Student's t.
         """
         shape, excess, items = (draws, len(self.values)), self.excess(fit), self.items
         if self.errors == "runs":
-            found = rng.choice(self._deviations(), shape)
+            errors = rng.choice(self._deviations(), shape)
         elif self.answers is not None:
-            found = resampled(self.answers, draws, rng)
+            errors = resampled(self.answers, draws, rng)
         elif items is not None:
             share = np.clip(fit.predict(self.tokens), 0, 1)
             whole = np.maximum(np.round(items), 1).astype(int)
-            found = rng.binomial(whole, share, shape) / whole - share
+            errors = rng.binomial(whole, share, shape) / whole - share
         else:
-            found = fit.rse * rng.standard_normal(shape)
-        spare = self._spare(fit, excess)
-        student = np.sqrt(spare / rng.chisquare(spare, (draws, 1))) if spare else 1.0
-        return np.asarray(np.sqrt(excess) * student * found, dtype=float)
+            errors = fit.rse * rng.standard_normal(shape)
+        df = self._df(fit, excess)
+        student = np.sqrt(df / rng.chisquare(df, (draws, 1))) if df else 1.0
+        return np.asarray(np.sqrt(excess) * student * errors, dtype=float)
 
-    def _spare(self, fit: Fit, excess: float) -> int:
+    def _df(self, fit: Fit, excess: float) -> int:
         """Degrees of freedom of the estimated spread; 0 where the items alone give it."""
         if self.errors == "runs":
             return self.allocations - len(fit.params) if excess > 1 else self.within
-        return 0 if self.errors in ("items", "answers") and excess == 1 else fit.spare
+        return 0 if self.errors in ("items", "answers") and excess == 1 else fit.df_resid
 
     def described(self, fit: Fit) -> str:
         """The errors of :meth:`noise` in words."""
         excess = self.excess(fit)
-        spare = self._spare(fit, excess)
-        student = f", with Student's allowance for {spare} degree{'s' if spare > 1 else ''} of freedom" if spare else ""
+        df = self._df(fit, excess)
+        student = f", with Student's allowance for {df} degree{'s' if df > 1 else ''} of freedom" if df else ""
         what = {
             "runs": "the deviations of repeated runs from their allocation's mean, resampled",
             "answers": "the questions resampled, the same ones at every allocation",
@@ -228,11 +169,8 @@ class Scores:
 
 
 def checked(scores: pd.DataFrame, budget: float, answers: ArrayLike | None = None) -> Scores:
-    """The arguments of :func:`repro.laws.allocation.analyse_allocation`, checked.
-
-    Raises:
-        ValueError: naming the column, or the row (as the frame's index has it), and what is allowed.
-
+    """The arguments of :func:`repro.laws.allocation.analyse_allocation`, checked. Raises ValueError naming the column,
+    or the row (as the frame's index has it), and what is allowed.
     """
     if not (np.isfinite(budget) and budget > 0):
         raise ValueError(f"the budget is {budget}; it must be a positive number of tokens")
@@ -249,26 +187,89 @@ def checked(scores: pd.DataFrame, budget: float, answers: ArrayLike | None = Non
         rows["n_items"] = _numbers(scores, "n_items", 1, MOST_ITEMS, f"from 1 to {MOST_ITEMS:g}")
         _numbers(scores, "score", 0, 1, "between 0 and 1, a proportion of n_items")
     rows["seed"] = scores.get("seed", 0)
-    by_question = None if answers is None else checked_answers(answers, rows["score"].to_numpy(float))
+    by_question = None if answers is None else _checked_answers(answers, rows["score"].to_numpy(float))
     repeated = rows.duplicated(["sft_tokens", "seed"])
     if repeated.any():
         hint = "each run needs a seed of its own" if "seed" in scores else "several runs need a column seed"
         raise ValueError(f"row {rows.index[repeated][0]} repeats an allocation; {hint}")
-    # Seeds may be of any type; as text they have an order, and it need not be a meaningful one.
+    # Seeds may be of any type; as text they can be sorted.
     rows = rows.assign(label=rows["seed"].astype(str), place=np.arange(len(rows)))
     rows = rows.sort_values(["sft_tokens", "label", "score"], kind="stable")
     place = rows["place"].to_numpy()
     rows = rows.drop(columns=["label", "place"]).reset_index(drop=True)
-    some = rows["sft_tokens"] > 0
-    fitted = rows[some]
+    fitted = rows[rows["sft_tokens"] > 0]
     kept = fitted.drop_duplicates("sft_tokens") if _copies(fitted) else fitted
-    without = rows[~some].reset_index(drop=True)
+    without = rows[rows["sft_tokens"] <= 0].reset_index(drop=True)
     chosen = None if by_question is None else by_question[place[kept.index]]
     return Scores(float(budget), kept.reset_index(drop=True), without, len(fitted) - len(kept), chosen)
 
 
+def equal_answers(answers: Array) -> tuple[float, float | tuple[float, float], float, str]:
+    """A test of "the score is the same at every allocation" that pairs questions: statistic, df, p value, method.
+
+    Cochran's Q where every answer is right or wrong, else Hotelling's T squared of the differences from the first
+    allocation, as an F statistic, or a paired t test of two; NaN where there are fewer questions than that needs, or
+    differences that others determine.
+    """
+    allocations, questions = answers.shape
+    if np.isin(answers, (0.0, 1.0)).all():
+        test = cochrans_q(answers.T)
+        return float(test.statistic), float(test.df), float(test.pvalue), "Cochran's Q test over the same questions"
+    method = "Hotelling's T squared over the same questions"
+    if allocations == 2:
+        pair = stats.ttest_rel(answers[1], answers[0])
+        return float(pair.statistic), float(pair.df), float(pair.pvalue), "paired t test over the same questions"
+    differences = (answers[1:] - answers[0]).T
+    df = float(allocations - 1), float(questions - allocations + 1)
+    if np.linalg.matrix_rank(differences - differences.mean(axis=0)) < allocations - 1 or df[1] < 1:
+        return float("nan"), df, float("nan"), method
+    test = hotelling(differences)
+    return float(test.statistic), df, float(test.pvalue), method
+
+
+def resampled(answers: Array, draws: int, rng: np.random.Generator) -> Array:
+    """Bootstrap errors of the scores, questions resampled alike at every allocation: (draws, n)."""
+    questions = answers.shape[1]
+    counts = rng.multinomial(questions, np.full(questions, 1 / questions), size=draws)
+    return np.asarray(counts @ (answers - answers.mean(axis=1, keepdims=True)).T / questions, dtype=float)
+
+
+def item_variance(answers: Array) -> float:
+    """The variance of a score about the curve because of the questions drawn.
+
+    What a question adds at every allocation alike moves the whole curve and is left out.
+    """
+    apart = answers - answers.mean(axis=0)
+    return float(apart.var(axis=1, ddof=1).sum() / answers.shape[1] / (len(answers) - 1))
+
+
+def alike(values: ArrayLike) -> bool:
+    """Whether numbers differ by rounding errors at most."""
+    numbers = np.asarray(values, dtype=float)
+    return bool(np.ptp(numbers) <= ROUNDING * np.max(np.abs(numbers)))
+
+
+def with_errors(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores (columns score, n_items) with the ends of their 95% binomial intervals (Wilson), low and high."""
+    low, high = proportion_confint(scores["score"] * scores["n_items"], scores["n_items"], method="wilson")
+    return scores.assign(low=np.asarray(low, dtype=float), high=np.asarray(high, dtype=float))
+
+
+def _checked_answers(answers: ArrayLike, scores: Array) -> Array:
+    """Answers as numbers, shape (n, m): the score of question j at score i, whose mean over questions is the score."""
+    numbers = np.asarray(answers, dtype=float)
+    if numbers.ndim != 2 or len(numbers) != len(scores) or numbers.shape[1] < 2:
+        shape = " x ".join(map(str, numbers.shape))
+        raise ValueError(f"answers must be a row for each of {len(scores)} scores, of 2 questions or more, not {shape}")
+    if not np.isfinite(numbers).all():
+        raise ValueError("answers must be finite: leave out questions that were not asked everywhere")
+    if np.max(np.abs(numbers.mean(axis=1) - scores)) > CLOSE * np.max(np.abs(numbers)):
+        raise ValueError("each score must be the mean of its answers")
+    return numbers
+
+
 def _copies(rows: pd.DataFrame) -> bool:
-    """Whether there are repeated runs and none differs from the first at its allocation: then they tell nothing."""
+    """Whether there are repeated runs, all equal to the others at their allocation, which say nothing of the noise."""
     repeated = [part["score"] for _, part in rows.groupby("sft_tokens") if len(part) > 1]
     return bool(repeated) and all(alike(part) for part in repeated)
 
@@ -277,8 +278,8 @@ def _columns(scores: pd.DataFrame) -> None:
     if "score" not in scores:
         raise ValueError("no column score")
     if ("sft_tokens" in scores) == ("cpt_fraction" in scores):
-        found = "both" if "sft_tokens" in scores else "neither"
-        raise ValueError(f"one of the columns sft_tokens and cpt_fraction is needed, not {found}")
+        number = "both" if "sft_tokens" in scores else "neither"
+        raise ValueError(f"one of the columns sft_tokens and cpt_fraction is needed, not {number}")
 
 
 def _numbers(scores: pd.DataFrame, name: str, low: float, high: float, allowed: str) -> pd.Series:
@@ -288,9 +289,3 @@ def _numbers(scores: pd.DataFrame, name: str, low: float, high: float, allowed: 
         first = int(np.argmax(wrong))
         raise ValueError(f"row {scores.index[first]}: {name} is {scores[name].iloc[first]}; it must be {allowed}")
     return numbers
-
-
-def with_errors(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores (columns score, n_items) with the ends of their 95% binomial intervals (Wilson), low and high."""
-    low, high = proportion_confint(scores["score"] * scores["n_items"], scores["n_items"], method="wilson")
-    return scores.assign(low=np.asarray(low, dtype=float), high=np.asarray(high, dtype=float))

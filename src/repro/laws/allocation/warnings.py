@@ -10,30 +10,30 @@ import pandas as pd
 from repro.laws.allocation.flatness import Flatness
 from repro.laws.allocation.optimum import Optimum
 from repro.laws.allocation.scores import Scores
+from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
 
-FEW = 7
-SHIFT = 0.1
+FEW = 7  # fewer allocations than this hardly test the fit
+SHIFT = 0.1  # how far the highest point may lie from exp(mu), as a share of it
 SHARE = 0.025  # of draws without a peak: from here on they can move the ends of a 95% interval
-LEVEL = 0.05
-CLEARLY = 0.9  # of Equation 1's error of allocations left out: a rival below it predicts them better
+CLEARLY = 0.9  # of Equation 1's error of allocations left out: a law below it predicts them better
 EDGE = 1e-3  # share of the range of ln S that counts as its edge
 
 
 def allocation_warnings(data: Scores, fit: Fit, best: Optimum, test: Flatness, table: pd.DataFrame) -> tuple[str, ...]:
-    """All that apply, the gravest first."""
+    """All that apply, the most serious first."""
     if data.equal:
         nothing = "there is no peak, no allocation is shown to be best, and there are no intervals"
         return (f"all scores are equal: {nothing}", *_rows(data))
-    found = [
+    texts = [
         *_peak(data, fit, best),
         *_flat(test),
-        *_rivals(fit, table),
+        *_alternatives(fit, table),
         *_data(data, fit),
         *_rows(data),
         *_draws(data, fit, best),
     ]
-    return tuple(dict.fromkeys([*found, *fit.warnings]))
+    return tuple(dict.fromkeys([*texts, *fit.warnings]))
 
 
 def _peak(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
@@ -59,18 +59,16 @@ def _peak(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
 
 def _flat(test: Flatness) -> Iterator[str]:
     if test.p_value > LEVEL:
-        yield (
-            f"the scores cannot be told from equal (p = {test.p_value:.2f}), so no allocation is shown to be best"
-        )  # fmt: skip
+        yield f"the scores cannot be told from equal (p = {test.p_value:.2f}), so no allocation is shown to be best"
 
 
-def _rivals(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
+def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
     rows, criterion = table.set_index("law"), table.attrs["criterion"]
     own, best = rows.loc[fit.law.name], str(table["law"].iloc[0])
     gap = float(rows["delta_aicc"][fit.law.name])
     if best != fit.law.name and np.isfinite(gap):
         yield f"a {best} describes the scores better by {criterion}, by {gap:.1f}"
-    # By either measure alone a rival is often ahead by chance where Equation 1 is true.
+    # By either measure alone an alternative is often ahead by chance where Equation 1 is true.
     ahead = rows[(rows["aicc"] < own["aicc"]) & (rows["loo"] < CLEARLY * own["loo"])]
     if len(ahead):
         least = ahead["loo"].min()
@@ -113,14 +111,8 @@ def _draws(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
     if share > SHARE:
         yield f"{share:.0%} of the bootstrap draws put a peak far above every score, where nothing was measured"
     slack = 1 + EDGE * np.log(data.tokens[-1] / data.tokens[0])
-    sides = [
-        name
-        for name, near in (
-            ("below", best.interval[0] <= data.tokens[0] * slack),
-            ("above", best.interval[1] >= data.tokens[-1] / slack),
-        )
-        if near
-    ]
+    below, above = best.interval[0] <= data.tokens[0] * slack, best.interval[1] >= data.tokens[-1] / slack
+    sides = [name for name, near in (("below", below), ("above", above)) if near]
     if sides:
         yield f"the interval of the best allocation is open {' and '.join(sides)}: it reaches the edge of the data"
 

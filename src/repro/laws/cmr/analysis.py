@@ -1,4 +1,8 @@
-"""The whole of paper A's fitting on a frame of losses: Equation 6, L(R), feasible ratios, critical ratio."""
+"""Paper A's Sections 4 and 5 on a frame of losses: Equation 6, L(R), feasible ratios, the critical ratio.
+
+:func:`analyse` takes the frame. Each model size on each domain is a group, analysed by itself: Equation 6 at each
+mixture ratio, its turning point, L(R) through the losses at T_max, and the critical ratio from both.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from repro.laws import noise
-from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, Solver, draw
+from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, draw
 from repro.laws.cmr.critical import (
     ByTolerance,
     ByTurningPoint,
@@ -25,14 +29,13 @@ from repro.laws.cmr.critical import (
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.cmr.losses import ABOUT, Base, Trajectories, trajectories
-from repro.laws.cmr.turning import HORIZON, LAGRANGE, Interval, TurningPoint, turning_point
+from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
-ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a word
-LOSSES = ("general", "domain")
-
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
+ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a warning
+LOSSES = ("general", "domain")
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,9 @@ class TokenLaws(NamedTuple):
 class Group:
     """One model size on one domain.
 
-    ratio_law: L(R) at T_max of the "general" and the "domain" loss. token_laws: ascending ratio. feasible:
-    Definition 2 among the ratios measured: T0 <= T_max and a general increment at T_max within the tolerance. ends:
-    the general losses at T_max that L(R) was fitted to, in each draw of a bootstrap, (n, r).
+    ratio_law: L(R) at T_max of the "general" and the "domain" loss. token_laws: by ascending ratio. feasible: the
+    measured ratios that are feasible (Definition 2): T0 <= T_max and a general increment at T_max within the tolerance.
+    ends: the general losses at T_max that L(R) was fitted to, in each draw of a bootstrap, (n, r).
     """
 
     size: str
@@ -102,157 +105,10 @@ class Settings:
         """T_max in the unit of the laws."""
         return self.t_max / self.unit
 
-
-def group_of(run: Trajectories, settings: Settings) -> Group:
-    """The analysis of one size on one domain."""
-    warnings: list[str] = []
-    if run.disagreement > ROUGH * settings.epsilon:
-        apart = f"{run.disagreement:.3g}"
-        warnings.append(f"general losses at 0 tokens differ by up to {apart} within one seed: their mean is taken")
-    inside = run.points[run.points["tokens"] <= settings.t_max * ABOUT]
-    rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
-    laws = {ratio: found for ratio, rows in rows_of.items() if (found := _token_laws(ratio, rows, settings, warnings))}
-    ends = {
-        ratio: end
-        for ratio, rows in rows_of.items()
-        if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
-    }
-    draws = _draws(run, laws, rows_of, settings, warnings)
-    kept = _with_intervals(laws, draws)
-    levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
-    drawn = {name: _end_draws(levels[name], laws, draws, name) for name in LOSSES}
-    ratio_law = {name: _ratio_law(name, levels[name], drawn[name], warnings) for name in LOSSES}
-    points = [(item.ratio, item.turning_point) for item in kept]
-    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times)
-    general = ratio_law["general"]
-    tolerance, yet_more = by_tolerance(general, run.base.general, settings.epsilon, drawn["general"])
-    feasible = tuple(
-        item.ratio for item in kept if _turned(item, settings.end) and ends[item.ratio][0] <= settings.epsilon
-    )
-    if kept and not feasible:
-        warnings.append("no measured ratio is feasible")
-    warnings += _runs_warnings(laws, rows_of, draws)
-    every = (*warnings, *more, *yet_more)
-    critical = CriticalRatio(turning, tolerance)
-    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, drawn["general"])
-
-
-def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
-    if len(rows) < len(GENERAL_TOKEN_LAW.names):
-        warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
-        return None
-    t = rows["tokens"].to_numpy(float) / settings.unit
-    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float))
-    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float))
-    point = turning_point(
-        domain.params, general.params, lagrange=settings.lagrange, t_max=settings.end, horizon=settings.horizon
-    )
-    if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
-        point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured
-    if point.status == "none":
-        warnings.append(f"R = {ratio_label(ratio)}: the general loss does not turn within {settings.horizon:g} T_max")
-    return TokenLaws(ratio, domain, general, point)
-
-
-def _increments_at_end(
-    ratio: float, rows: pd.DataFrame, laws: TokenLaws | None, settings: Settings, warnings: list[str]
-) -> tuple[float, float] | None:
-    """(general, domain) increment at T_max, measured where the trajectory gets there, else predicted."""
-    last = rows[rows["tokens"] == rows["tokens"].max()]
-    if last["tokens"].iloc[0] >= (1 - AT_END) * settings.t_max:
-        return float(last["general"].mean()), float(last["domain"].mean())
-    if laws is None:
-        warnings.append(f"R = {ratio_label(ratio)}: no loss at T_max, measured or predicted")
-        return None
-    warnings.append(f"R = {ratio_label(ratio)}: training ends before T_max; its losses there are predicted")
-    return float(laws.general.predict(settings.end)), float(laws.domain.predict(settings.end))
-
-
-def _turned(item: TokenLaws, end: float) -> bool:
-    return item.turning_point.value is not None and item.turning_point.value <= end
-
-
-def _draws(
-    run: Trajectories,
-    laws: Mapping[float, TokenLaws],
-    rows_of: Mapping[float, pd.DataFrame],
-    settings: Settings,
-    warnings: list[str],
-) -> Draws | None:
-    """Draws of every curve; None without a bootstrap, or where no curve has a spare point to learn the noise from."""
-    if not settings.bootstrap or not laws:
-        return None
-    bare = [ratio_label(ratio) for ratio, item in laws.items() if not item.general.spare]
-    if len(bare) == len(laws):
-        warnings.append("no intervals: no ratio has more points than Equation 6 has parameters")
-        return None
-    if bare:
-        warnings.append(f"R = {', '.join(bare)}: no point to spare, so the noise is taken to be as at other ratios")
-    curves = [
-        Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()
-    ]
-    solver = Solver(settings.lagrange, settings.end, settings.horizon)
-    name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # not its place: other groups are none of its business
-    return draw(curves, solver, settings.bootstrap, [settings.seed, name])
-
-
-def _runs_warnings(
-    laws: Mapping[float, TokenLaws], rows_of: Mapping[float, pd.DataFrame], draws: Draws | None
-) -> list[str]:
-    if draws is None or "runs" not in draws.methods:
-        return []
-    counts = {ratio: int(rows_of[ratio]["seed"].nunique()) for ratio in laws}
-    alone = [ratio_label(ratio) for ratio, count in counts.items() if count == 1]
-    few = min(count for count in counts.values() if count > 1)
-    found = [f"R = {', '.join(alone)}: one run, so how runs differ is not in its interval"] if alone else []
-    if few < noise.FEW_RUNS:
-        found.append(
-            f"intervals rest on {few} runs at some ratio: fewer than {noise.FEW_RUNS} hardly show how runs differ"
-        )
-    return found
-
-
-def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tuple[TokenLaws, ...]:
-    if draws is None:
-        return tuple(laws.values())
-    found = []
-    for place, item in enumerate(laws.values()):
-        words, times = noise.WORDS[draws.methods[place]], draws.times[:, place]
-        bounds = interval_of(np.where(np.isnan(times), np.inf, times))
-        point = replace(item.turning_point, interval=_holding(bounds, item.turning_point.value))
-        domain = item.domain.with_draws(draws.domain[place], words)
-        general = item.general.with_draws(draws.general[place], words)
-        found.append(TokenLaws(item.ratio, domain, general, point))
-    return tuple(found)
-
-
-def _holding(bounds: Interval | None, value: float | None) -> Interval | None:
-    """The interval stretched to the value, or None if it is nowhere finite."""
-    if bounds is None or np.isinf(bounds[0]):
-        return None
-    return bounds if value is None else stretched(bounds, value)
-
-
-def _end_draws(
-    levels: Mapping[float, float], laws: Mapping[float, TokenLaws], draws: Draws | None, name: str
-) -> Array | None:
-    """Losses at T_max in each draw, (n, interior ratios); None if some of these ratios has no draws."""
-    interior = [ratio for ratio in levels if 0 < ratio < 1]
-    if draws is None or not interior or any(ratio not in laws for ratio in interior):
-        return None
-    places = [list(laws).index(ratio) for ratio in interior]
-    moved = draws.general_end if name == "general" else draws.domain_end
-    return np.asarray(np.array([levels[ratio] for ratio in interior]) + moved[:, places], dtype=float)
-
-
-def _ratio_law(name: str, losses: Mapping[float, float], draws: Array | None, warnings: list[str]) -> Fit | None:
-    """L(R) of Section 5.1 through the ratios strictly between 0 and 1."""
-    interior = {ratio: loss for ratio, loss in losses.items() if 0 < ratio < 1}
-    if len(interior) < len(RATIO_LAW.names):
-        warnings.append(f"no L(R) of the {name} loss: {len(interior)} ratios between 0 and 1, it needs 3")
-        return None
-    fit = RATIO_LAW.fit(list(interior), list(interior.values()))
-    return fit if draws is None else fit.with_draws(ratio_draws(fit, draws), "bootstrap of the loss curves' ends")
+    @property
+    def equation_27(self) -> dict[str, float]:
+        """What turning points are solved with."""
+        return {"lagrange": self.lagrange, "t_max": self.end, "horizon": self.horizon}
 
 
 @dataclass(frozen=True)
@@ -281,7 +137,7 @@ class Analysis:
 
     @property
     def method(self) -> str:
-        """How the intervals were got, in words; empty without a bootstrap."""
+        """Where the intervals come from, in words; empty without a bootstrap."""
         words = dict.fromkeys(laws.general.method for group in self.groups for laws in group.token_laws)
         return "; ".join(words) if self.settings.bootstrap else ""
 
@@ -293,17 +149,15 @@ class Analysis:
     def measured(self) -> pd.DataFrame:
         """Measured increments at T > 0, mean over seeds.
 
-        Columns size, domain_name, ratio, t, general, domain, kind ("measured");
-        t is in hundredths of T_max; general and domain are loss minus its value before continual
-        pre-training.
+        Columns size, domain_name, ratio, t (hundredths of T_max), general, domain (loss minus its value before
+        continual pre-training), kind ("measured").
         """
         return self.points.copy()
 
     def curves(self, t: ArrayLike) -> pd.DataFrame:
         """Equation 6 as fitted, at ``t`` (hundredths of T_max, >= 0): the columns of :meth:`measured`.
 
-        kind is "fitted" up to t = 100 and "extrapolated" beyond. At t = 0 both increments are 0 by
-        definition.
+        kind is "fitted" up to t = 100 and "extrapolated" beyond. At t = 0 both increments are 0 by definition.
         """
         at = np.atleast_1d(np.asarray(t, dtype=float))
         units = at * self.t_max / 100 / self.unit
@@ -342,23 +196,167 @@ def analyse(
             are within half a percent of the maximum of the general loss.
         unit: tokens in one unit of T; default T_max / 100, so that training ends at T = 100 as in the paper.
         horizon: how far ahead turning points are looked for, in multiples of T_max.
-        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs;
-            one trajectory has correlated noise, drawn as such (:mod:`repro.laws.noise`). With draws, Equation 8 weighs
-            each turning point by its precision, which moves its value too.
+        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs; one
+            trajectory has autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning
+            point by its precision, which moves its value too.
         seed: of the draws.
 
     Losses at T_max are measured ones (mean over seeds) where a trajectory reaches it, else the token law's
     prediction. What does not exist is None, and a warning of its group says why.
 
     Raises:
-        ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of
-            range.
+        ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
 
     """
     runs = trajectories(losses)
     end = float(losses["tokens"].max()) if t_max is None else float(t_max)
     unit = end / 100 if unit is None else float(unit)
     settings = Settings(end, unit, epsilon, lagrange, horizon, bootstrap, seed)
-    groups = tuple(group_of(run, settings) for run in runs)
+    groups = tuple(_group(run, settings) for run in runs)
     points = pd.concat([run.measured(end) for run in runs], ignore_index=True)
     return Analysis(groups, settings, points)
+
+
+def _group(run: Trajectories, settings: Settings) -> Group:
+    """The analysis of one size on one domain."""
+    warnings: list[str] = []
+    if run.disagreement > ROUGH * settings.epsilon:
+        apart = f"{run.disagreement:.3g}"
+        warnings.append(f"general losses at 0 tokens differ by up to {apart} within one seed: their mean is taken")
+    inside = run.points[run.points["tokens"] <= settings.t_max * ABOUT]
+    rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
+    laws = {ratio: fits for ratio, rows in rows_of.items() if (fits := _token_laws(ratio, rows, settings, warnings))}
+    ends = {
+        ratio: end
+        for ratio, rows in rows_of.items()
+        if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
+    }
+    draws = _draws(run, laws, rows_of, settings, warnings)
+    kept = _with_intervals(laws, draws)
+    levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
+    drawn = {name: _end_draws(levels[name], laws, draws, name) for name in LOSSES}
+    ratio_law = {name: _ratio_law(name, levels[name], drawn[name], warnings) for name in LOSSES}
+    points = [(item.ratio, item.turning_point) for item in kept]
+    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times)
+    general = ratio_law["general"]
+    tolerance, yet_more = by_tolerance(general, run.base.general, settings.epsilon, drawn["general"])
+    feasible = tuple(
+        item.ratio
+        for item in kept
+        if (turn := item.turning_point.value) is not None
+        and turn <= settings.end
+        and ends[item.ratio][0] <= settings.epsilon
+    )
+    if kept and not feasible:
+        warnings.append("no measured ratio is feasible")
+    warnings += _runs_warnings(laws, rows_of, draws)
+    every = (*warnings, *more, *yet_more)
+    critical = CriticalRatio(turning, tolerance)
+    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, drawn["general"])
+
+
+def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
+    if len(rows) < len(GENERAL_TOKEN_LAW.names):
+        warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
+        return None
+    t = rows["tokens"].to_numpy(float) / settings.unit
+    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float))
+    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float))
+    point = turning_point(domain.params, general.params, **settings.equation_27)
+    if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
+        point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured
+    if point.status == "none":
+        warnings.append(f"R = {ratio_label(ratio)}: the general loss does not turn within {settings.horizon:g} T_max")
+    return TokenLaws(ratio, domain, general, point)
+
+
+def _increments_at_end(
+    ratio: float, rows: pd.DataFrame, laws: TokenLaws | None, settings: Settings, warnings: list[str]
+) -> tuple[float, float] | None:
+    """(general, domain) increment at T_max, measured where the trajectory gets there, else predicted."""
+    last = rows[rows["tokens"] == rows["tokens"].max()]
+    if last["tokens"].iloc[0] >= (1 - AT_END) * settings.t_max:
+        return float(last["general"].mean()), float(last["domain"].mean())
+    if laws is None:
+        warnings.append(f"R = {ratio_label(ratio)}: no loss at T_max, measured or predicted")
+        return None
+    warnings.append(f"R = {ratio_label(ratio)}: training ends before T_max; its losses there are predicted")
+    return float(laws.general.predict(settings.end)), float(laws.domain.predict(settings.end))
+
+
+def _draws(
+    run: Trajectories,
+    laws: Mapping[float, TokenLaws],
+    rows_of: Mapping[float, pd.DataFrame],
+    settings: Settings,
+    warnings: list[str],
+) -> Draws | None:
+    """Draws of every curve; None without a bootstrap, or if no general curve has residuals to learn the noise from."""
+    if not settings.bootstrap or not laws:
+        return None
+    bare = [ratio_label(ratio) for ratio, item in laws.items() if not item.general.df_resid]
+    if len(bare) == len(laws):
+        warnings.append("no intervals: no ratio has more points than Equation 6 has parameters")
+        return None
+    if bare:
+        warnings.append(f"R = {', '.join(bare)}: no point to spare, so the noise is taken to be as at other ratios")
+    curves = [
+        Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()
+    ]
+    name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # seeded by name, so other groups do not matter
+    return draw(curves, settings.bootstrap, [settings.seed, name], **settings.equation_27)
+
+
+def _runs_warnings(
+    laws: Mapping[float, TokenLaws], rows_of: Mapping[float, pd.DataFrame], draws: Draws | None
+) -> list[str]:
+    if draws is None or "runs" not in draws.methods:
+        return []
+    counts = {ratio: int(rows_of[ratio]["seed"].nunique()) for ratio in laws}
+    alone = [ratio_label(ratio) for ratio, count in counts.items() if count == 1]
+    few = min(count for count in counts.values() if count > 1)
+    texts = [f"R = {', '.join(alone)}: one run, so how runs differ is not in its interval"] if alone else []
+    if few < noise.FEW_RUNS:
+        texts.append(
+            f"intervals rest on {few} runs at some ratio: fewer than {noise.FEW_RUNS} hardly show how runs differ"
+        )
+    return texts
+
+
+def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tuple[TokenLaws, ...]:
+    if draws is None:
+        return tuple(laws.values())
+    drawn = []
+    for place, item in enumerate(laws.values()):
+        words, times = noise.WORDS[draws.methods[place]], draws.times[:, place]
+        bounds, value = interval_of(np.where(np.isnan(times), np.inf, times)), item.turning_point.value
+        interval = None if bounds is None or np.isinf(bounds[0]) else bounds
+        if interval is not None and value is not None:
+            interval = stretched(interval, value)
+        point = replace(item.turning_point, interval=interval)
+        domain = item.domain.with_draws(draws.domain[place], words)
+        general = item.general.with_draws(draws.general[place], words)
+        drawn.append(TokenLaws(item.ratio, domain, general, point))
+    return tuple(drawn)
+
+
+def _end_draws(
+    levels: Mapping[float, float], laws: Mapping[float, TokenLaws], draws: Draws | None, name: str
+) -> Array | None:
+    """Losses at T_max in each draw, (n, interior ratios); None if some of these ratios has no draws."""
+    interior = [ratio for ratio in levels if 0 < ratio < 1]
+    if draws is None or not interior or any(ratio not in laws for ratio in interior):
+        return None
+    places = [list(laws).index(ratio) for ratio in interior]
+    moved = draws.general_end if name == "general" else draws.domain_end
+    return np.asarray(np.array([levels[ratio] for ratio in interior]) + moved[:, places], dtype=float)
+
+
+def _ratio_law(name: str, losses: Mapping[float, float], draws: Array | None, warnings: list[str]) -> Fit | None:
+    """L(R) of Section 5.1 through the ratios strictly between 0 and 1."""
+    interior = {ratio: loss for ratio, loss in losses.items() if 0 < ratio < 1}
+    if len(interior) < len(RATIO_LAW.names):
+        warnings.append(f"no L(R) of the {name} loss: {len(interior)} ratios between 0 and 1, it needs 3")
+        return None
+    fit = RATIO_LAW.fit(list(interior), list(interior.values()))
+    return fit if draws is None else fit.with_draws(ratio_draws(fit, draws), "bootstrap of the loss curves' ends")

@@ -1,7 +1,7 @@
-"""From the noise of loss curves to draws of everything that follows from them.
+"""Bootstrap draws of a group's loss curves, and of the turning points that follow from them.
 
 For each draw, every curve of a group is replaced by one with the noise its residuals show (:mod:`repro.laws.noise`),
-Equation 6 is fitted to it, and Equation 27 solved. :mod:`repro.laws.cmr.critical` takes it from there.
+Equation 6 is fitted to it, and Equation 27 solved. :mod:`repro.laws.cmr.critical` continues from these draws.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from repro.laws import noise
 from repro.laws.cmr.turning import turning_points
-from repro.laws.inference import influence
+from repro.laws.inference import tangent_basis
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
 AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
 FINE = 1e9  # ratios are told apart to this many places when their noise is seeded
-LEAST = 0.05  # of a point's noise that the fit must leave over for it to be scaled up from there
+LEAST = 0.05  # the least share of a point's noise that the fit is taken to leave in its residual
 
 
 class Curve(NamedTuple):
@@ -32,14 +32,6 @@ class Curve(NamedTuple):
     domain: Fit
     general: Fit
     runs: NDArray[np.generic]
-
-
-class Solver(NamedTuple):
-    """What Equation 27 is solved with: lambda, T_max in the unit of the laws, and the horizon in multiples of it."""
-
-    lagrange: float
-    t_max: float
-    horizon: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +50,20 @@ class Draws:
     methods: tuple[noise.Method, ...]
 
 
-def draw(curves: Sequence[Curve], solver: Solver, n: int, entropy: Sequence[int]) -> Draws:
-    """``n`` draws of a group; ``entropy`` seeds them.
+def draw(
+    curves: Sequence[Curve], n: int, entropy: Sequence[int], *, lagrange: float, t_max: float, horizon: float
+) -> Draws:
+    """``n`` draws of a group, seeded by ``entropy``; the rest as :func:`repro.laws.turning_points` takes it.
 
-    With several runs, the same ones are drawn for every ratio and for both losses: a seed is one base model, seen
-    everywhere. With one, each curve has noise of its own, with a correlation estimated from all curves of its loss.
+    With several runs, the same ones are drawn for every ratio and for both losses: all runs of a seed start from one
+    base model. With one, each curve has noise of its own, with a correlation estimated from all curves of its loss.
     """
     labels = np.unique(np.concatenate([curve.runs for curve in curves]))
     runs = noise.Runs.drawn(labels, n, np.random.default_rng([*entropy, 2]))
-    general, general_end = _refitted([c.general for c in curves], curves, runs, solver.t_max, [*entropy, 0])
-    domain, domain_end = _refitted([c.domain for c in curves], curves, runs, solver.t_max, [*entropy, 1])
+    general, general_end = _refitted([c.general for c in curves], curves, runs, t_max, [*entropy, 0])
+    domain, domain_end = _refitted([c.domain for c in curves], curves, runs, t_max, [*entropy, 1])
     times = [
-        turning_points(_arrays(d), _arrays(g), lagrange=solver.lagrange, t_max=solver.t_max, horizon=solver.horizon)
+        turning_points(_arrays(d), _arrays(g), lagrange=lagrange, t_max=t_max, horizon=horizon)
         for g, d in zip(general, domain, strict=True)
     ]
     methods: tuple[noise.Method, ...] = tuple("runs" if _several(curve) else "ar1" for curve in curves)
@@ -89,30 +83,30 @@ def _refitted(
 ) -> tuple[tuple[pd.DataFrame, ...], Array]:
     """Parameters for each fit, and the deviations of the loss at T_max, (n, r)."""
     single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
-    rho = _common([fit for fit in single if fit.spare])
+    rho = _common([fit for fit in single if fit.df_resid])
     frames, ends = [], []
-    sigma = _typical([fit for fit in fits if fit.spare], rho)
+    sigma = _typical([fit for fit in fits if fit.df_resid], rho)
     for fit, curve in zip(fits, curves, strict=True):
         rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
         if _several(curve):
-            drawn = noise.draws(fit, len(runs.luck), rng, runs=curve.runs, method="runs", shared=runs)
-        elif fit.spare:
-            drawn = noise.draws(fit, len(runs.luck), rng, method="ar1", correlation=rho)
+            drawn = noise.draws(fit.design, len(runs.luck), rng, runs=curve.runs, method="runs", shared=runs)
+        elif fit.df_resid:
+            drawn = noise.draws(fit.design, len(runs.luck), rng, method="ar1", correlation=rho)
         else:
-            walk = noise.walk(rng, len(runs.luck), fit.n, sigma, rho or 0.0)
-            drawn = noise.Drawn(fit.x, fit.predict(fit.x) + walk, fit.weights, "ar1")
-        found = fit.law.fit_many(drawn.x, drawn.y, drawn.weights)
-        frames.append(pd.DataFrame(found))
-        ends.append(_end(fit, curve, drawn, found, t_max))
+            series = noise.ar1_series(rng, len(runs.luck), fit.n, sigma, rho or 0.0)
+            drawn = noise.Drawn(fit.x, fit.predict(fit.x) + series, fit.weights, "ar1")
+        params = fit.law.fit_many(drawn.x, drawn.y, drawn.weights)
+        frames.append(pd.DataFrame(params))
+        ends.append(_end(fit, curve, drawn, params, t_max))
     return tuple(frames), np.stack(ends, axis=1)
 
 
-def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, found: dict[str, Array], t_max: float) -> Array:
+def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, params: dict[str, Array], t_max: float) -> Array:
     """How far the loss at T_max deviates in each draw, (n,).
 
-    Measured there in several runs: as their mean does. Measured in one: from the curve refitted, scaled to the noise of
-    a point that had no part in the fit; drift so slow that the law follows it is the course of this run. Not measured
-    there, or in one of several runs: as the law's prediction does.
+    Measured there in several runs: as their mean does. Measured in one: as the drawn loss does from the curve refitted,
+    scaled up to the noise of a point that the fit did not see; a drift so slow that the law follows it counts as the
+    course of this run, not as noise. Not measured there, or in one of several runs: as the law's prediction does.
     """
     last = int(np.argmax(drawn.x))
     reached = drawn.x[last] >= (1 - AT_END) * t_max
@@ -120,16 +114,16 @@ def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, found: dict[str, Array], t_
     if reached and drawn.method == "runs" and len(np.unique(curve.runs[at_last])) > 1:
         return np.asarray(drawn.y[:, last] - float(fit.predict(drawn.x[last])))
     if reached and drawn.method == "ar1":
-        left = 1 - float(np.sum(influence(fit)[last] ** 2))
-        apart = drawn.y[:, last] - fit.law.evaluate_many(found, drawn.x[[last]])[:, 0]
+        left = 1 - float(np.sum(tangent_basis(fit.design)[last] ** 2))
+        apart = drawn.y[:, last] - fit.law.evaluate_many(params, drawn.x[[last]])[:, 0]
         return np.asarray(apart / np.sqrt(max(left, LEAST)))
-    return np.asarray(fit.law.evaluate_many(found, [t_max])[:, 0] - float(fit.predict(t_max)))
+    return np.asarray(fit.law.evaluate_many(params, [t_max])[:, 0] - float(fit.predict(t_max)))
 
 
 def _typical(fits: Sequence[Fit], rho: float | None) -> float:
-    """The median noise of curves of one loss, for one that has no point to spare; without any, none can be known."""
-    found = [noise.marginal(fit.y - fit.predict(fit.x), influence(fit), rho or 0.0) for fit in fits]
-    return float(np.median(found)) if found else 0.0
+    """The median noise of curves of one loss, for a curve without residuals; 0 if all are without."""
+    sizes = [noise.marginal(fit.design.residual, tangent_basis(fit.design), rho or 0.0) for fit in fits]
+    return float(np.median(sizes)) if sizes else 0.0
 
 
 def _common(fits: Sequence[Fit]) -> float | None:
@@ -139,6 +133,6 @@ def _common(fits: Sequence[Fit]) -> float | None:
     residuals, bases = [], []
     for fit in fits:
         order = np.argsort(fit.x, kind="stable")
-        residuals.append((fit.y - fit.predict(fit.x))[order])
-        bases.append(influence(fit)[order])
+        residuals.append(fit.design.residual[order])
+        bases.append(tangent_basis(fit.design)[order])
     return noise.ar1(residuals, bases)

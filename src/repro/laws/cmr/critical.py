@@ -1,13 +1,16 @@
-"""The critical ratio by turning point: Equation 8 of paper A (Section 5.3).
+"""The critical mixture ratio (Definition 3 of paper A) by both of its conditions, with intervals from bootstrap draws.
 
-Given draws of a bootstrap it has an interval, which comes from where each draw's turning points pass T_max. That takes
-no law; Equation 8 serves only draws in which no two ratios lie on either side. The interval is widened to hold the
-value of Equation 8, and that of a rival law where the data do not reject it: the form of a law is uncertain too.
+By turning point: Equation 8 (Section 5.3) at T_max. Its interval comes from where each draw's turning points pass
+T_max, which takes no law; Equation 8 serves only draws in which no two ratios lie on either side. By tolerance: where
+L(R) (Section 5.1) of the general loss crosses what is tolerated.
+
+Either interval is widened to hold the value itself, and that of an alternative law where the data do not reject it: the
+form of a law is uncertain too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,7 +22,8 @@ from scipy.optimize import brentq
 
 from repro.laws.cmr.laws import CMR_LAW, CMR_LOGARITHM, RATIO_LAW, RATIO_LAWS
 from repro.laws.cmr.turning import FLOOR, Interval, TurningPoint
-from repro.laws.law import LEVEL, Fit
+from repro.laws.inference import LEVEL
+from repro.laws.law import Fit
 from repro.laws.solver import Array
 
 MOST = 0.5  # share of draws in which a thing must exist for it to have an interval
@@ -28,53 +32,9 @@ SOME = 0.05  # share of draws without it from which that is worth a warning
 PAIRS = 3  # Equation 8 has three parameters
 EXACT = 1e-3  # turning points are taken to be known no better than this, relatively
 BEND = 0.3  # R grows about linearly with T0 to this power, in the paper's fits and in ours
-RARE = 0.05  # a turning point that hardly any draw has counts this much
+RARE = 0.05  # the least share of draws with a turning point that its precision is scaled by
 
-TINY = 1e-9  # the smallest ratio at which a law with a negative exponent is asked
-
-
-def interval_of(draws: Array, alpha: float = LEVEL) -> Interval | None:
-    """Percentiles of what exists in at least half of the draws (n,); infinite draws count, NaN ones do not."""
-    there = draws[~np.isnan(draws)]
-    if not len(there) or len(there) < MOST * len(draws):
-        return None
-    low, high = np.quantile(there, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
-    return float(low), float(high)
-
-
-def stretched(interval: Interval, *values: float) -> Interval:
-    """The interval, made to hold the values as well."""
-    return min([interval[0], *values]), max([interval[1], *values])
-
-
-def held(route: str, drawn: Array, value: float) -> tuple[Interval | None, list[str]]:
-    """The interval of the draws, made to hold the value, and a warning where draws lack one."""
-    lacking = float(np.isnan(drawn).mean())
-    found = interval_of(drawn)
-    if found is None:
-        return None, [f"no interval by {route}: {lacking:.0%} of the bootstrap draws have no critical ratio"]
-    warnings = [f"{lacking:.0%} of the bootstrap draws have no critical ratio by {route}"] if lacking > SOME else []
-    if not found[0] <= value <= found[1]:
-        span = f"{found[0]:.3g} to {found[1]:.3g}"
-        warnings.append(f"the law's {value:.3g} by {route} lies outside what the draws give without it, {span}")
-    return stretched(found, value), warnings
-
-
-def widened(route: str, interval: Interval, rivals: dict[str, float]) -> tuple[Interval, list[str]]:
-    """The interval stretched to the rivals outside it, and a warning for each."""
-    low, high = interval
-    outside = {name: value for name, value in rivals.items() if not low <= value <= high}
-    warnings = [
-        f"the interval by {route} was widened to hold {value:.3g}, from another law that fits as well ({name})"
-        for name, value in outside.items()
-    ]
-    return stretched(interval, *outside.values()), warnings
-
-
-def ratio_label(ratio: float) -> str:
-    """A ratio as the fraction it is (0.125 -> "1/8"), or as a decimal if it is none of small denominator."""
-    fraction = Fraction(ratio).limit_denominator(64)
-    return str(fraction) if abs(float(fraction) - ratio) < 1e-9 else f"{ratio:.4g}"
+TINY = 1e-9  # the smallest ratio at which a law with a negative exponent is evaluated
 
 
 @dataclass(frozen=True)
@@ -96,16 +56,16 @@ def by_turning_point(
     """Equation 8 through (T0, R), and its value at ``t_max``; with the warnings that belong to it.
 
     Only ratios that rise before they turn take part in the law (T0 > 0, extrapolated ones included, as in the paper): a
-    curve that falls from the start does not say when it turned. There is no value with fewer than three of them. The
-    value must agree with the turning points themselves, late ones (after ``t_max``, or never) and early ones (up to
-    it): where the law falls with T, is not positive, or lies elsewhere than they say, the value is the place where they
-    pass ``t_max`` between two neighbouring ratios, and None where there is no such place.
+    curve that falls from the start does not say when it turned. Fewer than three of them give no value. The value must
+    agree with the turning points themselves, late ones (after ``t_max``, or never) and early ones (up to it): where the
+    law falls with T, is not positive, or contradicts them, the value is the place where they pass ``t_max`` between two
+    neighbouring ratios, and None where there is no such place.
 
     Args:
         points: (R, T0) of each ratio.
         t_max: end of training, in the unit of T0.
         draws: T0 of a bootstrap, (n, r) for the r points in their order, NaN where a curve does not turn. Each turning
-            point then counts by its precision: those far beyond the data are known many times worse than those within.
+            point is then weighted by its precision: those far beyond the data are known much worse than those within.
 
     """
     order = sorted(range(len(points)), key=lambda number: points[number][0])
@@ -117,33 +77,126 @@ def by_turning_point(
         text = f"no critical ratio by turning point: {there.sum()} ratios have one, Equation 8 needs {PAIRS}"
         return ByTurningPoint(None, None), [f"{text}; {_where(times, ratios, t_max)}"]
     law = CMR_LAW.fit(times[there], ratios[there])
-    weights = None if drawn is None else precision(law, drawn[:, there])
+    weights = None if drawn is None else _precision(law, drawn[:, there])
     if weights is not None:
         law = CMR_LAW.fit(times[there], ratios[there], weights)
     value, warnings, contradicted = _value(law, times, ratios, t_max)
     warnings = [*_pair_warnings(times[there], t_max), *warnings]
     if value is None or drawn is None or weights is None:
         return ByTurningPoint(value, law, None, contradicted), warnings
-    smooth, parameters = critical_ratios(drawn, ratios, t_max, weights, there)
+    smooth, parameters = _critical_ratios(drawn, ratios, t_max, weights, there)
     law = law.with_draws(parameters, "each curve's bootstrap, refitted")
     crossed = crossings(drawn, ratios, t_max)
-    interval, more = held("turning point", np.where(np.isnan(crossed), smooth, crossed), value)
-    if interval is not None:
-        interval, yet_more = widened("turning point", interval, _rival_ratios(law, t_max))
-        more += yet_more
+    values = np.where(np.isnan(crossed), smooth, crossed)
+    interval, more = _interval("turning point", values, value, lambda: _alternative_ratios(law, t_max))
     return ByTurningPoint(value, law, interval, contradicted), [*warnings, *more]
 
 
+def crossings(times: Array, ratios: Array, t_max: float) -> Array:
+    """Where T0 passes ``t_max`` between two neighbouring ratios, in each draw (n, r) of ascending ratios: (n,), NaN
+    where it does not do so between any two of them; the largest such place where there are several.
+
+    This is the critical ratio without a law. Interpolation is linear in T0^-0.3, which is 0 for a curve that never
+    turns, so such curves count. Equation 8 has to leave them out: among ratios that turn late it sees only those that
+    happen to turn early, and errs upwards.
+    """
+    late = np.where(np.isnan(times), 0.0, np.maximum(times, FLOOR * t_max) ** -BEND) / t_max**-BEND
+    before, after = late[:, :-1], late[:, 1:]
+    crossed = (before >= 1) & (after < 1)
+    share = (before - 1) / np.where(crossed, before - after, 1.0)
+    place = ratios[:-1] + share * np.diff(ratios)
+    return np.where(crossed.any(axis=1), np.max(np.where(crossed, place, -np.inf), axis=1), np.nan)
+
+
+@dataclass(frozen=True)
+class ByTolerance:
+    """The largest ratio in [0, 1] whose general loss rises by at most ``epsilon`` nats at T_max, or None."""
+
+    epsilon: float
+    value: float | None
+    interval: Interval | None = None
+
+
+def by_tolerance(
+    law: Fit | None, base: float, epsilon: float, draws: Array | None = None
+) -> tuple[ByTolerance, list[str]]:
+    """The largest R in [0, 1] with L(R) - ``base`` <= ``epsilon``; L(R) is the general loss at T_max.
+
+    L is monotone, so this is 1, None or one crossing; a warning says where it is not the crossing, or outside the
+    ratios fitted. draws: the losses that ``law`` was fitted to in each draw of a bootstrap, (n, r).
+    """
+    if law is None:
+        return ByTolerance(epsilon, None), ["no critical ratio by tolerance: there is no L(R) of the general loss"]
+    value = _crossing(law, base + epsilon)
+    if value is None:
+        text = f"no critical ratio by tolerance: the fitted general loss exceeds {epsilon:g} at every ratio"
+        return ByTolerance(epsilon, None), [text]
+    warnings = _crossing_warnings(law, value, epsilon)
+    if draws is None:
+        return ByTolerance(epsilon, value), warnings
+    drawn = _tolerance_ratios(law.draws if law.draws is not None else ratio_draws(law, draws), base + epsilon)
+    interval, more = _interval(
+        "tolerance", drawn, value, lambda: _alternative_crossings(law, base + epsilon, draws)
+    )  # fmt: skip
+    return ByTolerance(epsilon, value, interval), [*warnings, *more]
+
+
+def ratio_draws(law: Fit, losses: Array) -> pd.DataFrame:
+    """Parameters of L(R) for each draw of the losses (n, r) that ``law`` was fitted to."""
+    return pd.DataFrame(RATIO_LAW.fit_many(law.x, losses, law.weights))
+
+
+def interval_of(draws: Array, alpha: float = LEVEL) -> Interval | None:
+    """Percentiles of what exists in at least half of the draws (n,); infinite draws count, NaN ones do not."""
+    there = draws[~np.isnan(draws)]
+    if not len(there) or len(there) < MOST * len(draws):
+        return None
+    low, high = np.quantile(there, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def stretched(interval: Interval, *values: float) -> Interval:
+    """The interval, made to hold the values as well."""
+    return min([interval[0], *values]), max([interval[1], *values])
+
+
+def ratio_label(ratio: float) -> str:
+    """A ratio as the fraction it is (0.125 -> "1/8"), or as a decimal if its denominator exceeds 64."""
+    fraction = Fraction(ratio).limit_denominator(64)
+    return str(fraction) if abs(float(fraction) - ratio) < 1e-9 else f"{ratio:.4g}"
+
+
+def _interval(
+    route: str, drawn: Array, value: float, alternatives: Callable[[], Mapping[str, float]]
+) -> tuple[Interval | None, list[str]]:
+    """The interval of the draws, stretched to the value and to those of alternative laws; with what to know of it."""
+    lacking = float(np.isnan(drawn).mean())
+    bounds = interval_of(drawn)
+    if bounds is None:
+        return None, [f"no interval by {route}: {lacking:.0%} of the bootstrap draws have no critical ratio"]
+    warnings = [f"{lacking:.0%} of the bootstrap draws have no critical ratio by {route}"] if lacking > SOME else []
+    if not bounds[0] <= value <= bounds[1]:
+        span = f"{bounds[0]:.3g} to {bounds[1]:.3g}"
+        warnings.append(f"the law's {value:.3g} by {route} lies outside what the draws give without it, {span}")
+    low, high = stretched(bounds, value)
+    outside = {name: other for name, other in alternatives().items() if not low <= other <= high}
+    warnings += [
+        f"the interval by {route} was widened to hold {other:.3g}, from another law that fits as well ({name})"
+        for name, other in outside.items()
+    ]
+    return stretched((low, high), *outside.values()), warnings
+
+
 def _value(law: Fit, times: Array, ratios: Array, t_max: float) -> tuple[float | None, list[str], bool]:
-    """Equation 8 at ``t_max`` if it can be and agrees with the turning points, else where these pass it, else None;
-    with warnings, and whether they contradict the law.
+    """Equation 8 at ``t_max`` if it agrees with the turning points, else where these pass ``t_max``, else None; with
+    warnings, and whether the turning points contradict the law.
     """
     value = float(law.predict(t_max))
     if float(CMR_LAW.derivative(law.params, t_max)) <= 0:
         fault = "falls with T"
     elif not value > 0:
         fault = f"gives {value:.3g} at T_max, no positive ratio"
-    elif agrees(np.array([min(value, 1.0)]), times[None], ratios, t_max)[0]:
+    elif _agrees(np.array([min(value, 1.0)]), times[None], ratios, t_max)[0]:
         clipped = [f"Equation 8 gives a critical ratio of {value:.3g} at T_max; clipped to 1"] if value > 1 else []
         return min(value, 1.0), clipped, False
     else:
@@ -156,7 +209,7 @@ def _value(law: Fit, times: Array, ratios: Array, t_max: float) -> tuple[float |
     return crossing, [f"Equation 8 {fault}, which the turning points contradict: {where}"], True
 
 
-def agrees(value: Array, times: Array, ratios: Array, t_max: float) -> NDArray[np.bool_]:
+def _agrees(value: Array, times: Array, ratios: Array, t_max: float) -> NDArray[np.bool_]:
     """Whether ratios (n,) lie where turning points (n, r) of ascending ratios leave room: at or above the early ones
     and at or below the late ones, or between the two where they are mixed.
     """
@@ -181,116 +234,64 @@ def _where(times: Array, ratios: Array, t_max: float) -> str:
     return f"it lies between {ratio_label(low)} and {ratio_label(high)}"
 
 
-def precision(law: Fit, times: Array) -> Array:
+def _precision(law: Fit, times: Array) -> Array:
     """Weights (r,) for Equation 8: inverse variances of R at the turning points of draws (n, r), by the slope of
     ``law``, an unweighted fit to these points.
     """
     there = np.isfinite(times) & (times > 0)
     logs = np.log(np.where(there, times, np.nan))
     share = np.maximum(there.mean(axis=0), RARE)
-    middle = np.array([np.nanquantile(column, [0.16, 0.84]) if there_.any() else (0.0, 1.0)
-                       for column, there_ in zip(logs.T, there.T, strict=True)])  # fmt: skip
-    spread = np.maximum((middle[:, 1] - middle[:, 0]) / 2, EXACT) / share
+    middle = [
+        np.nanquantile(column, [0.16, 0.84]) if there_.any() else (0.0, 1.0)
+        for column, there_ in zip(logs.T, there.T, strict=True)
+    ]
+    spread = np.maximum(np.ptp(middle, axis=1) / 2, EXACT) / share
     slope = np.abs(law.params["alpha4"] * law.params["s4"]) * law.x ** law.params["s4"]
     return np.asarray(1 / np.maximum(slope * spread, np.finfo(float).tiny) ** 2)
 
 
-def critical_ratios(
+def _critical_ratios(
     times: Array, ratios: Array, t_max: float, weights: Array, there: NDArray[np.bool_]
 ) -> tuple[Array, pd.DataFrame]:
     """Equation 8 through those (T0, R) of each draw (n, r) that take part (``there``, (r,)): its value at ``t_max``
-    (n,), NaN where it cannot be or contradicts the turning points of all ratios; and its parameters, one row each.
+    (n,), NaN where it is not positive, falls, or contradicts the turning points; and its parameters, one row each.
     """
     own, shares = times[:, there], np.broadcast_to(ratios[there], (len(times), int(there.sum())))
     known = np.isfinite(own) & (own > 0)
     law = pd.DataFrame(CMR_LAW.fit_many(np.where(known, own, t_max), shares, weights * known))
     law[known.sum(axis=1) < PAIRS] = np.nan
     value = np.minimum((law["alpha4"] * t_max ** law["s4"] + law["beta3"]).to_numpy(float), 1.0)
-    sound = (law["alpha4"] * law["s4"] > 0).to_numpy() & (value > 0) & agrees(value, times, ratios, t_max)
+    sound = (law["alpha4"] * law["s4"] > 0).to_numpy() & (value > 0) & _agrees(value, times, ratios, t_max)
     return np.where(sound, value, np.nan), law
 
 
-def crossings(times: Array, ratios: Array, t_max: float) -> Array:
-    """Where T0 passes ``t_max`` between two neighbouring ratios, in each draw (n, r) of ascending ratios: (n,), NaN
-    where it does not do so between any two of them; the largest such place where there are several.
-
-    This is the critical ratio without a law. Interpolation is linear in T0^-0.3, which is 0 for a curve that never
-    turns: such curves count. Equation 8 has to leave them out, so that among ratios that turn late it sees those that
-    happen to turn early, and errs upwards.
+def _alternative_ratios(law: Fit, t_max: float) -> dict[str, float]:
+    """The value at ``t_max`` of the logarithm, the limit of Equation 8 as its exponent tends to 0, where a
+    likelihood-ratio test (chi-square, one degree of freedom; the weights are inverse variances) does not reject it.
     """
-    late = np.where(np.isnan(times), 0.0, np.maximum(times, FLOOR * t_max) ** -BEND) / t_max**-BEND
-    before, after = late[:, :-1], late[:, 1:]
-    crossed = (before >= 1) & (after < 1)
-    share = (before - 1) / np.where(crossed, before - after, 1.0)
-    place = ratios[:-1] + share * np.diff(ratios)
-    return np.where(crossed.any(axis=1), np.max(np.where(crossed, place, -np.inf), axis=1), np.nan)
-
-
-def _rival_ratios(law: Fit, t_max: float) -> dict[str, float]:
-    """What the logarithm says where the turning points do not reject it; the weights are inverse variances."""
-    rival = CMR_LOGARITHM.fit(law.x, law.y, law.weights)
-    if rival.sse - law.sse > stats.chi2.ppf(1 - LEVEL, 1):
+    limit = CMR_LOGARITHM.fit(law.x, law.y, law.weights)
+    if limit.sse - law.sse > stats.chi2.ppf(1 - LEVEL, 1):
         return {}
-    return {CMR_LOGARITHM.name: float(np.clip(rival.predict(t_max), 0, 1))}
+    return {CMR_LOGARITHM.name: float(np.clip(limit.predict(t_max), 0, 1))}
 
 
 def _pair_warnings(times: Array, t_max: float) -> list[str]:
-    found = []
+    texts = []
     if len(times) == PAIRS:
-        found.append("Equation 8 passes through its three turning points: nothing is left to test it")
+        texts.append("Equation 8 passes through its three turning points: nothing is left to test it")
     if np.any(np.diff(times) <= 0):
-        found.append("turning points do not grow with the ratio, as Equation 8 assumes")
+        texts.append("turning points do not grow with the ratio, as Equation 8 assumes")
     if not times.min() <= t_max <= times.max():
         span = f"{_amount(times.min())} to {_amount(times.max())}"
-        found.append(f"Equation 8 is extrapolated: T_max = {_amount(t_max)}, turning points {span}")
-    return found
+        texts.append(f"Equation 8 is extrapolated: T_max = {_amount(t_max)}, turning points {span}")
+    return texts
 
 
 def _amount(tokens: float) -> str:
     return f"{tokens:,.0f}" if tokens >= 1000 else f"{tokens:.4g}"
 
 
-@dataclass(frozen=True)
-class ByTolerance:
-    """The largest ratio in [0, 1] whose general loss rises by at most ``epsilon`` nats at T_max, or None."""
-
-    epsilon: float
-    value: float | None
-    interval: Interval | None = None
-
-
-def by_tolerance(
-    law: Fit | None, base: float, epsilon: float, draws: Array | None = None
-) -> tuple[ByTolerance, list[str]]:
-    """The largest R in [0, 1] with L(R) - ``base`` <= ``epsilon``; L(R) is the general loss at T_max.
-
-    L is monotone, so this is 1, None or one crossing. Warns where it is not the crossing, or outside the
-    ratios fitted. draws: the losses that ``law`` was fitted to in each draw of a bootstrap, (n, r).
-    """
-    if law is None:
-        text = "no critical ratio by tolerance: there is no L(R) of the general loss"
-        return ByTolerance(epsilon, None), [text]
-    value = _crossing(law, base + epsilon)
-    if value is None:
-        text = f"no critical ratio by tolerance: the fitted general loss exceeds {epsilon:g} at every ratio"
-        return ByTolerance(epsilon, None), [text]
-    warnings = _crossing_warnings(law, value, epsilon)
-    if draws is None:
-        return ByTolerance(epsilon, value), warnings
-    drawn = tolerance_ratios(law.draws if law.draws is not None else ratio_draws(law, draws), base + epsilon)
-    interval, more = held("tolerance", drawn, value)
-    if interval is not None:
-        interval, yet_more = widened("tolerance", interval, _rival_crossings(law, base + epsilon, draws))
-        more += yet_more
-    return ByTolerance(epsilon, value, interval), [*warnings, *more]
-
-
-def ratio_draws(law: Fit, losses: Array) -> pd.DataFrame:
-    """Parameters of L(R) for each draw of the losses (n, r) that ``law`` was fitted to."""
-    return pd.DataFrame(RATIO_LAW.fit_many(law.x, losses, law.weights))
-
-
-def tolerance_ratios(law: pd.DataFrame, limit: float) -> Array:
+def _tolerance_ratios(law: pd.DataFrame, limit: float) -> Array:
     """Where L(R) of each draw reaches ``limit``: (n,), 1 where it never does, NaN where it is above throughout."""
     ends = RATIO_LAW.evaluate_many({name: law[name].to_numpy() for name in RATIO_LAW.names}, [TINY, 1.0])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -318,16 +319,16 @@ def _crossing_warnings(law: Fit, value: float, epsilon: float) -> list[str]:
     return [f"the critical ratio by tolerance is extrapolated: {value:.3g}, fitted {span}"]
 
 
-def _rival_crossings(law: Fit, limit: float, draws: Array) -> dict[str, float]:
-    """Where the rivals of L(R) cross, those that the noise of the losses does not reject."""
+def _alternative_crossings(law: Fit, limit: float, draws: Array) -> dict[str, float]:
+    """Where the alternatives to L(R) cross ``limit``, those that a chi-square test on the draws' noise accepts."""
     low, high = np.quantile(draws, [0.16, 0.84], axis=0)  # draws of few runs have no variance
     error = np.maximum((high - low) / 2, np.finfo(float).eps * np.max(np.abs(law.y)))
-    found = {}
-    for rival in RATIO_LAWS:
-        if rival.name == law.law.name or len(law.x) <= len(rival.names):
+    crossings_of = {}
+    for alternative in RATIO_LAWS:
+        if alternative.name == law.law.name or len(law.x) <= len(alternative.names):
             continue
-        fit = rival.fit(law.x, law.y, 1 / error**2)
+        fit = alternative.fit(law.x, law.y, 1 / error**2)
         crossing = _crossing(fit, limit)
-        if crossing is not None and fit.sse <= stats.chi2.ppf(1 - LEVEL, fit.spare):
-            found[rival.name] = crossing
-    return found
+        if crossing is not None and fit.sse <= stats.chi2.ppf(1 - LEVEL, fit.df_resid):
+            crossings_of[alternative.name] = crossing
+    return crossings_of

@@ -1,18 +1,22 @@
-"""The four laws of paper A (CMR scaling law), with the names of its equations.
+"""The four laws of paper A (CMR scaling law), with the names of its equations, and alternatives to each.
 
-T is counted in any unit and must be positive: the laws describe increments of the loss, which are 0 by
-definition at T = 0, so those rows are left out of a fit. R is the domain share of tokens, 0 < R < 1 in
-Section 5.1.
+T is counted in any unit and must be positive: the laws describe increments of the loss, which are 0 by definition at
+T = 0, so those rows are left out of a fit. R is the domain share of tokens, 0 < R < 1 in Section 5.1.
 
 Exponents may take either sign unless a law says otherwise, and near 0 a power beside a constant is a logarithm:
 alpha grows without limit while the curve stays put (the paper's Table 4 has alpha = 260 with s = -0.0002). The search
 therefore runs in Box-Cox columns (x^s - 1)/s, which pass smoothly through log x at s = 0; what is reported are the
 paper's parameters.
+
+Each law stands first in a tuple with its alternatives: others that a careful reader would try. Whatever is in the tuple
+is fitted, compared (:mod:`repro.laws.comparison`) and shown on the page on fits; alternatives of L(R) also widen the
+interval of the critical ratio where the data do not reject them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +29,6 @@ from repro.laws.solver import Array
 Column = NDArray[Any] | float
 
 MERGED = 1e-12  # half the distance of two exponents at which sinh(h ln x) / h is ln x to rounding
-
-
 COEFFICIENTS = (Linear("alpha"), Linear("beta"))
 
 
@@ -49,15 +51,42 @@ def _two_powers_conditioned(x: Array, s: Any, r: Any) -> tuple[Column, ...]:
     return 1.0, (power * np.cosh(half * logs) - 1) / middle, power * np.sinh(half * logs) / half
 
 
+def _logarithm(x: NDArray[Any]) -> tuple[Column, ...]:
+    return np.log(x), 1.0
+
+
+def _line(x: NDArray[Any]) -> tuple[Column, ...]:
+    return x, 1.0
+
+
+def _exponential(x: NDArray[Any], k: Any) -> tuple[Column, ...]:
+    # Through the straight line at k = 0: alpha is the slope and beta the loss at R = 0.
+    rate = np.where(k == 0, 1.0, k)
+    return np.where(k == 0, x, np.expm1(rate * x) / rate), 1.0
+
+
 RATIO_LAW = Law(
     name="loss against mixture ratio",
     latex=r"L(R) = \alpha R^{s} + \beta",
     nonlinear=(Nonlinear("s", -3.0, 5.0, singular=0.0),),
-    linear=(Linear("alpha"), Linear("beta")),
+    linear=COEFFICIENTS,
     basis=_power,
     conditioned=_power_conditioned,
 )
 """Section 5.1: loss (nats per token) at the end of training against the domain share R, for either loss."""
+
+RATIO_LAWS = (
+    RATIO_LAW,
+    Law("logarithm in R", r"L(R) = \alpha \ln R + \beta", (), COEFFICIENTS, _logarithm),
+    Law(
+        name="exponential in R",
+        latex=r"L(R) = \alpha (e^{kR} - 1) / k + \beta",
+        nonlinear=(Nonlinear("k", -20.0, 20.0),),
+        linear=COEFFICIENTS,
+        basis=_exponential,
+    ),
+    Law("straight line in R", r"L(R) = \alpha R + \beta", (), COEFFICIENTS, _line),
+)
 
 DOMAIN_TOKEN_LAW = Law(
     name="domain loss increment against tokens",
@@ -69,6 +98,19 @@ DOMAIN_TOKEN_LAW = Law(
 )
 """Equation 6, first line (Section 5.2): the domain loss minus its value before continual pre-training."""
 
+DOMAIN_TOKEN_LAWS = (
+    DOMAIN_TOKEN_LAW,
+    Law("logarithm in T", r"\Delta L_{dom}(T) = \alpha \ln T + \beta", (), COEFFICIENTS, _logarithm),
+    Law(
+        name="exponential saturation",
+        latex=r"\Delta L_{dom}(T) = \alpha e^{-kT} + \beta",
+        # Time constants from half a hundredth of T_max to ten T_max, beyond which the curve is a straight line.
+        nonlinear=(Nonlinear("k", 0.001, 2.0),),
+        linear=COEFFICIENTS,
+        basis=lambda t, k: (np.exp(-k * t), 1.0),
+    ),
+)
+
 GENERAL_TOKEN_LAW = Law(
     name="general loss increment against tokens",
     latex=r"\Delta L_{gen}(T) = \alpha_2 T^{s_2} + \alpha_3 T^{s_3} + \beta_2",
@@ -78,13 +120,36 @@ GENERAL_TOKEN_LAW = Law(
     conditioned=_two_powers_conditioned,
     ordered=True,
 )
-"""Equation 6, second line (Section 5.2): the general loss increment; two terms, so that it can rise and then
-fall.
+"""Equation 6, second line (Section 5.2): the general loss increment; two terms, so that it can rise and then fall.
 
 Exponents lie between 0 and 1, as all but one of the paper's do: an increment starts at a finite value, and no loss
 moves faster the longer one trains. Without that limit noise bends fits into curves that dip before they rise, or
 rise without end after they fall. The two terms are interchangeable; fits report s2 < s3.
 """
+
+GENERAL_TOKEN_LAWS = (
+    GENERAL_TOKEN_LAW,
+    replace(
+        DOMAIN_TOKEN_LAW,
+        name="one power of T",
+        latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \beta",
+        linear=COEFFICIENTS,
+    ),
+    Law(  # what two powers tend to as their exponents meet: one parameter fewer
+        name="powers that meet",
+        latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \gamma T^{s} \ln T + \beta",
+        nonlinear=(replace(GENERAL_TOKEN_LAW.nonlinear[0], name="s"),),
+        linear=(Linear("alpha"), Linear("gamma"), Linear("beta")),
+        basis=lambda t, s: (t**s, t**s * np.log(t), 1.0),
+    ),
+    Law(  # the same limit with both exponents at 0
+        name="quadratic in ln T",
+        latex=r"\Delta L_{gen}(T) = \alpha \ln T + \gamma \ln^2 T + \beta",
+        nonlinear=(),
+        linear=(Linear("alpha"), Linear("gamma"), Linear("beta")),
+        basis=lambda t: (np.log(t), np.log(t) ** 2, 1.0),
+    ),
+)
 
 CMR_LAW = Law(
     name="critical mixture ratio against tokens",
@@ -96,6 +161,14 @@ CMR_LAW = Law(
 )
 """Equation 8 (Section 5.3): the ratio whose general loss turns at T, so the critical ratio at T_max = T."""
 
+CMR_LOGARITHM = Law("logarithm in T", r"R_{CMR}(T) = \alpha \ln T + \beta", (), COEFFICIENTS, _logarithm)
+
+CMR_LAWS = (
+    CMR_LAW,
+    CMR_LOGARITHM,
+    Law("straight line in T", r"R_{CMR}(T) = \alpha T + \beta", (), COEFFICIENTS, _line),
+)
+
 
 def increments(domain: Mapping[str, float], general: Mapping[str, float], t: ArrayLike) -> dict[str, Array]:
     """Equation 6 at ``t`` (>= 0, any shape; NaN where t is): "general" and "domain", nats per token.
@@ -104,93 +177,5 @@ def increments(domain: Mapping[str, float], general: Mapping[str, float], t: Arr
     """
     at = np.asarray(t, dtype=float)
     positive = np.where(at == 0, 1.0, at)
-    return {
-        name: np.where(at == 0, 0.0, law.evaluate(values, positive))
-        for name, law, values in (
-            ("general", GENERAL_TOKEN_LAW, general),
-            ("domain", DOMAIN_TOKEN_LAW, domain),
-        )
-    }
-
-
-def _logarithm(x: NDArray[Any]) -> tuple[Column, ...]:
-    return np.log(x), 1.0
-
-
-def _line(x: NDArray[Any]) -> tuple[Column, ...]:
-    return x, 1.0
-
-
-def _exponential(x: NDArray[Any], k: Any) -> tuple[Column, ...]:
-    rate = np.where(k == 0, 1.0, k)
-    return np.where(k == 0, x, np.expm1(rate * x) / rate), 1.0
-
-
-def _saturation(x: NDArray[Any], k: Any) -> tuple[Column, ...]:
-    return np.exp(-k * x), 1.0
-
-
-def _meeting_powers(x: NDArray[Any], s: Any) -> tuple[Column, ...]:
-    return x**s, x**s * np.log(x), 1.0
-
-
-def _quadratic(x: NDArray[Any]) -> tuple[Column, ...]:
-    return np.log(x), np.log(x) ** 2, 1.0
-
-
-RATIO_LOGARITHM = Law("logarithm in R", r"L(R) = \alpha \ln R + \beta", (), COEFFICIENTS, _logarithm)
-RATIO_LINE = Law("straight line in R", r"L(R) = \alpha R + \beta", (), COEFFICIENTS, _line)
-RATIO_EXPONENTIAL = Law(
-    name="exponential in R",
-    latex=r"L(R) = \alpha (e^{kR} - 1) / k + \beta",
-    nonlinear=(Nonlinear("k", -20.0, 20.0),),
-    linear=COEFFICIENTS,
-    basis=_exponential,
-)
-"""Written so that it passes through the straight line at k = 0: alpha is the slope and beta the loss at R = 0."""
-
-DOMAIN_LOGARITHM = Law(
-    "logarithm in T", r"\Delta L_{dom}(T) = \alpha \ln T + \beta", (), COEFFICIENTS, _logarithm
-)  # fmt: skip
-DOMAIN_SATURATION = Law(
-    name="exponential saturation",
-    latex=r"\Delta L_{dom}(T) = \alpha e^{-kT} + \beta",
-    nonlinear=(Nonlinear("k", 0.001, 2.0),),
-    linear=COEFFICIENTS,
-    basis=_saturation,
-)
-"""Time constants from half a hundredth of T_max to ten T_max, beyond which the curve is a straight line."""
-
-GENERAL_ONE_POWER = Law(
-    name="one power of T",
-    latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \beta",
-    nonlinear=DOMAIN_TOKEN_LAW.nonlinear,
-    linear=COEFFICIENTS,
-    basis=DOMAIN_TOKEN_LAW.basis,
-    conditioned=DOMAIN_TOKEN_LAW.conditioned,
-)
-GENERAL_MEETING_POWERS = Law(
-    name="powers that meet",
-    latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \gamma T^{s} \ln T + \beta",
-    nonlinear=(Nonlinear("s", GENERAL_TOKEN_LAW.nonlinear[0].low, GENERAL_TOKEN_LAW.nonlinear[0].high),),
-    linear=(Linear("alpha"), Linear("gamma"), Linear("beta")),
-    basis=_meeting_powers,
-)
-"""What the two powers of Equation 6 tend to as their exponents meet: one parameter fewer."""
-
-GENERAL_QUADRATIC = Law(
-    name="quadratic in ln T",
-    latex=r"\Delta L_{gen}(T) = \alpha \ln T + \gamma \ln^2 T + \beta",
-    nonlinear=(),
-    linear=(Linear("alpha"), Linear("gamma"), Linear("beta")),
-    basis=_quadratic,
-)
-"""The same limit with both exponents at 0."""
-
-CMR_LOGARITHM = Law("logarithm in T", r"R_{CMR}(T) = \alpha \ln T + \beta", (), COEFFICIENTS, _logarithm)
-CMR_LINE = Law("straight line in T", r"R_{CMR}(T) = \alpha T + \beta", (), COEFFICIENTS, _line)
-
-RATIO_LAWS = (RATIO_LAW, RATIO_LOGARITHM, RATIO_EXPONENTIAL, RATIO_LINE)
-DOMAIN_TOKEN_LAWS = (DOMAIN_TOKEN_LAW, DOMAIN_LOGARITHM, DOMAIN_SATURATION)
-GENERAL_TOKEN_LAWS = (GENERAL_TOKEN_LAW, GENERAL_ONE_POWER, GENERAL_MEETING_POWERS, GENERAL_QUADRATIC)
-CMR_LAWS = (CMR_LAW, CMR_LOGARITHM, CMR_LINE)
+    laws = {"general": (GENERAL_TOKEN_LAW, general), "domain": (DOMAIN_TOKEN_LAW, domain)}
+    return {name: np.where(at == 0, 0.0, law.evaluate(values, positive)) for name, (law, values) in laws.items()}

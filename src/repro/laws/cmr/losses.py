@@ -11,7 +11,7 @@ import pandas as pd
 NUMBERS = ("tokens", "general_loss", "domain_loss")
 DEFAULTS: dict[str, str | int] = {"size": "model", "domain": "domain", "seed": 0}
 KEYS = ["size", "domain"]
-ABOUT = 1 + 1e-9  # a point at T_max, give or take rounding, counts as up to it
+ABOUT = 1 + 1e-9  # a point at T_max counts as up to it in spite of rounding
 
 
 class Base(NamedTuple):
@@ -25,8 +25,8 @@ class Base(NamedTuple):
 class Trajectories:
     """One model size on one domain: its base, and increments at every point with tokens > 0.
 
-    points has columns ratio, tokens, seed, general, domain, ordered by these; each seed's increments are over that
-    seed's own base. disagreement: by how much general losses of one seed at 0 tokens differ at most.
+    points: columns ratio, tokens, seed, general, domain, ordered by ratio, tokens and seed; each seed's increments are
+    over that seed's own base. disagreement: the largest difference of general losses of one seed at 0 tokens.
     """
 
     size: str
@@ -48,14 +48,11 @@ class Trajectories:
 def trajectories(losses: pd.DataFrame) -> list[Trajectories]:
     """One entry for each (size, domain), in order of appearance.
 
-    Args:
-        losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
-            tokens = 0 give the base: one for each seed, or one for all (the ratio of these rows is not read).
+    losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with tokens = 0 give the
+    base: one for each seed, or one for all (the ratio of these rows is not read).
 
-    Raises:
-        ValueError: for a missing column, a value that is not finite or out of range, or a group without a row
-            at 0 tokens or without any row beyond; it names the row and what is allowed.
-
+    Raises ValueError for a missing column, a value that is not finite or out of range, or a group without a row at 0
+    tokens or without any row beyond; it names the row and what is allowed.
     """
     frame = _checked(losses)
     groups = frame.groupby(KEYS, sort=False)
@@ -86,7 +83,7 @@ def _refuse(frame: pd.DataFrame, bad: pd.Series, name: str, allowed: str) -> Non
 
 
 def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
-    # In an order of its own, so that nothing random depends on that of the rows given.
+    # Sorted, so that nothing random depends on the order of the rows given.
     rows = rows.sort_values(
         ["ratio", "tokens", "seed"], kind="stable", key=lambda c: c.astype(str) if c.name == "seed" else c
     )

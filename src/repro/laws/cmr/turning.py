@@ -15,14 +15,12 @@ from repro.laws.solver import Array
 # The largest multiplier the paper solves with (Section 5.3: 100 to 7000). There the turning point is within
 # half a percent of its limit, the maximum of the general loss itself; at 100 it comes some 5 to 40% earlier.
 LAGRANGE = 7000.0
-HORIZON = 10.0  # how many T_max ahead a turning point is looked for
+HORIZON = 10.0  # how far turning points are searched for, in multiples of T_max
 FLOOR = 1e-6  # share of T_max: a curve that falls from there on falls from the start
 CELLS = 400
 HALVINGS = 45  # of a cell of the search: to the last digit
 
 Status = Literal["inside", "extrapolated", "none"]
-
-
 Interval = tuple[float, float]
 
 
@@ -57,15 +55,15 @@ def turning_points(
 
     Returns:
         The crossings, shape (B,): three powers of T have at most one from + to -. A curve that falls all the way up to
-        t_max has turned at 0.0; one still rising at the end of the range has none, NaN.
+        t_max has turned at 0.0; one still rising at the horizon has none, NaN.
 
     Raises:
         ValueError: for a missing or non-finite coefficient, or lagrange <= 0, t_max <= 0 or horizon < 1.
 
     """
     if not (lagrange > 0 and 0 < t_max < np.inf and 1 <= horizon < np.inf):
-        given = f"{lagrange}, {t_max}, {horizon}"
-        raise ValueError(f"a turning point needs lagrange > 0, t_max > 0, horizon >= 1, not {given}")
+        values = f"{lagrange}, {t_max}, {horizon}"
+        raise ValueError(f"a turning point needs lagrange > 0, t_max > 0, horizon >= 1, not {values}")
     DOMAIN_TOKEN_LAW.require(domain)
     GENERAL_TOKEN_LAW.require(general)
     # T times Equation 27, over lambda (so that an infinite multiplier needs no case of its own), of u = ln(T / t_max).
@@ -84,14 +82,14 @@ def turning_points(
     sign = slope(grid)
     turns = (sign[:, :-1] > 0) & (sign[:, 1:] <= 0)
     cell = np.argmax(turns, axis=1)
-    found = t_max * np.exp(_bisected(slope, grid[cell], grid[cell + 1]))
+    crossings = t_max * np.exp(_bisected(slope, grid[cell], grid[cell + 1]))
     before = sign[:, grid <= 0]
     falling = np.where(np.all(before <= 0, axis=1) & np.any(before < 0, axis=1), 0.0, np.nan)
-    return np.where(turns.any(axis=1), found, falling)
+    return np.where(turns.any(axis=1), crossings, falling)
 
 
 def _bisected(slope: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """Where the slope leaves the positive, within each of the brackets (B,)."""
+    """Where the slope stops being positive, within each of the brackets (B,)."""
     for _ in range(HALVINGS):
         middle = (left + right) / 2
         rising = slope(middle[:, None])[:, 0] > 0
