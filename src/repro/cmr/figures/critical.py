@@ -41,13 +41,13 @@ def critical_ratio(results: Results) -> Any:
     x = alt.X("t:Q", title=results.t_title, scale=alt.Scale(domain=[0, last], nice=False))
     share, limits = alt.Axis(format=".0%"), alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=share, scale=limits)
-    colour, shown = style.size_colour(sizes), style.faded(pick)
+    colour, opacity = style.size_colour(sizes), style.faded(pick)
     tips = style.tips(size="Model size", t=("T", ".0f"), ratio=("Ratio", ".1%"))
     place = curves.groupby("size", sort=False).cumcount()
     base = alt.Chart(style.inline(curves.assign(hover=place % 5 == 0))).encode(x, y, colour)
     ends = curves.reindex(columns=["size", "t", "low", "high"])
     line = base.mark_line(strokeWidth=2, clip=True)
-    line = line.encode(shown, style.extrapolated(), detail=["size:N", "kind:N"])
+    line = line.encode(opacity, style.extrapolated(), detail=["size:N", "kind:N"])
     dots = alt.Chart(style.inline(turned[["size", "ratio", "mixture", "t"]]))
     dots = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
     layers = [
@@ -55,8 +55,8 @@ def critical_ratio(results: Results) -> Any:
         *style.band(ends, "y", x, colour, opacity=0.16, clip=True),
         line.add_params(pick, style.zoom()),
         style.hover(base, tips, size=60, clip=True),
-        dots.encode(x, y, colour, shown, tooltip=[*tips[:2], *style.tips(mixture="T0 of R")]),
-        *_labels(curves, x, y, colour, shown),
+        dots.encode(x, y, colour, opacity, tooltip=[*tips[:2], *style.tips(mixture="T0 of R")]),
+        *_labels(curves, x, y, colour, opacity),
     ]
     chart = alt.layer(*layers).properties(width=600, height=360)
     return style.finish(chart, "Critical mixture ratio against tokens, a curve for each model size")
@@ -78,7 +78,7 @@ def turning_points(results: Results) -> Any:
         steps = {size: (place - (len(sizes) - 1) / 2) * APART for place, size in enumerate(sizes)}
         rows = rows.assign(ratio=rows["ratio"] + rows["size"].map(steps).astype(float))
     turned, lost = rows[rows["t"].notna()], rows[rows["t"].isna()]
-    colour, shown = style.size_colour(sizes), style.faded(pick)
+    colour, opacity = style.size_colour(sizes), style.faded(pick)
     key = alt.Legend(title=None, orient="top", symbolOpacity=1)
     words = [word for word in [*_STATUS.values(), _AT_ONCE] if (rows["status"] == word).any()]
     forms = dict(zip([*_STATUS.values(), _AT_ONCE], ["circle", "square", _CROSS, "triangle-down"], strict=True))
@@ -93,15 +93,15 @@ def turning_points(results: Results) -> Any:
     base = alt.Chart(style.inline(turned)).encode(x, y, colour)
     layers: list[Any] = [
         style.rule("y", T_MAX),
-        base.mark_line(strokeWidth=1.5).encode(shown).add_params(pick),
+        base.mark_line(strokeWidth=1.5).encode(opacity).add_params(pick),
     ]
     if known:
-        layers += _open_bars(rows, limits, x, colour, shown)
+        layers += _open_bars(rows, limits, x, colour, opacity)
         tips += style.tips(lower=("Lower end", ".1f"), upper=("Upper end (none: open)", ".1f"))
-    layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, shown, tooltip=tips))
+    layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, opacity, tooltip=tips))
     for place, size in enumerate(sizes):
         none = alt.Chart(style.inline(lost[lost["size"] == size])).mark_point(size=55, strokeWidth=2)
-        layers.append(none.encode(x, colour, shape, shown, y=alt.value(9 + 13 * place), tooltip=tips))
+        layers.append(none.encode(x, colour, shape, opacity, y=alt.value(9 + 13 * place), tooltip=tips))
     chart = alt.layer(*layers).properties(width=600, height=340)
     return style.finish(chart, "Turning point of the general loss against the domain share, a line for each model size")
 
@@ -138,7 +138,7 @@ def critical_ratio_intervals(*results: Results) -> Any:
     return style.finish(chart, f"Critical mixture ratio by turning point and by tolerance, with intervals, by {by}")
 
 
-def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[alt.Chart]:
+def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, opacity: Any) -> list[alt.Chart]:
     """A ring where each curve reaches the end of the run, its value beside it, spread so that none overlap."""
     rows: list[dict[str, Any]] = []
     for size, part in curves.groupby("size", sort=False):
@@ -155,9 +155,9 @@ def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: 
     if not rows:
         return []
     base = alt.Chart(style.inline(pd.DataFrame(rows)))
-    ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, shown)
+    ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, opacity)
     words = base.mark_text(align="left", dx=4, dy=10, fontSize=11, fontWeight="bold", clip=True)
-    return [ring, words.encode(x, alt.Y("at:Q"), colour, shown, text="says:N")]
+    return [ring, words.encode(x, alt.Y("at:Q"), colour, opacity, text="says:N")]
 
 
 def _open_bars(rows: pd.DataFrame, limits: Sequence[float], *channels: Any) -> list[Any]:

@@ -33,8 +33,8 @@ def loss_against_tokens(results: Results, size: str, *, band: bool = False, besi
 
     """
 
-    def rows_of(one: Results, band: bool = False) -> parts.Rows:
-        return _rows(parts.small_of(one.curves(np.arange(1, one.last_t + 1), band=band), size), one)
+    def rows_of(side: Results, band: bool = False) -> parts.Rows:
+        return _rows(parts.small_of(side.curves(np.arange(1, side.last_t + 1), band=band), size), side)
 
     rows = rows_of(results, band)
     limits = None
@@ -145,7 +145,7 @@ def _rows(curves: pd.DataFrame, results: Results) -> parts.Rows:
 
 
 def _joined(rows: parts.Rows) -> parts.Rows:
-    """The last fitted row repeated as the first extrapolated one, so that there is no gap."""
+    """The last fitted row is repeated as the first extrapolated one, so that there is no gap."""
     drawn = rows.drawn
     fitted = drawn[drawn["kind"] == "fitted"]
     last = fitted.loc[fitted.groupby(parts.KEYS, sort=False)["t"].idxmax()]
@@ -184,7 +184,7 @@ class Track:
         )
         y = alt.Y(f"{self.loss}:Q", title=self.y_title, axis=self._y_axis(), scale=self._y_scale())
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
-        shown = style.faded(self.pick)
+        opacity = style.faded(self.pick)
         layers: list[Any] = [] if self.t_max is None else [style.rule("x", self.t_max)]
         ends = f"{self.loss}_low", f"{self.loss}_high"
         interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
@@ -194,14 +194,14 @@ class Track:
             seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=11, aria=False)
             layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
         line = base.mark_line(strokeWidth=2).encode(
-            shown, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"]
+            opacity, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"]
         )
         line = line.add_params(self.pick, style.zoom(zoom))
         layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
         if len(self.rows.turns):
             marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
             tips = [*style.tips(mark="Mark"), *parts.tooltips()]
-            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), shown, tooltip=tips))
+            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
 
     def _y_scale(self) -> alt.Scale:

@@ -122,8 +122,8 @@ class Plane:
         )
         y = alt.Y("general:Q", title=style.GENERAL, scale=_scale(y_span))
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
-        shown = style.faded(self.pick)
-        path = base.mark_line(strokeWidth=2, clip=True).encode(shown, order="t:Q", detail=["size:N", "mixture:N"])
+        opacity = style.faded(self.pick)
+        path = base.mark_line(strokeWidth=2, clip=True).encode(opacity, order="t:Q", detail=["size:N", "mixture:N"])
         path = path.add_params(self.pick, style.zoom(zoom))
         layers = [style.rule("y", 0.0, (1, 3)).encode(y=alt.Y("at:Q", scale=_scale(y_span)))]
         if self.epsilon is not None and self.epsilon <= y_span[1]:
@@ -140,7 +140,7 @@ class Plane:
                 y,
                 self.colour,
                 parts.mark_shape(parts.END, parts.TURN),
-                shown,
+                opacity,
                 alt.Angle("angle:Q", scale=None),
                 tooltip=[*style.tips(mark="Mark"), *parts.tooltips()],
             ),
