@@ -32,8 +32,8 @@ PANEL = 285
 
 
 def ramp(anchors: Sequence[str], count: int) -> list[str]:
-    """``count`` colours evenly spaced along the line through ``anchors`` (hex), first and last included."""
-    return _between(list(np.linspace(0, len(anchors) - 1, count)), range(len(anchors)), anchors)
+    """``count`` colours (at least one) evenly spaced along the line through ``anchors`` (hex), both ends included."""
+    return _between(list(np.linspace(0, len(anchors) - 1, max(count, 1))), range(len(anchors)), anchors)
 
 
 def _between(at: Sequence[float], places: Sequence[float], anchors: Sequence[str]) -> list[str]:
