@@ -2,23 +2,31 @@
 # Every target first sets up .venv from the lock file if it is missing or old.
 
 PRESET ?= quick
+ROOM ?=
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+TESTS := $(addprefix tests/,$(ROOM))
 CHOICE := $(if $(PARAMS),--params $(PARAMS),--preset $(PRESET))
 
-.PHONY: book test test-slow check bench lock data clean help
+.PHONY: book test test-ci test-slow check bench lock data clean help
 
 book: data  ## execute the notebooks and build the site (PRESET=quick, or PARAMS=FILE)
 	$(BIN)/repro book $(CHOICE)
 
-# A file stays whole, because its tests may share something costly, and files go in order, because a costly one comes early.
-# (Groups of tests by mark would do it too, but xdist 3.8 does not see them with pytest 9.2.)
-test: data  ## the fast tests, on two processes
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+# Every test is in one of three tiers, by its marks (pyproject.toml says what they mean); all take ROOM, the names of
+# folders in tests/. Two processes, of one thread each, share the fast tests; each begins with half of them, in order, so
+# that what a file's tests share is made once, and takes over some of the other's when it is done.
+test: export OMP_NUM_THREADS = 1
+test: data  ## the fast tests (ROOM=laws, or ROOM="laws fit": those of these folders)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not ci" $(TESTS)
 
-test-slow: data  ## the slow ones
-	$(BIN)/pytest -m slow
+# Files stay whole, because the tests of the smoke book build on one another; it has most tests, and so begins.
+test-ci: data  ## what else CI runs: the smoke book from end to end, coverage of intervals, every figure
+	$(BIN)/pytest -n 2 --dist loadfile -m "ci and not slow" $(TESTS)
+
+test-slow: data  ## the slow ones: they are run by hand
+	$(BIN)/pytest -m "slow" $(TESTS)
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

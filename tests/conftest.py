@@ -1,16 +1,43 @@
 """Fixtures of every room."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from helpers.fitting import without_held_out
 from helpers.texts import folder_source
 from repro.data.sources import FolderSource
+from repro.laws.allocation import flatness
 
 # A shell's background jobs ignore Ctrl-C, and so would whatever tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ALL_SIMULATIONS = flatness.SIMULATIONS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_simulations() -> Iterator[None]:
+    """A tenth of the simulated data sets behind the p value of scores without items: seconds a fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flatness, "SIMULATIONS", 99)
+        yield
+
+
+@pytest.fixture
+def all_simulations(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As many as users get, for tests of the p value itself."""
+    monkeypatch.setattr(flatness, "SIMULATIONS", ALL_SIMULATIONS)
+    flatness._null.cache_clear()
+    yield
+    flatness._null.cache_clear()
+
+
+@pytest.fixture(name="without_held_out")
+def _without_held_out() -> Iterator[None]:
+    with without_held_out():
+        yield
 
 
 @pytest.fixture

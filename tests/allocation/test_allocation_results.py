@@ -24,7 +24,7 @@ from repro.allocation import facts, figures, results, tables
 from repro.allocation.frames import ablation_pairs, baselines, fits, other_budgets, split_pairs, with_ends
 from repro.allocation.results import ACCURACY, KEYS, LIKELIHOOD
 from repro.allocation.study import Study, StudyResults, labelled
-from repro.data.domains.build import PAIRS
+from repro.data.build import PAIRS
 from repro.laws.allocation import analyse_allocation
 from repro.params import AllocationParams
 from repro.show import display
@@ -180,6 +180,7 @@ def test_right_answers_are_compared_by_mcnemar_s_table() -> None:
     assert row["name"] == "one against the other" and row["benchmark"] == "hpo_terms"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("won", "lost"), [(0.05, 0.01), (0.03, 0.0), (0.15, 0.1)])
 def test_the_interval_of_a_difference_in_right_answers_holds_it_as_often_as_it_says(won: float, lost: float) -> None:
     rng, held = np.random.default_rng(5), []

@@ -66,7 +66,7 @@ def values(chart: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("source", ["paper", "ours"])
+@pytest.mark.parametrize("source", ["paper", pytest.param("ours", marks=pytest.mark.ci)])
 def test_every_figure_draws(name: str, source: str, ours: DomainResults) -> None:
     chart = FIGURES[name](paper if source == "paper" else ours)
     svg = drawn(chart)

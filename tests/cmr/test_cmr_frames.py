@@ -28,7 +28,7 @@ class Coarse(DomainResults):
 
 
 @pytest.mark.parametrize(
-    ("name", "bootstrap"), [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in FAST)]
+    ("name", "bootstrap"), [*FAST, *(pytest.param(*case, marks=pytest.mark.ci) for case in EVERY if case not in FAST)]
 )
 def test_every_figure_and_table_is_drawn_of_every_study(name: str, bootstrap: int) -> None:
     ours, near = (Coarse(study(name, domain, bootstrap)) for domain in ("far", "near"))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers import browser
-from helpers.fitting import fit, saved, strict
+from helpers.fitting import fit, fit_in_a_shell, saved, strict
 
 BUDGET = 30e9
 TOKENS = np.array([0.4, 0.6, 0.9, 1.2, 1.6, 2.0, 2.4, 3.0, 4.0, 6.0]) * 1e6
@@ -24,7 +24,7 @@ def scores(**columns: Any) -> pd.DataFrame:
 def test_the_answer_has_the_promised_shape(tmp_path: Path) -> None:
     saved(scores(n_items=20_000, note="mine"), tmp_path, "s.csv")
     flags = ["--budget", "30e9", "--bootstrap", "60", "--predict", "25e9", "--predict", "1e6"]
-    done = fit("allocation", "s.csv", *flags, "--json", "o.json", "--html", "o.html", at=tmp_path)
+    done = fit_in_a_shell("allocation", "s.csv", *flags, "--json", "o.json", "--html", "o.html", at=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     found = strict((tmp_path / "o.json").read_text())
     assert list(found["params"]) == ["p_base", "amplitude", "mu", "sigma", "s_min", "penalty"]
@@ -56,6 +56,7 @@ def test_the_report_needs_nothing_from_outside(tmp_path: Path) -> None:
         assert "3e+10 tokens" in seen.page.inner_text("main")
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_shares_and_tokens_give_the_same_optimum(tmp_path: Path) -> None:
     frame = scores()
     shares = frame.assign(cpt_fraction=1 - frame["sft_tokens"] / BUDGET)
@@ -73,6 +74,7 @@ def test_shares_and_tokens_give_the_same_optimum(tmp_path: Path) -> None:
     assert "cpt_fraction was not read: the file has sft_tokens as well" in found["both"]["warnings"]
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_the_order_of_the_rows_changes_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     runs = [

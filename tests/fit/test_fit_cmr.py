@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from helpers import browser, studies
-from helpers.fitting import fit, saved, strict
+from helpers.command import HEAVY, imported
+from helpers.fitting import fit, fit_in_a_shell, saved, strict
 from helpers.timing import spent
 from repro.trust.recovery import Truth
 
@@ -23,7 +24,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     """A fit of two sizes with a report, done once."""
     folder = tmp_path_factory.mktemp("fit")
     saved(studies.losses(RATIOS).drop(columns=["domain", "seed"]), folder)
-    done = fit("cmr", "losses.csv", "--bootstrap", DRAWS, "--json", "o.json", "--html", "o.html", at=folder)
+    done = fit_in_a_shell("cmr", "losses.csv", "--bootstrap", DRAWS, "--json", "o.json", "--html", "o.html", at=folder)
     return folder, done
 
 
@@ -131,8 +132,8 @@ def test_without_a_bootstrap_there_are_no_intervals_and_a_warning(tmp_path: Path
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     saved(studies.losses(RATIOS, sizes=1), tmp_path)
-    for name in ("a.json", "b.json"):
-        fit("cmr", "losses.csv", "--bootstrap", "10", "--seed", "3", "--json", name, at=tmp_path)
+    for name, run in (("a.json", fit), ("b.json", fit_in_a_shell)):
+        run("cmr", "losses.csv", "--bootstrap", "10", "--seed", "3", "--json", name, at=tmp_path)
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
@@ -162,29 +163,41 @@ def test_the_base_may_come_from_the_command_line(tmp_path: Path) -> None:
     assert "--base-general and --base-domain were not needed" in needless.stdout
 
 
-@pytest.mark.parametrize(
-    ("flags", "says"),
-    [
-        (["cmr", "a.csv", "--t-max", "0"], "--t-max: '0': must be a number above 0"),
-        (["cmr", "a.csv", "--epsilon", "-0.1"], "--epsilon: '-0.1': must be a number, 0 or more"),
-        (["cmr", "a.csv", "--lagrange", "inf"], "--lagrange: 'inf': must be a number above 0"),
-        (["cmr", "a.csv", "--bootstrap", "2.5"], "--bootstrap: '2.5': must be a whole number, 0 or more"),
-        (["cmr", "a.csv", "--bootstrap", "100001"], "--bootstrap: '100001': must be at most 100,000"),
-        (["allocation", "a.csv", "--budget", "9", "--bootstrap", "1" + 9 * "0"], "must be at most 100,000"),
-        (["cmr", "a.csv", "--base-general", "3"], "--base-general and --base-domain must be given together"),
-        (["cmr", "a.csv", "--json", "a.csv"], "the file read and the files written must be different ones"),
-        (["cmr", "a.csv", "--json", "/no/such/folder/o.json"], "must be a file in an existing folder"),
-        (["cmr", "a.csv"], "a.csv: no such file or directory"),
-        (["allocation", "a.csv"], "the following arguments are required: --budget"),
-        (["allocation", "a.csv", "--budget", "0"], "--budget: '0': must be a number above 0"),
-        (["allocation", "a.csv", "--budget", "9", "--predict", "x"], "--predict: 'x': must be a number above 0"),
-        ([], "the following arguments are required: PAPER"),
-    ],
-)
+WRONG = [
+    (["cmr", "a.csv", "--t-max", "0"], "--t-max: '0': must be a number above 0"),
+    (["cmr", "a.csv", "--epsilon", "-0.1"], "--epsilon: '-0.1': must be a number, 0 or more"),
+    (["cmr", "a.csv", "--lagrange", "inf"], "--lagrange: 'inf': must be a number above 0"),
+    (["cmr", "a.csv", "--bootstrap", "2.5"], "--bootstrap: '2.5': must be a whole number, 0 or more"),
+    (["cmr", "a.csv", "--bootstrap", "100001"], "--bootstrap: '100001': must be at most 100,000"),
+    (["allocation", "a.csv", "--budget", "9", "--bootstrap", "1" + 9 * "0"], "must be at most 100,000"),
+    (["cmr", "a.csv", "--base-general", "3"], "--base-general and --base-domain must be given together"),
+    (["cmr", "a.csv", "--json", "a.csv"], "the file read and the files written must be different ones"),
+    (["cmr", "a.csv", "--json", "/no/such/folder/o.json"], "must be a file in an existing folder"),
+    (["cmr", "a.csv"], "a.csv: no such file or directory"),
+    (["allocation", "a.csv"], "the following arguments are required: --budget"),
+    (["allocation", "a.csv", "--budget", "0"], "--budget: '0': must be a number above 0"),
+    (["allocation", "a.csv", "--budget", "9", "--predict", "x"], "--predict: 'x': must be a number above 0"),
+    ([], "the following arguments are required: PAPER"),
+]
+
+
+@pytest.mark.parametrize(("flags", "says"), WRONG)
 def test_wrong_flags_are_told_in_one_line(tmp_path: Path, flags: list[str], says: str) -> None:
-    before = spent()
     done = fit(*flags, at=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_wrong_flags_are_told_at_once(tmp_path: Path) -> None:
+    flags, says = WRONG[0]
+    before = spent()
+    done = fit_in_a_shell(*flags, at=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
     assert spent() - before < 3
+
+
+def test_wrong_flags_are_told_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    commands = [["fit", *flags] for flags, _ in WRONG if flags != ["cmr", "a.csv"]]  # which is to be read
+    assert not (HEAVY | {"numpy", "pandas", "scipy", "altair"}) & imported(commands, tmp_path)

@@ -50,6 +50,7 @@ def table6() -> dict[str, Allocation]:
     return {str(name): analyse(part.drop(columns="benchmark")) for name, part in rows}
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_clean_scores_give_their_parameters_back() -> None:
     found = analyse(many(clean()))
     assert list(found.params) == list(NAMES)
@@ -59,6 +60,7 @@ def test_clean_scores_give_their_parameters_back() -> None:
     assert found.optimum.cpt_fraction == pytest.approx(1 - 1.2e6 / BUDGET, abs=1e-9)
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_other_units_of_tokens_change_only_what_is_counted_in_tokens() -> None:
     score = clean() + np.random.default_rng(0).normal(0, 0.005, TOKENS.size)
     tokens = analyse(many(score))
@@ -70,6 +72,7 @@ def test_other_units_of_tokens_change_only_what_is_counted_in_tokens() -> None:
     assert millions.params["mu"] + np.log(1e6) == pytest.approx(tokens.params["mu"], abs=1e-6)
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_a_fraction_column_says_the_same_as_tokens() -> None:
     by_tokens = analyse(many(clean()))
     by_fraction = analyse(pd.DataFrame({"cpt_fraction": 1 - TOKENS / BUDGET, "score": clean(), "n_items": 10_000}))
@@ -106,6 +109,7 @@ def test_scores_of_nought_are_weighted_and_tested() -> None:
     assert np.isfinite(found.fit.weights).all()
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_scores_without_sft_tokens_are_told_and_left_out() -> None:
     whole = analyse(many([0.123, *clean()], [0.0, *TOKENS]))
     assert whole.params == analyse(many(clean())).params
@@ -113,6 +117,7 @@ def test_scores_without_sft_tokens_are_told_and_left_out() -> None:
     assert whole.points["sft_tokens"].min() > 0
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_items_weight_the_scores_by_their_binomial_variance() -> None:
     items = np.where(np.arange(16) < 8, 100, 900)
     found = analyse(frame(clean().round(2), n_items=items))
@@ -149,6 +154,7 @@ def test_equation_2_on_the_papers_peak() -> None:
         best_fraction(0, tokens)
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_the_bootstrap_repeats_with_its_seed() -> None:
     score = clean() + np.random.default_rng(0).normal(0, 0.005, 16)
     one, same, other = (analyse(many(score), bootstrap=30, seed=seed).optimum.interval for seed in (1, 1, 2))
@@ -204,6 +210,7 @@ def repeated(count: int, score: np.ndarray, **columns: Any) -> pd.DataFrame:
     )
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_few_repeated_runs_do_not_tell_the_noise() -> None:
     """One pair of runs that happen to agree would make every interval a point."""
     score = clean() + np.random.default_rng(5).normal(0, 0.01, 16)
@@ -217,6 +224,7 @@ def test_few_repeated_runs_do_not_tell_the_noise() -> None:
     assert "analysis of variance" in analyse(repeated(5, score)).flatness.method
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_identical_runs_are_one_run() -> None:
     score = clean() + np.random.default_rng(5).normal(0, 0.01, 16)
     runs = pd.concat([frame(score, seed=seed) for seed in range(3)])
@@ -236,6 +244,7 @@ def test_an_estimated_spread_varies_from_draw_to_draw(count: int, spare: int) ->
     assert f"{spare} degree" in data.described(fit)
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_the_order_of_runs_changes_nothing() -> None:
     rng = np.random.default_rng(1)
     runs = pd.concat([frame(clean() + rng.normal(0, 0.01, 16), seed=seed) for seed in range(3)])
@@ -251,6 +260,7 @@ def test_equation_1_holds_against_alternatives_with_few_scores_of_known_errors()
     assert not told(found, "better")
 
 
+@pytest.mark.usefixtures("all_simulations", "without_held_out")
 def test_a_single_run_is_tested_against_simulated_flat_lines() -> None:
     rng = np.random.default_rng(5)
     peaked = analyse(frame(clean() + rng.normal(0, 0.005, 16))).flatness
@@ -270,11 +280,13 @@ def test_alternatives_stand_beside_equation_1() -> None:
     assert told(found, "a quadratic in ln S describes the scores better")
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_a_best_score_at_the_edge_is_told() -> None:
     found = analyse(many(0.3 + 0.02 * np.log(TOKENS)))
     assert told(found, "best score is at the edge of the data")
 
 
+@pytest.mark.usefixtures("without_held_out")
 def test_a_cliff_that_shifts_the_maximum_is_told() -> None:
     found = analyse(many(clean(mu=np.log(2e5), sigma=1.0, penalty=6000.0)))
     assert found.optimum.highest > 1.1 * (found.optimum.sft_tokens or np.inf)

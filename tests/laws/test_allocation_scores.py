@@ -72,6 +72,7 @@ def test_the_interval_is_narrower_than_the_binomial_one_where_difficulty_is_shar
     assert "the questions resampled, the same ones at every allocation" in paired.method
 
 
+@pytest.mark.ci
 def test_the_interval_covers_the_peak_as_often_as_it_says() -> None:
     """`analyse_allocation`'s own steps, with the refits of all data sets done at once."""
     sets, draws, at = 40, 50, tokens(7)

@@ -143,6 +143,7 @@ def test_an_alternative_that_fits_as_well_widens_the_interval() -> None:
     assert unsure.interval[0] <= held + 1e-3 and held - 1e-3 <= unsure.interval[1]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("quantity", ["by turning point", "by tolerance"])
 def test_intervals_cover_the_truth(covered: pd.DataFrame, quantity: str) -> None:
     """The page on recovery does this with 200 studies; here a gross failure must show: 24 of 24 to 19 of 24."""
@@ -156,6 +157,7 @@ def covered() -> pd.DataFrame:
     return coverage(24, 100, seed=5)
 
 
+@pytest.mark.ci
 def test_turning_points_are_recovered_by_ratio(covered: pd.DataFrame) -> None:
     rows = covered[covered["quantity"] == "turning point"]
     assert set(map(ratio_label, rows["ratio"])) == set(map(ratio_label, RATIOS))

@@ -26,6 +26,7 @@ def test_an_ar1_series_has_the_variance_and_correlation_asked_for() -> None:
     assert wider.var() == pytest.approx(4 * 10 / 8, rel=0.1)  # Student's t with 10 degrees of freedom
 
 
+@pytest.mark.ci
 def test_restricted_likelihood_is_not_fooled_by_a_flexible_fit() -> None:
     """Plain residuals of five parameters on 25 points show about half the correlation there is."""
     rng = np.random.default_rng(1)

@@ -26,6 +26,7 @@ PAGES = [
     "rerun",
     "fit",
     "cluster",
+    "contributing",
     "references",
     *(f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("*.ipynb")),
 ]
@@ -38,7 +39,7 @@ SECRETS = dict.fromkeys(
 )
 told: list[str] = []  # all that commands printed
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.ci, pytest.mark.timeout(600)]
 
 
 def command(home: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -19,12 +19,17 @@ CLUSTER = [line.split("==") for line in EXTRAS["cluster"]]
 CONDA_NAMES = {"torch": "pytorch"}
 NOT_ON_CONDA = {"sphinx-mathjax-offline"}
 LOCK = (ROOT / "requirements.lock").read_text()
-TARGETS = ["book", "test", "test-slow", "check", "bench", "clean", "data", "lock", "help"]
+TARGETS = ["book", "test", "test-ci", "test-slow", "check", "bench", "clean", "data", "lock", "help"]
+
+# Every test is in one of them, whichever marks it has.
+TIERS = {"test": "not slow and not ci", "test-ci": "ci and not slow", "test-slow": "slow"}
 
 
 def make(*arguments: str) -> str:
     # Not what an outer make, whose test this may be, was told.
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PRESET", "PARAMS")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PRESET", "PARAMS", "ROOM")
+    }
     command = ["make", "--no-print-directory", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout
@@ -59,7 +64,7 @@ def test_ci_installs_what_apt_lists_and_runs_the_checks_and_the_tests() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     assert "apt.txt" in script
-    assert script.rstrip().endswith("make check\nmake test")
+    assert script.rstrip().endswith("make check\nmake test\nmake test-ci")
     assert "chromium" in (ROOT / "apt.txt").read_text().split()
     workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
     steps = {name: [step.get("run") for step in job["steps"]] for name, job in workflow["jobs"].items()}
@@ -84,6 +89,15 @@ def test_make_knows_the_target(target: str) -> None:
 )
 def test_make_book_takes_a_preset_or_a_file(options: list[str], says: str) -> None:
     assert make("--dry-run", "book", *options).rstrip().endswith(says)
+
+
+@pytest.mark.parametrize("target", TIERS)
+@pytest.mark.parametrize(
+    ("options", "rooms"), [([], ""), (["ROOM=laws"], " tests/laws"), (["ROOM=laws fit"], " tests/laws tests/fit")]
+)
+def test_make_runs_a_tier_of_everything_or_of_rooms(target: str, options: list[str], rooms: str) -> None:
+    (line,) = [line for line in make("--dry-run", target, *options).splitlines() if "bin/pytest" in line]
+    assert line.rstrip().endswith(f' -m "{TIERS[target]}"{rooms}')
 
 
 def test_setting_up_comes_first_and_takes_only_what_the_locks_allow() -> None:

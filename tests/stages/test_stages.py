@@ -166,6 +166,7 @@ def test_every_document_is_encoded_and_counted(small: Small) -> None:
         assert tokenizer.decode(tokens.tolist()).split(tokenizer.eos_token)[:-1] == texts
 
 
+@pytest.mark.ci
 def test_workers_and_this_process_train_to_the_same_bits(small: Small, tmp_path: Path) -> None:
     other = Store(tmp_path / "runs")
     run([small.adapt], other, Machine(checkpoint_seconds=0.01), on=Local(workers=2))

