@@ -15,7 +15,6 @@ from helpers.studies import Given
 from repro.cmr import figures, paper
 from repro.cmr.frames import FIGURE_5, DomainResults, Results
 from repro.laws import analyse, ratio_label
-from repro.show import style
 
 RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1.0]
 
@@ -137,15 +136,6 @@ def test_figures_to_be_compared_have_one_axis(ours: DomainResults) -> None:
 def test_values_that_were_not_measured_are_not_called_so() -> None:
     words = drawn(figures.loss_against_ratio(paper, "general"))
     assert "measured" not in words and "held out, from Table 4" in words
-
-
-def test_a_ratio_keeps_its_colour_when_only_some_are_shown() -> None:
-    every: Any = style.ratio_colour(RATIOS).to_dict()
-    some: Any = style.ratio_colour([0.05, *RATIOS[1:3]]).to_dict()
-    assert every["scale"]["range"] == list(style.RATIO_RAMP)
-    assert some["scale"]["domain"] == ["1/20", "1/4", "1/3"]
-    assert some["scale"]["range"][1:] == every["scale"]["range"][1:3]
-    assert some["scale"]["range"][0] not in every["scale"]["range"]
 
 
 def test_turning_points_say_which_trajectories_have_none() -> None:
@@ -288,28 +278,3 @@ def test_labels_of_critical_ratios_do_not_overlap_and_stay_inside() -> None:
     at = sorted(row["at"] for row in values(figures.critical_ratio(Given(ratio_curves=law))) if "says" in row)
     assert at[-1] <= 1
     assert np.diff(at).min() > 0.03
-
-
-@pytest.mark.parametrize(
-    ("ratio", "label"),
-    [(1 / 8, "1/8"), (1 / 3, "1/3"), (1.0, "1"), (0.0, "0"), (0.35, "7/20"), (0.298, "0.298")],
-)
-def test_ratio_labels(ratio: float, label: str) -> None:
-    assert ratio_label(ratio) == label
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of a hex colour (WCAG 2)."""
-    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-@pytest.mark.parametrize("count", [1, 2, 4, 6, 9])
-@pytest.mark.parametrize("anchors", [style.RATIO_COLOURS[1], style.SIZE_RAMP, style.DOMAIN_RAMP])
-def test_colours_read_on_white_and_on_dark(anchors: tuple[str, ...], count: int) -> None:
-    colours = style.ramp(anchors, count)
-    assert len(set(colours)) == count
-    for light in map(luminance, [*colours, style.GREY]):
-        assert 1.05 / (light + 0.05) >= 3, "on white"
-        assert (light + 0.05) / (luminance("#121212") + 0.05) >= 3, "on dark"

@@ -40,8 +40,8 @@ class Design(BaseDesign):
 
         """
         texts = (stage.text for stage in (self.general, *self.domains))
-        found = (source for text in texts if isinstance(text, Text) for source in text.sources)
-        require_packages(source.package for source in found if isinstance(source, PackageSource))
+        files = (source for text in texts if isinstance(text, Text) for source in text.sources)
+        require_packages(source.package for source in files if isinstance(source, PackageSource))
 
 
 def design(params: Params) -> Design:
@@ -58,7 +58,7 @@ def design(params: Params) -> Design:
     )
     tokenizer = Tokenizer(text=general_text, vocabulary=params.vocabulary)
     general = Tokens(text=general_text, tokenizer=tokenizer)
-    wanted = {"domain": params.domain, "second_domain": params.second_domain}
+    fields = {"domain": params.domain, "second_domain": params.second_domain}
     domains = tuple(
         Tokens(
             text=Text(
@@ -69,19 +69,18 @@ def design(params: Params) -> Design:
             ),
             tokenizer=tokenizer,
         )
-        for field, domain in wanted.items()
+        for field, domain in fields.items()
     )
-    pretraining = tuple(_pretrain(params, general, shape, seed) for shape in _shapes(params) for seed in params.seeds)
+    shapes = [
+        Shape(hidden=m.hidden, intermediate=m.intermediate, layers=m.layers, heads=m.heads) for m in params.models
+    ]
+    pretraining = tuple(_pretrain(params, general, shape, seed) for shape in shapes for seed in params.seeds)
     _distinct_sizes(pretraining[:: len(params.seeds)])
     smallest = pretraining[: len(params.seeds)]
     continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
     continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
     recovery = recoveries(params.recovery_sets, params.recovery_draws)
     return Design(general, domains, pretraining, tuple(continual), recovery)
-
-
-def _shapes(params: Params) -> list[Shape]:
-    return [Shape(hidden=m.hidden, intermediate=m.intermediate, layers=m.layers, heads=m.heads) for m in params.models]
 
 
 def _distinct_sizes(models: tuple[Pretrain, ...]) -> None:
@@ -98,36 +97,19 @@ def _split(params: Params, validation: Fraction, replay: Fraction) -> Split:
 
 def _pretrain(params: Params, general: Tokens, shape: Shape, seed: int) -> Pretrain:
     steps = params.pretrain_tokens // (params.batch * params.sequence_length)
-    training = _training(
-        params,
-        tokens=params.pretrain_tokens,
-        peak=params.pretrain_lr,
-        warmup=round(params.pretrain_warmup * steps),
-        floor=params.pretrain_floor,
-    )
+    warmup = round(params.pretrain_warmup * steps)
+    training = _training(params, params.pretrain_tokens, params.pretrain_lr, warmup, params.pretrain_floor)
     return Pretrain(tokens=general, shape=shape, training=training, sequences=params.validation_sequences, seed=seed)
 
 
 def _continue(params: Params, base: Pretrain, domain: Tokens, ratio: Fraction) -> Continue:
     # Warm-up in steps, not as a share: with a constant rate after it, a shorter run is the beginning of a longer one.
-    training = _training(
-        params,
-        tokens=params.continual_tokens,
-        peak=params.continual_lr,
-        warmup=params.continual_warmup_steps,
-        floor=1.0,
-    )
-    return Continue(
-        base=base,
-        domain=domain,
-        ratio=ratio,
-        training=training,
-        sequences=params.validation_sequences,
-        seed=base.seed,
-    )
+    training = _training(params, params.continual_tokens, params.continual_lr, params.continual_warmup_steps, floor=1.0)
+    sequences = params.validation_sequences
+    return Continue(base=base, domain=domain, ratio=ratio, training=training, sequences=sequences, seed=base.seed)
 
 
-def _training(params: Params, *, tokens: int, peak: float, warmup: int, floor: float) -> Training:
+def _training(params: Params, tokens: int, peak: float, warmup: int, floor: float) -> Training:
     return Training(
         tokens=tokens,
         length=params.sequence_length,

@@ -54,19 +54,19 @@ class Plan(costs.Costs):
     @property
     def beyond_one_machine(self) -> tuple[str, ...]:
         """What a machine with one H100 cannot do, in words; empty if it can do everything."""
-        found = [
+        reasons = [
             f"{size.size}: {size.memory_gib:,.0f} GiB to train do not fit into one device of {costs.DEVICE_GIB} GiB"
             for size in self.sizes
             if size.memory_gib > costs.DEVICE_GIB
         ]
         if beyond := costs.beyond_one(self.hours[costs.DEVICE]):
-            found.append(f"all runs: {beyond}")
-        found += [
+            reasons.append(f"all runs: {beyond}")
+        reasons += [
             f"{size.size}: its {size.runs} runs alone are {days:,.0f} days on one H100"
             for size in self.sizes
             if (days := size.hours(self.rates[costs.DEVICE]) / 24) > costs.MONTH_HOURS / 24
         ]
-        return tuple(found)
+        return tuple(reasons)
 
     def __str__(self) -> str:
         head = f"{'size':>8} {'parameters':>12} {'memory GiB':>11} {'runs':>5} {'tokens':>9} {'FLOPs':>9} {'naive':>9}"

@@ -162,12 +162,8 @@ class Study(BaseStudy):
     def _losses(self, stage: Continue) -> pd.DataFrame:
         frame = read_losses(self.file(stage, LOSSES))
         frame = frame.rename(columns={"general": "general_loss", "domain": "domain_loss"})
-        return frame.assign(
-            size=stage.base.size,
-            domain=stage.domain.text.name,
-            ratio=float(stage.ratio),
-            seed=stage.seed,
-        )
+        domain, ratio = stage.domain.text.name, float(stage.ratio)
+        return frame.assign(size=stage.base.size, domain=domain, ratio=ratio, seed=stage.seed)
 
     def analysis(self) -> Analysis:
         """The laws of sections 4 and 5 on the losses of every size and domain."""

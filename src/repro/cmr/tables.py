@@ -34,14 +34,8 @@ def count(number: Any) -> str:
 
 def model_shapes(frame: pd.DataFrame) -> Styler:
     """Table 1: a shape and its parameters for each size; from `Paper.shapes` or `Study.shapes`."""
-    names = {
-        "hidden_size": "hidden size",
-        "intermediate_size": "intermediate size",
-        "attention_heads": "attention heads",
-        "layers": "layers",
-        "vocabulary_size": "vocabulary",
-        "parameters": "parameters",
-    }
+    columns = ("hidden_size", "intermediate_size", "attention_heads", "layers", "vocabulary_size", "parameters")
+    names = {column: column.replace("_", " ") for column in columns} | {"vocabulary_size": "vocabulary"}
     turned = frame.set_index("size")[list(names)].rename(columns=names).T
     turned.columns.name = "model size"
     styler = styled(turned, "{:,.0f}", NOT_RUN, index=True)
@@ -55,46 +49,31 @@ def held_out(results: Results) -> Styler:
     """
     points, _, _, printed = results.held_out()
     losses, sizes = in_order(points["loss"]), in_order(points["size"])
-    keys = [(loss, size) for loss in losses for size in sizes]
-    known = points[points["kind"] == "measured"]
-    rows: dict[str, list[float]] = {}
-    for ratio in sorted(set(known["ratio"]), reverse=True):
-        rows[f"R = {ratio_label(ratio)}"] = [_one(known[known["ratio"] == ratio], key) for key in keys]
-    out = points[points["kind"] == "held out, measured"]
+    keys = pd.MultiIndex.from_product([losses, sizes], names=["loss", "size"])
+
+    def values(rows: pd.DataFrame) -> pd.Series:
+        return rows.set_index(["loss", "size"])["value"].astype(float).reindex(keys)
+
+    known, out = (points[points["kind"] == kind] for kind in ("measured", "held out, measured"))
+    ratios = sorted(set(known["ratio"]), reverse=True)
+    rows = {f"R = {ratio_label(ratio)}": values(known[known["ratio"] == ratio]) for ratio in ratios}
     name = f"R = {ratio_label(out['ratio'].iloc[0])}" if len(out) else "held out"
-    seen = [_one(out, key) for key in keys]
-    guess = [_one(points[points["kind"] == "held out, predicted"], key) for key in keys]
-    rows[f"{name}, measured"], rows[f"{name}, predicted from the others"] = seen, guess
-    error = [(g / s - 1) * 100 for g, s in zip(guess, seen, strict=True)]
-    percent = {"relative error": error}
+    seen, guess = values(out), values(points[points["kind"] == "held out, predicted"])
+    rows |= {f"{name}, measured": seen, f"{name}, predicted from the others": guess}
+    percent = {"relative error": (guess / seen - 1) * 100}
     if printed is not None:
-        by_size = printed.set_index("size")
-        rows[f"{name}, predicted in the paper"] = [_at(by_size, size, "loss") for _, size in keys]
-        own = rows[f"{name}, predicted in the paper"]
-        percent["relative error in the paper"] = [(g / s - 1) * 100 for g, s in zip(own, seen, strict=True)]
-        percent["difference as printed"] = [_at(by_size, size, "printed_difference") for _, size in keys]
-    columns = pd.MultiIndex.from_tuples(keys, names=["loss", "size"])
+        theirs = printed.set_index("size").reindex(keys.get_level_values("size")).set_index(keys)
+        rows[f"{name}, predicted in the paper"] = theirs["loss"]
+        percent["relative error in the paper"] = (theirs["loss"] / seen - 1) * 100
+        percent["difference as printed"] = theirs["printed_difference"]
+    frame = pd.DataFrame(rows | percent).T
     if len(losses) == 1:
-        columns = pd.Index(sizes, name=f"{losses[0]} loss")
-    frame = pd.DataFrame.from_dict(rows | percent, orient="index", columns=columns)
+        frame.columns = pd.Index(sizes, name=f"{losses[0]} loss")
     styler = styled(frame, "{:.4f}", NOT_RUN, index=True)
-    slices = {
-        "relative error": "{:+.3f}%",
-        "relative error in the paper": "{:+.3f}%",
-        "difference as printed": "{:.2f}%",
-    }
     for row in percent:
-        styler = styler.format(slices[row], subset=pd.IndexSlice[[row], :], na_rep=DASH, escape="html")
+        form = "{:.2f}%" if row == "difference as printed" else "{:+.3f}%"
+        styler = styler.format(form, subset=pd.IndexSlice[[row], :], na_rep=DASH, escape="html")
     return styler
-
-
-def _one(points: pd.DataFrame, key: tuple[str, str]) -> float:
-    found = points.loc[(points["loss"] == key[0]) & (points["size"] == key[1]), "value"]
-    return float(found.iloc[0]) if len(found) else float("nan")
-
-
-def _at(frame: pd.DataFrame, row: str, column: str) -> float:
-    return float(frame[column].get(row, float("nan")))
 
 
 def fit_quality(results: Results) -> Styler:
@@ -134,8 +113,7 @@ def coefficients(results: Results) -> Styler:
             name: [f"95% interval: {_limit(a)} to {_limit(b)}" for a, b in zip(wide[low], wide[high], strict=True)]
             for name, low, high in ((name, f"{name}_lower", f"{name}_upper") for name in _EQUATION_6)
         }).set_axis(wide.index).set_axis(columns, axis=1)  # fmt: skip
-    shown = wide[list(_EQUATION_6)].set_axis(columns, axis=1)
-    return styled(shown, _coefficient, NOT_RUN, index=True, notes=notes)
+    return styled(wide[list(_EQUATION_6)].set_axis(columns, axis=1), _coefficient, NOT_RUN, index=True, notes=notes)
 
 
 def _coefficient(value: float) -> str:
@@ -185,14 +163,14 @@ def critical_ratios(results: Results) -> Styler:
 def tolerances(results: DomainResults) -> Styler:
     """The largest ratio by tolerance at several tolerances, beside that by turning point."""
     frame = results.tolerances()
-    ratio = with_intervals(frame["tolerance_ratio"], frame, "tolerance", "{:.1%}", lambda end: f"{100 * end:.1f}")
-    wide = frame.assign(text=ratio, at="\u03b5 = " + frame["epsilon"].map("{:g}".format))
-    columns = in_order(wide["at"])
-    shown = wide.pivot(index="size", columns="at", values="text").reindex(in_order(frame["size"]))[columns]
-    shown["by turning point"] = frame.groupby("size")["critical_ratio"].first()
-    shown = shown.rename_axis(index="model size", columns=None).reset_index()
+    shares = with_intervals(frame["tolerance_ratio"], frame, "tolerance", "{:.1%}", lambda end: f"{100 * end:.1f}")
+    frame = frame.assign(text=shares, at="\u03b5 = " + frame["epsilon"].map("{:g}".format))
+    columns = in_order(frame["at"])
+    rows = frame.pivot(index="size", columns="at", values="text").reindex(in_order(frame["size"]))[columns]
+    rows["by turning point"] = frame.groupby("size")["critical_ratio"].first()
+    rows = rows.rename_axis(index="model size", columns=None).reset_index()
     formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), "by turning point": "{:.1%}"}
-    return styled(shown, formats, "no ratio qualifies, or too few turn", index=False)
+    return styled(rows, formats, "no ratio qualifies, or too few turn", index=False)
 
 
 def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Styler:
@@ -234,10 +212,10 @@ def _turn(t: float, low: float, high: float) -> str | None:
 
 def runs(frame: pd.DataFrame) -> Styler:
     """The runs of a study: columns size, parameters, tokens, seconds and any others (stage, ratio, ...)."""
-    names = {"size": "model size", "ratio": "R"}
-    shown = frame.assign(ratio=frame["ratio"].map(ratio_label, na_action="ignore")) if "ratio" in frame else frame
+    if "ratio" in frame:
+        frame = frame.assign(ratio=frame["ratio"].map(ratio_label, na_action="ignore"))
     formats: dict[str, Format] = {"parameters": count, "tokens": count, "seconds": "{:,.1f}"}
-    return _renamed(shown, names, formats, "does not apply to this run")
+    return _renamed(frame, {"size": "model size", "ratio": "R"}, formats, "does not apply to this run")
 
 
 def corpora(frame: pd.DataFrame) -> Styler:
@@ -255,7 +233,6 @@ def sources(frame: pd.DataFrame) -> Styler:
 
 def _renamed(frame: pd.DataFrame, names: Mapping[str, str], formats: Mapping[str, Format], why: str) -> Styler:
     """The columns under readers' names; where there is none, underscores become spaces."""
-    shown = {column: names.get(column, str(column).replace("_", " ")) for column in frame.columns}
-    there = {shown[column]: form for column, form in formats.items() if column in frame}
-    text = frame.reset_index(drop=True).rename(columns=shown)
-    return styled(text, there, why, index=False)
+    titles = {column: names.get(column, str(column).replace("_", " ")) for column in frame.columns}
+    known = {titles[column]: form for column, form in formats.items() if column in frame}
+    return styled(frame.reset_index(drop=True).rename(columns=titles), known, why, index=False)

@@ -1,1 +1,1 @@
-"""What any study needs to be looked at: chart style, notebook output, colophon, report. Knows no paper and no runs."""
+"""How results are shown: the style of charts and tables, words, notebook output, the note that ends a page."""

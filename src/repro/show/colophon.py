@@ -26,14 +26,12 @@ class Colophon:
     @classmethod
     def of(cls, params: Params | AllocationParams, records: list[dict[str, Any]]) -> "Colophon":
         """From the parameters of a study and the records of its finished runs."""
-        given = json.loads(params.model_dump_json(exclude_defaults=True))
+        chosen = json.loads(params.model_dump_json(exclude_defaults=True))
         return cls(
             preset=params.preset,
-            parameters=yaml.safe_dump(given, sort_keys=False, default_flow_style=None, width=100),
+            parameters=yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=100),
             commits=_distinct(record["commit"] for record in records),
-            packages=_distinct(
-                ", ".join(f"{name} {version}" for name, version in record["packages"].items()) for record in records
-            ),
+            packages=_distinct(", ".join(map(" ".join, record["packages"].items())) for record in records),
             hardware=_distinct(record["hardware"] for record in records),
             runs=len(records),
             seconds=sum(record["seconds"] for record in records),

@@ -1,7 +1,7 @@
-"""How every chart looks: colours, labels and the pieces that the figures share.
+"""How every chart looks: colours, labels, and the pieces that figures share.
 
 Charts are drawn on a transparent ground and must read on a white page and on a dark one, so every colour
-has a middle lightness (``tests/cmr/test_cmr_figures.py`` checks the contrast on both).
+has a middle lightness (``tests/show/test_style.py`` checks the contrast on both).
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ PANEL = 285
 
 
 def ramp(anchors: Sequence[str], count: int) -> list[str]:
-    """``count`` colours evenly spaced along the line through ``anchors`` (hex), first and last included."""
-    at = np.linspace(0, len(anchors) - 1, count) if count > 1 else np.zeros(1)
-    return _between(list(at), range(len(anchors)), anchors)
+    """``count`` colours (at least one) evenly spaced along the line through ``anchors`` (hex), both ends included."""
+    return _between(list(np.linspace(0, len(anchors) - 1, max(count, 1))), range(len(anchors)), anchors)
 
 
 def _between(at: Sequence[float], places: Sequence[float], anchors: Sequence[str]) -> list[str]:
@@ -60,9 +59,9 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def inline(frame: pd.DataFrame) -> alt.InlineData:
-    """The rows as values inside the chart: 6 significant digits, missing as null, no limit on rows.
+    """The rows as values inside the chart: 6 significant digits, missing as null.
 
-    Altair's own limit of 5,000 rows can only be lifted for the whole process, so it is stepped around here.
+    Unlike altair's own way, this takes more than 5,000 rows; that limit can only be lifted for the whole process.
     """
     # A tuple, because altair copies every list in a chart again at each step of putting panels together.
     records = tuple({key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records"))
@@ -79,32 +78,21 @@ def _plain(value: Any) -> Any:
     return None if pd.isna(value) else str(value)
 
 
-def ratio_colour(ratios: Sequence[float], *, legend: bool = True) -> alt.Color:
+def ratio_colour(ratios: Sequence[float]) -> alt.Color:
     """Colour by ``mixture``, the legend in numeric order; the same ratio has the same colour in every figure."""
-    labels = [ratio_label(r) for r in ratios]
-    return _colour("mixture:N", labels, _between(ratios, *RATIO_COLOURS), "Domain share R", legend)
+    return _colour("mixture:N", [ratio_label(r) for r in ratios], _between(ratios, *RATIO_COLOURS), "Domain share R")
 
 
-def size_colour(sizes: Sequence[str], legend: bool = True) -> alt.Color:
+def size_colour(sizes: Sequence[str]) -> alt.Color:
     """Colour by ``size``, the legend in ascending order."""
-    return _colour("size:N", sizes, ramp(SIZE_RAMP, len(sizes)), "Model size", legend)
+    return _colour("size:N", sizes, ramp(SIZE_RAMP, len(sizes)), "Model size")
 
 
-def _colour(field: str, values: Sequence[str], colours: Sequence[str], title: str, legend: bool) -> alt.Color:
-    box = alt.Legend(
-        title=title,
-        orient="top",
-        direction="horizontal",
-        symbolType="stroke",
-        symbolStrokeWidth=4,
-        symbolOpacity=1,
-    )
-    return alt.Color(
-        field,
-        scale=alt.Scale(domain=list(values), range=list(colours)),
-        sort=list(values),
-        legend=box if legend else None,
-    )
+def _colour(field: str, values: Sequence[str], colours: Sequence[str], title: str) -> alt.Color:
+    key = alt.Legend(title=title, orient="top", direction="horizontal", symbolType="stroke", symbolStrokeWidth=4,
+                     symbolOpacity=1)  # fmt: skip
+    scale = alt.Scale(domain=list(values), range=list(colours))
+    return alt.Color(field, scale=scale, sort=list(values), legend=key)
 
 
 def ratio_axis(ratios: Sequence[float], *, titled: bool = True) -> alt.X:
@@ -125,9 +113,9 @@ def zoom(name: str = "zoom") -> alt.Parameter:
     return alt.selection_interval(name=name, bind="scales", zoom="wheel![event.shiftKey]")
 
 
-def faded(selection: alt.Parameter, shown: float = 1.0) -> alt.OpacityValue:
-    """Opacity ``shown`` for what is picked in the legend (all, if nothing is), faint for the rest."""
-    return alt.OpacityValue.from_dict(_either(selection, shown, 0.08))
+def faded(selection: alt.Parameter, opacity: float = 1.0) -> alt.OpacityValue:
+    """The opacity of what is picked in the legend (all, if nothing is); the rest is faint."""
+    return alt.OpacityValue.from_dict(_either(selection, opacity, 0.08))
 
 
 def extrapolated(dash: Sequence[int] = (5, 4)) -> alt.StrokeDashValue:
@@ -238,11 +226,9 @@ def finish(chart: Any, description: str) -> Any:
     text = {"labelColor": GREY, "titleColor": GREY, "titleFontWeight": "normal"}
     lines = {"gridColor": GRID, "domainColor": GREY, "tickColor": GREY}
     theme: dict[str, Any] = {
-        "background": "transparent",
-        "padding": 6,
-        "view": {"stroke": GRID},
+        "background": "transparent", "padding": 6, "view": {"stroke": GRID},
         "axis": {**text, **lines, "labelFontSize": 10.5, "titleFontSize": 11.5},
         "legend": {**text, "labelFontSize": 11.5, "titleFontSize": 11.5},
         "title": {"color": GREY, "fontSize": 12.5, "anchor": "start", "frame": "group", "offset": 4},
-    }
+    }  # fmt: skip
     return chart.properties(description=description, config=theme)

@@ -14,12 +14,12 @@ Format = str | Callable[[Any], str]
 
 
 def with_intervals(values: pd.Series, frame: pd.DataFrame, name: str, form: Format, ends: Format) -> pd.Series:
-    """Each value as text for :func:`two_lines`, on a second line its interval; None where there is no value.
+    """Each value as text for :func:`two_lines`, its interval on the second line; None where there is no value.
 
-    values: one for each row of ``frame``, written by ``form``; its columns <name>_lower and <name>_upper, where it has
-    them and they are not NaN, are the interval, each end written by ``ends``.
+    values: one for each row of ``frame``, written by ``form``. The interval is in the columns <name>_lower and
+    <name>_upper of ``frame``, where it has them and neither is NaN; each end is written by ``ends``.
     """
-    write, limit = (one.format if isinstance(one, str) else one for one in (form, ends))
+    write, limit = (way.format if isinstance(way, str) else way for way in (form, ends))
     none = pd.Series(float("nan"), index=frame.index)
     rows = zip(values, frame.get(f"{name}_lower", none), frame.get(f"{name}_upper", none), strict=True)
     texts = ((write(v), f"\n({limit(a)} to {limit(b)})" if a == a and b == b else "", v == v) for v, a, b in rows)
@@ -42,16 +42,16 @@ def styled(
 ) -> Styler:
     """The frame as a Styler that gives the same HTML every time (no random ids).
 
-    What is missing is a dash that gives ``why`` under the pointer; the rest gives there what ``notes``, text of the
-    frame's shape, has for it.
+    A missing value is a dash, with ``why`` under the pointer; for the others, ``notes``, a frame of the same shape, has
+    the text there.
     """
     styler = frame.style.format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
     styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
     missing = frame.isna()
     if missing.any(axis=None) or notes is not None:
         reasons = missing.map(lambda gap: why if gap else "").astype(str)
-        told = reasons if notes is None else notes.where(~missing, reasons)
-        styler = styler.set_tooltips(told, as_title_attribute=True)
+        titles = reasons if notes is None else notes.where(~missing, reasons)
+        styler = styler.set_tooltips(titles, as_title_attribute=True)
     numbers = frame.map(lambda value: "number" if isinstance(value, Number) else "")  # no line break after a sign
     styler = styler.set_td_classes(numbers).set_table_attributes('class="dataframe"').set_uuid("t")
     return styler if index else styler.hide(axis="index")

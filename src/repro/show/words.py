@@ -1,4 +1,4 @@
-"""Pieces of phrases, and what a page's prose quotes."""
+"""How prose and tables write numbers, lists and intervals."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from repro.laws import ratio_label
 
 Facts = dict[str, float | int | str]
 
-_NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-
 FRACTION = "{:.7f}"
+_NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
 def in_words(number: int) -> str:
@@ -32,7 +31,7 @@ def join(words: Iterable[str]) -> str:
 
 
 def span(values: pd.Series, form: str) -> str:
-    """Lowest to highest, or the one there is where both read the same: "0.1 to 0.3", "0.1"."""
+    """Lowest to highest, or one of them where both read the same: "0.1 to 0.3", "0.1"."""
     return " to ".join(dict.fromkeys(format(value, form) for value in (values.min(), values.max())))
 
 
@@ -61,12 +60,12 @@ def p_value(value: float) -> str:
 
 
 def between(low: pd.Series, high: pd.Series, form: Callable[[float], str]) -> list[str | None]:
-    """ "low to high" where both are there, else missing."""
+    """ "low to high", or None where an end is missing."""
     return [f"{form(a)} to {form(b)}" if a == a and b == b else None for a, b in zip(low, high, strict=True)]
 
 
 def with_error(value: float, error: float, form: str, scale: float = 1.0) -> str | None:
-    """ "value ± standard error", the value alone where it has none, missing where there is no value."""
+    """ "value ± standard error", the value alone where it has no error, None where there is no value."""
     if value != value:
         return None
     written = format(scale * value, form)

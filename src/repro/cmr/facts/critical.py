@@ -17,7 +17,7 @@ _DEFINITIONS = {
     "by tolerance": ("tolerance_ratio", "tolerance"),
     "by both": ("both", "both"),
 }
-# How intervals are got, and what variation is in them, by the method of the bootstrap; "" is for none.
+# How intervals were computed, and what variation they hold, by the method of the bootstrap; "" is for none.
 _DRAWN = {
     "ar1": "What Equation 6 leaves over of a curve is taken for noise, correlated from one point to the next. Noise "
     "like it is put on the fitted curve {draws:,} times; each time the laws are fitted and Equation 27 is solved anew",
@@ -41,9 +41,8 @@ def turning_order(points: pd.DataFrame) -> str:
     """
     breaks, silent, sizes = [], [], points["size"].nunique()
     for size, rows in points.groupby("size", sort=False):
-        wrong = _out_of_order(rows.sort_values("ratio"))
-        if wrong:
-            breaks.append(f"{size} (at R = {ratios(wrong)})")
+        if early := _out_of_order(rows.sort_values("ratio")):
+            breaks.append(f"{size} (at R = {ratios(early)})")
         elif rows["t"].notna().sum() < 2:
             silent.append(str(size))
     if len(silent) == sizes:
@@ -65,7 +64,10 @@ def _out_of_order(rows: pd.DataFrame) -> list[float]:
 
 
 def critical(results: DomainResults) -> Facts:
-    """What turning points and critical ratios say; ``drawn``: how their intervals were got; ``holds``: what of."""
+    """What turning points and critical ratios say.
+
+    drawn: how their intervals were computed; holds: what variation these hold.
+    """
     method = _method(results)
     in_the_paper = turning_order(published.paper.turning_points())
     return {
@@ -86,7 +88,7 @@ def _method(results: DomainResults) -> str:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of sentences that a notebook shows as one."""
+    """Sentences that a notebook shows as a list."""
 
     items: tuple[str, ...]
 
@@ -201,8 +203,8 @@ def _nearer(near: pd.Series, far: pd.Series, column: str, ends: str) -> str:
         lacking = "either" if np.isnan(near[column]) and np.isnan(far[column]) else lacking
         return f"it does not exist for {lacking} domain, so there is nothing to compare"
     order = "larger" if near[column] > far[column] else "equal" if near[column] == far[column] else "smaller"
-    shown = f"{_share(near, column, ends)} against {_share(far, column, ends)}"
-    return f"it is {order} for the nearer domain, {shown}{_told_apart(near, far, ends)}"
+    pair = f"{_share(near, column, ends)} against {_share(far, column, ends)}"
+    return f"it is {order} for the nearer domain, {pair}{_whether_apart(near, far, ends)}"
 
 
 def _share(row: pd.Series, column: str, ends: str) -> str:
@@ -210,7 +212,7 @@ def _share(row: pd.Series, column: str, ends: str) -> str:
     return f"{row[column]:.1%}" + ("" if np.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})")
 
 
-def _told_apart(near: pd.Series, far: pd.Series, ends: str) -> str:
+def _whether_apart(near: pd.Series, far: pd.Series, ends: str) -> str:
     low, high = (np.array([row[f"{ends}_{end}"] for row in (near, far)]) for end in ("lower", "upper"))
     if np.isnan(low).any():
         return ", without intervals to judge this by"

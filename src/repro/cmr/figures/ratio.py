@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -27,52 +27,39 @@ def loss_against_ratio(results: Results, loss: str | None = None) -> Any:
     loss: "general" or "domain", by default all that were measured. Intervals are drawn where there are any.
     """
     points, fitted, seen, _ = results.held_out(loss)
-    value_title = ("Loss" if seen == "measured" else "Change of loss") + " (nats/token)"
-    points = points.assign(kind=points["kind"].str.replace("measured", seen))
+    points = style.labelled(points.assign(kind=points["kind"].str.replace("measured", seen)))
     marks = {kind.replace("measured", seen): mark for kind, mark in _MARKS.items()}
-    kinds = style.in_order(points["loss"])
-    sizes = style.in_order(points["size"])
-    there = {kind: mark for kind, mark in marks.items() if (points["kind"] == kind).any()}
+    marks = {kind: mark for kind, mark in marks.items() if (points["kind"] == kind).any()}
+    key = alt.Legend(title=None, orient="top", symbolStrokeWidth=1.6, symbolOpacity=1)
+    forms, colours = (alt.Scale(domain=list(marks), range=[mark[i] for mark in marks.values()]) for i in (0, 1))
+    title = ("Loss" if seen == "measured" else "Change of loss") + " (nats/token)"
+    channels = (
+        alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, padding=9)),
+        alt.Color("kind:N", scale=colours, legend=key),
+        alt.Shape("kind:N", scale=forms, legend=key),
+    )
+    losses, sizes = style.in_order(points["loss"]), style.in_order(points["size"])
     cells: list[Any] = []
     for place, size in enumerate(sizes):
-        for kind in kinds:
-            last = place >= len(sizes) - (1 if len(kinds) > 1 else 2)
+        for kind in losses:
+            last = place >= len(sizes) - (1 if len(losses) > 1 else 2)
             mine, law = (f[(f["size"] == size) & (f["loss"] == kind)] for f in (points, fitted))
-            panel = _ratio_panel(mine, law, value_title, there, f"zoom_{len(cells)}", titled=last)
+            panel = _panel(mine, law, channels, f"zoom_{len(cells)}", titled=last)
             cells.append(panel.properties(title=f"{size}, {kind} loss"))
     text = f"Loss at the end of the run against the domain share, {seen}, fitted and predicted"
     return style.finish(style.grid(cells, columns=2), text)
 
 
-def _ratio_panel(
-    points: pd.DataFrame,
-    fitted: pd.DataFrame,
-    value_title: str,
-    marks: Mapping[str, tuple[str, str]],
-    zoom: str,
-    *,
-    titled: bool,
-) -> Any:
-    y = alt.Y("value:Q", title=value_title, scale=alt.Scale(zero=False, padding=9))
-    x = style.ratio_axis(style.ratios_of(points), titled=titled)
-    key = alt.Legend(title=None, orient="top", symbolStrokeWidth=1.6, symbolOpacity=1)
-    shapes = alt.Scale(domain=list(marks), range=[form for form, _ in marks.values()])
-    colours = alt.Scale(domain=list(marks), range=[colour for _, colour in marks.values()])
+def _panel(points: pd.DataFrame, law: pd.DataFrame, channels: Sequence[Any], zoom: str, *, titled: bool) -> Any:
+    x, y = style.ratio_axis(style.ratios_of(points), titled=titled), channels[0]
     tips = style.tips(size="Model size", mixture="Domain share R", kind="Point", value=("Loss", ".4f"))
-    dots = alt.Chart(style.inline(style.labelled(points))).mark_point(size=80, strokeWidth=1.8, opacity=1)
-    dots = dots.encode(
-        x,
-        y,
-        alt.Color("kind:N", scale=colours, legend=key),
-        alt.Shape("kind:N", scale=shapes, legend=key),
-        tooltip=tips,
-    ).add_params(style.zoom(zoom))
-    line = alt.Chart(style.inline(_joined(fitted))).mark_line(color=style.GREY, strokeWidth=1.8)
-    layers: list[Any] = [
-        *style.band(fitted, "y", x, color=style.GREY, opacity=0.18),
+    dots = alt.Chart(style.inline(points)).mark_point(size=80, strokeWidth=1.8, opacity=1)
+    line = alt.Chart(style.inline(_joined(law))).mark_line(color=style.GREY, strokeWidth=1.8)
+    layers = [
+        *style.band(law, "y", x, color=style.GREY, opacity=0.18),
         line.encode(x, y, style.extrapolated((4, 3)), detail="part:N"),
         *style.bars(points, "y", x, color=style.GREY),
-        dots,
+        dots.encode(x, *channels, tooltip=tips).add_params(style.zoom(zoom)),
     ]
     return alt.layer(*layers).properties(width=style.PANEL, height=180)
 

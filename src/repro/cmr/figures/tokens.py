@@ -22,83 +22,6 @@ _TICKS = [s * v for v in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0) for s 
 _SYMLOG = " (symmetric log axis)"
 
 
-@dataclass(frozen=True)
-class Track:
-    """One panel of an increment against T: lines (dashed: extrapolated), measured dots, turning points."""
-
-    rows: parts.Rows
-    colour: alt.Color
-    pick: alt.Parameter
-    loss: str = "general"
-    title: str = ""
-    width: int = style.PANEL
-    height: int = 180
-    x_title: str | None = None
-    y_title: str | None = None
-    t_max: float | None = None
-    symmetric_log: bool = False
-    limits: Sequence[float] | None = None
-    ticks: int = 6
-    y_labels: bool = True
-
-    def chart(self, zoom: str) -> Any:
-        """The panel; ``zoom`` names its drag-and-scroll selection, unique in the figure."""
-        x = alt.X(
-            "t:Q",
-            title=self.x_title,
-            axis=alt.Axis(tickCount=self.ticks),
-            scale=alt.Scale(nice=False, zero=True),
-        )
-        y = alt.Y(f"{self.loss}:Q", title=self.y_title, axis=self._y_axis(), scale=self._y_scale())
-        base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
-        shown = style.faded(self.pick)
-        layers: list[Any] = [] if self.t_max is None else [style.rule("x", self.t_max)]
-        ends = f"{self.loss}_low", f"{self.loss}_high"
-        interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
-        detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
-        layers += style.band(interval, "y", x, self.colour, detail, ends=ends, opacity=0.18, line=False)
-        if len(self.rows.dots):
-            seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=11, aria=False)
-            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
-        line = base.mark_line(strokeWidth=2).encode(
-            shown, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"]
-        )
-        line = line.add_params(self.pick, style.zoom(zoom))
-        layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
-        if len(self.rows.turns):
-            marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
-            tips = [*style.tips(mark="Mark"), *parts.tooltips()]
-            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), shown, tooltip=tips))
-        return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
-
-    def _y_scale(self) -> alt.Scale:
-        if self.symmetric_log:
-            return alt.Scale(type="symlog", constant=0.01, nice=False)
-        if self.limits is not None:
-            return alt.Scale(domain=list(self.limits), nice=False)
-        return alt.Scale(zero=False)
-
-    def _y_axis(self) -> alt.Axis:
-        if self.symmetric_log:
-            return alt.Axis(values=_TICKS, format="~g")
-        return alt.Axis(tickCount=self.ticks, labels=self.y_labels)
-
-
-def joined(rows: parts.Rows) -> parts.Rows:
-    """The last fitted row repeated as the first extrapolated one, so that there is no gap."""
-    drawn = rows.drawn
-    fitted = drawn[drawn["kind"] == "fitted"]
-    last = fitted.loc[fitted.groupby(parts.KEYS, sort=False)["t"].idxmax()]
-    beyond = {tuple(key) for key in drawn.loc[drawn["kind"] == "extrapolated", parts.KEYS].to_numpy()}
-    keep = [tuple(key) in beyond for key in last[parts.KEYS].to_numpy()]
-    seams = last[keep].assign(kind="extrapolated", hover=False)
-    return rows._replace(drawn=pd.concat([drawn, seams]).sort_values("t", kind="stable"))
-
-
-def _rows(curves: pd.DataFrame, results: Results) -> parts.Rows:
-    return joined(parts.Rows.of(curves, results.turning_points()))
-
-
 def loss_against_tokens(results: Results, size: str, *, band: bool = False, beside: Results | None = None) -> Any:
     """Figures 4 and 7: increment of the general loss of one size against T, fitted and extrapolated (dashed).
 
@@ -110,8 +33,8 @@ def loss_against_tokens(results: Results, size: str, *, band: bool = False, besi
 
     """
 
-    def rows_of(one: Results, band: bool = False) -> parts.Rows:
-        return _rows(parts.small_of(one.curves(np.arange(1, one.last_t + 1), band=band), size), one)
+    def rows_of(side: Results, band: bool = False) -> parts.Rows:
+        return _rows(parts.small_of(side.curves(np.arange(1, side.last_t + 1), band=band), size), side)
 
     rows = rows_of(results, band)
     limits = None
@@ -215,3 +138,80 @@ def pretraining_curves(frame: pd.DataFrame) -> Any:
     layers.append(base.mark_circle(size=22, aria=False).encode(tooltip=tips))
     chart = alt.layer(*layers).properties(width=600, height=320)
     return style.finish(chart, "General validation loss during pretraining, a line for each model size")
+
+
+def _rows(curves: pd.DataFrame, results: Results) -> parts.Rows:
+    return _joined(parts.Rows.of(curves, results.turning_points()))
+
+
+def _joined(rows: parts.Rows) -> parts.Rows:
+    """The last fitted row is repeated as the first extrapolated one, so that there is no gap."""
+    drawn = rows.drawn
+    fitted = drawn[drawn["kind"] == "fitted"]
+    last = fitted.loc[fitted.groupby(parts.KEYS, sort=False)["t"].idxmax()]
+    beyond = {tuple(key) for key in drawn.loc[drawn["kind"] == "extrapolated", parts.KEYS].to_numpy()}
+    keep = [tuple(key) in beyond for key in last[parts.KEYS].to_numpy()]
+    seams = last[keep].assign(kind="extrapolated", hover=False)
+    return rows._replace(drawn=pd.concat([drawn, seams]).sort_values("t", kind="stable"))
+
+
+@dataclass(frozen=True)
+class Track:
+    """One panel of an increment against T: lines (dashed: extrapolated), measured dots, turning points."""
+
+    rows: parts.Rows
+    colour: alt.Color
+    pick: alt.Parameter
+    loss: str = "general"
+    title: str = ""
+    width: int = style.PANEL
+    height: int = 180
+    x_title: str | None = None
+    y_title: str | None = None
+    t_max: float | None = None
+    symmetric_log: bool = False
+    limits: Sequence[float] | None = None
+    ticks: int = 6
+    y_labels: bool = True
+
+    def chart(self, zoom: str) -> Any:
+        """The panel; ``zoom`` names its drag-and-scroll selection, unique in the figure."""
+        x = alt.X(
+            "t:Q",
+            title=self.x_title,
+            axis=alt.Axis(tickCount=self.ticks),
+            scale=alt.Scale(nice=False, zero=True),
+        )
+        y = alt.Y(f"{self.loss}:Q", title=self.y_title, axis=self._y_axis(), scale=self._y_scale())
+        base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
+        opacity = style.faded(self.pick)
+        layers: list[Any] = [] if self.t_max is None else [style.rule("x", self.t_max)]
+        ends = f"{self.loss}_low", f"{self.loss}_high"
+        interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
+        detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
+        layers += style.band(interval, "y", x, self.colour, detail, ends=ends, opacity=0.18, line=False)
+        if len(self.rows.dots):
+            seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=11, aria=False)
+            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
+        line = base.mark_line(strokeWidth=2).encode(
+            opacity, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"]
+        )
+        line = line.add_params(self.pick, style.zoom(zoom))
+        layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
+        if len(self.rows.turns):
+            marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
+            tips = [*style.tips(mark="Mark"), *parts.tooltips()]
+            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity, tooltip=tips))
+        return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
+
+    def _y_scale(self) -> alt.Scale:
+        if self.symmetric_log:
+            return alt.Scale(type="symlog", constant=0.01, nice=False)
+        if self.limits is not None:
+            return alt.Scale(domain=list(self.limits), nice=False)
+        return alt.Scale(zero=False)
+
+    def _y_axis(self) -> alt.Axis:
+        if self.symmetric_log:
+            return alt.Axis(values=_TICKS, format="~g")
+        return alt.Axis(tickCount=self.ticks, labels=self.y_labels)

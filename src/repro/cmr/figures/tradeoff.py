@@ -15,72 +15,7 @@ from repro.cmr.frames import RUN, Results
 from repro.laws import ratio_label
 from repro.show import style
 
-
-@dataclass(frozen=True)
-class Plane:
-    """One panel of the trade-off plane: its rows, how they are coloured and how large it is."""
-
-    rows: parts.Rows
-    colour: alt.Color
-    pick: alt.Parameter
-    title: str
-    width: int = style.PANEL
-    height: int = 190
-    epsilon: float | None = None
-    titled: bool = True
-
-    def chart(self, zoom: str) -> Any:
-        """The panel; ``zoom`` is a name, unique in the figure, for its drag-and-scroll selection."""
-        x_span = self.rows.span("domain")
-        y_span = self.rows.span("general")
-        x = alt.X(
-            "domain:Q",
-            title=style.DOMAIN if self.titled else None,
-            axis=alt.Axis(tickCount=5, labelSeparation=8),
-            scale=_scale(x_span),
-        )
-        y = alt.Y("general:Q", title=style.GENERAL, scale=_scale(y_span))
-        base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
-        shown = style.faded(self.pick)
-        path = base.mark_line(strokeWidth=2, clip=True).encode(shown, order="t:Q", detail=["size:N", "mixture:N"])
-        path = path.add_params(self.pick, style.zoom(zoom))
-        layers = [style.rule("y", 0.0, (1, 3)).encode(y=alt.Y("at:Q", scale=_scale(y_span)))]
-        if self.epsilon is not None and self.epsilon <= y_span[1]:
-            layers.append(style.rule("y", self.epsilon))
-        if len(self.rows.dots):
-            seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=9, clip=True, aria=False)
-            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.55), tooltip=parts.tooltips()))
-        marks = alt.Chart(style.inline(self._marks(x_span, y_span))).mark_point(filled=True, size=75, clip=True)
-        layers += [
-            path,
-            style.hover(base, parts.tooltips(), size=70, clip=True, aria=False),
-            marks.encode(
-                x,
-                y,
-                self.colour,
-                parts.mark_shape(parts.END, parts.TURN),
-                shown,
-                alt.Angle("angle:Q", scale=None),
-                tooltip=[*style.tips(mark="Mark"), *parts.tooltips()],
-            ),
-        ]
-        return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
-
-    def _marks(self, x_span: Sequence[float], y_span: Sequence[float]) -> pd.DataFrame:
-        """Arrow heads turned along the end of each trajectory as drawn, and turning points."""
-        ends = parts.ends(self.rows.drawn)
-        across = (ends["domain"] - ends["from_domain"]) / (x_span[1] - x_span[0]) * self.width
-        up = (ends["general"] - ends["from_general"]) / (y_span[1] - y_span[0]) * self.height
-        angle = np.degrees(np.arctan2(across.astype(float), up.astype(float)))
-        marks = pd.concat([ends.assign(angle=angle), self.rows.turns.assign(angle=0.0)], ignore_index=True)
-        return marks[["size", "mixture", "t", "general", "domain", "mark", "angle"]]
-
-
 _FIELDS = ["size", "mixture", "t", "general", "domain", "hover"]
-
-
-def _scale(limits: Sequence[float]) -> alt.Scale:
-    return alt.Scale(domain=list(limits), nice=False, zero=False)
 
 
 def trade_off(results: Results) -> Any:
@@ -103,18 +38,6 @@ def trade_off(results: Results) -> Any:
         cells.append(plane.chart(f"zoom_{len(cells)}"))
     text = "General against domain loss increment, a row for each model size, a line for each ratio"
     return style.finish(style.grid(cells, columns=2), text)
-
-
-def _rows(results: Results) -> parts.Rows:
-    return parts.Rows.of(results.curves(RUN), results.turning_points())
-
-
-def _split(rows: parts.Rows) -> list[tuple[str, parts.Rows]]:
-    """The panels of one size: the small ratios, if they are some but not all, and all."""
-    small, every = rows.small(), ("all ratios", rows)
-    if len(small.drawn) in (0, len(rows.drawn)):
-        return [every]
-    return [(f"up to {ratio_label(parts.SMALL)}", small), every]
 
 
 def trade_off_zoom(results: Results, size: str) -> Any:
@@ -160,3 +83,79 @@ def cross_sections(results: Results, ratios: Sequence[float] | None = None) -> A
         cells.append(plane.chart(f"zoom_{place}"))
     text = "General against domain loss increment, a panel for each ratio, a line for each model size"
     return style.finish(style.grid(cells, columns=2), text)
+
+
+def _rows(results: Results) -> parts.Rows:
+    return parts.Rows.of(results.curves(RUN), results.turning_points())
+
+
+def _split(rows: parts.Rows) -> list[tuple[str, parts.Rows]]:
+    """The panels of one size: the small ratios, if they are some but not all, and all."""
+    small, every = rows.small(), ("all ratios", rows)
+    if len(small.drawn) in (0, len(rows.drawn)):
+        return [every]
+    return [(f"up to {ratio_label(parts.SMALL)}", small), every]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One panel of the trade-off plane: its rows, how they are coloured and how large it is."""
+
+    rows: parts.Rows
+    colour: alt.Color
+    pick: alt.Parameter
+    title: str
+    width: int = style.PANEL
+    height: int = 190
+    epsilon: float | None = None
+    titled: bool = True
+
+    def chart(self, zoom: str) -> Any:
+        """The panel; ``zoom`` is a name, unique in the figure, for its drag-and-scroll selection."""
+        x_span = self.rows.span("domain")
+        y_span = self.rows.span("general")
+        x = alt.X(
+            "domain:Q",
+            title=style.DOMAIN if self.titled else None,
+            axis=alt.Axis(tickCount=5, labelSeparation=8),
+            scale=_scale(x_span),
+        )
+        y = alt.Y("general:Q", title=style.GENERAL, scale=_scale(y_span))
+        base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
+        opacity = style.faded(self.pick)
+        path = base.mark_line(strokeWidth=2, clip=True).encode(opacity, order="t:Q", detail=["size:N", "mixture:N"])
+        path = path.add_params(self.pick, style.zoom(zoom))
+        layers = [style.rule("y", 0.0, (1, 3)).encode(y=alt.Y("at:Q", scale=_scale(y_span)))]
+        if self.epsilon is not None and self.epsilon <= y_span[1]:
+            layers.append(style.rule("y", self.epsilon))
+        if len(self.rows.dots):
+            seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=9, clip=True, aria=False)
+            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.55), tooltip=parts.tooltips()))
+        marks = alt.Chart(style.inline(self._marks(x_span, y_span))).mark_point(filled=True, size=75, clip=True)
+        layers += [
+            path,
+            style.hover(base, parts.tooltips(), size=70, clip=True, aria=False),
+            marks.encode(
+                x,
+                y,
+                self.colour,
+                parts.mark_shape(parts.END, parts.TURN),
+                opacity,
+                alt.Angle("angle:Q", scale=None),
+                tooltip=[*style.tips(mark="Mark"), *parts.tooltips()],
+            ),
+        ]
+        return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
+
+    def _marks(self, x_span: Sequence[float], y_span: Sequence[float]) -> pd.DataFrame:
+        """Arrow heads turned along the end of each trajectory as drawn, and turning points."""
+        ends = parts.ends(self.rows.drawn)
+        across = (ends["domain"] - ends["from_domain"]) / (x_span[1] - x_span[0]) * self.width
+        up = (ends["general"] - ends["from_general"]) / (y_span[1] - y_span[0]) * self.height
+        angle = np.degrees(np.arctan2(across.astype(float), up.astype(float)))
+        marks = pd.concat([ends.assign(angle=angle), self.rows.turns.assign(angle=0.0)], ignore_index=True)
+        return marks[["size", "mixture", "t", "general", "domain", "mark", "angle"]]
+
+
+def _scale(limits: Sequence[float]) -> alt.Scale:
+    return alt.Scale(domain=list(limits), nice=False, zero=False)

@@ -28,12 +28,12 @@ def _panel(rows: pd.DataFrame, ratios: list[float], pick: alt.Parameter, place: 
     x = _across(_LAMBDA if place >= 2 else None)
     scale = alt.Scale(type="log", nice=False, padding=8)
     y = alt.Y("t:Q", title="T0 (units of 0.2B tokens)" if place % 2 == 0 else None, scale=scale)
-    colour, shown = style.ratio_colour(ratios), style.faded(pick)
+    colour, opacity = style.ratio_colour(ratios), style.faded(pick)
     tips = style.tips(
         mixture="Domain share R", lagrange=("Multiplier", ",.0f"), t=("T0 from Table 4", ".1f"),
         inverted=("T0 from Table 5", ".1f"),
     )  # fmt: skip
-    base = alt.Chart(style.inline(rows[["mixture", "lagrange", "t", "inverted"]])).encode(x, colour, shown)
+    base = alt.Chart(style.inline(rows[["mixture", "lagrange", "t", "inverted"]])).encode(x, colour, opacity)
     line = base.mark_line(strokeWidth=2, point={"size": 18, "filled": True}).encode(y, tooltip=tips).add_params(pick)
     aim = base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(alt.Y("inverted:Q", scale=scale))
     title = str(rows["size"].iloc[0])
@@ -67,13 +67,13 @@ def critical_ratio(frame: pd.DataFrame, turns: pd.DataFrame) -> Any:
     x = alt.X("t:Q", title="T (units of 0.2B tokens)", scale=alt.Scale(domain=[0, last], nice=False))
     axis, scale = alt.Axis(format=".0%"), alt.Scale(domain=[0, 0.8], nice=False)
     y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=axis, scale=scale)
-    colour, shown = style.size_colour(sizes), style.faded(pick)
+    colour, opacity = style.size_colour(sizes), style.faded(pick)
     key = alt.Legend(title=None, orient="top", symbolStrokeWidth=2, symbolSize=400, labelLimit=300)
     dash = alt.StrokeDash("source:N", scale=alt.Scale(domain=[PRINTED, REFIT], range=[[1, 0], [5, 4]]), legend=key)
     tips = style.tips(size="Model size", t=("T", ".0f"), ratio=("Ratio", ".1%"))
     lines = alt.Chart(style.inline(frame)).mark_line(strokeWidth=2, clip=True)
-    lines = lines.encode(x, y, colour, dash, shown, tooltip=tips).add_params(pick, style.zoom())
+    lines = lines.encode(x, y, colour, dash, opacity, tooltip=tips).add_params(pick, style.zoom())
     dots = alt.Chart(style.inline(turns[turns["t"] <= last][["size", "ratio", "t"]]))
-    marks = dots.mark_point(filled=True, size=60, shape="diamond", clip=True).encode(x, y, colour, shown)
+    marks = dots.mark_point(filled=True, size=60, shape="diamond", clip=True).encode(x, y, colour, opacity)
     chart = alt.layer(style.rule("x", T_MAX), lines, marks.encode(tooltip=tips)).properties(width=600, height=340)
     return style.finish(chart, "Critical mixture ratio against tokens, as printed and refitted, for each model size")

@@ -23,28 +23,22 @@ UNIT = 0.2e9  # tokens in one T
 PRINTED, REFIT = "as printed (Table 5)", "refitted to Table 4's turning points"
 
 
-def times(lagrange: float | None = None) -> pd.DataFrame:
-    """Turning points of Table 4's curves: size, ratio, t (NaN where there is none within ten runs).
-
-    lagrange: the multiplier of Equation 27; by default the largest the paper used.
-    """
-    return paper.turning_points(lagrange)[["size", "ratio", "t"]]
-
-
-def inverted() -> pd.DataFrame:
-    """Table 5's curves read backwards, the T at which each ratio is critical: size, ratio, t (NaN if it never is)."""
-    rows = []
-    for size, ratio in paper.trajectories():
-        law = paper.equation_8()[size]
-        base = (ratio - law["beta3"]) / law["alpha4"]
-        rows.append({"size": size, "ratio": ratio, "t": base ** (1 / law["s4"]) if base > 0 else np.nan})
-    return pd.DataFrame(rows)
-
-
 def turns(lagrange: float | None = None) -> pd.DataFrame:
-    """Both beside each other: size, ratio, t (from Table 4), inverted (from Table 5), difference (relative)."""
-    both = times(lagrange).merge(inverted().rename(columns={"t": "inverted"}), on=["size", "ratio"])
-    return both.assign(difference=both["t"] / both["inverted"] - 1)
+    """Turning points from both tables, a row for each size and ratio.
+
+    Columns size, ratio, t (of Table 4's curve, NaN where there is none within ten runs), inverted (the T at which
+    Table 5's curve makes the ratio critical, NaN if it never does), difference (relative). lagrange: the multiplier of
+    Equation 27; by default the largest the paper used.
+    """
+    rows = paper.turning_points(lagrange)[["size", "ratio", "t"]]
+    inverted = [_inverted(size, ratio) for size, ratio in zip(rows["size"], rows["ratio"], strict=True)]
+    return rows.assign(inverted=inverted, difference=rows["t"] / inverted - 1)
+
+
+def _inverted(size: str, ratio: float) -> float:
+    law = paper.equation_8()[size]
+    base = (ratio - law["beta3"]) / law["alpha4"]
+    return base ** (1 / law["s4"]) if base > 0 else float("nan")
 
 
 def multipliers() -> pd.DataFrame:
@@ -71,8 +65,8 @@ def fitted(ratios: pd.Series) -> NDArray[np.bool_]:
 
 def refits() -> dict[str, Fit]:
     """Equation 8 fitted to the turning points of Table 4 at the largest multiplier, for each size."""
-    points = times()
-    points = points[fitted(points["ratio"])].dropna()
+    points = paper.turning_points()
+    points = points[fitted(points["ratio"])].dropna(subset="t")
     return {str(size): CMR_LAW.fit(rows["t"], rows["ratio"]) for size, rows in points.groupby("size", sort=False)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -10,31 +12,23 @@ from repro.laws import ratio_label
 from repro.show.style import in_order
 from repro.show.tables import styled
 
+# How a number of each unit is written, and a difference of two.
+_VALUES: dict[str, Callable[[float], str]] = {
+    "error": "{:.4%}".format, "share": "{:.2%}".format, "tokens": lambda value: f"{value / 1e9:.0f}B",
+}  # fmt: skip
+_DIFFERENCES: dict[str, Callable[[float], str]] = {
+    "error": lambda value: f"{100 * value:+.4f} points", "share": lambda value: f"{100 * value:+.2f} points",
+    "tokens": lambda value: f"{value / 1e9:+.0f}B",
+}  # fmt: skip
 NO_TURN = "does not turn within ten runs, or is never critical on Table 5's curve"
 
 
 def comparison(frame: pd.DataFrame) -> Styler:
     """Printed beside recomputed, with the difference; from `frames.comparison`."""
-    shown = pd.DataFrame({
-        "where": frame["where"],
-        "what": frame["what"],
-        "printed": [_value(v, u) for v, u in zip(frame["printed"], frame["unit"], strict=True)],
-        "recomputed": [_value(v, u) for v, u in zip(frame["recomputed"], frame["unit"], strict=True)],
-        "difference": [
-            _difference(b - a, u) for a, b, u in zip(frame["printed"], frame["recomputed"], frame["unit"], strict=True)
-        ],
-    })  # fmt: skip
-    return styled(shown, {}, "not printed", index=False)
-
-
-def _value(value: float, unit: str) -> str:
-    return {"error": f"{value:.4%}", "share": f"{value:.2%}", "tokens": f"{value / 1e9:.0f}B"}[unit]
-
-
-def _difference(value: float, unit: str) -> str:
-    return {
-        "error": f"{100 * value:+.4f} points", "share": f"{100 * value:+.2f} points", "tokens": f"{value / 1e9:+.0f}B",
-    }[unit]  # fmt: skip
+    rows = frame.assign(difference=frame["recomputed"] - frame["printed"])
+    for column, formats in (("printed", _VALUES), ("recomputed", _VALUES), ("difference", _DIFFERENCES)):
+        rows[column] = [formats[unit](value) for value, unit in zip(rows[column], frame["unit"], strict=True)]
+    return styled(rows.drop(columns="unit"), {}, "not printed", index=False)
 
 
 def turns(frame: pd.DataFrame) -> Styler:
@@ -50,7 +44,7 @@ def turns(frame: pd.DataFrame) -> Styler:
 
 def prediction(frame: pd.DataFrame) -> Styler:
     """The quarter of Table 2, measured, printed and refitted, with relative errors; from `frames.prediction`."""
-    shown = pd.DataFrame({
+    rows = pd.DataFrame({
         "model size": frame["size"],
         "measured": frame["measured"],
         "predicted, printed": frame["printed"],
@@ -58,15 +52,15 @@ def prediction(frame: pd.DataFrame) -> Styler:
         "predicted, refitted": frame["refitted"],
         "error, refitted": frame["refitted"] / frame["measured"] - 1,
     })  # fmt: skip
-    formats = {column: "{:+.3%}" if "error" in column else "{:.4f}" for column in shown.columns[1:]}
-    return styled(shown, formats, "not printed", index=False)
+    formats = {column: "{:+.3%}" if "error" in column else "{:.4f}" for column in rows.columns[1:]}
+    return styled(rows, formats, "not printed", index=False)
 
 
 def quality(frame: pd.DataFrame) -> Styler:
     """Medians of Table 3 beside those of our fits; from `frames.quality`."""
-    shown = frame[["loss", "metric"]].copy()
-    shown["printed"], shown["ours"] = _quality(frame, "printed"), _quality(frame, "ours")
-    return styled(shown, {}, "not run or not printed", index=False)
+    rows = frame[["loss", "metric"]].copy()
+    rows["printed"], rows["ours"] = _quality(frame, "printed"), _quality(frame, "ours")
+    return styled(rows, {}, "not run or not printed", index=False)
 
 
 def _quality(frame: pd.DataFrame, column: str) -> list[str | None]:
