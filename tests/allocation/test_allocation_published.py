@@ -14,7 +14,8 @@ from repro.allocation.frames import Analyses
 
 @pytest.fixture(scope="module")
 def found() -> Analyses:
-    return frames.analyses(bootstrap=60)
+    with without_held_out():
+        return frames.analyses(bootstrap=60)
 
 
 @pytest.fixture(scope="module")
