@@ -14,8 +14,9 @@ import torch
 from benchmarks.laws import against_random_starts
 from repro import params
 from repro.cmr.design import design
+from repro.data.domains import PACKAGES
 from repro.data.duplicates import NearDuplicates
-from repro.data.sources import PACKAGES, PackageSource
+from repro.data.sources import PackageSource
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Law
 from repro.laws.allocation import allocation_law
 from repro.lm.mixing import Batches, Stream

@@ -1,10 +1,14 @@
-"""Bring the notebooks in `notebooks/` up to date with the schema: parameters cell rewritten, outputs removed."""
+"""Bring the notebooks in `notebooks/` up to date: outputs removed, parameters cells as the schema has them.
+
+A parameters cell keeps the names it lists; their order and comments are the schema's.
+"""
 
 from pathlib import Path
 
 import nbformat
 
-from repro.params import AllocationParams, Params, notebook_cell
+from repro.params import Params, notebook_cell
+from repro.publish import declared
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,12 +17,12 @@ def main() -> None:
     """Rewrite what differs; a notebook that is as it should be is left alone."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        schema = AllocationParams if path.stem.startswith("allocation") else Params
+        defaults, schema = declared.read(path)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
                 if "parameters" in cell.metadata.get("tags", []):
-                    cell.source = notebook_cell(schema)
+                    cell.source = notebook_cell(schema or Params, defaults)
         text = nbformat.writes(notebook) + "\n"
         if text != path.read_text():
             path.write_text(text)

@@ -13,8 +13,9 @@ from helpers import ROOT
 from repro import params
 from repro.allocation import results
 from repro.allocation.design import Design, design
+from repro.allocation.facts import execution
 from repro.allocation.plan import plan
-from repro.allocation.study import open_study, why_not_executed
+from repro.allocation.study import Study, open_study, why_not_executed
 from repro.cli import main
 from repro.params import AllocationParams, ParamsError
 from repro.runs.spec import Stage, closure
@@ -173,6 +174,10 @@ def test_programs_are_executed_only_where_they_can_be() -> None:
     assert not any(one.isolated for one in of(designed(unsafe_no_sandbox=True), Programs))
 
 
+def said(study: Study) -> str:
+    return execution(study.params, study.not_executed)
+
+
 def test_why_programs_are_not_executed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     from repro import sandbox
 
@@ -180,12 +185,12 @@ def test_why_programs_are_not_executed_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert why_not_executed(checked()) == "no bwrap here"
     study = open_study(checked())
     assert of(study.design, Programs) == []
-    assert study.execution.endswith("were not executed (their benchmark is not run): no bwrap here.")
-    assert why_not_executed(checked(domains=[HEALTH])) == open_study(checked(domains=[HEALTH])).execution == ""
+    assert said(study).endswith("were not executed (their benchmark is not run): no bwrap here.")
+    assert why_not_executed(checked(domains=[HEALTH])) == said(open_study(checked(domains=[HEALTH]))) == ""
     unsafe = open_study(checked(unsafe_no_sandbox=True))
-    assert "without a sandbox" in unsafe.execution and of(unsafe.design, Programs)
+    assert "without a sandbox" in said(unsafe) and of(unsafe.design, Programs)
     monkeypatch.setattr(sandbox, "probe", lambda: None)
-    assert "inside a sandbox" in open_study(checked()).execution
+    assert "inside a sandbox" in said(open_study(checked()))
 
 
 def test_drift_is_measured_through_the_phases_and_between_neighbours() -> None:

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,12 @@ def study(tokens: np.ndarray = TOKENS, trained: tuple[str, ...] = ("CPT and SFT"
     return [pd.concat(points), pd.concat(curves), optima, pd.DataFrame(baselines)]
 
 
+def law(points: pd.DataFrame, curves: pd.DataFrame, optima: pd.DataFrame, baselines: pd.DataFrame) -> Any:
+    """The figure of results with these frames."""
+    own: Any = SimpleNamespace(points=points, curves=curves, optima=optima, baselines=baselines, metrics=METRICS)
+    return figures.law(own)
+
+
 def losses() -> pd.DataFrame:
     tokens = np.linspace(0, 2e6, 9)
     return pd.concat([
@@ -83,7 +90,7 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "inter_ratio_drift": lambda: figures.inter_ratio_drift(ratios(), scores()),
     "bias_curve": lambda: figures.bias_curve(cka.bias_curve((20, 100, 500), width=16, draws=4)),
     "training_curves": lambda: figures.training_curves(losses()),
-    "study_scores": lambda: figures.study_scores(*study()),
+    "law": lambda: law(*study()),
 }
 
 
@@ -116,10 +123,10 @@ DEGENERATE: dict[str, Callable[[], Any]] = {
     "no losses": lambda: figures.training_curves(losses().assign(loss=NAN)),
     "the base alone": lambda: figures.training_curves(losses().query("tokens == 0").assign(se=NAN)),
     "one corpus": lambda: figures.training_curves(losses().head(9)),
-    "one score": lambda: figures.study_scores(*study(ONE)),
-    "no scores in a study": lambda: figures.study_scores(*[frame.head(0) for frame in study()]),
-    "no law": lambda: figures.study_scores(study()[0], *[frame.head(0) for frame in study()[1:]]),
-    "only without SFT": lambda: figures.study_scores(*study(ONE * 0, ("CPT and SFT",))),
+    "one score": lambda: law(*study(ONE)),
+    "no scores in a study": lambda: law(*[frame.head(0) for frame in study()]),
+    "no law": lambda: law(study()[0], *[frame.head(0) for frame in study()[1:]]),
+    "only without SFT": lambda: law(*study(ONE * 0, ("CPT and SFT",))),
 }
 
 
@@ -193,35 +200,35 @@ def test_a_category_keeps_its_colour_and_without_data_leaves_the_legend() -> Non
 
 
 def test_the_study_has_a_panel_for_each_benchmark_and_metric() -> None:
-    chart = figures.study_scores(*study())
+    chart = law(*study())
     svg = drawn(chart)
     assert [panel["title"] for panel in chart.to_dict()["concat"]] == [b for b in BENCHMARKS for _ in METRICS]
     for text in ("SFT only", "peak of Equation 1", "base model 48.0%", "Accuracy", "(nats/byte)"):
         assert text in svg, text
     assert svg.count(">chance 25.0% \u2193<") == 2, "a baseline far below is named at the edge"
-    assert "SFT only" not in drawn(figures.study_scores(*study(trained=("CPT and SFT",))))
+    assert "SFT only" not in drawn(law(*study(trained=("CPT and SFT",))))
 
 
 def test_a_baseline_near_the_scores_is_a_line_on_the_panel() -> None:
     points, curves, optima, baselines = study()
     near = baselines.assign(score=[0.46, 0.462, -1.54, -1.538, 0.46, 0.462, -1.54, -1.538])
-    svg = drawn(figures.study_scores(points, curves, optima, near))
+    svg = drawn(law(points, curves, optima, near))
     assert "base model 46.0%" in svg and "\u2193" not in svg
-    at = [row["at"] for row in values(figures.study_scores(points, curves, optima, near)) if row.get("at", -1) > 0]
+    at = [row["at"] for row in values(law(points, curves, optima, near)) if row.get("at", -1) > 0]
     assert abs(at[0] - at[1]) > 0.005, "names of lines close together are apart"
 
 
 def test_a_benchmark_that_was_not_run_says_so() -> None:
     points, *rest = study()
     points.loc[points["benchmark"] == "hpo_terms", ["score", "low", "high"]] = np.nan
-    svg = drawn(figures.study_scores(points, *rest))
+    svg = drawn(law(points, *rest))
     assert "No scores: accuracy" in svg and "wikipedia_titles" in svg
 
 
 def test_drawing_leaves_the_frames_alone() -> None:
     frames = study()
     before = [frame.copy() for frame in frames]
-    figures.study_scores(*frames)
+    law(*frames)
     for frame, copy in zip(frames, before, strict=True):
         pd.testing.assert_frame_equal(frame, copy)
 

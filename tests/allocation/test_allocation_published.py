@@ -1,51 +1,51 @@
 """Paper B's printed numbers, digit for digit, and the page that is made of them."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 import pytest
 import vl_convert
 
 from helpers.fitting import without_held_out
-from repro.allocation import facts, figures, frames, published, tables
-from repro.allocation.frames import Analyses
+from repro import allocation
+from repro.allocation import facts, figures, published, tables
+from repro.allocation.published import Paper
 
 
 @pytest.fixture(scope="module")
-def found() -> Analyses:
+def paper() -> Iterator[Paper]:
     with without_held_out():
-        return frames.analyses(bootstrap=60)
+        yield allocation.paper.with_bootstrap(60)
 
 
 @pytest.fixture(scope="module")
-def without_intervals() -> Analyses:
+def without_intervals() -> Iterator[Paper]:
     with without_held_out():
-        return frames.analyses(bootstrap=0)
+        yield allocation.paper.with_bootstrap(0)
 
 
 @pytest.mark.parametrize(
-    ("table", "shape"),
+    ("number", "shape"),
     [
-        (published.table1, (3, 4)),
-        (published.table2, (3, 6)),
-        (published.table3, (3, 4)),
-        (published.table4, (12, 5)),
-        (published.table5, (6, 7)),
-        (published.table6, (16, 5)),
-        (published.table_a1, (4, 2)),
-        (published.table_a2, (14, 3)),
-        (published.table_a3, (14, 3)),
-        (published.table_a4, (3, 3)),
-        (published.table_a5, (3, 3)),
+        ("1", (3, 4)),
+        ("2", (3, 6)),
+        ("3", (3, 4)),
+        ("4", (12, 5)),
+        ("5", (6, 7)),
+        ("6", (16, 5)),
+        ("A.1", (4, 2)),
+        ("A.2", (14, 3)),
+        ("A.3", (14, 3)),
+        ("A.4", (3, 3)),
+        ("A.5", (3, 3)),
     ],
 )
-def test_tables_are_complete(table: Callable[[], pd.DataFrame], shape: tuple[int, int]) -> None:
-    assert table().shape == shape
+def test_tables_are_complete(number: str, shape: tuple[int, int]) -> None:
+    assert published.table(number).shape == shape
 
 
 def test_table_6_digit_for_digit() -> None:
-    table = published.table6()
+    table = published.table("6")
     assert table.notna().all(axis=None)
     assert table["cpt_fraction"].is_monotonic_increasing
     sums = table.sum().round(4)
@@ -54,7 +54,7 @@ def test_table_6_digit_for_digit() -> None:
 
 
 def test_humaneval_scores_are_whole_numbers_of_items() -> None:
-    table = published.table6()
+    table = published.table("6")
     for column, benchmark in (("humaneval", "HumanEval"), ("humaneval_plus", "HumanEval+"), ("medqa", "MedQA")):
         items = published.BENCHMARKS[benchmark].items
         right = table[column] * items
@@ -64,8 +64,8 @@ def test_humaneval_scores_are_whole_numbers_of_items() -> None:
 
 
 def test_tables_agree_with_table_6_where_they_repeat_it() -> None:
-    six = published.table6().set_index("cpt_fraction")
-    chemistry, coding = published.table1(), published.table2()
+    six = published.table("6").set_index("cpt_fraction")
+    chemistry, coding = published.table("1"), published.table("2")
     assert list(chemistry["chembench"]) == list(six["chembench"].loc[chemistry["cpt_fraction"]])
     printed = six.loc[coding["cpt_fraction"], ["humaneval", "humaneval_plus"]].to_numpy()
     assert np.abs(coding[["humaneval", "humaneval_plus"]].to_numpy() - printed).max() < 1e-4
@@ -79,7 +79,7 @@ def test_scores_are_shares_and_sft_tokens_follow_from_the_budget() -> None:
 
 
 def test_printed_errors_of_table_4_follow_from_its_fractions() -> None:
-    table = published.table4().dropna()
+    table = published.table("4").dropna()
     error = [
         abs(row["empirical_optimum"] - published.value(f"predicted_{row['budget']}")) for _, row in table.iterrows()
     ]
@@ -89,13 +89,13 @@ def test_printed_errors_of_table_4_follow_from_its_fractions() -> None:
 
 
 def test_a_caller_cannot_spoil_the_cached_tables() -> None:
-    table = published.table6()
+    table = published.table("6")
     table.loc[:, "medqa"] = 0.0
-    assert published.table6()["medqa"].iloc[0] == 0.5475
+    assert published.table("6")["medqa"].iloc[0] == 0.5475
 
 
-def test_equation_2_in_tokens_shows_what_fractions_hide(found: Analyses) -> None:
-    numbers = facts.budgets(found)
+def test_equation_2_in_tokens_shows_what_fractions_hide(paper: Paper) -> None:
+    numbers = facts.budgets(paper)
     assert numbers["peak_tokens"] == pytest.approx(2.31)
     assert numbers["predicted_25B"] == pytest.approx(0.9999076, abs=1e-9)
     assert numbers["predicted_35B"] == pytest.approx(0.999934, abs=1e-9)
@@ -104,27 +104,26 @@ def test_equation_2_in_tokens_shows_what_fractions_hide(found: Analyses) -> None
     assert numbers["error_35B"] == pytest.approx(-0.00002)
 
 
-def test_the_facts_of_the_page_name_the_flat_benchmarks(found: Analyses) -> None:
-    numbers = facts.peaks(found)
+def test_the_facts_of_the_page_name_the_flat_benchmarks(paper: Paper) -> None:
+    numbers = facts.peaks(paper)
     assert numbers["flat_names"] == "MedQA, HumanEval and HumanEval+"
     assert numbers["flat_count"] == 3 and numbers["benchmarks"] == 4
 
 
-def test_tables_show_tokens_first_and_seven_digits_of_fractions(found: Analyses) -> None:
-    optima = tables.optima(frames.optima(found)).to_html()
+def test_tables_show_tokens_first_and_seven_digits_of_fractions(paper: Paper) -> None:
+    optima = tables.printed_optima(paper).to_html()
     assert "2.25M" in optima and "0.9999249" in optima and "0.9999230" in optima
-    assert "below 0.001" in tables.flatness(frames.flatness(found)).to_html()
-    assert "Equation 1" in tables.rivals(frames.rivals(found)).to_html()
-    assert "+171%" in tables.budgets(frames.budgets(found)).to_html()
+    assert "below 0.001" in tables.flatness(paper).to_html()
+    assert "Equation 1" in tables.alternatives(paper).to_html()
+    assert "+171%" in tables.budgets(paper).to_html()
 
 
-def test_tables_say_so_where_there_is_no_interval(without_intervals: Analyses) -> None:
-    assert "title=" in tables.optima(frames.optima(without_intervals)).to_html()
+def test_tables_say_so_where_there_is_no_interval(without_intervals: Paper) -> None:
+    assert "title=" in tables.printed_optima(without_intervals).to_html()
 
 
-def test_figures_draw_with_and_without_intervals(found: Analyses, without_intervals: Analyses) -> None:
-    for each in (found, without_intervals):
-        chart = figures.scores_and_law(frames.points(each), frames.curves(each), frames.optima(each))
-        svg = vl_convert.vegalite_to_svg(chart.to_dict())
+def test_figures_draw_with_and_without_intervals(paper: Paper, without_intervals: Paper) -> None:
+    for each in (paper, without_intervals):
+        svg = vl_convert.vegalite_to_svg(figures.law(each).to_dict())
         assert all(name in svg for name in ("MedQA", "ChemBench4K", "peak in the paper"))
-    assert "tested best" in vl_convert.vegalite_to_svg(figures.budgets(*frames.tested(found)).to_dict())
+    assert "tested best" in vl_convert.vegalite_to_svg(figures.budgets(paper).to_dict())

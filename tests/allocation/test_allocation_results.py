@@ -20,10 +20,11 @@ from statsmodels.stats.proportion import proportion_confint
 from helpers import ROOT
 from helpers.tables import cells
 from repro import params
-from repro.allocation import facts, figures, fitted, results, tables
+from repro.allocation import facts, figures, results, tables
+from repro.allocation.frames import ablation_pairs, baselines, fits, other_budgets, split_pairs, with_ends
 from repro.allocation.results import ACCURACY, KEYS, LIKELIHOOD
-from repro.allocation.study import Study
-from repro.data.domains.build import PAIRS
+from repro.allocation.study import Study, StudyResults, labelled
+from repro.data.build import PAIRS
 from repro.laws.allocation import analyse_allocation
 from repro.params import AllocationParams
 from repro.show import display
@@ -95,7 +96,7 @@ class Made(Study):
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def items(self) -> pd.DataFrame:
-        return self._labelled(self.frame)
+        return labelled(self.frame)
 
 
 def study(frame: pd.DataFrame, **values: Any) -> Made:
@@ -222,7 +223,7 @@ def test_models_that_answer_alike_have_no_interval(metric: str) -> None:
 
 def test_sft_alone_is_set_against_the_same_sft_after_cpt_seed_by_seed() -> None:
     scores = results.scores(made((0, 128, 256, BUDGET), alone=(128, 512, BUDGET), seeds=(0, 1)))
-    pairs = fitted.ablation_pairs(scores)
+    pairs = ablation_pairs(scores)
     assert [(first["sft_tokens"], first["seed"]) for first, _, _ in pairs] == [(128, 0), (128, 1)]
     assert all(first["kind"] == "SFT only" and second["kind"] == "allocation" for first, second, _ in pairs)
     assert all({**first, "kind": ""} == {**second, "kind": ""} for first, second, _ in pairs)
@@ -231,7 +232,7 @@ def test_sft_alone_is_set_against_the_same_sft_after_cpt_seed_by_seed() -> None:
 
 def test_domains_are_compared_each_on_its_own_questions() -> None:
     frame = made((0, 128), domains=("health", "coding"), alone=(128,))
-    found = study(frame).ablation().set_index(["benchmark", "metric"])
+    found = study(frame).results().ablation.set_index(["benchmark", "metric"])
     assert len(found) == 4 and (found["items"] == QUESTIONS).all()
     for benchmark, part in frame.groupby("benchmark"):
         means = part[part["sft_tokens"] == 128].groupby("kind")["right"].mean()
@@ -320,7 +321,7 @@ def test_examples_are_the_first_pair_and_the_first_question(tmp_path: Path) -> N
     )
     pd.DataFrame([program]).to_json(tmp_path / "humaneval.jsonl", orient="records", lines=True)
     stage: Any = SimpleNamespace(name="health", benchmarks=("mine", "humaneval", "mmlu"))
-    found = results.examples({"health": tmp_path}, [stage])
+    found = results.examples([(stage, tmp_path)])
     assert found.to_dict("records") == [
         {"domain": "health", "use": "SFT", "prompt": "Which?\nAnswer:", "answer": " This", "others": ""},
         {"domain": "health", "use": "mine", "prompt": "What?", "answer": "1990", "others": "no; nor; 3"},
@@ -378,7 +379,7 @@ def test_drift_between_neighbours_lies_between_their_sft_tokens(tmp_path: Path) 
     assert found["drift"].tolist() == pytest.approx([0.2, 0.2, 0.6])
     told = facts.drift(phased(), found, results.scores(made(SFT[:1], alone=(), budgets=(), steps=())))
     assert told["largest"].startswith("0.6000, of CPT new added in the models with CPT only, between 256 and 64")
-    figures.inter_ratio_drift(found, fitted.with_ends(results.scores(made(SFT[:2])))).to_dict()
+    figures.inter_ratio_drift(found, with_ends(results.scores(made(SFT[:2])))).to_dict()
     assert found["tokens"].tolist() == [900, 100, 900]
     assert found["at"].tolist() == pytest.approx([32 * math.sqrt(2)] * 2 + [128])
 
@@ -407,9 +408,10 @@ def phased(drift: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), phase: str
 
 
 def test_equation_1_is_fitted_to_the_allocations_of_the_main_budget_question_by_question() -> None:
-    own, found = cached("programs not run")
+    own = cached("programs not run")
+    found = own.fits
     assert set(found) == {("hpo_terms", ACCURACY), ("hpo_terms", LIKELIHOOD), ("humaneval", LIKELIHOOD)}
-    mine = own.frame[(own.frame["kind"] == "allocation") & (own.frame["benchmark"] == "hpo_terms")]
+    mine = own.items[(own.items["kind"] == "allocation") & (own.items["benchmark"] == "hpo_terms")]
     mine = mine.sort_values("item", kind="stable")
     values = np.stack([(mine.loc[mine["sft_tokens"] == s, "logprob"] / 3).to_numpy() for s in SFT])
     rows = pd.DataFrame({"sft_tokens": SFT, "score": values.mean(axis=1)})
@@ -421,15 +423,15 @@ def test_equation_1_is_fitted_to_the_allocations_of_the_main_budget_question_by_
 
 
 def test_two_seeds_are_two_scores_of_an_allocation() -> None:
-    (one,) = (fit for key, fit in cached("two seeds")[1].items() if key == ("hpo_terms", LIKELIHOOD))
+    (one,) = (fit for key, fit in cached("two seeds").fits.items() if key == ("hpo_terms", LIKELIHOOD))
     assert len(one.points) == 12
     assert sorted(set(one.points["seed"])) == [0, 1]
 
 
 @pytest.mark.parametrize("sft", [SFT[:1], SFT[:6], SFT[1:6]])
 def test_fewer_than_six_allocations_with_sft_are_not_fitted(sft: tuple[int, ...]) -> None:
-    assert fitted.fits(made(sft), budget=BUDGET, bootstrap=10) == {}
-    assert fitted.fits(made(sft, seeds=(0, 1)), budget=BUDGET, bootstrap=10) == {}, "seeds are no allocations"
+    assert fits(made(sft), budget=BUDGET, bootstrap=10) == {}
+    assert fits(made(sft, seeds=(0, 1)), budget=BUDGET, bootstrap=10) == {}, "seeds are no allocations"
 
 
 @pytest.mark.parametrize("cpt", [BUDGET - 256, BUDGET - 260], ids=["both", "SFT"])
@@ -437,10 +439,10 @@ def test_allocations_that_whole_steps_make_the_same_count_once(cpt: int) -> None
     """Tokens are those really trained on: two allocations that were asked for may come out the same."""
     frame = made(steps=(), budgets=(), alone=())
     twice = frame[(frame["kind"] == "allocation") & (frame["sft_tokens"] == 256)].assign(cpt_tokens=cpt)
-    own = study(pd.concat([frame, twice], ignore_index=True))
-    found = own.fits()["hpo_terms", LIKELIHOOD]
+    own = study(pd.concat([frame, twice], ignore_index=True)).results()
+    found = own.fits["hpo_terms", LIKELIHOOD]
     assert found.points["sft_tokens"].tolist() == list(SFT[1:])
-    assert not own.scores().duplicated([*KEYS, "benchmark", "metric"]).any()
+    assert not own.scores.duplicated([*KEYS, "benchmark", "metric"]).any()
 
 
 def test_ends_of_intervals_are_wilson_s_for_shares_and_normal_otherwise() -> None:
@@ -448,18 +450,18 @@ def test_ends_of_intervals_are_wilson_s_for_shares_and_normal_otherwise() -> Non
         "metric": [ACCURACY, ACCURACY, LIKELIHOOD, ACCURACY], "score": [0.0, 0.6, -2.0, np.nan],
         "se": [0.0, 0.1, 0.5, np.nan], "n_items": [10, 20, 30, 0],
     }, index=[5, 5, 7, 1])  # fmt: skip
-    found = fitted.with_ends(frame)
+    found = with_ends(frame)
     wilson = [proportion_confint(0, 10, method="wilson"), proportion_confint(12, 20, method="wilson")]
     expected = np.array([*wilson, (-2 - 1.96 * 0.5, -2 + 1.96 * 0.5), (np.nan, np.nan)])
     assert found[["low", "high"]].to_numpy() == pytest.approx(expected, nan_ok=True)
     assert found.loc[found["score"] == 0, "high"].item() > 0.2, "none of ten is not surely none"
-    assert fitted.with_ends(frame.head(0)).empty
+    assert with_ends(frame.head(0)).empty
 
 
 def test_lines_to_measure_scores_against() -> None:
     names = ("hpo_terms", "humaneval", "mmlu", "gsm8k")
     scores = results.scores(made(SFT[:1], domains=("health", "coding"), benchmarks=names, seeds=(0, 1)))
-    found = fitted.baselines(scores[scores["domain"] == "health"].assign(score=0.3)).set_index(["name", "metric"])
+    found = baselines(scores[scores["domain"] == "health"].assign(score=0.3)).set_index(["name", "metric"])
     for metric in (ACCURACY, LIKELIHOOD):
         base = found.loc[("base model", metric)]
         assert dict(zip(base["benchmark"], base["score"], strict=True)) == dict.fromkeys(names, 0.3)
@@ -471,11 +473,11 @@ def test_lines_to_measure_scores_against() -> None:
 
 
 def test_the_peak_is_set_against_what_was_tested_at_other_budgets() -> None:
-    scores, fits = results.scores(made(SFT[:1], budgets=(2048, 100))), cached("programs not run")[1]
-    points, marks = fitted.tested(scores, fits, "hpo_terms", LIKELIHOOD)
+    scores, fitted = results.scores(made(SFT[:1], budgets=(2048, 100))), cached("programs not run").fits
+    points, marks = other_budgets(scores, fitted, "hpo_terms", LIKELIHOOD)
     assert set(points["budget"]) == {"2,048 tokens", "100 tokens"}
     assert points["cpt_fraction"].tolist() == [1 - 64 / 2048, 1 - 256 / 2048, 1 - 64 / 100]
-    peak = fits["hpo_terms", LIKELIHOOD].optimum.sft_tokens
+    peak = fitted["hpo_terms", LIKELIHOOD].optimum.sft_tokens
     assert peak is not None and 100 < peak < 2048
     assert marks["mark"].tolist() == ["predicted", "tested best", "tested best"], "no split of 100 tokens has the peak"
     assert marks["cpt_fraction"].iloc[0] == pytest.approx(1 - peak / 2048)
@@ -488,7 +490,7 @@ def test_the_cpt_ablation_tests_each_benchmark_and_metric_by_itself() -> None:
     rows = frame["benchmark"].eq("mmlu") & frame["kind"].eq("CPT ablation")
     frame.loc[rows, "right"] = frame.loc[rows, "item"].isin(["q1", "q2", "q3"])  # far from the other, and nearly equal
     frame.loc[rows & (frame["cpt_tokens"] == 512) & (frame["item"] == "q1"), "right"] = False
-    found = study(frame, cpt_batch=2, cpt_length=128).cpt_steps()
+    found = study(frame, cpt_batch=2, cpt_length=128).results().cpt_steps
     assert found["cpt_steps"].tolist() == [2.0] * 4 + [4.0] * 4 + [8.0] * 4, "of the first seed"
     for (benchmark, metric), part in found.groupby(["benchmark", "metric"]):
         own = frame[frame["benchmark"].eq(benchmark) & frame["kind"].eq("CPT ablation") & frame["seed"].eq(0)]
@@ -502,15 +504,15 @@ def test_the_cpt_ablation_tests_each_benchmark_and_metric_by_itself() -> None:
 
 def test_a_cpt_ablation_of_two_runs_is_tested_as_a_pair() -> None:
     frame = made(SFT[:1], steps=(512, 1024))
-    found = study(frame).cpt_steps().set_index("metric")["p_value"]
+    found = study(frame).results().cpt_steps.set_index("metric")["p_value"]
     runs = [part for _, part in frame[frame["kind"] == "CPT ablation"].groupby("cpt_tokens")]
     test = stats.ttest_rel(*(results.per_item(part, LIKELIHOOD).to_numpy() for part in runs))
     assert found[LIKELIHOOD].to_numpy() == pytest.approx(test.pvalue)
 
 
 def test_a_cpt_ablation_of_one_run_or_of_equal_answers_has_no_test() -> None:
-    one = study(made(SFT[:1], steps=(512,))).cpt_steps()
-    same = study(made(SFT[:1], steps=(512, 1024), equal=True)).cpt_steps()
+    one = study(made(SFT[:1], steps=(512,))).results().cpt_steps
+    same = study(made(SFT[:1], steps=(512, 1024), equal=True)).results().cpt_steps
     for found in (one, same):
         assert found["p_value"].isna().all()
         assert all(line[-1] == DASH for line in cells(tables.study_steps(found))[1:])
@@ -535,9 +537,8 @@ STUDIES: dict[str, dict[str, Any]] = {
 
 
 @cache
-def cached(name: str) -> tuple[Made, Any]:
-    own = study(made(**STUDIES[name]))
-    return own, own.fits()
+def cached(name: str) -> StudyResults:
+    return study(made(**STUDIES[name])).results()
 
 
 @pytest.fixture
@@ -559,67 +560,62 @@ def glued(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_of_the_law_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
-    own, fits = cached(name)
-    scores = own.scores()
-    optima = fitted.optima(fits)
-    glued(**facts.scores(scores), **facts.law(optima, scores))
-    for table in (tables.study_scores(own.allocations(scores)), tables.study_optima(optima)):
+    own = cached(name)
+    glued(**facts.scores(own.scores), **facts.law(own.optima, own.scores))
+    for table in (tables.study_scores(own.allocations), tables.optima(own)):
         assert "nan" not in table.to_html()
-    for table in (tables.rivals(fitted.rivals(fits)), tables.warnings(fitted.warnings(fits))):
+    for table in (tables.alternatives(own), tables.warnings(own)):
         assert "nan" not in table.to_html()
-    points, curves = fitted.points(scores), fitted.curves(fits)
-    figures.study_scores(points, curves, optima, fitted.baselines(scores)).to_dict()
-    assert set(zip(optima["benchmark"], optima["metric"], strict=True)) == set(fits)
+    figures.law(own).to_dict()
+    assert set(zip(own.optima["benchmark"], own.optima["metric"], strict=True)) == set(own.fits)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_of_ablations_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
-    own, fits = cached(name)
-    pairs = own.ablation()
-    told = facts.paired(pairs)
-    glued(**told)
-    assert "nan" not in tables.study_steps(own.cpt_steps()).to_html()
-    first = str(own.scores()["benchmark"].iloc[0])
-    points, marks = fitted.tested(own.scores(), fits, first, LIKELIHOOD)
-    figures.budgets(points, marks).to_dict()
+    own = cached(name)
+    pairs = own.ablation
+    words = facts.paired(pairs)
+    glued(**words)
+    assert "nan" not in tables.study_steps(own.cpt_steps).to_html()
+    figures.budgets(own).to_dict()
     known = len(pairs) and pairs["metric"].eq(ACCURACY).any()
-    assert ("comparisons (" in str(told["by_accuracy"])) == bool(known)
+    assert ("comparisons (" in str(words["by_accuracy"])) == bool(known)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_comparisons_are_a_table_for_every_study(name: str) -> None:
-    own, _ = cached(name)
-    pairs = own.ablation()
+    own = cached(name)
+    pairs = own.ablation
     assert len(cells(tables.paired(pairs))) == 1 + len(pairs)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_splits_are_compared_with_sft_alone_at_equal_cost_in_every_study(name: str, glued: Callable[..., None]) -> None:
-    own, _ = cached(name)
-    pairs = own.splits()
+    own = cached(name)
+    pairs = own.splits
     assert len(cells(tables.paired(pairs))) == 1 + len(pairs)
     glued(**facts.paired(pairs))
 
 
 def test_a_split_is_compared_with_sft_on_the_same_budget() -> None:
-    own = study(made((0, 64, 512, BUDGET), domains=("health", "coding"), seeds=(0, 1)), seeds=[0, 1])
-    pairs = fitted.split_pairs(own.scores(), BUDGET)
+    own = study(made((0, 64, 512, BUDGET), domains=("health", "coding"), seeds=(0, 1)), seeds=[0, 1]).results()
+    pairs = split_pairs(own.scores, BUDGET)
     assert len(pairs) == 2 * 2 * 3, "domains, seeds, splits with CPT"
     for alone, split, name in pairs:
         assert (alone["domain"], alone["seed"]) == (split["domain"], split["seed"])
         assert alone["cpt_tokens"] == 0 < split["cpt_tokens"]
         assert alone["sft_tokens"] == split["cpt_tokens"] + split["sft_tokens"] == BUDGET
         assert name == f"{split['sft_tokens']:,.0f} SFT, {split['cpt_tokens']:,.0f} CPT ({split['seed']})"
-    found = own.splits()
+    found = own.splits
     best = found[(found["metric"] == LIKELIHOOD) & found["name"].str.startswith("64 SFT")]
     assert (best["difference"] > 0).all(), "which is best in these studies"
-    assert fitted.split_pairs(study(made((0, 64, 512))).scores(), BUDGET) == [], "never all of it"
+    assert split_pairs(results.scores(made((0, 64, 512))), BUDGET) == [], "never all of it"
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_base_model_s_scores_are_a_table_for_every_study(name: str) -> None:
-    own, _ = cached(name)
-    scores = own.scores()
+    own = cached(name)
+    scores = own.scores
     found = cells(tables.base_scores(scores[scores["kind"] == "base"]))
     benchmarks = list(dict.fromkeys(scores["benchmark"]))
     assert sorted(row[1] for row in found[1:]) == sorted(benchmarks), "one row each, whatever was not run"
@@ -637,17 +633,16 @@ def test_the_best_and_the_worst_allocation_are_told_with_their_error() -> None:
 
 
 def test_a_score_that_is_missing_is_not_told_as_none_right() -> None:
-    own, _ = cached("only programs, not run")
-    told = facts.scores(own.scores())
+    own = cached("only programs, not run")
+    told = facts.scores(own.scores)
     assert (told["base"], told["error"]) == ("no score", "unknown")
 
 
 def test_a_law_is_said_to_be_flat_only_where_the_test_says_so() -> None:
-    own, fits = cached("full")
-    optima, scores = fitted.optima(fits), own.scores()
+    optima, scores = cached("full").optima, cached("full").scores
     told = facts.law(optima.assign(p_value=0.001), scores)
     assert "flat" not in told["flat"] and told["flat"].count("accuracy") == 2
-    assert (told["fitted"], len(fits)) == ("all 4", 4)
+    assert (told["fitted"], len(optima)) == ("all 4", 4)
     flat = facts.law(optima.assign(p_value=0.2), scores)["flat"]
     assert "mmlu, health by accuracy" in flat and flat.endswith("cannot be told from flat") and "differ" not in flat
     one = optima.head(2).assign(p_value=[np.nan, 0.01], edge=[True, False])
@@ -712,7 +707,7 @@ DRIFTS: dict[str, Callable[[], pd.DataFrame]] = {
 @pytest.mark.parametrize("name", DRIFTS)
 @pytest.mark.filterwarnings("error")
 def test_drift_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
-    phases, scores = DRIFTS[name](), cached("full")[0].scores()
+    phases, scores = DRIFTS[name](), cached("full").scores
     between = results.between([], "debiased")
     glued(**facts.drift(phases, between, scores))
     assert set(facts.drift(phases, between, scores)) == {"cpt_drift", "sft_drift", "correlation", "largest"}
@@ -725,7 +720,7 @@ def test_drift_is_told_with_its_rank_correlation_and_the_largest_change() -> Non
         layers("SFT new removed", [0.3], model="CPT and SFT", **place),
         layers("SFT new removed", [0.9], model="CPT and SFT", **(place | {"domain": "coding"})),
     ], "debiased")  # fmt: skip
-    scores = cached("full")[0].scores()
+    scores = cached("full").scores
     told = facts.drift(DRIFTS["both phases"](), between, scores)
     assert (told["cpt_drift"], told["sft_drift"]) == ("0.1000 to 0.6000", "0.1000 to 0.6000")
     assert told["largest"] == (
@@ -739,24 +734,23 @@ def test_drift_is_told_with_its_rank_correlation_and_the_largest_change() -> Non
 
 def test_the_score_drawn_beside_drift_is_the_first_benchmark_s_log_likelihood() -> None:
     frame = made(SFT[:3], domains=("health", "coding"), benchmarks=("hpo_terms", "mmlu"), seeds=(0, 1))
-    own = study(frame, seeds=[0, 1])
-    line = own.score_line()
+    own = study(frame, seeds=[0, 1]).results()
+    line = own.score_line
     assert list(line.groupby("domain", sort=False).size()) == [3, 3], "of the first seed"
     assert (line["low"] < line["score"]).all() and (line["score"] < line["high"]).all()
-    expected = own.allocations(own.scores())
+    expected = own.allocations
     expected = expected[(expected["metric"] == LIKELIHOOD) & (expected["seed"] == 0)]
     expected = expected[expected["benchmark"].isin(["hpo_terms", "hpo_terms_coding"])]
     assert line["score"].tolist() == expected["score"].tolist()
 
 
 def test_a_benchmark_of_several_domains_is_told_apart_by_their_names() -> None:
-    own = study(made(SFT[:1], domains=("health", "coding"), benchmarks=("hpo_terms", "mmlu")))
-    assert set(own.scores()["benchmark"]) == {"hpo_terms", "mmlu, health", "hpo_terms_coding", "mmlu, coding"}
-    assert {benchmark for benchmark, _ in cached("full")[1]} == {"mmlu, health", "mmlu, coding"}
+    own = study(made(SFT[:1], domains=("health", "coding"), benchmarks=("hpo_terms", "mmlu"))).results()
+    assert set(own.scores["benchmark"]) == {"hpo_terms", "mmlu, health", "hpo_terms_coding", "mmlu, coding"}
+    assert {benchmark for benchmark, _ in cached("full").fits} == {"mmlu, health", "mmlu, coding"}
 
 
 def test_a_dash_stands_where_a_benchmark_was_not_run() -> None:
-    own, _ = cached("programs not run")
-    found = cells(tables.study_scores(own.allocations(own.scores())))
+    found = cells(tables.study_scores(cached("programs not run").allocations))
     at = found[1].index("accuracy (%)", found[1].index("accuracy (%)") + 1)
     assert {row[at] for row in found[2:]} == {DASH}

@@ -14,21 +14,21 @@ from repro.show.words import short_tokens
 
 
 def test_the_ablation_of_each_domain_has_a_difference_with_its_error() -> None:
-    chemistry = cells(tables.sft_ablation(published.table1()))
+    chemistry = cells(tables.sft_ablation(published.table("1")))
     assert chemistry[1] == ["ChemBench4K", "0.9999300", "yes", "45.59", "45.06", "+0.53", "1.10", "0.63"]
-    coding = cells(tables.sft_ablation(published.table2()))
+    coding = cells(tables.sft_ablation(published.table("2")))
     assert [found[0] for found in coding[1:]] == ["HumanEval"] * 3 + ["HumanEval+"] * 3
     assert coding[1][5:] == ["+4.88", "5.46", "0.37"]
     assert coding[-1][5] == "+0.00", "no minus before a zero"
-    health = cells(tables.sft_ablation(published.table3()))
+    health = cells(tables.sft_ablation(published.table("3")))
     assert [found[5] for found in health[1:]] == ["-1.57", "+0.47", "-0.86"]
     assert "p, unpaired" in health[0] and "item" in tables.UNPAIRED
 
 
 def test_cpt_steps_end_with_the_test_that_all_are_equal() -> None:
-    found = cells(tables.cpt_steps(published.table_a1()))
+    found = cells(tables.cpt_steps(published.table("A.1")))
     assert found[1] == ["4,000", "41.55 \u00b1 0.77"]
-    share = published.table_a1()["chembench"] / 100
+    share = published.table("A.1")["chembench"] / 100
     statistic, p, _ = proportions_chisquare(share * 4100, [4100] * 4)
     assert found[-1] == ["all equal?", f"chi-square {statistic:.1f}, df 3, p = {p:.2f}"]
 
@@ -110,14 +110,25 @@ def test_seeds_are_rows_and_two_scores_of_one_cell_are_refused() -> None:
 
 def test_comparisons_item_by_item() -> None:
     frame = pd.DataFrame([
-        {"first": "a", "second": "b", "items": 1200, "both": 500, "only_first": 40, "only_second": 20,
-         "p_value": 0.0003, "difference": 0.0167, "low": 0.003, "high": 0.03},
-        {"first": "a", "second": "c", "items": 1200, "both": 500, "only_first": 0, "only_second": 0, "p_value": 1.0,
+        {"name": "a, b", "items": 1200, "both": 500, "only_first": 40, "only_second": 20, "p_value": 0.0003,
+         "difference": 0.0167, "low": 0.003, "high": 0.03},
+        {"name": "a, c", "items": 1200, "both": 500, "only_first": 0, "only_second": 0, "p_value": 1.0,
          "difference": 0.0, "low": np.nan, "high": np.nan},
-    ])  # fmt: skip
+    ]).assign(benchmark="c", metric="accuracy")  # fmt: skip
     found = cells(tables.paired(frame))
-    assert found[1] == ["a", "b", "+1.7 points", "+0.3 to +3.0", "below 0.001", "1,200", "500", "40", "20"]
-    assert found[2][3:5] == [DASH, "1.00"]
+    assert found[1] == [
+        "a, b",
+        "c",
+        "accuracy",
+        "+1.7 points",
+        "+0.3 to +3.0",
+        "below 0.001",
+        "1,200",
+        "500",
+        "40",
+        "20",
+    ]
+    assert found[2][4:6] == [DASH, "1.00"]
     other = frame.head(1).assign(metric="log-likelihood", both=np.nan, only_first=np.nan, only_second=np.nan)
     assert cells(tables.paired(other))[1][3:] == ["+0.017", "+0.003 to +0.030", "below 0.001", "1,200", *[DASH] * 3]
 
@@ -134,5 +145,5 @@ def test_printed_scores_are_there_as_numbers() -> None:
     assert len(scores) == 1 + 16
     assert scores[5] == ["2.10M", "0.9999300", "57.03", "39.02", "34.76", "45.59"]
     budgets = cells(tables.printed_budgets())
-    assert len(budgets) == 1 + len(published.table4())
+    assert len(budgets) == 1 + len(published.table("4"))
     assert [row[0] for row in budgets[1:] if row[4] == "yes"] == ["25B", "35B"]

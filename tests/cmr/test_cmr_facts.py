@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.studies import DISTANCES, STUDIES, study
-from repro.cmr import facts, frames, published
+from helpers.studies import DISTANCES, STUDIES, results
+from repro.cmr import facts, paper
+from repro.cmr.frames import DomainResults
 
 
 def pretraining(sizes: int, seeds: int) -> pd.DataFrame:
@@ -31,18 +32,17 @@ def said(values: dict[str, Any]) -> None:
     ("name", "bootstrap"), [*((name, 0) for name in STUDIES), ("full", 30), ("three seeds", 30), ("few points", 30)]
 )
 def test_every_fact_can_be_said_of_every_study(name: str, bootstrap: int) -> None:
-    analysis, other = study(name, bootstrap=bootstrap), study(name, "near", bootstrap)
-    points, law = frames.held_out(frames.end_losses(analysis))
-    ours = facts.ratio(points, "our")
-    assert set(ours) == {"our_domain", "our_general"}
-    said(ours | {"beyond": facts.beyond_the_law(points, law)})
-    said(facts.trade_off(analysis))
-    said(facts.tokens(analysis))
-    said(facts.critical(analysis))
-    said(facts.second(analysis, other, DISTANCES))
+    ours, near = results(name, bootstrap=bootstrap), results(name, "near", bootstrap)
+    ratio = facts.ratio(ours)
+    assert set(ratio) == {"our_domain", "our_general", "end_of_law"}
+    said(ratio)
+    said(facts.trade_off(ours))
+    said(facts.tokens(ours))
+    said(facts.critical(ours))
+    said(facts.second(ours, near, DISTANCES))
     settings = STUDIES[name]
     said(facts.pretraining(pretraining(settings.get("sizes", 2), settings.get("seeds", 1))))
-    assert facts.trade_off(analysis).keys() == facts.trade_off(study("full")).keys()
+    assert facts.trade_off(ours).keys() == facts.trade_off(results("full")).keys()
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,15 @@ def test_without_replay_compares_only_what_can_be_compared(mixed: list[float], a
 
 def test_the_held_out_ratio_says_what_it_rests_on() -> None:
     def of(name: str) -> str:
-        points, _ = frames.held_out(frames.end_losses(study(name)))
-        return str(facts.ratio(points, "our")["our_domain"])
+        return str(facts.ratio(results(name))["our_domain"])
 
     assert re.fullmatch(
         r"is predicted to \d\.\d+% on average over 2 sizes \(from 4 other ratios\), every time too low", of("full")
     )
     assert of("two ratios") == "cannot be predicted here: R = 1/4 was not run"
     assert of("small ratios") == "cannot be predicted here: there are too few other ratios"
-    points, _ = frames.held_out(published.held_out_points().drop(columns="kind"), among=published.fitted_ratios())
-    assert facts.ratio(points, "published") == {
-        "published_domain": "is predicted to 0.0049% on average over 4 sizes (from 4 other ratios)"
-    }
+    says = facts.predicted(paper.held_out().points)
+    assert says == "is predicted to 0.0049% on average over 4 sizes (from 4 other ratios)"
 
 
 def trend(values: list[float], half: float = np.nan) -> str:
@@ -143,33 +140,35 @@ def test_a_trend_over_sizes_is_judged_by_the_intervals(values: list[float], half
      (np.nan, "40.0% against 30.0%, without intervals to judge this by")],
 )  # fmt: skip
 def test_two_domains_are_told_apart_by_the_intervals(half: float, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(analysis: Any) -> pd.DataFrame:
-        at = 0.4 if analysis.groups[0].domain == "near" else 0.3
-        row = {"domain": analysis.groups[0].domain, "critical_ratio": at, "tolerance_ratio": np.nan, "both": np.nan}
+    def found(ours: DomainResults) -> pd.DataFrame:
+        domain = ours.analysis.groups[0].domain
+        at = 0.4 if domain == "near" else 0.3
+        row = {"domain": domain, "critical_ratio": at, "tolerance_ratio": np.nan, "both": np.nan}
         ends = {f"{name}_{end}": np.nan for name in ("tolerance", "both") for end in ("lower", "upper")}
         return pd.DataFrame([row | ends | {"turning_lower": at - half, "turning_upper": at + half}])
 
-    monkeypatch.setattr(frames, "critical_ratios", found)
-    told = facts.second(study("full"), study("full", "near"), DISTANCES)
+    monkeypatch.setattr(DomainResults, "critical_ratios", found)
+    told = facts.second(results("full"), results("full", "near"), DISTANCES)
     assert told["turning_verdict"] == f"it is larger for the nearer domain, {says}"
     assert told["tolerance_verdict"] == "it does not exist for either domain, so there is nothing to compare"
 
 
 def test_intervals_say_what_they_rest_on() -> None:
     one, many, none = (
-        facts.critical(study(name, bootstrap=draws)) for name, draws in (("full", 30), ("three seeds", 30), ("full", 0))
+        facts.critical(results(name, bootstrap=draws))
+        for name, draws in (("full", 30), ("three seeds", 30), ("full", 0))
     )
     assert "put on the fitted curve 30 times" in str(one["drawn"])
     assert "one seed" in str(one["holds"])
     assert "The runs of each seed" in str(many["drawn"])
     assert "from seed to seed is in the intervals" in str(many["holds"])
     assert str(none["drawn"]).startswith("There are no intervals here")
-    assert "no bootstrap" in str(facts.tokens(study("full"))["known"])
-    assert "of the range it may lie in" in str(facts.tokens(study("full", bootstrap=30))["known"])
+    assert "no bootstrap" in str(facts.tokens(results("full"))["known"])
+    assert "of the range it may lie in" in str(facts.tokens(results("full", bootstrap=30))["known"])
 
 
 def test_warnings_are_a_list_a_notebook_can_show() -> None:
-    shown = facts.warnings(study("two ratios"))
+    shown = facts.warnings(results("two ratios"))
     assert shown._repr_html_().count("<li>") == len(shown.items) > 0
     assert "R = 1/8" in shown._repr_markdown_() or "ratios" in shown._repr_markdown_()
     assert "&lt;b&gt;" in facts.Bullets(("<b>",))._repr_html_()
@@ -211,7 +210,8 @@ def test_the_papers_own_numbers() -> None:
     assert float(offsets["offset_31b"]) > 4 * float(offsets["offset_others"])
     refits = facts.published_ratio()
     assert float(refits["refit"]) < float(refits["refit_interior"]) < float(refits["printed_error"])
-    assert facts.published_order() == "the turning point comes later as R grows at every size"
+    order = facts.critical(results("full"))["published_order"]
+    assert order == "the turning point comes later as R grows at every size"
 
 
 def rises(*sizes: list[float]) -> pd.DataFrame:
@@ -241,10 +241,11 @@ def test_what_a_larger_model_pays(ends: pd.DataFrame, says: str) -> None:
 
 
 def test_what_binds_is_said_at_every_tolerance() -> None:
-    found = frames.tolerances(study("full"))
-    assert sorted(set(found["epsilon"])) == sorted({0.02, 0.05, 0.1, study("full").epsilon})
-    own = found[found["epsilon"] == study("full").epsilon].set_index("size")
-    critical = frames.critical_ratios(study("full")).set_index("size")
+    ours = results("full")
+    found = ours.tolerances()
+    assert sorted(set(found["epsilon"])) == sorted({0.02, 0.05, 0.1, ours.epsilon})
+    own = found[found["epsilon"] == ours.epsilon].set_index("size")
+    critical = ours.critical_ratios().set_index("size")
     for column in ("tolerance_ratio", "tolerance_lower", "tolerance_upper", "critical_ratio"):
         pd.testing.assert_series_equal(own[column], critical[column])
     smaller = np.where(critical["tolerance_ratio"] < critical["critical_ratio"], "tolerance", "turning point")
@@ -259,7 +260,7 @@ def test_what_binds_is_said_at_every_tolerance() -> None:
 
 
 def test_a_tolerance_that_no_ratio_keeps_is_what_binds() -> None:
-    found = frames.tolerances(study("full"), among=(-1.0,))
+    found = results("full").tolerances(among=(-1.0,))
     assert found.loc[found["epsilon"] == -1, "tolerance_ratio"].isna().all()
     assert found.loc[found["tolerance_ratio"].isna(), "binds"].eq("tolerance").all()
 

@@ -11,28 +11,17 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from repro.cmr import figures, frames, published
+from helpers.studies import Given
+from repro.cmr import figures, paper
+from repro.cmr.frames import FIGURE_5, DomainResults, Results
 from repro.laws import analyse, ratio_label
 from repro.show import style
 
-T = np.concatenate([[1.0, 2.0, 5.0], np.arange(10, 251, 10)])
 RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1.0]
 
 
 @pytest.fixture(scope="module")
-def paper() -> dict[str, pd.DataFrame]:
-    points, law = frames.held_out(published.held_out_points().drop(columns="kind"), among=RATIOS[2:])
-    return {
-        "curves": published.curves(T),
-        "points": published.turning_points(),
-        "ratios": published.ratio_curves(T),
-        "ends": points,
-        "law": law,
-    }
-
-
-@pytest.fixture(scope="module")
-def ours() -> dict[str, pd.DataFrame]:
+def ours() -> DomainResults:
     """A study of two tiny sizes: general loss rises and falls, later for larger ratios; a little noise."""
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
@@ -47,28 +36,20 @@ def ours() -> dict[str, pd.DataFrame]:
                  "general_loss": 4.2 + g, "domain_loss": 5.1 + d, "seed": 0}
                 for s, g, d in zip(share, general + noise[0], domain + noise[1], strict=True)
             ]  # fmt: skip
-    analysis = frames.of_domain(analyse(pd.DataFrame(rows)), "far")
-    points, law = frames.held_out(frames.end_losses(analysis))
-    return {
-        "curves": frames.curves(analysis, T),
-        "points": frames.turning_points(analysis),
-        "ratios": frames.ratio_curves(analysis, T),
-        "ends": points,
-        "law": law,
-    }
+    return DomainResults(analyse(pd.DataFrame(rows)))
 
 
-FIGURES: dict[str, Callable[[dict[str, pd.DataFrame]], Any]] = {
-    "trade_off": lambda d: figures.trade_off(d["curves"], d["points"], epsilon=0.05),
-    "trade_off_zoom": lambda d: figures.trade_off_zoom(d["curves"], d["curves"]["size"].iloc[-1], d["points"]),
-    "same_ratio": lambda d: figures.same_ratio(d["curves"], d["points"]),
-    "cross_sections": lambda d: figures.cross_sections(d["curves"], d["points"]),
-    "loss_against_tokens": lambda d: figures.loss_against_tokens(d["curves"], d["curves"]["size"].iloc[0], d["points"]),
-    "all_loss_against_tokens": lambda d: figures.all_loss_against_tokens(d["curves"], d["points"]),
-    "both_losses": lambda d: figures.both_losses(d["curves"], d["points"]),
-    "loss_against_ratio": lambda d: figures.loss_against_ratio(d["ends"], d["law"]),
-    "critical_ratio": lambda d: figures.critical_ratio(d["ratios"], d["points"]),
-    "turning_points": lambda d: figures.turning_points(d["points"]),
+FIGURES: dict[str, Callable[[Results], Any]] = {
+    "trade_off": figures.trade_off,
+    "trade_off_zoom": lambda side: figures.trade_off_zoom(side, side.sizes[-1]),
+    "same_ratio": figures.same_ratio,
+    "cross_sections": figures.cross_sections,
+    "loss_against_tokens": lambda side: figures.loss_against_tokens(side, side.sizes[0]),
+    "all_loss_against_tokens": figures.all_loss_against_tokens,
+    "both_losses": figures.both_losses,
+    "loss_against_ratio": figures.loss_against_ratio,
+    "critical_ratio": figures.critical_ratio,
+    "turning_points": figures.turning_points,
 }
 
 
@@ -87,8 +68,8 @@ def values(chart: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("source", ["paper", pytest.param("ours", marks=pytest.mark.ci)])
-def test_every_figure_draws(name: str, source: str, request: pytest.FixtureRequest) -> None:
-    chart = FIGURES[name](request.getfixturevalue(source))
+def test_every_figure_draws(name: str, source: str, ours: DomainResults) -> None:
+    chart = FIGURES[name](paper if source == "paper" else ours)
     svg = drawn(chart)
     assert "NaN" not in svg
     assert "undefined" not in svg
@@ -101,24 +82,25 @@ def test_every_figure_draws(name: str, source: str, request: pytest.FixtureReque
     assert float(svg.split('width="')[1].split('"')[0]) <= 720, "a page of the book is that wide"
 
 
-def test_drawing_the_same_frame_twice_gives_the_same_picture(paper: dict[str, pd.DataFrame]) -> None:
+def test_drawing_the_same_results_twice_gives_the_same_picture() -> None:
     def picture() -> str:
         # Vega numbers its clip paths on and on through a process.
-        return re.sub(r"clip\d+", "clip", drawn(FIGURES["same_ratio"](paper)))
+        return re.sub(r"clip\d+", "clip", drawn(figures.same_ratio(paper)))
 
     assert picture() == picture()
 
 
-def test_drawing_leaves_the_frame_alone(paper: dict[str, pd.DataFrame]) -> None:
-    before = paper["curves"].copy()
-    FIGURES["all_loss_against_tokens"](paper)
-    pd.testing.assert_frame_equal(before, paper["curves"])
+def test_drawing_leaves_the_frame_alone() -> None:
+    curves = paper.curves(FIGURE_5)
+    before, side = curves.copy(), Given(turning_points=paper.turning_points())
+    side.curves = lambda *_, **__: curves
+    figures.all_loss_against_tokens(side)
+    pd.testing.assert_frame_equal(before, curves)
 
 
-def test_the_trade_off_has_all_sizes_and_ratios_and_ends_with_the_run(paper: dict[str, pd.DataFrame]) -> None:
-    chart = FIGURES["trade_off"](paper)
-    rows = values(chart)
-    assert {row["size"] for row in rows if "size" in row} == set(published.sizes())
+def test_the_trade_off_has_all_sizes_and_ratios_and_ends_with_the_run() -> None:
+    rows = values(figures.trade_off(paper))
+    assert {row["size"] for row in rows if "size" in row} == set(paper.sizes)
     assert {row["mixture"] for row in rows if "mixture" in row} == {ratio_label(r) for r in RATIOS}
     assert max(row["t"] for row in rows if "t" in row) == 100, "extrapolated stretches are no part of a trajectory"
 
@@ -128,31 +110,32 @@ def test_arrow_heads_point_along_the_trajectory() -> None:
         "size": "a", "ratio": 0.5, "t": [1.0, 50.0, 100.0], "general": [0.0, 0.01, 0.02],
         "domain": [-0.1, -0.2, -0.3], "kind": "fitted",
     })  # fmt: skip
-    heads = [row for row in values(figures.trade_off_zoom(curve, "a")) if row.get("mark") == "end of run"]
+    chart = figures.trade_off_zoom(Given(curves=curve), "a")
+    heads = [row for row in values(chart) if row.get("mark") == "end of run"]
     assert len(heads) == 1
     assert -90 < heads[0]["angle"] < 0, "up and to the left, clockwise from up"
 
 
-def test_a_trajectory_without_a_fit_is_drawn_from_its_measurements(ours: dict[str, pd.DataFrame]) -> None:
-    measured = ours["curves"][ours["curves"]["kind"] == "measured"]
+def test_a_trajectory_without_a_fit_is_drawn_from_its_measurements(ours: DomainResults) -> None:
+    measured = Given(curves=ours.analysis.measured())
     assert "<path" in drawn(figures.both_losses(measured))
     assert "<path" in drawn(figures.all_loss_against_tokens(measured))
 
 
-def test_figures_to_be_compared_have_one_axis(ours: dict[str, pd.DataFrame]) -> None:
-    low, size = ours["curves"], str(ours["curves"]["size"].iloc[0])
-    high = low.assign(general=low["general"] + 3)
+def test_figures_to_be_compared_have_one_axis(ours: DomainResults) -> None:
+    curves = ours.curves(FIGURE_5)
+    low, high = Given(curves=curves), Given(curves=curves.assign(general=curves["general"] + 3))
     spans = []
-    for one, other in ((low, high), (high, low)):
-        chart = figures.loss_against_tokens(one, size, beside=other)
+    for side, other in ((low, high), (high, low)):
+        chart = figures.loss_against_tokens(side, ours.sizes[0], beside=other)
         spans += [layer["encoding"]["y"]["scale"]["domain"] for layer in chart.to_dict()["layer"]
                   if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {})]  # fmt: skip
     assert spans and all(span == pytest.approx(spans[0]) for span in spans)
     assert spans[0][1] - spans[0][0] > 3
 
 
-def test_values_that_were_not_measured_are_not_called_so(paper: dict[str, pd.DataFrame]) -> None:
-    words = drawn(figures.loss_against_ratio(paper["ends"], paper["law"], seen="from Table 4"))
+def test_values_that_were_not_measured_are_not_called_so() -> None:
+    words = drawn(figures.loss_against_ratio(paper, "general"))
     assert "measured" not in words and "held out, from Table 4" in words
 
 
@@ -165,29 +148,35 @@ def test_a_ratio_keeps_its_colour_when_only_some_are_shown() -> None:
     assert some["scale"]["range"][0] not in every["scale"]["range"]
 
 
-def test_turning_points_say_which_trajectories_have_none(paper: dict[str, pd.DataFrame]) -> None:
-    rows = [row for row in values(FIGURES["turning_points"](paper)) if row.get("status") == "no turning point"]
+def test_turning_points_say_which_trajectories_have_none() -> None:
+    rows = [row for row in values(figures.turning_points(paper)) if row.get("status") == "no turning point"]
     assert {row["mixture"] for row in rows} >= {"1"}
     falling = pd.DataFrame({"size": ["a", "a"], "ratio": [0.25, 0.5], "t": [0.0, 30.0], "status": "inside"})
-    assert "falls from the start" in drawn(figures.turning_points(falling))
+    falling = falling.assign(lower=np.nan, upper=np.nan)
+    assert "falls from the start" in drawn(figures.turning_points(Given(turning_points=falling)))
 
 
-def test_the_critical_ratio_is_labelled_where_the_run_ends(paper: dict[str, pd.DataFrame]) -> None:
-    svg = drawn(FIGURES["critical_ratio"](paper))
+def test_the_critical_ratio_is_labelled_where_the_run_ends() -> None:
+    svg = drawn(figures.critical_ratio(paper))
     assert all(f">{text}<" in svg for text in ("29.8%", "34.9%", "41.4%", "47.8%"))
 
 
-def test_intervals_are_drawn_where_the_frames_have_them(paper: dict[str, pd.DataFrame]) -> None:
+def test_intervals_are_drawn_where_the_frames_have_them() -> None:
     def areas(chart: Any) -> int:
         return json.dumps(chart.to_dict()).count('"type": "area"')
 
-    band = {"low": lambda f: f["ratio"] - 0.02, "high": lambda f: f["ratio"] + 0.02}
-    assert areas(figures.critical_ratio(paper["ratios"])) == 0
-    assert areas(figures.critical_ratio(paper["ratios"].assign(**band))) == 1
-    curves = paper["curves"].assign(general_low=lambda f: f["general"] - 0.001, general_high=lambda f: f["general"])
-    assert areas(figures.loss_against_tokens(curves, "460M")) == 1
-    law = paper["law"].assign(low=lambda f: f["value"] - 0.01, high=lambda f: f["value"] + 0.01)
-    assert areas(figures.loss_against_ratio(paper["ends"], law)) == 4
+    ratios = paper.ratio_curves(FIGURE_5)
+    band = ratios.assign(low=ratios["ratio"] - 0.02, high=ratios["ratio"] + 0.02)
+    assert areas(figures.critical_ratio(Given(ratio_curves=ratios))) == 0
+    assert areas(figures.critical_ratio(Given(ratio_curves=band))) == 1
+    curves = paper.curves(FIGURE_5)
+    curves = curves.assign(general_low=curves["general"] - 0.001, general_high=curves["general"])
+    assert areas(figures.loss_against_tokens(Given(curves=curves), "460M")) == 1
+    held = paper.held_out()
+    law = held.law.assign(low=held.law["value"] - 0.01, high=held.law["value"] + 0.01)
+    side = Given()
+    side.held_out = lambda _: held._replace(law=law)
+    assert areas(figures.loss_against_ratio(side)) == 4
 
 
 def test_an_open_interval_of_a_turning_point_goes_on_to_the_edge_with_an_arrow() -> None:
@@ -195,7 +184,8 @@ def test_an_open_interval_of_a_turning_point_goes_on_to_the_edge_with_an_arrow()
         "size": ["a", "a", "b"], "ratio": 0.5, "t": [30.0, 80.0, np.nan], "status": ["inside", "inside", "none"],
         "lower": [20.0, 60.0, 90.0], "upper": [45.0, np.inf, np.inf],
     })  # fmt: skip
-    chart = figures.turning_points(points.assign(ratio=[0.25, 0.5, 0.5]))
+    points = points.assign(ratio=[0.25, 0.5, 0.5])
+    chart = figures.turning_points(Given(turning_points=points))
     bars = [row for row in values(chart) if "open" in row]
     top = max(row["high"] for row in bars)
     ends = {(round(row["low"], 3), round(row["high"], 3)) for row in bars}
@@ -204,29 +194,33 @@ def test_an_open_interval_of_a_turning_point_goes_on_to_the_edge_with_an_arrow()
     at = {row["size"]: row["ratio"] for row in bars if row["low"] > 50}
     assert at["a"] != at["b"], "bars of two sizes do not cover each other"
     assert "triangle-up" in json.dumps(chart.to_dict())
-    assert '"open"' not in json.dumps(figures.turning_points(points.drop(columns=["lower", "upper"])).to_dict())
+    bare = Given(turning_points=points.assign(lower=np.nan, upper=np.nan))
+    assert '"open"' not in json.dumps(figures.turning_points(bare).to_dict())
 
 
 def test_critical_ratios_stand_with_their_intervals_by_both_conditions() -> None:
     found = pd.DataFrame({
-        "size": ["a", "b"], "critical_ratio": [0.4, np.nan], "tolerance_ratio": [0.5, 0.6],
+        "size": ["a", "b"], "domain": "far", "critical_ratio": [0.4, np.nan], "tolerance_ratio": [0.5, 0.6],
         "turning_lower": [0.35, np.nan], "turning_upper": [0.55, np.nan],
         "tolerance_lower": [0.48, np.nan], "tolerance_upper": [0.52, np.nan],
     })  # fmt: skip
-    chart = figures.critical_ratio_intervals(found)
+    chart = figures.critical_ratio_intervals(Given(critical_ratios=found))
     svg = drawn(chart)
     assert "Critical mixture ratio at the end of training" in svg
     assert svg.count(">does not exist<") == 1
     bars = {(row["name"], row["route"]) for row in values(chart) if row.get("low") is not None}
     assert bars == {("a", "by turning point"), ("a", "by tolerance")}
+    near = Given(critical_ratios=found.assign(domain="near"))
+    two = figures.critical_ratio_intervals(Given(critical_ratios=found), near)
+    assert {row["name"] for row in values(two) if "name" in row} == {"far", "near"}
 
 
-def test_a_size_or_ratio_that_is_not_there_is_named(paper: dict[str, pd.DataFrame]) -> None:
+def test_a_size_or_ratio_that_is_not_there_is_named() -> None:
     for draw in (figures.trade_off_zoom, figures.loss_against_tokens):
         with pytest.raises(ValueError, match="no curves for size '7B'; there are 460M"):
-            draw(paper["curves"], "7B")
+            draw(paper, "7B")
     with pytest.raises(ValueError, match=r"none of these ratios was run; there are 1/8"):
-        figures.same_ratio(paper["curves"], ratios=[0.9])
+        figures.cross_sections(paper, [0.9])
 
 
 def test_corpora_and_pretraining() -> None:
@@ -235,8 +229,8 @@ def test_corpora_and_pretraining() -> None:
         "tokens": [3e6, 1e5, 8e5], "documents": [3, 2, 1],
     })  # fmt: skip
     assert "Tokens (millions)" in drawn(figures.corpus_sizes(sizes))
-    far = pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1], "low": [0.3, 0.05], "high": [0.5, 0.2]})
-    assert "divergence (bits)" in drawn(figures.corpus_distance(far, measure="divergence (bits)"))
+    far = pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1]})
+    assert "Jensen-Shannon distance" in drawn(figures.corpus_distance(far))
     losses = pd.DataFrame({
         "size": ["a"] * 3 + ["b"] * 3, "tokens": [0, 1e6, 2e6] * 2, "general_loss": [7, 5, 4.5, 7, 4.8, 4.2],
     })  # fmt: skip
@@ -278,10 +272,11 @@ def test_panels_follow_the_ratios_that_were_run(ratios: list[float], split: list
                       "kind": "fitted"})
         for ratio in ratios
     ])  # fmt: skip
-    assert panels(figures.trade_off(curves)) == split
-    assert panels(figures.same_ratio(curves)) == pair
+    side = Given(curves=curves)
+    assert panels(figures.trade_off(side)) == split
+    assert panels(figures.same_ratio(side)) == pair
     shown = ratios if min(ratios) > 0.5 else [ratio for ratio in ratios if ratio <= 0.5]
-    for chart in (figures.trade_off_zoom(curves, "a"), figures.loss_against_tokens(curves, "a")):
+    for chart in (figures.trade_off_zoom(side, "a"), figures.loss_against_tokens(side, "a")):
         assert {row["mixture"] for row in values(chart) if "mixture" in row} == set(map(ratio_label, shown))
 
 
@@ -290,7 +285,7 @@ def test_labels_of_critical_ratios_do_not_overlap_and_stay_inside() -> None:
         pd.DataFrame({"size": size, "t": [50.0, 100.0, 150.0], "ratio": [0.5, 1.0, 1.0], "kind": "fitted"})
         for size in "abc"
     ])  # fmt: skip
-    at = sorted(row["at"] for row in values(figures.critical_ratio(law)) if "says" in row)
+    at = sorted(row["at"] for row in values(figures.critical_ratio(Given(ratio_curves=law))) if "says" in row)
     assert at[-1] <= 1
     assert np.diff(at).min() > 0.03
 

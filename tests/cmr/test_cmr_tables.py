@@ -4,25 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.studies import Given
 from helpers.tables import cells, row
-from repro.cmr import frames, published, tables
+from repro.cmr import paper, tables
 
 
 def test_table_1_has_a_column_for_each_size_and_readable_parameters() -> None:
-    table = tables.model_shapes(published.table1())
+    table = tables.model_shapes(paper.shapes())
     assert row(table, "model size") == ["model size", "460M", "940M", "1.6B", "3.1B"]
     assert row(table, "parameters") == ["parameters", "461.6M", "937.8M", "1.58B", "3.06B"]
     assert row(table, "hidden size")[1:] == ["1,024", "1,536", "2,048", "2,560"]
 
 
-@pytest.fixture(scope="module")
-def held_out() -> pd.DataFrame:
-    points, _ = frames.held_out(published.held_out_points().drop(columns="kind"), among=(1 / 3, 1 / 2, 3 / 4, 1))
-    return points
-
-
-def test_table_2_shows_losses_predictions_and_errors(held_out: pd.DataFrame) -> None:
-    table = tables.held_out(held_out, published.held_out_predictions())
+def test_table_2_shows_losses_predictions_and_errors() -> None:
+    table = tables.held_out(paper)
     assert row(table, "R = 1")[1:] == ["1.4628", "1.3723", "1.3242", "1.2585"]
     assert row(table, "R = 1/4, measured")[1] == "1.5561"
     assert row(table, "R = 1/4, predicted in the paper")[1] == "1.5566"
@@ -31,26 +26,27 @@ def test_table_2_shows_losses_predictions_and_errors(held_out: pd.DataFrame) -> 
     assert row(table, "difference as printed")[1:] == ["0.03%", "0.05%", "0.03%", "0.02%"]
 
 
-def test_table_2_says_when_there_is_no_prediction(held_out: pd.DataFrame) -> None:
-    without = held_out[held_out["kind"] != "held out, predicted"]
-    table = tables.held_out(without)
+def test_table_2_says_when_there_is_no_prediction() -> None:
+    points, side = paper.held_out().points, Given()
+    without = points[points["kind"] != "held out, predicted"]
+    side.held_out = lambda: paper.held_out()._replace(points=without, printed=None)
+    table = tables.held_out(side)
     assert row(table, "relative error")[1] == tables.DASH
     assert f'title="{tables.NOT_RUN}"' in table.to_html()
 
 
 def test_table_3_and_4_have_every_size_and_ratio() -> None:
-    quality = cells(tables.fit_quality(published.table3()))
+    quality = cells(tables.fit_quality(paper))
     assert sum("1/3" in found for found in quality) == 2
-    text = tables.fit_quality(published.table3()).to_html()
+    text = tables.fit_quality(paper).to_html()
     assert "1.94e-10" in text
     assert "0.8741" in text
-    coefficients = tables.coefficients(published.table4()).to_html()
+    coefficients = tables.coefficients(paper).to_html()
     assert all(digits in coefficients for digits in ("257.77904", "-0.00022", "3.42674"))
 
 
 def test_table_5_gives_the_critical_ratio_beside_the_printed_one() -> None:
-    printed = {size: published.critical_ratio(size) for size in published.sizes()}
-    table = tables.critical_ratios(published.table5(), printed=printed)
+    table = tables.critical_ratios(paper)
     assert row(table, "460M")[-2:] == ["29.8%", "29.8%"]
     assert row(table, "model size")[-2:] == ["by turning point", "as printed"]
 
@@ -60,34 +56,35 @@ def test_a_critical_ratio_that_does_not_exist_is_a_dash_and_never_zero() -> None
         "size": ["0.1M"], "alpha4": [np.nan], "s4": [np.nan], "beta3": [np.nan], "critical_ratio": [np.nan],
         "tolerance_ratio": [0.5], "both": [np.nan], "feasible": [(0.125, 1 / 3)],
     })  # fmt: skip
-    table = tables.critical_ratios(frame)
+    table = tables.critical_ratios(Given(critical_ratios=frame))
     assert row(table, "0.1M") == ["0.1M", *[tables.DASH] * 4, "50.0%", tables.DASH, "1/8, 1/3"]
     assert row(table, "model size")[4:7] == ["by turning point", "by tolerance", "both"]
 
 
 def test_turning_points_are_a_grid_of_sizes_and_ratios() -> None:
-    table = tables.turning_points(published.turning_points())
+    table = tables.turning_points(paper)
     assert row(table, "1/8")[1:] == ["39.6", "28.8", "23.0", "20.0"]
     assert row(table, "1")[1:] == [tables.DASH] * 4
 
 
 def test_an_interval_stands_under_its_value() -> None:
-    found = pd.DataFrame({
-        "domain": ["far", "near"], "critical_ratio": [0.474, np.nan], "turning_lower": [0.362, np.nan],
+    rows = pd.DataFrame({
+        "domain": ["far", "near"], "size": "a", "critical_ratio": [0.474, np.nan], "turning_lower": [0.362, np.nan],
         "turning_upper": [0.501, np.nan], "both": [0.3, 0.4],
     })  # fmt: skip
-    table = tables.second_domain(found)
-    assert row(table, "far") == ["far", "47.4%(36.2 to 50.1)", "30.0%"]
-    assert row(table, "near") == ["near", tables.DASH, "40.0%"]
+    far, near = (Given(critical_ratios=rows[rows["domain"] == name]) for name in ("far", "near"))
+    table = tables.two_domains(far, near, pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1]}))
+    assert row(table, "far") == ["far", "a", "0.400", "47.4%(36.2 to 50.1)", "30.0%"]
+    assert row(table, "near") == ["near", "a", "0.100", tables.DASH, "40.0%"]
     assert "47.4%<br><small>(36.2 to 50.1)</small>" in table.to_html()
 
 
 def test_intervals_of_coefficients_are_under_the_pointer() -> None:
     names = ("alpha1", "s1", "beta1", "alpha2", "s2", "alpha3", "s3", "beta2")
     ends = {f"{name}_lower": -5387.9 for name in names} | {f"{name}_upper": 0.01234 for name in names}
-    html = tables.coefficients(published.table4().head(2).assign(**ends)).to_html()
+    html = tables.coefficients(Given(coefficients=paper.coefficients().head(2).assign(**ends))).to_html()
     assert html.count('title="95% interval: -5,390 to 0.0123"') == 2 * len(names)
-    assert "title=" not in tables.coefficients(published.table4()).to_html()
+    assert "title=" not in tables.coefficients(paper).to_html()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +100,7 @@ def test_intervals_of_coefficients_are_under_the_pointer() -> None:
 )
 def test_a_turning_point_that_may_not_come_says_so(t: float, lower: float, upper: float, says: str) -> None:
     points = pd.DataFrame({"size": ["a"], "ratio": [0.5], "t": [t], "lower": [lower], "upper": [upper]})
-    assert row(tables.turning_points(points), "1/2")[1] == says
+    assert row(tables.turning_points(Given(turning_points=points)), "1/2")[1] == says
 
 
 def test_the_critical_ratio_at_other_tolerances() -> None:
@@ -112,22 +109,26 @@ def test_the_critical_ratio_at_other_tolerances() -> None:
         "tolerance_lower": [0.2, 0.4, np.nan, np.nan], "tolerance_upper": [0.3, 0.6, np.nan, np.nan],
         "critical_ratio": [0.4, 0.4, np.nan, np.nan],
     })  # fmt: skip
-    head, a, b = cells(tables.tolerances(frame))
+    head, a, b = cells(tables.tolerances(Given(tolerances=frame)))
     assert head == ["model size", "\u03b5 = 0.02", "\u03b5 = 0.05", "by turning point"]
     assert a == ["a", "25.0%(20.0 to 30.0)", "50.0%(40.0 to 60.0)", "40.0%"]
     assert b == ["b", "\u2014", "12.5%", "\u2014"]
 
 
 def test_no_number_is_broken_over_two_lines() -> None:
-    html = tables.fit_quality(published.table3()).to_html()
+    html = tables.fit_quality(paper).to_html()
     assert html.count('class="data row') == html.count(' number"') > 0
 
 
 def test_text_is_escaped() -> None:
-    frame = pd.DataFrame({"corpus": ["<script>x</script>"], "tokens": [3.1e6], "distance": [None], "epochs": [0.5]})
-    html = tables.corpora(frame).to_html()
-    assert "<script>" not in html
-    assert row(tables.corpora(frame), "<script>x</script>")[1:] == ["3.1M", tables.DASH, "0.50"]
+    frame = pd.DataFrame({
+        "corpus": ["<script>x</script>"], "part": "training", "documents": 1200, "tokens": [3.1e6], "epochs": [None],
+        "sources": "<b>", "licences": "&",
+    })  # fmt: skip
+    html = tables.corpora(frame).to_html() + tables.sources(frame).to_html()
+    assert "<script>" not in html and "<b>" not in html
+    assert row(tables.corpora(frame), "<script>x</script>")[1:] == ["training", "1,200", "3.1M", tables.DASH]
+    assert row(tables.sources(frame), "<script>x</script>")[1:] == ["<b>", "&"]
 
 
 def test_runs_show_fractions_and_large_numbers_as_readers_say_them() -> None:
@@ -140,12 +141,15 @@ def test_runs_show_fractions_and_large_numbers_as_readers_say_them() -> None:
 
 
 def test_the_second_domain_beside_the_first() -> None:
-    frame = pd.DataFrame({"domain": ["far", "near"], "critical_ratio": [0.298, 0.367], "distance": [0.4, 0.1]})
-    assert row(tables.second_domain(frame), "near") == ["near", "0.100", "36.7%"]
+    frame = pd.DataFrame({"domain": ["far", "far"], "size": ["a", "b"], "critical_ratio": [0.298, 0.3]})
+    near = frame.assign(domain="near", critical_ratio=0.367)
+    distances = pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1]})
+    table = tables.two_domains(Given(critical_ratios=frame), Given(critical_ratios=near), distances)
+    assert cells(table)[1:] == [["far", "a", "0.400", "29.8%"], ["near", "a", "0.100", "36.7%"]]
 
 
 def test_the_same_frame_gives_the_same_html() -> None:
-    assert tables.fit_quality(published.table3()).to_html() == tables.fit_quality(published.table3()).to_html()
+    assert tables.fit_quality(paper).to_html() == tables.fit_quality(paper).to_html()
 
 
 @pytest.mark.parametrize(

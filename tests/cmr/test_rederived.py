@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from repro.cmr import published, rederived
+from helpers.studies import Given
+from repro.cmr import paper, rederived
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def multipliers() -> pd.DataFrame:
 def test_critical_ratios_from_table_4_are_the_printed_ones() -> None:
     """The paper's chain, Equations 27 and 8, redone: within 0.6 points at every size, 460M within 0.1."""
     found = rederived.frames.critical_ratios().set_index("size")
-    assert list(found.index) == published.sizes()
+    assert tuple(found.index) == paper.sizes
     away = 100 * (found["table4"] - found["printed"]).abs()
     assert away.max() < 0.6
     assert away["460M"] < 0.1
@@ -51,7 +52,7 @@ def test_a_large_multiplier_reproduces_table_5(multipliers: pd.DataFrame) -> Non
 
 
 def test_figure_5_ends_at_fifty_billion_tokens() -> None:
-    curves = rederived.frames.curves(np.arange(1, 251))
+    curves = rederived.frames.curves()
     assert set(curves["source"]) == {rederived.frames.PRINTED, rederived.frames.REFIT}
     says = rederived.facts.curves(curves)
     assert (says["last_t"], says["last_tokens"]) == (250, 50)
@@ -61,7 +62,7 @@ def test_figure_5_ends_at_fifty_billion_tokens() -> None:
 
 
 def test_figures_and_tables_are_drawn(multipliers: pd.DataFrame) -> None:
-    turns, curves = rederived.frames.turns(), rederived.frames.curves(np.arange(1, 251, 10))
+    turns, curves = rederived.frames.turns(), rederived.frames.curves()
     charts = [
         rederived.figures.multipliers(multipliers),
         rederived.figures.deviation(rederived.frames.deviation(multipliers)),
@@ -70,7 +71,7 @@ def test_figures_and_tables_are_drawn(multipliers: pd.DataFrame) -> None:
     for chart in charts:
         svg = vl_convert.vegalite_to_svg(chart.to_dict())
         assert "NaN" not in svg and "undefined" not in svg
-    quality = rederived.frames.quality(published.table3(), published.table3().iloc[:0])
+    quality = rederived.frames.quality(Given(fit_quality=paper.fit_quality().iloc[:0]))
     assert quality["ours"].isna().all()
     stylers = [
         rederived.tables.comparison(rederived.frames.comparison()),

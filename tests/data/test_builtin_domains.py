@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -10,23 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from repro.data.domains import (
-    Asked,
-    BuiltIn,
-    Division,
-    Problems,
-    build,
-    built_in,
-    chemistry,
-    coding,
-    general,
-    health,
-    materials,
-)
-from repro.data.domains.build import distinct, divided
+from repro.data.build import Asked, Division, build, built_in, distinct, divided
+from repro.data.domains import MODULES, PACKAGES, RECIPES, chemistry, coding, health
+from repro.data.domains.chemistry import elements
+from repro.data.domains.health import terms
 from repro.data.domains.items import Item
-from repro.data.packages import PACKAGES
-from repro.data.records import documents, elements, terms
+from repro.data.pairs import BuiltIn, Problems
 from repro.home import home
 from repro.params import AllocationParams, check, preset_file, presets, read
 
@@ -40,8 +30,10 @@ DIVISION = Division(benchmark=Fraction(1, 4), questions=40, **REST)
 def made_once() -> Iterator[None]:
     """Every domain's items are made from the data once, for all tests of this file."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (health, chemistry, coding, general):
-            patch.setattr(module, "items", kept(module.items))
+        for module in MODULES:
+            items = kept(module.items)
+            patch.setattr(module, "items", items)
+            patch.setitem(RECIPES, module.RECIPE.name, replace(module.RECIPE, items=items))
         yield
 
 
@@ -54,9 +46,9 @@ def kept(make: Callable[[], Iterator[Item]]) -> Callable[[], Iterator[Item]]:
 def test_health_asks_for_terms_among_their_siblings() -> None:
     known = {term.name: term for term in terms()}
     children = Counter(parent for term in known.values() for parent in term.parents)
-    found = list(health.items())
-    assert len(found) > 7000 and len({item.name for item in found}) == len(found)
-    for item in found[::50]:
+    items = list(health.items())
+    assert len(items) > 7000 and len({item.name for item in items}) == len(items)
+    for item in items[::50]:
         term = known[item.answer.strip()]
         assert term.name.lower() not in item.body.lower()
         if any(children[parent] > 12 for parent in term.parents) and item.distractors:
@@ -67,34 +59,34 @@ def test_health_asks_for_terms_among_their_siblings() -> None:
 @needs_data
 def test_chemistry_asks_about_neighbours_in_the_periodic_table() -> None:
     table = {element.name.lower(): element for element in elements()}
-    found = {item.name: item for item in chemistry.items()}
-    iron = found["Iron: The chemical symbol of iron is"]
-    assert iron.answer == " Fe" and found["Iron: The element with atomic number 26 is"].answer == " iron"
+    items = {item.name: item for item in chemistry.items()}
+    iron = items["Iron: The chemical symbol of iron is"]
+    assert iron.answer == " Fe" and items["Iron: The element with atomic number 26 is"].answer == " iron"
     symbols = {element.symbol: element.number for element in table.values()}
-    distances = [abs(symbols[wrong.strip()] - 26) for wrong, _ in iron.rivals if wrong != " Ru"]
-    assert max(distances[:8]) <= 4 < min(distances[8:]) and iron.rivals[:9].count((" Ru", "Ruthenium: symbol")) == 1
-    assert not [item for item in found.values() if item.rivals and item.distractors]
-    assert found["Iron: place"].answer == " group 8, period 4"
-    assert found["Iron: series"].answer == " the transition metals"
-    assert len([name for name in found if name.startswith("substance: ")]) > 100
-    telling = [item for item in found.values() if item.prompt.endswith("The element:")]
+    distances = [abs(symbols[wrong.strip()] - 26) for wrong, _ in iron.candidates if wrong != " Ru"]
+    assert max(distances[:8]) <= 4 < min(distances[8:]) and iron.candidates[:9].count((" Ru", "Ruthenium: symbol")) == 1
+    assert not [item for item in items.values() if item.candidates and item.distractors]
+    assert items["Iron: place"].answer == " group 8, period 4"
+    assert items["Iron: series"].answer == " the transition metals"
+    assert len([name for name in items if name.startswith("substance: ")]) > 100
+    telling = [item for item in items.values() if item.prompt.endswith("The element:")]
     assert len(telling) > 300
     assert not [item for item in telling if item.answer.strip()[:5] in item.body.split("\nThe element:")[0].lower()]
 
 
 def test_coding_pairs_are_programs() -> None:
-    found = list(coding.items())
-    bodies = [item for item in found if item.name.endswith(": body")]
+    items = list(coding.items())
+    bodies = [item for item in items if item.name.endswith(": body")]
     assert len(bodies) > 1000
     for item in bodies[::20]:
         compile(item.prompt + item.answer, item.name, "exec")
-    asked = next(item for item in found if item.name == "posixpath.isabs: signature")
+    asked = next(item for item in items if item.name == "posixpath.isabs: signature")
     assert asked.answer == " def isabs(s):" and asked.group == "posixpath"
     assert asked.prompt.startswith("# Test whether a path is absolute")
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["health", "chemistry", "coding", "general"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_built_in_domains_have_enough_of_everything(name: str, tmp_path: Path) -> None:
     domain = built_in(name)
     counts = build(tmp_path, domain, DIVISION)
@@ -124,7 +116,7 @@ def test_built_in_domains_have_enough_of_everything(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("share", [Fraction(1, 5), Fraction(1, 2)])
 def test_no_symbol_or_number_of_a_question_is_taught(share: Fraction) -> None:
     asked, taught, _ = divided(items_of("chemistry"), Division(benchmark=share, questions=40, **REST))
-    facts = [item for item in asked["elements"] if item.rivals and item.answer.strip()[0].isupper()]
+    facts = [item for item in asked["elements"] if item.candidates and item.answer.strip()[0].isupper()]
     facts += [item for item in asked["elements"] if item.answer.strip().isdigit()]
     symbols = {
         item.answer for item in taught if item.prompt.startswith(("The chemical symbol of", "The atomic number"))
@@ -140,7 +132,7 @@ def test_every_preset_asks_for_as_many_questions_as_there_are(preset: str) -> No
     for domain in (*params.domains, params.replay):
         if domain.builtin:
             asked, taught, _ = divided(items_of(domain.builtin), division)
-            assert {len(found) for found in asked.values()} == {params.benchmark_items} and taught
+            assert {len(items) for items in asked.values()} == {params.benchmark_items} and taught
 
 
 @cache
@@ -155,7 +147,7 @@ def test_texts_of_packages_say_what_they_are_about() -> None:
         ("wikipedia-en", "Aluminium", "Aluminium "),
         ("mendeleev", "Iron", "Iron is the chemical element"),
     ):
-        about = [document for document in documents(package) if document.subject == subject]
+        about = [document for document in PACKAGES[package].reader() if document.subject == subject]
         assert about and about[0].text.startswith(start)
 
 
@@ -177,4 +169,4 @@ def test_a_domain_made_from_other_data_is_refused() -> None:
     with pytest.raises(ValueError, match="health domain is made from other data"):
         next(BuiltIn(builder="health", digests=("0",)).items())
     with pytest.raises(ValueError, match=r"standard library of this Python .* is not the one"):
-        next(BuiltIn(builder="coding", digests=(*materials("coding")[:-1], "0")).items())
+        next(BuiltIn(builder="coding", digests=(*RECIPES["coding"].digests[:-1], "0")).items())

@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from helpers.texts import prose
-from repro.data.domains import FolderPairs, HubPairs, Item
-from repro.data.sources import HubFolderSource, climblab, digest_files, folder_files
+from repro.data.domains.items import Item
+from repro.data.pairs import FolderPairs, HubPairs
+from repro.data.sources import HubFolderSource, digest_files, folder_files
 
 QUESTION = "A 23-year-old pregnant woman presents with burning upon urination. What is the best treatment?"
 OPTIONS = ["Ampicillin", "Ceftriaxone", "Doxycycline", "Nitrofurantoin"]
@@ -38,8 +39,8 @@ def test_medqa_in_its_own_schema(tmp_path: Path) -> None:
         for split in ("train", "test"):
             (tmp_path / config / split).mkdir(parents=True)
             pd.DataFrame(rows).to_parquet(tmp_path / config / split / "0000.parquet")
-    found = hub(tmp_path, folder="med_qa_en_4options_source", form="medqa")
-    assert [(item.prompt, item.answer) for item in found] == [(medqa_prompt(), " D")]
+    items = hub(tmp_path, folder="med_qa_en_4options_source", form="medqa")
+    assert [(item.prompt, item.answer) for item in items] == [(medqa_prompt(), " D")]
     assert len(hub(tmp_path, folder="med_qa_en_4options_source", form="medqa", split="test")) == 1
 
 
@@ -47,8 +48,8 @@ def test_medqa_in_the_schema_of_bigbio(tmp_path: Path) -> None:
     row = {"id": "0", "question_id": "0", "document_id": "0", "question": QUESTION, "type": "multiple_choice"}
     row |= {"choices": OPTIONS, "context": "", "answer": ["Nitrofurantoin"]}
     pd.DataFrame([row]).to_parquet(tmp_path / "train.parquet")
-    found = hub(tmp_path, form="medqa")
-    assert [(item.prompt, item.answer) for item in found] == [(medqa_prompt(), " D")]
+    items = hub(tmp_path, form="medqa")
+    assert [(item.prompt, item.answer) for item in items] == [(medqa_prompt(), " D")]
 
 
 def test_opencodeinstruct(tmp_path: Path) -> None:
@@ -64,11 +65,11 @@ def test_opencodeinstruct(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for shard, part in enumerate((rows[:6], rows[6:])):
         pd.DataFrame(part).to_parquet(tmp_path / f"data/train-{shard:05}-of-00002.parquet")
-    found = hub(tmp_path, form="opencodeinstruct")
-    assert [i.prompt + i.answer for i in found] == [f"Write task {n}.\n```python\nreturn {n}\n```" for n in range(10)]
-    assert [i.answer for i in found] == [row["output"] for row in rows]
+    items = hub(tmp_path, form="opencodeinstruct")
+    assert [i.prompt + i.answer for i in items] == [f"Write task {n}.\n```python\nreturn {n}\n```" for n in range(10)]
+    assert [i.answer for i in items] == [row["output"] for row in rows]
     assert len(hub(tmp_path, form="opencodeinstruct", limit=7)) == 7
-    assert len({item.name for item in found}) == 10
+    assert len({item.name for item in items}) == 10
 
 
 def test_chemdata(tmp_path: Path) -> None:
@@ -79,12 +80,12 @@ def test_chemdata(tmp_path: Path) -> None:
         {"input": "", "history": [], "instruction": "", "output": "nothing asked"},
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = [(item.prompt, item.answer) for item in hub(tmp_path, form="chemdata")]
-    assert found == [
+    pairs = [(item.prompt, item.answer) for item in hub(tmp_path, form="chemdata")]
+    assert pairs == [
         ("Name this molecule.\nCCO\nAnswer:", " ethanol"),
         ("Hello.\nHello!\nWhat is water?\nAnswer:", " H2O"),
     ]
-    assert "".join(found[0]) == "Name this molecule.\nCCO\nAnswer: ethanol"
+    assert "".join(pairs[0]) == "Name this molecule.\nCCO\nAnswer: ethanol"
 
 
 def test_own_pairs_in_a_folder(tmp_path: Path) -> None:
@@ -151,9 +152,3 @@ def test_clusters_that_hold_text(tmp_path: Path) -> None:
     )
     source = HubFolderSource(dataset=str(tmp_path), revision="main", folder="cluster_17")
     assert [document.text for document in source.documents()] == ["plain text"]
-
-
-def test_climblab_is_named_as_its_authors_publish_it() -> None:
-    source = climblab(17, "9c3267a")
-    assert (source.dataset, source.folder, source.text_field) == ("nvidia/ClimbLab", "cluster_17", "tokens")
-    assert source.licence == "CC BY-NC 4.0"

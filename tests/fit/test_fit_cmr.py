@@ -172,7 +172,7 @@ WRONG = [
     (["allocation", "a.csv", "--budget", "9", "--bootstrap", "1" + 9 * "0"], "must be at most 100,000"),
     (["cmr", "a.csv", "--base-general", "3"], "--base-general and --base-domain must be given together"),
     (["cmr", "a.csv", "--json", "a.csv"], "the file read and the files written must be different ones"),
-    (["cmr", "a.csv", "--json", "/no/such/folder/o.json"], "must be a file in a folder that is there"),
+    (["cmr", "a.csv", "--json", "/no/such/folder/o.json"], "must be a file in an existing folder"),
     (["cmr", "a.csv"], "a.csv: no such file or directory"),
     (["allocation", "a.csv"], "the following arguments are required: --budget"),
     (["allocation", "a.csv", "--budget", "0"], "--budget: '0': must be a number above 0"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repro.cmr import frames
+from repro.cmr.frames import DomainResults
 from repro.laws import Analysis, analyse
 
 DISTANCES = pd.DataFrame(
@@ -49,4 +49,19 @@ STUDIES: dict[str, dict[str, Any]] = {
 
 @cache
 def study(name: str, domain: str = "far", bootstrap: int = 0) -> Analysis:
-    return frames.of_domain(analyse(losses(**STUDIES[name], domain=domain), bootstrap=bootstrap), domain)
+    return analyse(losses(**STUDIES[name], domain=domain), bootstrap=bootstrap)
+
+
+def results(name: str, domain: str = "far", bootstrap: int = 0) -> DomainResults:
+    return DomainResults(study(name, domain, bootstrap))
+
+
+class Given:
+    """Results that are frames given by name, whatever is asked of them: ``Given(curves=...)``."""
+
+    epsilon, t_title, last_t = None, "T", 150
+
+    def __init__(self, **frames: Any) -> None:
+        points = pd.DataFrame(columns=["size", "ratio", "t", "general", "domain", "status", "lower", "upper"])
+        for name, frame in {"turning_points": points, **frames}.items():
+            setattr(self, name, lambda *_, frame=frame, **__: frame.copy())

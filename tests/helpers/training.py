@@ -10,8 +10,8 @@ import pandas as pd
 from transformers import LlamaForCausalLM
 
 from helpers.texts import folder_source, prose
+from repro.data.build import PAIRS
 from repro.data.corpora import Split
-from repro.data.domains.build import PAIRS
 from repro.lm.mixing import Batches, Stream
 from repro.lm.model import new_model
 from repro.lm.size import Shape

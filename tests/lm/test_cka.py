@@ -5,14 +5,13 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM
 
 from repro.lm.cka import LinearCKA, bias_curve
-from repro.lm.drift import drifts, hidden_state_drift, states
+from repro.lm.drift import States, drifts, states
 from repro.lm.model import new_model
 from repro.lm.size import Shape
 
@@ -26,10 +25,10 @@ def pair(n: int = 60, p: int = 7, q: int = 5) -> tuple[Any, Any]:
 
 
 def measured(x: Any, y: Any, cuts: Sequence[int] = ()) -> LinearCKA:
-    one = LinearCKA()
+    layer = LinearCKA()
     for start, end in zip((0, *cuts), (*cuts, len(x)), strict=True):
-        one.update(x[start:end], y[start:end])
-    return one
+        layer.update(x[start:end], y[start:end])
+    return layer
 
 
 def by_gram(x: np.ndarray, y: np.ndarray) -> float:
@@ -54,10 +53,10 @@ def plain_by_gram(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.mark.parametrize("n", [4, 5, 12, 60])
 def test_sums_of_features_equal_gram_matrices(n: int) -> None:
     x, y = pair(n)
-    found = measured(x, y)
-    assert found.cka() == pytest.approx(by_gram(x, y), abs=1e-9)
-    assert found.cka("plain") == pytest.approx(plain_by_gram(x, y), abs=1e-9)
-    assert found.drift() == 1 - found.cka()
+    layer = measured(x, y)
+    assert layer.cka() == pytest.approx(by_gram(x, y), abs=1e-9)
+    assert layer.cka("plain") == pytest.approx(plain_by_gram(x, y), abs=1e-9)
+    assert layer.drift() == 1 - layer.cka()
 
 
 @pytest.mark.parametrize("cuts", [(1,), (59,), (1, 2, 3), (20, 40), tuple(range(1, 60)), (10, 10, 30)])
@@ -127,9 +126,9 @@ def test_wrong_features_are_named() -> None:
     x, y = pair()
     with pytest.raises(ValueError, match=r"\(60, 7\) and \(59, 5\)"):
         LinearCKA().update(x, y[1:])
-    one = measured(x, y)
+    layer = measured(x, y)
     with pytest.raises(ValueError, match=r"stay \(7, 5\) wide, not \(5, 7\)"):
-        one.update(y, x)
+        layer.update(y, x)
     with pytest.raises(ValueError, match="not finite"):
         LinearCKA().update(np.where(x > 3, np.nan, x), y)
     with pytest.raises(ValueError, match="estimator must be one of debiased, plain"):
@@ -146,10 +145,16 @@ def model(seed: int, shape: Shape = SHAPE) -> LlamaForCausalLM:
 def batch(sentences: Sequence[Sequence[int]], *, left: bool = False, length: int = 0) -> dict[str, torch.Tensor]:
     """Padded with tokens that would matter if they were counted."""
     length = length or max(map(len, sentences))
-    rows = [([7] * (length - len(one)), [0] * (length - len(one)), list(one), [1] * len(one)) for one in sentences]
-    ids = [pad + one if left else one + pad for pad, _, one, _ in rows]
+    rows = [([7] * (length - len(line)), [0] * (length - len(line)), list(line), [1] * len(line)) for line in sentences]
+    ids = [pad + line if left else line + pad for pad, _, line, _ in rows]
     mask = [zeros + ones if left else ones + zeros for _, zeros, _, ones in rows]
     return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+
+def hidden_state_drift(first: States, second: States, batches: Any, estimator: str = "debiased", skip: int = 0) -> Any:
+    """The rows of one estimator."""
+    frame = drifts(first, second, batches, skip=skip)
+    return frame[frame["estimator"] == estimator].reset_index(drop=True)
 
 
 SENTENCES = [RNG.integers(1, 50, n).tolist() for n in (9, 4, 12, 1, 6, 8)]
@@ -157,7 +162,7 @@ SENTENCES = [RNG.integers(1, 50, n).tolist() for n in (9, 4, 12, 1, 6, 8)]
 
 def test_padding_never_matters() -> None:
     first, second = states(model(0)), states(model(1))
-    alone = hidden_state_drift(first, second, [batch([one]) for one in SENTENCES])
+    alone = hidden_state_drift(first, second, [batch([words]) for words in SENTENCES])
     assert list(alone["layer"]) == [0, 1, 2, 3]
     assert set(alone["tokens"]) == {sum(map(len, SENTENCES))}
     for batches in (
@@ -172,15 +177,15 @@ def test_padding_never_matters() -> None:
 
 def test_first_tokens_can_be_left_out() -> None:
     first, second = states(model(0)), states(model(1))
-    found = hidden_state_drift(first, second, [batch(SENTENCES)], skip=1)
-    assert set(found["tokens"]) == {sum(map(len, SENTENCES)) - len(SENTENCES)}
+    frame = hidden_state_drift(first, second, [batch(SENTENCES)], skip=1)
+    assert set(frame["tokens"]) == {sum(map(len, SENTENCES)) - len(SENTENCES)}
     left = hidden_state_drift(first, second, [batch(SENTENCES, left=True)], skip=1)
-    np.testing.assert_allclose(left["drift"], found["drift"], atol=1e-5)
-    one = LinearCKA()
+    np.testing.assert_allclose(left["drift"], frame["drift"], atol=1e-5)
+    layer = LinearCKA()
     for sentence in SENTENCES:
         alone = batch([sentence])
-        one.update(first(alone)[2][0, 1:], second(alone)[2][0, 1:])
-    assert one.drift() == pytest.approx(found["drift"][2], abs=1e-5)
+        layer.update(first(alone)[2][0, 1:], second(alone)[2][0, 1:])
+    assert layer.drift() == pytest.approx(frame["drift"][2], abs=1e-5)
 
 
 def test_a_model_does_not_drift_from_itself_and_models_of_other_widths_compare() -> None:
@@ -194,19 +199,10 @@ def test_a_model_does_not_drift_from_itself_and_models_of_other_widths_compare()
         np.testing.assert_allclose(other["cka"], 1 - other["drift"])
 
 
-def test_both_estimators_at_once_are_those_one_by_one() -> None:
-    first, second, batches = states(model(0)), states(model(1)), [batch(SENTENCES)]
-    both = drifts(first, second, batches, skip=1)
-    for estimator in ("debiased", "plain"):
-        alone = hidden_state_drift(first, second, batches, estimator=estimator, skip=1)
-        found = both[both["estimator"] == estimator].drop(columns="estimator").reset_index(drop=True)
-        pd.testing.assert_frame_equal(found, alone)
-
-
 def test_a_half_precision_model_runs_as_it_is_and_stays_in_training() -> None:
     half = model(0).bfloat16().train()
-    found = hidden_state_drift(states(model(0)), states(half), [batch(SENTENCES)])
-    assert found["drift"].between(0, 0.01).all()
+    frame = hidden_state_drift(states(model(0)), states(half), [batch(SENTENCES)])
+    assert frame["drift"].between(0, 0.01).all()
     assert half.training
 
 
@@ -219,25 +215,15 @@ def test_models_of_other_depth_and_no_tokens_are_refused() -> None:
             hidden_state_drift(states(model(0)), states(model(1)), batches)
 
 
-def adapted() -> Any:
-    """A PEFT model with adapters "first" (active) and "second", both away from where they start."""
+def test_an_adapter_is_part_of_its_model() -> None:
     torch.manual_seed(0)
     config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    both = get_peft_model(model(0), config, adapter_name="first")
-    both.add_adapter("second", config)
-    return both
-
-
-def test_one_model_with_and_without_its_adapters() -> None:
-    both, batches = adapted(), [batch(SENTENCES)]
-    flags = [parameter.requires_grad for parameter in both.parameters()]
-    np.testing.assert_allclose(hidden_state_drift(states(both, None), states(model(0)), batches)["drift"], 0, atol=1e-9)
-    apart = hidden_state_drift(states(both, "first"), states(both, "second"), batches)
+    adapted, batches = get_peft_model(model(0), config), [batch(SENTENCES)]
+    same = hidden_state_drift(states(adapted), states(adapted), batches)
+    np.testing.assert_allclose(same["drift"], 0, atol=1e-12)
+    apart = hidden_state_drift(states(adapted), states(model(0)), batches)
     assert apart["drift"][0] == pytest.approx(0, abs=1e-12), "embeddings have no adapter"
     assert (apart["drift"][1:] > 1e-4).all()
-    active = hidden_state_drift(states(both), states(both, "first"), batches)
-    np.testing.assert_allclose(active["drift"], 0, atol=1e-12)
-    stacked = hidden_state_drift(states(both, "first"), states(both, ["first", "second"]), batches)
-    assert (stacked["drift"][1:] > 1e-4).all()
-    assert both.active_adapters == ["first"]
-    assert [parameter.requires_grad for parameter in both.parameters()] == flags
+    with adapted.disable_adapter():
+        base = hidden_state_drift(states(adapted), states(model(0)), batches)
+    np.testing.assert_allclose(base["drift"], 0, atol=1e-9)

@@ -21,8 +21,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers import ROOT
 from helpers.texts import OBJECTS, SUBJECTS, VERBS, prose
+from repro.data.domains import MADE_HERE
 from repro.lm import shared_prompts
-from repro.lm.evaluation import COLUMNS, MADE_HERE, evaluate
+from repro.lm.evaluation import COLUMNS, evaluate
 from repro.lm.model import new_model
 from repro.lm.size import Shape
 from repro.lm.tasks import local
@@ -110,9 +111,9 @@ def directly(model: Any, tokenizer: PreTrainedTokenizerFast, prompt: str, answer
 def test_log_likelihoods_are_those_of_a_forward_pass_of_each_choice(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> None:
-    found = evaluate(model, tokenizer, ["hpo_terms"], folder=folder, batch=4)
-    assert {name: str(dtype) for name, dtype in found.dtypes.items()} == COLUMNS
-    for question, row in zip(questions(23), found.itertuples(), strict=True):
+    frame = evaluate(model, tokenizer, ["hpo_terms"], folder=folder, batch=4)
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == COLUMNS
+    for question, row in zip(questions(23), frame.itertuples(), strict=True):
         scores = [directly(model, tokenizer, question["question"], " " + choice) for choice in question["choices"]]
         by_length = [score / len(choice) for score, choice in zip(scores, question["choices"], strict=True)]
         right = question["answer"]
@@ -122,11 +123,11 @@ def test_log_likelihoods_are_those_of_a_forward_pass_of_each_choice(
         assert row.margin == pytest.approx(scores[right] - max(s for n, s in enumerate(scores) if n != right), abs=1e-4)
         assert row.chosen == int(np.argmax(scores)) and row.right == (row.chosen == right) == (row.margin > 0)
         assert row.right_norm == (int(np.argmax(by_length)) == right)
-    assert 0 < found["right"].mean() < 1 and (found["right"] != found["right_norm"]).any()
+    assert 0 < frame["right"].mean() < 1 and (frame["right"] != frame["right_norm"]).any()
 
 
 @pytest.mark.parametrize("benchmark", ["hpo_terms", "humaneval"])
-def test_a_model_whose_numbers_are_none_answers_nothing(
+def test_a_model_whose_scores_are_not_numbers_is_refused(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, benchmark: str
 ) -> None:
     """Its first choice would be the right one now and then."""
@@ -159,16 +160,16 @@ def test_neither_the_batch_nor_the_order_of_the_questions_changes_a_decision(
     batch: int, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, tmp_path: Path
 ) -> None:
     rows = questions(23)
-    found = evaluate(model, tokenizer, ["hpo_terms"], folder=folder)
+    frame = evaluate(model, tokenizer, ["hpo_terms"], folder=folder)
     pd.testing.assert_frame_equal(
-        evaluate(model, tokenizer, ["hpo_terms"], folder=folder, batch=batch), found, rtol=0, atol=1e-4
+        evaluate(model, tokenizer, ["hpo_terms"], folder=folder, batch=batch), frame, rtol=0, atol=1e-4
     )
     random.Random(1).shuffle(rows)
-    data = {"hpo_terms": write(tmp_path / "shuffled/anything.jsonl", rows)}
-    shuffled = evaluate(model, tokenizer, ["hpo_terms"], data=data)
+    write(tmp_path / "shuffled/hpo_terms.jsonl", rows)
+    shuffled = evaluate(model, tokenizer, ["hpo_terms"], folder=tmp_path / "shuffled")
     assert list(shuffled["item"]) == [row["item"] for row in rows]
-    ordered = shuffled.set_index("item").loc[found["item"]].reset_index()[found.columns]
-    pd.testing.assert_frame_equal(ordered, found, check_exact=True)
+    ordered = shuffled.set_index("item").loc[frame["item"]].reset_index()[frame.columns]
+    pd.testing.assert_frame_equal(ordered, frame, check_exact=True)
 
 
 def test_a_model_in_training_stays_as_it_was_and_nothing_is_printed(
@@ -180,9 +181,9 @@ def test_a_model_in_training_stays_as_it_was_and_nothing_is_printed(
     padding, state = tokenizer.pad_token, (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy())
     assert padding is None
     settings: dict[str, Any] = {"folder": folder, "execute": lambda *_: "failed", "new_tokens": 16}
-    found = evaluate(adapted, tokenizer, ["hpo_terms", "humaneval"], **settings)
+    frame = evaluate(adapted, tokenizer, ["hpo_terms", "humaneval"], **settings)
     again = evaluate(adapted, tokenizer, ["hpo_terms", "humaneval"], **settings)
-    pd.testing.assert_frame_equal(found, again, check_exact=True)
+    pd.testing.assert_frame_equal(frame, again, check_exact=True)
     after = adapted.state_dict()
     assert {str(dtype) for dtype, _ in before.values()} == {"torch.bfloat16", "torch.float32"}
     assert all(after[name].dtype is dtype and after[name].equal(value) for name, (dtype, value) in before.items())
@@ -195,7 +196,7 @@ def test_a_model_in_training_stays_as_it_was_and_nothing_is_printed(
     question = questions(1)[0]
     expected = directly(adapted, tokenizer, question["question"], " " + question["choices"][0])
     adapted.train()
-    assert found["logprob"][0] == pytest.approx(expected, rel=0.02)  # bf16
+    assert frame["logprob"][0] == pytest.approx(expected, rel=0.02)  # bf16
 
 
 def test_programs_are_the_stripped_prompt_and_the_response_and_only_the_executor_judges_them(
@@ -207,22 +208,22 @@ def test_programs_are_the_stripped_prompt_and_the_response_and_only_the_executor
         ran[entry_point] = (program, test, prompt)
         return ["passed", "failed", "timed out"][int(entry_point[1:]) % 3]
 
-    found = evaluate(model, tokenizer, ["humaneval"], folder=folder, execute=execute, new_tokens=8)
-    assert list(found["status"]) == ["passed", "failed", "timed out", "passed", "failed"]
-    assert list(found["right"]) == [True, False, False, True, False]
-    for problem, row in zip(PROBLEMS, found.itertuples(), strict=True):
+    frame = evaluate(model, tokenizer, ["humaneval"], folder=folder, execute=execute, new_tokens=8)
+    assert list(frame["status"]) == ["passed", "failed", "timed out", "passed", "failed"]
+    assert list(frame["right"]) == [True, False, False, True, False]
+    for problem, row in zip(PROBLEMS, frame.itertuples(), strict=True):
         prompt = problem["prompt"].rstrip()
         answer = "\n" + problem["canonical_solution"].rstrip()
         assert ran[problem["entry_point"]] == (prompt + str(row.response), problem["test"], problem["prompt"])
         assert row.item == problem["task_id"] and row.length == len(answer)
         assert row.logprob == pytest.approx(directly(model, tokenizer, prompt, answer), abs=1e-4)
     short = evaluate(model, tokenizer, ["humaneval"], folder=folder, execute=execute, new_tokens=2, batch=1)
-    for longer, beginning in zip(found["response"], short["response"], strict=True):
+    for longer, beginning in zip(frame["response"], short["response"], strict=True):
         assert longer.startswith(beginning.rstrip("\N{REPLACEMENT CHARACTER}")) and len(longer) > len(beginning)
-    assert found["chosen"].isna().all() and found["margin"].isna().all() and found["right_norm"].isna().all()
+    assert frame["chosen"].isna().all() and frame["margin"].isna().all() and frame["right_norm"].isna().all()
     unjudged = evaluate(model, tokenizer, ["humaneval"], folder=folder)
     assert (unjudged["status"] == "not run").all() and unjudged["right"].isna().all()
-    assert (unjudged["response"] == "").all() and unjudged["logprob"].equals(found["logprob"])
+    assert (unjudged["response"] == "").all() and unjudged["logprob"].equals(frame["logprob"])
     with pytest.raises(ValueError, match="one of passed, failed, timed out, not 'maybe'"):
         evaluate(model, tokenizer, ["humaneval"], folder=folder, execute=lambda *_: "maybe", new_tokens=2)
 
@@ -231,13 +232,13 @@ def test_with_a_chat_template_the_answer_follows_the_assistants_mark_at_once(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", TEMPLATE)
-    found = evaluate(model, tokenizer, ["hpo_terms", "humaneval"], folder=folder, chat=True)
+    frame = evaluate(model, tokenizer, ["hpo_terms", "humaneval"], folder=folder, chat=True)
     question = questions(1)[0]
     right = question["choices"][question["answer"]]
     expected = directly(model, tokenizer, f"<user>{question['question']}\n<assistant>", right)
-    assert found["logprob"][0] == pytest.approx(expected, abs=1e-4) and found["length"][0] == len(right)
+    assert frame["logprob"][0] == pytest.approx(expected, abs=1e-4) and frame["length"][0] == len(right)
     plain = evaluate(model, tokenizer, ["humaneval"], folder=folder)["logprob"].tolist()
-    assert found["logprob"][-5:].tolist() == plain
+    assert frame["logprob"][-5:].tolist() == plain
 
 
 def medqa(n: int) -> dict[str, Any]:
@@ -266,23 +267,21 @@ def test_lm_evals_own_tasks_read_local_files_in_the_hubs_schema(
         }
         for n in range(3)
     ]
-    data = {
-        "medqa_4options": write(tmp_path / "medqa.jsonl", [medqa(n) for n in range(6)]),
-        "mmlu": write(tmp_path / "mmlu.jsonl", mmlu),
-        "hellaswag": write(tmp_path / "hellaswag.jsonl", hellaswag),
-    }
-    found = evaluate(model, tokenizer, list(data), data=data, limit=5)
+    asked = {"medqa_4options": [medqa(n) for n in range(5)], "mmlu": mmlu, "hellaswag": hellaswag}
+    for name, rows in asked.items():
+        write(tmp_path / f"{name}.jsonl", rows)
+    frame = evaluate(model, tokenizer, list(asked), folder=tmp_path)
     assert capfd.readouterr() == ("", "")
-    assert found.groupby("benchmark").size().to_dict() == {"medqa_4options": 5, "mmlu": len(mmlu), "hellaswag": 3}
-    assert found["item"].is_unique and found["right"].notna().all()
-    health = found[found["benchmark"] == "medqa_4options"]
+    assert frame.groupby("benchmark").size().to_dict() == {"medqa_4options": 5, "mmlu": len(mmlu), "hellaswag": 3}
+    assert frame["item"].is_unique and frame["right"].notna().all()
+    health = frame[frame["benchmark"] == "medqa_4options"]
     assert list(health["item"]) == [f"test-{n:05}" for n in range(5)]
     prompt = "Question: Case 1. Which?\nA. drug 1\nB. drug 2\nC. drug 3\nD. drug 4\nAnswer:"
     assert health["logprob"].iloc[1] == pytest.approx(directly(model, tokenizer, prompt, " B"), abs=1e-4)
-    algebra = found[found["item"].str.startswith("mmlu_abstract_algebra/")]["item"]
+    algebra = frame[frame["item"].str.startswith("mmlu_abstract_algebra/")]["item"]
     assert algebra.iloc[1] == algebra.iloc[0] + "#2"
     ending = "Cooking: A man stands. He", " cuts 0 onions. now."
-    assert found["logprob"].iloc[-3] == pytest.approx(directly(model, tokenizer, *ending), abs=1e-4)
+    assert frame["logprob"].iloc[-3] == pytest.approx(directly(model, tokenizer, *ending), abs=1e-4)
 
 
 def subjects() -> list[str]:
@@ -300,12 +299,13 @@ def test_chembench_asks_for_a_letter(
         for n in range(4)
     ]
     write(tmp_path / "chembench4k.jsonl", [{**row, "subject": "Name_Conversion"} for row in rows])
-    found = evaluate(model, tokenizer, ["chembench4k"], folder=tmp_path)
+    frame = evaluate(model, tokenizer, ["chembench4k"], folder=tmp_path)
     prompt = "Question: Which is number 2?\nA. H\nB. He\nC. Li\nD. Be\nAnswer:"
-    assert found["logprob"][2] == pytest.approx(directly(model, tokenizer, prompt, " C"), abs=1e-4)
-    assert found["item"].str.fullmatch(r"Name_Conversion/[0-9a-f]{16}").all()
-    without = {"chembench4k": write(tmp_path / "bare.jsonl", rows)}
-    assert evaluate(model, tokenizer, ["chembench4k"], data=without)["logprob"].equals(found["logprob"])
+    assert frame["logprob"][2] == pytest.approx(directly(model, tokenizer, prompt, " C"), abs=1e-4)
+    assert frame["item"].str.fullmatch(r"Name_Conversion/[0-9a-f]{16}").all()
+    write(tmp_path / "bare/chembench4k.jsonl", rows)
+    bare = evaluate(model, tokenizer, ["chembench4k"], folder=tmp_path / "bare")
+    assert bare["logprob"].equals(frame["logprob"])
 
 
 def test_on_the_hub_the_subjects_are_files_and_the_problems_a_split(tmp_path: Path) -> None:
@@ -316,8 +316,8 @@ def test_on_the_hub_the_subjects_are_files_and_the_problems_a_split(tmp_path: Pa
     settings = yaml.safe_load((TASKS / "chembench4k.yaml").read_text().replace("!function", ""))["dataset_kwargs"]
     assert len(settings["subjects"]) == 9
     settings |= {"hub": str(tmp_path / "chemistry"), "subjects": ["Retrosynthesis", "Name_Conversion"]}
-    found = local.chembench(**settings)["test"]
-    assert found["subject"] == ["Retrosynthesis"] * 2 + ["Name_Conversion"] * 2 and found[0] == row | {
+    rows = local.chembench(**settings)["test"]
+    assert rows["subject"] == ["Retrosynthesis"] * 2 + ["Name_Conversion"] * 2 and rows[0] == row | {
         "subject": "Retrosynthesis"
     }
     write(tmp_path / "problems/test.jsonl", PROBLEMS)
@@ -328,9 +328,9 @@ def test_on_the_hub_the_subjects_are_files_and_the_problems_a_split(tmp_path: Pa
 def test_every_benchmark_made_here_is_a_task(
     benchmark: str, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    write(tmp_path / f"{benchmark}.jsonl", questions(3))
-    found = evaluate(model, tokenizer, [benchmark], folder=tmp_path, limit=2)
-    assert list(found["benchmark"]) == [benchmark] * 2 and list(found["item"]) == ["q0", "q1"]
+    write(tmp_path / f"{benchmark}.jsonl", questions(2))
+    frame = evaluate(model, tokenizer, [benchmark], folder=tmp_path)
+    assert list(frame["benchmark"]) == [benchmark] * 2 and list(frame["item"]) == ["q0", "q1"]
     assert (TASKS / f"{benchmark}.yaml").exists()
     with pytest.raises(ValueError, match=rf"^{benchmark}: say in which folder {benchmark}.jsonl lies, as with"):
         local.questions(file=f"{benchmark}.jsonl", version=1.0)
@@ -340,9 +340,8 @@ def test_every_benchmark_made_here_is_a_task(
     ("benchmarks", "options", "message"),
     [
         (["elements"], {}, r"elements: there is no /\S+/elements.jsonl$"),
-        (["elements"], {"folder": None, "hub": True}, r"elements: there is no folder with a elements.jsonl given$"),
+        (["elements"], {"hub": True}, r"elements: there is no /\S+/elements.jsonl$"),
         (["mmlu"], {}, r"mmlu: there is no /\S+/mmlu.jsonl, and the hub is not to be read \(hub=True allows it\)"),
-        (["mmlu"], {"data": {"mmlu": Path("nowhere.jsonl")}}, "there is no nowhere.jsonl"),
         (["hpo_terms"], {"batch": 0}, "1 or more"),
         (["humaneval"], {"execute": lambda *_: "failed"}, r"takes 5\d\d tokens, but the model's context holds 256"),
     ],
@@ -384,8 +383,8 @@ def test_lm_evals_command_line_runs_the_same_tasks(
     subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
     (written,) = (tmp_path / "out").rglob("results_*.json")
     results = json.loads(written.read_text())["results"]
-    found = evaluate(model, tokenizer, ["hpo_terms", "humaneval"], folder=folder)
-    by_benchmark = found.groupby("benchmark")[["right", "right_norm", "logprob"]].mean()
+    frame = evaluate(model, tokenizer, ["hpo_terms", "humaneval"], folder=folder)
+    by_benchmark = frame.groupby("benchmark")[["right", "right_norm", "logprob"]].mean()
     assert results["hpo_terms"]["acc,none"] == pytest.approx(by_benchmark["right"]["hpo_terms"])
     assert results["hpo_terms"]["acc_norm,none"] == pytest.approx(by_benchmark["right_norm"]["hpo_terms"])
     logprob = results["repro_humaneval_solution"]["logprob,none"]

@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM
 
 from repro.lm.mixing import Batches, Stream
 from repro.lm.model import new_model
-from repro.lm.scoring import Rows, sequence_losses
+from repro.lm.scoring import Batch, sequence_losses
 from repro.lm.size import Shape
 from repro.lm.state import Damaged, State, read_state, write_state
 from repro.lm.training import Checkpoint, Diverged, Optimiser, Schedule, train
@@ -128,10 +128,10 @@ class Interrupted(Exception):
     """What stops the tests' training."""
 
 
-def interrupted_after(steps: int, batches: Callable[[int], Rows]) -> Callable[[int], Rows]:
+def interrupted_after(steps: int, batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
     """`batches`, until `steps` steps are done: the next one is never begun."""
 
-    def until(step: int) -> Rows:
+    def until(step: int) -> Batch:
         if step == steps:
             raise Interrupted
         return batches(step)
@@ -139,11 +139,11 @@ def interrupted_after(steps: int, batches: Callable[[int], Rows]) -> Callable[[i
     return until
 
 
-def interrupted_within(step: int, model: LlamaForCausalLM) -> Callable[[int], Rows]:
+def interrupted_within(step: int, model: LlamaForCausalLM) -> Callable[[int], Batch]:
     """`EPOCHS`, for a `model` that is stopped once the first rows of step `step` have given their gradients."""
     passes = math.inf
 
-    def batches(number: int) -> Rows:
+    def batches(number: int) -> Batch:
         nonlocal passes
         passes = 1 if number == step else math.inf
         return EPOCHS(number)
@@ -170,10 +170,10 @@ def test_a_run_stopped_between_the_parts_of_a_step_ends_as_the_uninterrupted_one
     expected = fit(whole, tmp_path / "whole", batches=EPOCHS, final=tmp_path / "whole.end", **options)
     with pytest.raises(Interrupted):
         fit(first, tmp_path / "part", seconds=0, batches=interrupted_within(step, first), **options)
-    taken: list[Rows] = []
+    taken: list[Batch] = []
     anew = Batches(Stream(tokens()[: 48 * LENGTH + 1], LENGTH, 0), 8)
 
-    def noted(number: int) -> Rows:
+    def noted(number: int) -> Batch:
         taken.append(anew(number))
         return taken[-1]
 
@@ -337,7 +337,7 @@ def test_what_is_not_finite_stops_the_run_at_once(
 ) -> None:
     model, reported = tiny(), []
 
-    def batches(number: int) -> Rows:
+    def batches(number: int) -> Batch:
         if number == step:
             spoil(model)
         return BATCHES(number)

@@ -19,7 +19,7 @@ def check(**values: Any) -> AllocationParams:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"base_model": {}}, r"base_model: must have exactly one of package, folder, hub, own, not none"),
+    ({"base_model": {}}, r"base_model: must have exactly one of package, folder, hub and own, not none"),
     (
         {"base_model": {"package": "a", "folder": "b"}},
         r"base_model: must have exactly one of .*, not package and folder",

@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project without runs or data, and with a notebook."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "params", home / "params")
-    cell = nbformat.v4.new_code_cell(params.notebook_cell(), metadata={"tags": ["parameters"]})
+    cell = nbformat.v4.new_code_cell(params.notebook_cell(params.Params), metadata={"tags": ["parameters"]})
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), home / "a.ipynb")
     return home
 
@@ -96,7 +96,7 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "deep blocks": ("- " * 30_000, r"line 1: lists and mappings must be at most 20 deep"),
     "many seeds": (f"seeds: {[*range(5000)]}", r"seeds \(line 1\): a list or mapping must have at most 1,000 entries"),
     "many names": ("".join(f"n{number}: 1\n" for number in range(3000)), r".*must have at most 1,000 entries"),
-    "a number without digits": ("bootstrap: 0x_", r"a number is none: invalid literal"),
+    "a number without digits": ("bootstrap: 0x_", r"not a number: invalid literal"),
     "other bytes": (b"preset: \xff\xfe", r"not YAML in UTF-8"),
     "zeros": (b"\0" * 1000, r"not YAML: "),
 }
@@ -140,7 +140,7 @@ VALUES: list[tuple[str, str, str]] = [
     ("domains", "[{name: x, builtin: health, benchmarks: [../x]}]", r"domains\[0\]\.benchmarks\[0\]: .*match pattern"),
     ("general", "[{folder: ../x}]", r"general\[0\]\.folder: must be a folder without \.\.: absolute, from ~, or from"),
     ("general", "[{folder: texts/../../x}]", r"general\[0\]\.folder: must be a folder without \.\."),
-    ("general", "[{folder: /}]", r"general\[0\]\.folder: must be a folder, not all there is"),
+    ("general", "[{folder: /}]", r"general\[0\]\.folder: must be a folder, not the whole file system"),
     ("general", "[{folder: ~nobody/x}]", r"general\[0\]\.folder: must be absolute, from ~, or from the project"),
     ("general", '[{folder: "a\\0b"}]', r"general\[0\]\.folder: must be one line of printable text, got 'a\\x00b'"),
     ("general", '[{folder: "a\\nb"}]', r"general\[0\]\.folder: must be one line of printable text"),

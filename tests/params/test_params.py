@@ -170,9 +170,10 @@ def notebook(**values: Any) -> dict[str, Any]:
     """The globals of a notebook after its parameters cell and the one papermill puts after it with `values`."""
     injected = "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in values.items())])
     namespace: dict[str, Any] = {"__name__": "__main__", "_": "", "Out": {}, "math": math, "Path": Path}
-    exec(params.notebook_cell(), namespace)
+    cell = params.notebook_cell(params.Params, ["ratios", "lagrange", "bootstrap"])
+    exec(cell, namespace)
     exec(injected, namespace)
-    return namespace | {"In": ["", params.notebook_cell(), injected]}
+    return namespace | {"In": ["", cell, injected]}
 
 
 def test_a_notebook_names_a_preset_and_changes_some_of_it() -> None:

@@ -95,7 +95,7 @@ def test_wrong_parameters_are_told_before_anything_heavy_is_imported(home: Path)
         (["plan", "--preset", "quik"], "no preset 'quik'; there are desk, "),
         (["plan", "--params", "none.yaml"], "none.yaml: no such file; presets are desk, "),
         (["plan", "--params", "a.yaml", "--preset", "quick"], "not allowed with argument"),
-        (["plan", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json: must be a file in a folder"),
+        (["plan", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json: must be a file in an existing folder"),
         (["run", "none.ipynb"], "none.ipynb: no such notebook"),
         (["run", "pyproject.toml", "-p", "ratios", "[2]"], "ratios[0]: must be between 0 and 1, got 2"),
         (["run", "pyproject.toml", "-p", "raitos", "1"], "'raitos': unknown parameter"),

@@ -26,6 +26,7 @@ PAGES = [
     "rerun",
     "fit",
     "cluster",
+    "contributing",
     "references",
     *(f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("*.ipynb")),
 ]

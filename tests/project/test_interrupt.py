@@ -59,7 +59,7 @@ def test_an_interrupted_command_goes_on(home: Path, command: tuple[str, ...]) ->
     assert status == 1
     assert "Traceback" not in told
     last = told.rstrip().replace("\r", "\n").splitlines()[-1]
-    assert last == "repro: interrupted; what is done is kept, the same command goes on from here", told
+    assert last == "repro: interrupted; what is done is kept: run the same command to resume", told
     assert any((home / "_runs").glob("pretrain-*.part/checkpoint/state.safetensors"))
     finish = [REPRO, "run", str(home / "notebooks/cmr-2-pretraining.ipynb"), "--preset", "smoke"]
     done = subprocess.run(finish, capture_output=True, text=True, check=False)

@@ -21,13 +21,14 @@ from helpers.texts import prose
 from helpers.toys import lives
 from repro import cli, params
 from repro.publish import site
-from repro.publish.notebooks import NotebookFailed, execute, stamp_in, stamp_of, up_to_date, write_stamped
+from repro.publish.notebooks import NotebookFailed, execute, execute_one, stamp_in, stamp_of, up_to_date, write_stamped
 
 PARAMETERS = "points = 3  # how many\nname: str = 'a'"
+BEGIN = "if 0:\n    cmr.begin(globals())"  # says whose parameters a notebook takes, and costs no import
 
 
-def notebook(folder: Path, *sources: str, tagged: bool = True) -> Path:
-    first = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]} if tagged else {})
+def notebook(folder: Path, *sources: str, tagged: bool = True, cell: str = PARAMETERS) -> Path:
+    first = new_code_cell(cell, metadata={"tags": ["parameters"]} if tagged else {})
     nb = new_notebook(cells=[first, *map(new_code_cell, sources)])
     path = folder / "a.ipynb"
     nbformat.write(nb, path)
@@ -40,11 +41,12 @@ def streams(path: Path, name: str) -> str:
     return "".join(out.text for out in outputs if out.output_type == "stream" and out.name == name)
 
 
-def test_runs_with_parameters_in_this_interpreter_and_folder(tmp_path: Path) -> None:
+def test_runs_with_parameters_in_this_interpreter_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = notebook(tmp_path, "import os, sys\nprint(points, name, sys.executable, os.getcwd())")
     work = tmp_path / "work"
     work.mkdir()
-    execute(source, tmp_path / "out/b.ipynb", {"points": 7}, cwd=work)
+    monkeypatch.chdir(work)
+    execute(source, tmp_path / "out/b.ipynb", {"points": 7})
     assert streams(tmp_path / "out/b.ipynb", "stdout").split() == ["7", "a", sys.executable, str(work)]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["b.ipynb"]
 
@@ -108,6 +110,50 @@ def test_unknown_parameter_is_named_with_what_is_allowed(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"unknown parameter 'pionts'; allowed: points, name"):
         execute(notebook(tmp_path, "1"), tmp_path / "b.ipynb", {"pionts": 7})
     assert not (tmp_path / "b.ipynb").exists()
+
+
+LISTED = params.notebook_cell(params.Params, ["seeds"])
+
+
+def test_a_notebook_takes_parameters_of_its_paper_that_its_cell_does_not_list(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, page = notebook(tmp_path, BEGIN, "print(preset, seeds, ratios, clip)", cell=LISTED), tmp_path / "b.ipynb"
+    execute(source, page, {"preset": "mine", "ratios": [0.5], "clip": None})
+    assert streams(page, "stdout") == "mine None [0.5] None\n"
+    assert capfd.readouterr().err == ""  # where papermill would warn of them
+    with pytest.raises(params.ParamsError, match=r"^a\.ipynb: unknown parameter 'raitos'; allowed: preset, seeds, gen"):
+        execute(source, page, {"raitos": [0.5]})
+
+
+def test_a_page_is_given_all_parameters_of_its_paper_and_made_again_if_one_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr("repro.publish.notebooks._run", lambda *run: given.append(run[-1]) or new_notebook())
+    source, page = notebook(tmp_path, BEGIN, cell=LISTED), tmp_path / "b.ipynb"
+    values = {"preset": "mine", "seeds": [0], "lagrange": 7000, "budget": 8, "bootstrap": 50}
+    of_the_paper = {name: value for name, value in values.items() if name != "budget"}
+    for change, count in (({}, 1), ({"budget": 9}, 1), ({"lagrange": 7}, 2), ({"bootstrap": 60}, 3)):
+        assert execute_one(source, page, values | change, {params.Params: "identity"})
+        assert len(given) == count, change
+    assert given == [of_the_paper, of_the_paper | {"lagrange": 7}, of_the_paper | {"bootstrap": 60}]
+    assert execute_one(source, page, values | {"bootstrap": 60}, {params.Params: "another identity"})
+    assert len(given) == 4
+
+
+@pytest.mark.parametrize(
+    ("begin", "says"),
+    [
+        ("1", r"must call cmr\.begin\(globals\(\)\) or allocation\.begin\(globals\(\)\)"),
+        ("# cmr.begin(globals())", "must call cmr"),
+        ("allocation.begin(globals())", "these parameters are those of the other paper's study"),
+    ],
+)
+def test_a_notebook_whose_parameters_are_not_there_is_not_executed(tmp_path: Path, begin: str, says: str) -> None:
+    source = notebook(tmp_path, begin, cell=LISTED)
+    with pytest.raises(params.ParamsError, match=rf"^a\.ipynb: {says}"):
+        execute_one(source, tmp_path / "b.ipynb", {"preset": "mine"}, {params.Params: "identity"})
 
 
 @pytest.mark.parametrize(
@@ -284,8 +330,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     (home / "mine.yaml").write_text(yaml.safe_dump(values))
     cells = [
-        new_code_cell(params.notebook_cell(), metadata={"tags": ["parameters"]}),
-        *map(new_code_cell, (SLOW, "'end'")),
+        new_code_cell(params.notebook_cell(params.Params, ["seeds"]), metadata={"tags": ["parameters"]}),
+        *map(new_code_cell, (BEGIN, SLOW, "'end'")),
     ]
     nbformat.write(new_notebook(cells=cells), home / "slow.ipynb")
     monkeypatch.setenv("REPRO_HOME", str(home))
@@ -309,7 +355,7 @@ def within(seconds: float, met: Any) -> bool:
     return bool(met())
 
 
-INTERRUPTED = "repro: interrupted; what is done is kept, the same command goes on from here\n"
+INTERRUPTED = "repro: interrupted; what is done is kept: run the same command to resume\n"
 
 
 @pytest.mark.parametrize(

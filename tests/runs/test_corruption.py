@@ -13,7 +13,8 @@ from helpers import ROOT
 from helpers.spoiling import flip, spoil_every_file, ways
 from helpers.toys import RESULT, Number, Sum, Weighty
 from repro import params as parameters
-from repro.data.packages import PACKAGES, wheel
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
 from repro.params import Params
 from repro.runs import Local, Machine, Stage, Store, run
 from repro.runs.engine import StudyFailed

@@ -166,12 +166,14 @@ def tables(first: cmr.Study, second: allocation.Study) -> dict[str, str]:
     found = frames("cmr", first) | frames("allocation", second)
     found["cmr.runs 0"] = found["cmr.runs 0"].drop(columns="seconds")
     found |= {law: first.recovery(law) for law in ("critical ratio", "best allocation")}
-    everything = first.analysis()
-    for domain in (first.domain, first.second_domain):
-        analysis = cmr.frames.of_domain(everything, domain)
+    for domain in (first.params.domain.name, first.params.second_domain.name):
+        results = first.results(domain)
         for table in ("turning_points", "coefficients", "fit_quality", "critical_ratios", "end_losses"):
-            found[f"{domain} {table}"] = getattr(cmr.frames, table)(analysis)
-    for key, fit in second.fits().items():
+            found[f"{domain} {table}"] = getattr(results, table)()
+    ours = second.results()
+    for name in ("scores", "ablation", "splits", "cpt_steps", "score_line", "points", "baselines"):
+        found[f"allocation {name}"] = getattr(ours, name)
+    for key, fit in ours.fits.items():
         found |= {f"{key} curve": fit.curve(), f"{key} rivals": fit.alternatives}
     return {name: frame.to_csv() for name, frame in found.items()}
 

@@ -13,7 +13,7 @@ from helpers.texts import folder_source, prose
 from helpers.training import MadePairs, small_pretrain
 from repro.data.corpora import TRAINING
 from repro.lm.drift import drifts, states
-from repro.lm.mixing import Order
+from repro.lm.mixing import Permutation
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.stages.drift import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, padded, spread, thinned
 from repro.stages.lora import Cpt, LoraTraining, Sft
@@ -99,7 +99,7 @@ def chosen(store: Store, pairs: tuple[PairTokens, PairTokens], number: int) -> n
     replayed = number // 4 + (number % 4 > 0)
     stage, place = (pairs[0], number - replayed) if is_domain(number) else (pairs[1], number // 4)
     found = encoded_pairs(store.finished(stage))
-    return found[Order(len(found), 7)(place)].tokens
+    return found[Permutation(len(found), 7)(place)].tokens
 
 
 def sequence(store: Store, model: Cpt, number: int) -> np.ndarray:
@@ -107,7 +107,7 @@ def sequence(store: Store, model: Cpt, number: int) -> np.ndarray:
     replayed = number // 4 + (number % 4 > 0)
     stage, place = (model.domain, number - replayed) if is_domain(number) else (model.replay, number // 4)
     tokens = tokens_of(store.finished(stage), TRAINING, stage.dtype)
-    start = Order((len(tokens) - 1) // LENGTH, 7)(place) * LENGTH
+    start = Permutation((len(tokens) - 1) // LENGTH, 7)(place) * LENGTH
     return tokens[start : start + LENGTH]
 
 
@@ -149,7 +149,7 @@ def test_the_fixed_sample_is_the_first_pairs_in_the_seed_s_order(
     stage = Drift(first=base, second=cpt(3), pairs=pairs[0], seed=5, examples=4, precision="fp32")
     found = drift_of(store, stage)
     every = encoded_pairs(store.finished(pairs[0]))
-    sample = [every[Order(len(every), 5)(n)].tokens for n in range(4)]
+    sample = [every[Permutation(len(every), 5)(n)].tokens for n in range(4)]
     assert set(found["tokens"]) == {sum(len(one) - 1 for one in sample)}, "all but the first token of each"
     work = Work(path=tmp_path, inputs=store.finished, machine=CPU, report=lambda _: None)
     ours, theirs = (thinned(states(load(work, model, "fp32"))) for model in (base, cpt(3)))

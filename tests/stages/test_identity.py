@@ -15,9 +15,9 @@ from helpers.texts import prose
 from repro import params
 from repro.allocation.design import design as of_allocation
 from repro.cmr.design import design as of_cmr
+from repro.data.build import Division, Domain
 from repro.data.corpora import Split
-from repro.data.domains.build import Division, Domain
-from repro.data.domains.pairs import FolderPairs
+from repro.data.pairs import FolderPairs
 from repro.data.sources import FolderSource
 from repro.lm.size import Shape
 from repro.params import AllocationParams, Params

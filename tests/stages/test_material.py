@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -369,12 +370,14 @@ def test_a_peak_has_its_interval_and_its_test_beside_it() -> None:
          "cpt_fraction": np.nan, "cpt_low": np.nan, "cpt_high": np.nan, "highest": 256.0, "p_value": np.nan,
          "test": "T"},
     ])  # fmt: skip
-    first, second = cells(tables.study_optima(frame))[1:]
+    ours: Any = SimpleNamespace(optima=frame)
+    first, second = cells(tables.optima(ours))[1:]
     assert first[2:] == [
         "2.05k", "1.00k to 4.00k", "0.875", "0.750 to 0.938", "4.10k", "below 0.001"
     ]  # fmt: skip
     assert second[2:] == [*[DASH] * 4, "256", DASH]
-    assert cells(tables.study_optima(frame.head(0)))[1:] == []
+    ours.optima = frame.head(0)
+    assert cells(tables.optima(ours))[1:] == []
 
 
 def test_drift_as_printed_is_told_as_far_as_it_is() -> None:
@@ -416,7 +419,7 @@ def test_a_recipe_says_what_is_done_in_the_words_of_the_paper_s_tables() -> None
 
 def test_a_recipe_stands_in_the_rows_of_the_paper_s_own() -> None:
     cpt, sft = recipe()
-    aspects = set(published.table_a2()["aspect"]) | set(published.table_a3()["aspect"])
+    aspects = set(published.table("A.2")["aspect"]) | set(published.table("A.3")["aspect"])
     assert len(aspects & set(cpt)) >= 10 and len(aspects & set(sft)) >= 10
     found = tables.set_up(cpt, sft)
     assert row(found, "LoRA rank") == ["LoRA rank", "256", "8", "64", "8"]

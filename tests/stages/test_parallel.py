@@ -25,7 +25,7 @@ from helpers import TESTS
 from helpers.training import BATCHES, CONSTANT, small_pretrain, tiny
 from repro.lm.mixing import Batches
 from repro.lm.parallel import Share, this_process
-from repro.lm.scoring import Rows
+from repro.lm.scoring import Batch
 from repro.lm.training import Checkpoint, Diverged, Optimiser, train
 from repro.runs import Machine, Store, Work, run
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, read_progress
@@ -294,7 +294,7 @@ def test_a_damaged_checkpoint_is_set_aside_once_for_all_processes(
 def test_the_rows_of_a_step_are_divided_whole() -> None:
     tokens, counted = torch.arange(35).view(7, 5), torch.ones(7, 4, dtype=torch.bool)
     for ranks in (1, 2, 3, 9):
-        parts = [Share(rank, ranks).of(Rows(tokens, counted)) for rank in range(ranks)]
+        parts = [Share(rank, ranks).of(Batch(tokens, counted)) for rank in range(ranks)]
         assert sorted(int(row[0]) for part in parts for row in part.tokens) == list(range(0, 35, 5))
         assert sum(part.labels for part in parts) == 28
         assert max(len(part.tokens) for part in parts) == math.ceil(7 / ranks)

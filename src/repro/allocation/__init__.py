@@ -7,36 +7,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.allocation import facts, figures, fitted, frames, published, results, tables
-    from repro.allocation.study import Study, begin, open_study
-    from repro.lm import cka
-    from repro.show import display
+    from repro.allocation import facts as facts, figures as figures, published as published, tables as tables
+    from repro.allocation.published import paper as paper
+    from repro.allocation.study import Study as Study, begin as begin, open_study as open_study
+    from repro.lm import cka as cka
+    from repro.show import display as display
 
-__all__ = [
-    "Study",
-    "begin",
-    "cka",
-    "display",
-    "facts",
-    "figures",
-    "findings",
-    "fitted",
-    "frames",
-    "open_study",
-    "published",
-    "results",
-    "tables",
-]
-
-_OF_STUDY = ("Study", "begin", "open_study")
+_MEMBERS = {"Study": "study", "begin": "study", "open_study": "study", "paper": "published"}
 _ELSEWHERE = {"cka": "repro.lm.cka", "display": "repro.show.display"}  # not of this paper, but called beside it
+_MODULES = ("facts", "figures", "frames", "published", "results", "tables")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _OF_STUDY:
-        return getattr(importlib.import_module("repro.allocation.study"), name)
+    if name in _MEMBERS:
+        return getattr(importlib.import_module(f"repro.allocation.{_MEMBERS[name]}"), name)
     if name in _ELSEWHERE:
         return importlib.import_module(_ELSEWHERE[name])
-    if name in __all__:
+    if name in _MODULES:
         return importlib.import_module(f"repro.allocation.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,8 +24,6 @@ PHASES = ("base to CPT", "CPT to SFT")
 MODELS = ("CPT only", "CPT and SFT")
 Kind = Literal["base", "allocation", "SFT only", "other budget", "CPT ablation"]
 
-__all__ = ["Design", "Trial", "design"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -65,7 +63,49 @@ class NeighbourDrift(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OfDomain:
+class Design(BaseDesign):
+    """The stages of a study; trials go by domain, seed, kind and ascending SFT tokens."""
+
+    base: Base | Pretrain
+    materials: tuple[Material, ...]
+    replays: tuple[Material, ...]
+    trials: tuple[Trial, ...]
+    held_out: tuple[HeldOut, ...]
+    drift: tuple[PhaseDrift, ...]
+    ratio_drift: tuple[NeighbourDrift, ...]
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Every stage that gives a result of its own."""
+        scored = (stage for trial in self.trials for stage in (trial.evaluation, *trial.programs))
+        drift = (*(drift.stage for drift in self.drift), *(drift.stage for drift in self.ratio_drift))
+        every = (*self.replays, *self.materials, *scored, *self.held_out, *drift)
+        return tuple({stage.key: stage for stage in every}.values())
+
+    def require_data(self) -> None:
+        require(self.base, (*self.replays, *self.materials))
+
+
+def design(params: AllocationParams, *, programs: bool = True) -> Design:
+    """The stages that `params` ask for; ParamsError if a source, model or benchmark does not exist.
+
+    programs: whether programs that models write can be executed here.
+    """
+    base = base_of(params, material(params, params.replay, "replay"))
+    parts = [_part(params, number, base, programs) for number in range(len(params.domains))]
+    return Design(
+        base,
+        tuple(part.domain for part in parts),
+        tuple(part.replay for part in parts),
+        tuple(trial for part in parts for trial in part.trials),
+        tuple(stage for part in parts for stage in part.held_out),
+        tuple(drift for part in parts for drift in part.drift),
+        tuple(drift for part in parts for drift in part.ratio_drift),
+    )
+
+
+@dataclass(frozen=True)
+class DomainRuns:
     """The stages of one domain; ablations and other budgets are those of the first one only."""
 
     params: AllocationParams
@@ -80,7 +120,7 @@ class OfDomain:
         """Each budget with its SFT tokens, the main one first."""
         others = self.params.other_budgets if self.first else ()
         main = (self.params.budget, tuple(sorted(self.params.sft_tokens)))
-        return (main, *((one.budget, tuple(sorted(one.sft_tokens))) for one in others))
+        return (main, *((other.budget, tuple(sorted(other.sft_tokens))) for other in others))
 
     @cached_property
     def ablation(self) -> tuple[int, ...]:
@@ -107,17 +147,17 @@ class OfDomain:
     def trajectories(self) -> dict[tuple[int, int], Adapted]:
         """(seed, CPT tokens) -> the model after so much CPT; each goes on from the one before it."""
         wanted = {budget - sft for budget, listed in self.budgets for sft in listed} | set(self.ablation)
-        found: dict[tuple[int, int], Adapted] = {}
+        models: dict[tuple[int, int], Adapted] = {}
         for seed in self.params.seeds:
-            found[seed, 0] = self.base
+            models[seed, 0] = self.base
             after: Cpt | None = None
             for tokens in sorted(wanted - {0}):
                 run = self._cpt(tokens, seed, after)
                 # Whole steps may make a run the one before it, or none at all.
                 if run.steps and (after is None or run.key != after.key):
                     after = run
-                found[seed, tokens] = after or self.base
-        return found
+                models[seed, tokens] = after or self.base
+        return models
 
     @cached_property
     def tunings(self) -> dict[tuple[int, int, int], Adapted]:
@@ -125,14 +165,14 @@ class OfDomain:
         wanted = {(budget - sft, sft) for budget, listed in self.budgets for sft in listed}
         wanted |= {(cpt, self.params.cpt_ablation_sft) for cpt in self.ablation}
         wanted |= {(0, sft) for sft in self.params.sft_only_tokens} | {(0, 0)}
-        found: dict[tuple[int, int, int], Adapted] = {}
+        models: dict[tuple[int, int, int], Adapted] = {}
         for (seed, cpt), start in self.trajectories.items():
             after: Sft | None = None
             for tokens in sorted(sft for before, sft in wanted if before == cpt):
                 if tokens:
                     after = self._sft(start, tokens, seed, after)
-                found[seed, cpt, tokens] = after or start
-        return found
+                models[seed, cpt, tokens] = after or start
+        return models
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
@@ -164,20 +204,21 @@ class OfDomain:
     @property
     def drift(self) -> Iterable[PhaseDrift]:
         """Base to CPT and CPT to SFT, of the main budget's allocations and the first seed."""
-        settings = {
-            "pairs": self.pairs[0],
-            "seed": self.params.seeds[0],
-            "examples": self.params.drift_examples,
-            "precision": self.params.lora_precision,
-        }
         for trial in self._main():
-            if not isinstance(trial.before, Cpt):
-                continue
-            phases: list[tuple[str, Adapted, Adapted]] = [(PHASES[0], self.base, trial.before)]
-            if isinstance(trial.model, Sft):
-                phases.append((PHASES[1], trial.before, trial.model))
-            for phase, first, second in phases:
-                yield PhaseDrift(trial, phase, Drift(first=first, second=second, **settings))  # type: ignore[arg-type]
+            if isinstance(trial.before, Cpt):
+                yield PhaseDrift(trial, PHASES[0], self._drift(self.base, trial.before))
+                if isinstance(trial.model, Sft):
+                    yield PhaseDrift(trial, PHASES[1], self._drift(trial.before, trial.model))
+
+    def _drift(self, first: Adapted, second: Adapted) -> Drift:
+        return Drift(
+            first=first,
+            second=second,
+            pairs=self.pairs[0],
+            seed=self.params.seeds[0],
+            examples=self.params.drift_examples,
+            precision=self.params.lora_precision,
+        )
 
     @property
     def ratio_drift(self) -> Iterable[NeighbourDrift]:
@@ -233,35 +274,33 @@ class OfDomain:
         )
 
     def _cpt(self, tokens: int, seed: int, after: Cpt | None) -> Cpt:
-        params = self.params
-        step = params.cpt_batch * params.cpt_length
-        training = self._training(
-            params.cpt_rank, params.cpt_alpha, params.cpt_lr, params.cpt_warmup_steps, params.cpt_batch
-        )
+        given = self.params
+        step = given.cpt_batch * given.cpt_length
         return Cpt(
             base=self.base,
             domain=self.tokens[0],
             replay=self.tokens[1],
-            replay_share=params.lora_replay_share,
-            training=training,
-            length=params.cpt_length,
+            replay_share=given.lora_replay_share,
+            training=self._training(
+                given.cpt_rank, given.cpt_alpha, given.cpt_lr, given.cpt_warmup_steps, given.cpt_batch
+            ),
+            length=given.cpt_length,
             tokens=tokens // step * step,
             seed=seed,
             after=after,
         )
 
     def _sft(self, start: Adapted, tokens: int, seed: int, after: Sft | None) -> Sft:
-        params = self.params
-        training = self._training(
-            params.sft_rank, params.sft_alpha, params.sft_lr, params.sft_warmup_steps, params.sft_batch
-        )
+        given = self.params
         return Sft(
             start=start,  # type: ignore[arg-type]
             pairs=self.pairs[0],
             replay=self.pairs[1],
-            replay_share=params.lora_replay_share,
-            training=training,
-            mode=params.sft_adapter if isinstance(start, Cpt) else "continue",  # without CPT there is no difference
+            replay_share=given.lora_replay_share,
+            training=self._training(
+                given.sft_rank, given.sft_alpha, given.sft_lr, given.sft_warmup_steps, given.sft_batch
+            ),
+            mode=given.sft_adapter if isinstance(start, Cpt) else "continue",  # without CPT there is no difference
             tokens=tokens,
             seed=seed,
             after=after,
@@ -280,60 +319,8 @@ class OfDomain:
         )
 
 
-@dataclass(frozen=True)
-class Design(BaseDesign):
-    """The stages of a study; trials go by domain, seed, kind and ascending SFT tokens."""
-
-    base: Base | Pretrain
-    materials: tuple[Material, ...]
-    replays: tuple[Material, ...]
-    trials: tuple[Trial, ...]
-    held_out: tuple[HeldOut, ...]
-    drift: tuple[PhaseDrift, ...]
-    ratio_drift: tuple[NeighbourDrift, ...]
-
-    @cached_property
-    def stages(self) -> tuple[Stage, ...]:
-        """Every stage that gives a result of its own."""
-        scored = (stage for trial in self.trials for stage in (trial.evaluation, *trial.programs))
-        drift = (*(one.stage for one in self.drift), *(one.stage for one in self.ratio_drift))
-        found = (*self.replays, *self.materials, *scored, *self.held_out, *drift)
-        return tuple({stage.key: stage for stage in found}.values())
-
-    def require_data(self) -> None:
-        """Make sure that the data packages have been fetched and are the pinned ones.
-
-        Raises:
-            ParamsError: naming the file that is missing or another one.
-
-        """
-        require(self.base, (*self.replays, *self.materials))
-
-
-def design(params: AllocationParams, *, programs: bool = True) -> Design:
-    """The stages that `params` ask for.
-
-    programs: whether programs that models write can be executed here.
-
-    Raises:
-        ParamsError: if a source, model or benchmark does not exist.
-
-    """
-    base = base_of(params, material(params, params.replay, "replay"))
-    parts = [_part(params, number, base, programs) for number in range(len(params.domains))]
-    return Design(
-        base,
-        tuple(part.domain for part in parts),
-        tuple(part.replay for part in parts),
-        tuple(trial for part in parts for trial in part.trials),
-        tuple(stage for part in parts for stage in part.held_out),
-        tuple(one for part in parts for one in part.drift),
-        tuple(one for part in parts for one in part.ratio_drift),
-    )
-
-
-def _part(params: AllocationParams, number: int, base: Base | Pretrain, programs: bool) -> OfDomain:
+def _part(params: AllocationParams, number: int, base: Base | Pretrain, programs: bool) -> DomainRuns:
     """A domain and its replay, which gives none of the domain's questions away."""
-    given, field = params.domains[number], f"domains[{number}]"
-    replay = material(params, params.replay, "replay", beside=material(params, given, field))
-    return OfDomain(params, material(params, given, field, seen=replay), replay, base, programs, first=number == 0)
+    domain, field = params.domains[number], f"domains[{number}]"
+    replay = material(params, params.replay, "replay", beside=material(params, domain, field))
+    return DomainRuns(params, material(params, domain, field, seen=replay), replay, base, programs, first=number == 0)

@@ -6,22 +6,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
-from repro.allocation import frames, published
-from repro.allocation.fitted import FEWEST
-from repro.allocation.frames import Analyses
+from repro.allocation import published
+from repro.allocation.frames import FEWEST
+from repro.allocation.published import Paper
 from repro.allocation.results import ACCURACY, AWAY, LIKELIHOOD
-from repro.laws.allocation import NAME as EQUATION_1, Allocation
+from repro.laws.allocation import NAME as EQUATION_1
 from repro.lm.evaluation import PROGRAMS
 from repro.params import AllocationParams
 from repro.show.words import Facts, join
 
-EDGE = 1.001  # an interval that ends this near to the fewest or the most tokens is open
-
 LEVEL = 0.05
+SAME = 1.001  # intervals whose widths differ by less are equally wide
 NOT_RUN = "this preset does not run it"
 STEPS = "Total training steps"
-
 MODES = {
     "continue": "goes on with CPT's adapter",
     "merge": "a new adapter, CPT's merged into the weights",
@@ -29,44 +28,37 @@ MODES = {
 }
 
 
-def peaks(found: Analyses) -> Facts:
+def peaks(paper: Paper) -> Facts:
     """Whether there is a peak at all.
 
     flat_names, flat_count, benchmarks: which benchmarks cannot be told from flat (p > 0.05), how many, of how many;
     flat_verdict: the sentence on them; widest, widest_name: the widest interval of a peak, as highest over lowest SFT
     tokens (0 and "none" without intervals), and whose it is; open_count: how many intervals reach the edge of the data.
     """
-    test = frames.flatness(found)
-    flat = list(test.loc[test["p_value"] > 0.05, "benchmark"])
-    best = frames.optima(found).dropna(subset=["low", "high"]).set_index("benchmark")
+    optima = paper.optima
+    flat = list(optima.loc[optima["p_value"] > LEVEL, "benchmark"])
+    best = optima.dropna(subset=["low", "high"]).set_index("benchmark")
     ratio = best["high"] / best["low"]
-    open_ = [name for name in best.index if _open(found[name], best.loc[name, "low"], best.loc[name, "high"])]
     verdict = f"the sixteen scores of {join(flat)} cannot be told from equal" if flat else "no benchmark is flat"
     return {
         "flat_names": join(flat) or "none",
         "flat_count": len(flat),
         "flat_verdict": verdict,
-        "benchmarks": len(test),
+        "benchmarks": len(optima),
         "widest": float(ratio.max()) if len(ratio) else 0.0,
-        "widest_name": join(ratio.index[ratio >= ratio.max() / EDGE]) or "none",
-        "open_count": len(open_),
+        "widest_name": join(ratio.index[ratio >= ratio.max() / SAME]) or "none",
+        "open_count": int(best["edge"].sum()),
     }  # fmt: skip
 
 
-def _open(one: Allocation, low: float, high: float) -> bool:
-    tokens = one.points["sft_tokens"]
-    return bool(low <= tokens.min() * EDGE or high >= tokens.max() / EDGE)
-
-
-def budgets(found: Analyses) -> Facts:
+def budgets(paper: Paper) -> Facts:
     """Equation 2 against what was tested, for 25B and 35B tokens, from the printed peak.
 
     For each, by its ending _25B or _35B: predicted, tested (CPT fractions); predicted_tokens, tested_tokens (millions
     of SFT tokens); token_error (percent) and error (of the fraction).
     """
-    rows = frames.budgets(found).query("source == 'printed peak'")
     facts: Facts = {"peak_tokens": (1 - published.peak(published.CODING)) * published.value("budget") / 1e6}
-    for row in rows.to_dict("records"):
+    for row in paper.predictions.query("source == 'printed peak'").to_dict("records"):
         facts |= _of(row)
     return facts
 
@@ -92,25 +84,25 @@ def material(contents: pd.DataFrame) -> Facts:
         "domain": str(name),
         "pairs": int(mine.loc[mine["part"] == "SFT pairs", "items"].sum()),
         "questions": int(mine.loc[mine["part"].str.startswith("questions"), "items"].sum()),
-        "dropped": join(
-            f"{int(part['dropped'].sum()):,} in {domain}" for domain, part in away.groupby("domain", sort=False)
-        ),
+        "dropped": join(f"{int(n):,} in {of}" for of, n in away.groupby("domain", sort=False)["dropped"].sum().items()),
     }
+
+
+def domains(params: AllocationParams) -> str:
+    """The domains in a phrase."""
+    return join(domain.name for domain in params.domains)
 
 
 def training(held_out: pd.DataFrame, tokens: pd.DataFrame) -> Facts:
     """From `Study.held_out` and `Study.tokens`: what CPT does to held-out losses, and what sharing saves."""
     last = held_out[held_out["domain"] == held_out["domain"].iloc[0]].sort_values("tokens", kind="stable")
     ends = last.groupby("corpus", sort=False).tail(1).set_index("corpus")
-    changes = {corpus.split(",")[0]: row for corpus, row in ends.iterrows()}
-    told: Facts = {"cpt_tokens": int(last["tokens"].max())}
+    facts: Facts = {"cpt_tokens": int(last["tokens"].max())}
     for corpus in ("domain", "general"):
-        row = changes[corpus]
-        told[f"{corpus}_change"] = float(row["change"])
-        told[f"{corpus}_se"] = float(row["se"])
-        told[f"{corpus}_verdict"] = _moved(float(row["change"]), float(row["se"]))
+        change, error = (float(ends.loc[f"{corpus}, held out", column]) for column in ("change", "se"))
+        facts |= {f"{corpus}_change": change, f"{corpus}_se": error, f"{corpus}_verdict": _moved(change, error)}
     trained, naive = float(tokens["trained"].sum()), float(tokens["naive"].sum())
-    return told | {"trained": trained, "naive": naive, "saved": naive / trained if trained else 1.0}
+    return facts | {"trained": trained, "naive": naive, "saved": naive / trained if trained else 1.0}
 
 
 def _moved(change: float, error: float) -> str:
@@ -119,35 +111,32 @@ def _moved(change: float, error: float) -> str:
     return "falls" if change < 0 else "rises"
 
 
-def scores(found: pd.DataFrame) -> Facts:
-    """From `Study.scores`: where the base stands, and the best and the worst allocation of the first benchmark.
+def scores(frame: pd.DataFrame) -> Facts:
+    """From `results.scores`: where the base stands, and the best and the worst allocation of the first benchmark.
 
     The error is that of one score by the number of questions.
     """
-    first = str(found["benchmark"].iloc[0])
-    rows = found[(found["benchmark"] == first) & (found["metric"] == ACCURACY)].dropna(subset=["score"])
+    first = str(frame["benchmark"].iloc[0])
+    rows = frame[(frame["benchmark"] == first) & (frame["metric"] == ACCURACY)].dropna(subset=["score"])
     base, mine = rows[rows["kind"] == "base"], rows[rows["kind"] == "allocation"]
-    told: Facts = {"benchmark": first, "base": "no score", "items": int(rows["n_items"].max()) if len(rows) else 0}
-    told |= {"error": "unknown", "range_words": "nowhere: there are none"}
+    facts: Facts = {"benchmark": first, "base": "no score", "items": int(rows["n_items"].max()) if len(rows) else 0}
+    facts |= {"error": "unknown", "range_words": "nowhere: there are none"}
     if len(base):
-        told["base"] = f"{base['score'].iloc[0]:.1%}"
+        facts["base"] = f"{base['score'].iloc[0]:.1%}"
     if len(mine):
         ordered = mine.sort_values("score", kind="stable")
         worst, best = ordered.iloc[0], ordered.iloc[-1]
-        told["error"] = f"{100 * float(mine['se'].max()):.1f} points"
-        told["range_words"] = (
+        facts["error"] = f"{100 * float(mine['se'].max()):.1f} points"
+        facts["range_words"] = (
             f"from {worst['score']:.1%} at {worst['sft_tokens']:,.0f} SFT tokens to {best['score']:.1%} at "
             f"{best['sft_tokens']:,.0f}"
         )
-    return told
+    return facts
 
 
-def law(optima: pd.DataFrame, found: pd.DataFrame) -> Facts:
-    """From `fitted.optima`: whether there is a peak, whether it is inside, and whether scores differ at all.
-
-    found: from `Study.scores`.
-    """
-    count = len(found.dropna(subset=["score"])[["benchmark", "metric"]].drop_duplicates())
+def law(optima: pd.DataFrame, scores_: pd.DataFrame) -> Facts:
+    """From `frames.optima` and `results.scores`: whether there is a peak, is inside, and whether scores differ."""
+    count = len(scores_.dropna(subset=["score"])[["benchmark", "metric"]].drop_duplicates())
     if optima.empty:
         none = f"there is no fit: Equation 1 needs {FEWEST} allocations with SFT tokens, and scores"
         return {"peaks": none, "flat": "there is nothing to test", "laws": none, "fitted": "none"}
@@ -166,12 +155,12 @@ def _flat(tests: list[tuple[str, float]]) -> str:
     flat = [name for name, p in tests if p > LEVEL]
     differ = [name for name, p in tests if p <= LEVEL]
     untested = [name for name, p in tests if p != p]
-    words = [
-        f"{join(flat)} cannot be told from flat" if flat else "",
-        f"{join(differ)} differ by more than the choice of questions explains" if differ else "",
-        f"{join(untested)} could not be tested" if untested else "",
-    ]
-    return "; ".join(word for word in words if word)
+    words = {
+        "cannot be told from flat": flat,
+        "differ by more than the choice of questions explains": differ,
+        "could not be tested": untested,
+    }
+    return "; ".join(f"{join(names)} {verdict}" for verdict, names in words.items() if names)
 
 
 def _laws(names: list[str], preferred: list[str]) -> str:
@@ -199,30 +188,29 @@ def paired(pairs: pd.DataFrame) -> Facts:
     by_accuracy, by_likelihood: in how many comparisons the second is better or worse, with the smallest and the largest
     difference; words that go on "CPT is ...".
     """
-    told: Facts = {}
-    for metric, unit, scale in ((ACCURACY, "points", 100.0), (LIKELIHOOD, "nats a byte", 1.0)):
-        rows = pairs[pairs["metric"] == metric] if len(pairs) else pairs
-        name = "accuracy" if metric == ACCURACY else "likelihood"
+    facts: Facts = {}
+    metrics = (("accuracy", ACCURACY, "points", 100.0), ("likelihood", LIKELIHOOD, "nats a byte", 1.0))
+    for name, metric, unit, scale in metrics:
+        rows = pairs[pairs["metric"] == metric]
         if len(rows) == 0:
-            told[f"by_{name}"] = "not compared with these parameters"
+            facts[f"by_{name}"] = "not compared with these parameters"
             continue
         clear = rows["p_value"] < LEVEL
         better, worse = int((clear & (rows["difference"] > 0)).sum()), int((clear & (rows["difference"] < 0)).sum())
         low, high = scale * rows["difference"].min(), scale * rows["difference"].max()
         span = " to ".join(dict.fromkeys((f"{low:+.2f}", f"{high:+.2f}")))
-        told[f"by_{name}"] = f"better in {better}, worse in {worse} of {len(rows)} comparisons ({span} {unit})"
-    return told
+        facts[f"by_{name}"] = f"better in {better}, worse in {worse} of {len(rows)} comparisons ({span} {unit})"
+    return facts
 
 
 def drift(phases: pd.DataFrame, between: pd.DataFrame, scores_: pd.DataFrame) -> Facts:
-    """From `Study.drift`, `Study.ratio_drift` and `Study.scores`: sizes, and whether drift goes with the score.
+    """From `Study.drift`, `Study.ratio_drift` and `results.scores`: sizes, and whether drift goes with the score.
 
     Rank correlations are over the allocations of the first domain, so over few points.
     """
     phases, between = phases.dropna(subset=["drift"]), between.dropna(subset=["drift"])
     if phases.empty:
-        nothing = dict.fromkeys(("cpt_drift", "sft_drift", "correlation", "largest"), NOT_RUN)
-        return dict(nothing)
+        return dict.fromkeys(("cpt_drift", "sft_drift", "correlation", "largest"), NOT_RUN)
     mine = phases[phases["domain"] == phases["domain"].iloc[0]]
     spans = {phase: f"{part['drift'].min():.4f} to {part['drift'].max():.4f}" for phase, part in mine.groupby("phase")}
     return {
@@ -233,11 +221,9 @@ def drift(phases: pd.DataFrame, between: pd.DataFrame, scores_: pd.DataFrame) ->
     }
 
 
-def _correlation(phases: pd.DataFrame, found: pd.DataFrame) -> str:
-    from scipy.stats import spearmanr
-
-    rows = found[(found["kind"] == "allocation") & (found["metric"] == LIKELIHOOD)]
-    rows = rows[rows["benchmark"] == found["benchmark"].iloc[0]].groupby("sft_tokens")["score"].mean()
+def _correlation(phases: pd.DataFrame, scores_: pd.DataFrame) -> str:
+    rows = scores_[(scores_["kind"] == "allocation") & (scores_["metric"] == LIKELIHOOD)]
+    rows = rows[rows["benchmark"] == scores_["benchmark"].iloc[0]].groupby("sft_tokens")["score"].mean()
     words = []
     for phase, part in phases.groupby("phase", sort=False):
         both = part.set_index("sft_tokens")["drift"].to_frame().join(rows, how="inner").dropna()
@@ -260,7 +246,7 @@ def _largest(between: pd.DataFrame) -> str:
 
 def printed_steps() -> str:
     """What the paper's printed steps amount to beside its printed budget."""
-    table = published.table_a2().set_index("aspect")["value"]
+    table = published.table("A.2").set_index("aspect")["value"]
     number = {name: float(table[name].replace(",", "")) for name in ("Sequence length", "Global batch size", STEPS)}
     tokens, budget = float(np.prod(list(number.values()))), published.value("budget")
     return (

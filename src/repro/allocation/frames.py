@@ -1,141 +1,256 @@
-"""From scores to the frames that figures and tables of paper B draw. The paper's own scores are the default."""
+"""From scores to the frames that figures and tables of paper B show: one code for the printed scores and for ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
 
-from repro.allocation import published
+from repro.allocation.results import ACCURACY, METRICS, chance, matrix
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
-from repro.laws.allocation.scores import with_errors
+from repro.laws.allocation.scores import equal_answers, with_errors
 
-Analyses = Mapping[str, Allocation]
-OTHERS = ("25B", "35B")
-
-
-def analyses(bootstrap: int = 1000, seed: int = 0) -> dict[str, Allocation]:
-    """Equation 1 fitted to each benchmark of Table 6, with Equation 2 for 25B and 35B tokens."""
-    predict = [published.BUDGETS[name] for name in OTHERS]
-    return {
-        str(name): analyse_allocation(
-            rows.drop(columns=["benchmark", "cpt_fraction"]),
-            budget=published.value("budget"),
-            bootstrap=bootstrap,
-            seed=seed,
-            predict=predict,
-        )
-        for name, rows in published.scores().groupby("benchmark", sort=False)
-    }
+Fits = Mapping[tuple[str, str], Allocation]  # by benchmark and metric
+Pairs = list[tuple[dict[str, Any], dict[str, Any], str]]  # two trials and what comparing them is called
+FEWEST = 6  # allocations with SFT that Equation 1 needs
+NORMAL = 1.96
+EDGE = 1.001  # an interval that ends this near to the fewest or the most tokens reaches the edge
 
 
-def points(found: Analyses) -> pd.DataFrame:
-    """The scores fitted: benchmark, sft_tokens, cpt_fraction, score, low, high, n_items."""
-    return pd.concat(
-        [with_errors(one.points.drop(columns="seed")).assign(benchmark=name) for name, one in found.items()],
-        ignore_index=True,
-    )
+class Results(Protocol):
+    """Scores and the laws fitted to them: what the paper prints (`allocation.paper`), or what our runs came to.
+
+    Every frame has the columns benchmark and metric, unless it says otherwise.
+    """
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What scores are measured by; where that is one thing, pages do not name it."""
+
+    @property
+    def fits(self) -> Fits:
+        """Equation 1 for each benchmark and metric."""
+
+    @property
+    def points(self) -> pd.DataFrame:
+        """The scores drawn with the law: sft_tokens, score, low, high; trained ("CPT and SFT" | "SFT only") of ours."""
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """Level lines to measure scores against: name, score."""
+
+    @property
+    def other_budgets(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Table 4, of one benchmark and metric: the scores and the best split of each budget, predicted and tested.
+
+        points: budget (as text), cpt_fraction, sft_tokens, score, low, high; marks: budget, mark ("predicted" | "tested
+        best"), cpt_fraction, sft_tokens.
+        """
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """Equation 1 with its 95% band: see :func:`curves`."""
+        return curves(self.fits)
+
+    @property
+    def optima(self) -> pd.DataFrame:
+        """The peaks of Equation 1: see :func:`optima`; printed_tokens beside them where the paper gives a peak."""
+        return optima(self.fits)
+
+    @property
+    def alternatives(self) -> pd.DataFrame:
+        """Equation 1 beside a flat line and a quadratic: see :func:`alternatives`."""
+        return alternatives(self.fits)
+
+    @property
+    def warnings(self) -> pd.DataFrame:
+        """What the analysis warns of: warning."""
+        rows = [(*key, text) for key, fit in self.fits.items() for text in fit.warnings]
+        return pd.DataFrame(rows, columns=["benchmark", "metric", "warning"])
 
 
-def curves(found: Analyses) -> pd.DataFrame:
-    """Equation 1 with its 95% band: benchmark, sft_tokens, cpt_fraction, score, low, high."""
-    drawn = [one.curve().assign(benchmark=name) for name, one in found.items()]
-    return pd.concat(drawn, ignore_index=True).rename(columns={"lower": "low", "upper": "high"})
+def fits(items: pd.DataFrame, *, budget: int, bootstrap: int, predict: Iterable[float] = ()) -> dict[Any, Allocation]:
+    """Equation 1 for each benchmark and metric, on the allocations of the main budget.
+
+    items: of one domain, as `Study.items` has them. Errors come from the questions, resampled alike at every
+    allocation. What has fewer than `FEWEST` allocations with SFT, or no scores, is left out.
+    """
+    mine = items[items["kind"] == "allocation"]
+    fitted: dict[Any, Allocation] = {}
+    for benchmark in mine["benchmark"].unique():
+        for metric in METRICS:
+            answers = matrix(mine, str(benchmark), metric)
+            table = answers.index.to_frame(index=False)
+            # Whole steps may make one SFT run of two allocations whose CPT differs by a step: the first of them counts.
+            answers = answers[~table.duplicated(["sft_tokens", "seed"]).to_numpy()]
+            table = answers.index.to_frame(index=False)
+            if answers.shape[1] < 2 or table.loc[table["sft_tokens"] > 0, "sft_tokens"].nunique() < FEWEST:
+                continue
+            rows = table[["sft_tokens", "seed"]].assign(score=answers.mean(axis=1).to_numpy())
+            fitted[str(benchmark), metric] = analyse_allocation(
+                rows, budget=budget, bootstrap=bootstrap, predict=predict, answers=answers.to_numpy(float)
+            )
+    return fitted
 
 
-def optima(found: Analyses) -> pd.DataFrame:
-    """The peak of each benchmark, NaN where there is none.
+def with_ends(frame: pd.DataFrame) -> pd.DataFrame:
+    """Scores with the ends of their 95% intervals, low and high: Wilson's for accuracy, normal otherwise."""
+    low, high = frame["score"] - NORMAL * frame["se"], frame["score"] + NORMAL * frame["se"]
+    shares = (frame["metric"] == ACCURACY) & (frame["n_items"] > 0)
+    wilson = with_errors(frame[shares])
+    low.loc[shares], high.loc[shares] = wilson["low"].to_numpy(), wilson["high"].to_numpy()
+    return frame.assign(low=low, high=high)
 
-    Columns benchmark; sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high; printed_fraction, printed_tokens (the
-    paper's peak of that domain); highest_score (the CPT fraction with the highest score).
+
+def points(scores: pd.DataFrame) -> pd.DataFrame:
+    """Our scores as `Results.points`: the columns of `results.scores`, trained, low, high."""
+    trained = {"allocation": "CPT and SFT", "SFT only": "SFT only"}
+    rows = scores[scores["kind"].isin(trained)]
+    return with_ends(rows.assign(trained=rows["kind"].map(trained)))
+
+
+def curves(fits: Fits) -> pd.DataFrame:
+    """Equation 1 with its 95% band: benchmark, metric, sft_tokens, cpt_fraction, score, low, high (NaN without)."""
+    columns = ["benchmark", "metric", "sft_tokens", "cpt_fraction", "score", "low", "high"]
+    drawn = [fit.curve().assign(benchmark=name, metric=metric) for (name, metric), fit in fits.items()]
+    if not drawn:
+        return pd.DataFrame(columns=columns, dtype=float)
+    return pd.concat(drawn, ignore_index=True).rename(columns={"lower": "low", "upper": "high"})[columns]
+
+
+def optima(fits: Fits) -> pd.DataFrame:
+    """The peak of each benchmark and metric, and the test of equal scores beside it.
+
+    Columns benchmark, metric; sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high (NaN without a peak); highest (SFT
+    tokens of the best score); statistic, p_value, test; edge (whether the peak or its interval reaches the edge of what
+    was tried); preferred (the law of least AIC, "" where there are too few allocations to compare all three).
     """
     rows = []
-    for name, one in found.items():
-        best, printed = one.optimum, published.peak(name)
+    for (name, metric), fit in fits.items():
+        best, test = fit.optimum, fit.flatness
         (low, high), (cpt_low, cpt_high) = (ends or (np.nan, np.nan) for ends in (best.interval, best.cpt_interval))
         rows.append({
-            "benchmark": name,
+            "benchmark": name, "metric": metric,
             "sft_tokens": best.sft_tokens, "low": low, "high": high,
             "cpt_fraction": best.cpt_fraction, "cpt_low": cpt_low, "cpt_high": cpt_high,
-            "printed_fraction": printed, "printed_tokens": (1 - printed) * one.budget,
-            "highest_score": float(one.points["cpt_fraction"].iloc[int(one.points["score"].argmax())]),
+            "highest": float(fit.points["sft_tokens"].iloc[int(fit.points["score"].argmax())]),
+            "statistic": test.statistic, "p_value": test.p_value, "test": test.method,
+            "edge": _at_edge(fit, low, high), "preferred": _preferred(fit),
         })  # fmt: skip
-    frame = pd.DataFrame(rows)
-    return frame.astype({"sft_tokens": float, "cpt_fraction": float})
+    columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "cpt_low", "cpt_high", "highest"]
+    columns += ["statistic", "p_value", "test", "edge", "preferred"]
+    return pd.DataFrame(rows, columns=columns).astype({"sft_tokens": float, "cpt_fraction": float})
 
 
-def flatness(found: Analyses) -> pd.DataFrame:
-    """Whether scores differ at all: benchmark, items, error (standard error of a score), statistic, df, p_value."""
-    rows = []
-    for name, one in found.items():
-        score, items = one.points["score"].mean(), float(one.points["n_items"].iloc[0])
-        error = float(np.sqrt(score * (1 - score) / items))
-        test = one.flatness
-        rows.append({
-            "benchmark": name, "items": items, "error": error,
-            "statistic": test.statistic, "df": test.df, "p_value": test.p_value,
-        })  # fmt: skip
-    return pd.DataFrame(rows)
+def _preferred(fit: Allocation) -> str:
+    comparable = bool(np.isfinite(fit.alternatives["delta_aicc"]).all())
+    return str(fit.alternatives["law"].iloc[0]) if comparable else ""
 
 
-def rivals(found: Analyses) -> pd.DataFrame:
-    """Equation 1 beside a flat line and a quadratic: benchmark, law, parameters, criterion, delta_aicc, loo.
+def _at_edge(fit: Allocation, low: float, high: float) -> bool:
+    tokens, peak = fit.points["sft_tokens"], fit.optimum.sft_tokens
+    ends = [end for end in (low, high, peak) if end is not None and end == end]
+    return not ends or min(ends) <= tokens.min() * EDGE or max(ends) >= tokens.max() / EDGE
 
-    criterion: what delta_aicc is a difference of, "AIC" or "QAICc" (:func:`repro.laws.comparison.compare`).
+
+def alternatives(fits: Fits) -> pd.DataFrame:
+    """Equation 1 beside a flat line and a quadratic: benchmark, metric, law, parameters, criterion, delta_aicc, loo.
+
+    criterion: what delta_aicc is a difference of: "AIC", "AICc" or "QAICc" (:func:`repro.laws.comparison.compare`).
     """
-    columns = ["benchmark", "law", "parameters", "criterion", "delta_aicc", "loo"]
-    frames = [one.alternatives.assign(benchmark=name, criterion=one.criterion) for name, one in found.items()]
-    return pd.concat(frames, ignore_index=True)[columns]
+    columns = ["benchmark", "metric", "law", "parameters", "criterion", "delta_aicc", "loo"]
+    frames = [
+        fit.alternatives.assign(benchmark=name, metric=metric, criterion=fit.criterion)
+        for (name, metric), fit in fits.items()
+    ]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
-def budgets(found: Analyses) -> pd.DataFrame:
-    """Equation 2 against what was tested (Table 4), in CPT fractions and in SFT tokens.
+def baselines(scores: pd.DataFrame) -> pd.DataFrame:
+    """The base model's scores and, for accuracy where it is known, chance: benchmark, metric, name, score."""
+    base = scores[scores["kind"] == "base"].assign(name="base model")
+    base = base.loc[:, ["benchmark", "metric", "name", "score"]]
+    by_chance = base.loc[base["metric"] == ACCURACY, :]
+    by_chance = by_chance.assign(name="chance", score=by_chance["benchmark"].map(chance)).dropna(subset=["score"])
+    return pd.concat([base, by_chance], ignore_index=True).drop_duplicates()
 
-    Two rows for each budget, by ``source``: the paper's printed peak, and Equation 1 refitted to HumanEval.
 
-    Columns budget, source; predicted, low, high (CPT fractions; the interval for the refit only), printed (the
-    prediction as printed), tested (the best fraction tested); predicted_tokens, tested_tokens; error (tested minus
-    predicted, in fraction), token_error (tested over predicted SFT tokens, minus 1). NaN where there is no peak.
+def other_budgets(scores: pd.DataFrame, fits: Fits, benchmark: str, metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Our runs at other budgets as `Results.other_budgets`, by one metric of one benchmark; scores average seeds."""
+    mine = (scores["kind"] == "other budget") & (scores["benchmark"] == benchmark) & (scores["metric"] == metric)
+    places = ["budget", "cpt_tokens", "sft_tokens", "metric"]
+    means = scores[mine].dropna(subset=["score"]).groupby(places, sort=False)[["score", "se", "n_items"]].mean()
+    rows = with_ends(means.reset_index())
+    rows = rows.assign(cpt_fraction=1 - rows["sft_tokens"] / rows["budget"])
+    peak = fits[benchmark, metric].optimum.sft_tokens if (benchmark, metric) in fits else None
+    marks: list[dict[str, Any]] = []
+    for budget, part in rows.groupby("budget", sort=False):
+        tokens, best = float(str(budget)), part.sort_values("score").iloc[-1]
+        head = {"budget": f"{tokens:,.0f} tokens"}
+        if peak is not None and (fraction := best_fraction(tokens, peak)) is not None:
+            marks.append(head | {"mark": "predicted", "cpt_fraction": fraction, "sft_tokens": peak})
+        place = {"cpt_fraction": best["cpt_fraction"], "sft_tokens": best["sft_tokens"]}
+        marks.append(head | {"mark": "tested best", **place})
+    named = rows.assign(budget=[f"{budget:,.0f} tokens" for budget in rows["budget"]])
+    return named, pd.DataFrame(marks, columns=["budget", "mark", "cpt_fraction", "sft_tokens"])
+
+
+def cpt_steps(items: pd.DataFrame, scores: pd.DataFrame, tokens_a_step: int) -> pd.DataFrame:
+    """Our Table A.1: benchmark, metric, cpt_steps, score, se, p_value (that all are equal, paired by question).
+
+    items, scores: from `Study.items` and `results.scores`; the first seed only. p_value is NaN for fewer than two.
     """
-    one, fraction = found[published.CODING], published.peak(published.CODING)
-    tokens = (1 - fraction) * one.budget
-    rows = []
-    for name, refit in zip(OTHERS, one.predictions, strict=True):
-        by_peak = best_fraction(published.BUDGETS[name], tokens)
-        low, high = refit.interval or (np.nan, np.nan)
-        rows += [
-            {"budget": name, "source": "printed peak", "predicted": by_peak, "low": np.nan, "high": np.nan},
-            {"budget": name, "source": "refitted peak", "predicted": refit.cpt_fraction, "low": low, "high": high},
-        ]
-    frame = pd.DataFrame(rows).astype({"predicted": float})
-    size = frame["budget"].map(published.BUDGETS)
-    frame["printed"] = [published.value(f"predicted_{name}") for name in frame["budget"]]
-    frame["tested"] = [published.value(f"observed_{name}") for name in frame["budget"]]
-    frame["predicted_tokens"] = (1 - frame["predicted"]) * size
-    frame["tested_tokens"] = (1 - frame["tested"]) * size
-    frame["error"] = frame["tested"] - frame["predicted"]
-    frame["token_error"] = frame["tested_tokens"] / frame["predicted_tokens"] - 1
-    return frame
+    rows = scores[scores["kind"] == "CPT ablation"]
+    rows = rows[rows["seed"] == rows["seed"].min()].dropna(subset=["score"])
+    mine = items[(items["kind"] == "CPT ablation") & (items["seed"] == items["seed"].min())]
+    keys = list(zip(rows["benchmark"], rows["metric"], strict=True))
+    tests = {key: _equal(matrix(mine, *key)) for key in dict.fromkeys(keys)}
+    rows = rows.assign(cpt_steps=rows["cpt_tokens"] / tokens_a_step, p_value=[tests[key] for key in keys])
+    chosen: pd.DataFrame = rows[["benchmark", "metric", "cpt_steps", "score", "se", "p_value"]]
+    return chosen.reset_index(drop=True)
 
 
-def tested(found: Analyses) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Table 4 as `figures.budgets` draws it.
+def _equal(answers: pd.DataFrame) -> float:
+    values = answers.to_numpy(float)
+    if len(values) < 2 or values.shape[1] < 2 or np.ptp(values, axis=0).max() == 0:
+        return float("nan")
+    return equal_answers(values)[2]
 
-    Returns:
-        points: budget (as "25B"), cpt_fraction, sft_tokens, score, low, high. marks: budget, mark ("predicted" from the
-        printed peak, "tested best"), cpt_fraction, sft_tokens.
 
+def split_pairs(scores: pd.DataFrame, budget: int) -> Pairs:
+    """SFT on the whole budget against every other allocation of it, as `results.compare` takes them.
+
+    Here both have seen as many tokens, unlike in `ablation_pairs`. Empty where the whole budget was never SFT.
     """
-    names = {tokens: name for name, tokens in published.BUDGETS.items()}
-    scores = with_errors(published.other_budgets())
-    scores = scores.assign(budget=scores["budget"].map(names))
-    rows = budgets(found).query("source == 'printed peak'")
-    marks = [
-        pd.DataFrame({
-            "budget": rows["budget"], "mark": mark,
-            "cpt_fraction": rows[column], "sft_tokens": rows[f"{column}_tokens"],
-        })
-        for mark, column in (("predicted", "predicted"), ("tested best", "tested"))
-    ]  # fmt: skip
-    return scores, pd.concat(marks, ignore_index=True)
+    keys = ["domain", "cpt_tokens", "sft_tokens", "seed"]
+    mine = scores.loc[(scores["kind"] == "allocation") & (scores["budget"] == budget), keys].drop_duplicates()
+    several = mine["seed"].nunique() > 1
+    alone = mine[mine["cpt_tokens"] == 0].sort_values("sft_tokens").groupby(["domain", "seed"]).tail(1)
+    pairs = alone.merge(mine[mine["cpt_tokens"] > 0], on=["domain", "seed"], suffixes=("_alone", ""))
+    return [
+        (
+            {"kind": "allocation", "budget": budget, "cpt_tokens": 0}
+            | {"domain": row["domain"], "seed": row["seed"], "sft_tokens": row["sft_tokens_alone"]},
+            {"kind": "allocation", "budget": budget} | {key: row[key] for key in keys},
+            f"{row['sft_tokens']:,.0f} SFT, {row['cpt_tokens']:,.0f} CPT" + (f" ({row['seed']})" if several else ""),
+        )
+        for row in cast(list[dict[str, Any]], pairs.to_dict("records"))
+    ]
+
+
+def ablation_pairs(scores: pd.DataFrame) -> Pairs:
+    """Each SFT-only trial and the allocation with the same SFT tokens after CPT, as `results.compare` takes them."""
+    keys = ["domain", "sft_tokens", "seed"]
+    alone = scores.loc[scores["kind"] == "SFT only", keys].drop_duplicates()
+    both = scores.loc[(scores["kind"] == "allocation") & (scores["cpt_tokens"] > 0), keys].drop_duplicates()
+    several = scores["seed"].nunique() > 1
+    return [
+        (
+            {"kind": "SFT only"} | place,
+            {"kind": "allocation"} | place,
+            f"{place['sft_tokens']:,.0f} SFT tokens: CPT before, or not" + (f" ({place['seed']})" if several else ""),
+        )
+        for place in cast(list[dict[str, Any]], alone.merge(both).to_dict("records"))
+    ]

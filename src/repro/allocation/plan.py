@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 from repro.allocation.design import Design, design
 from repro.params import AllocationParams
 from repro.runs.spec import Stage, closure
+from repro.stages.base import Base
 from repro.stages.drift import Drift, RatioDrift
 from repro.stages.evaluate import Evaluate, HeldOut, Programs
 from repro.stages.lora import Cpt, Sft
 from repro.stages.models import parameters
-from repro.study.plan import DEVICE_GIB, GIB, activations, beyond_one, gib, sharing, short, times
+from repro.study.plan import CORE, DEVICE, DEVICE_GIB, GIB, Costs, Row, activations, beyond_one, gib, sharing, short
 
 BYTES = {"fp32": 4, "bf16": 2}
 BYTES_ADAPTER = 16  # of an adapter's weight while it is trained: itself, gradient and two moments in fp32
@@ -22,10 +23,6 @@ ADAPTER_STATE = 16  # bytes on disk: the adapter, and the state that a longer ru
 # LoRA on every linear layer of a Llama-type model: rank x (inputs + outputs) weights a layer, where the layers hold
 # most of the model's weights; for SmolLM2-135M rank 8 gives 2.4M, for Mistral-7B rank 256 gives 671M.
 VOCABULARY = 40_000  # of a model of the hub, about
-# Sustained operations a second, and the least seconds an optimiser step takes: SmolLM2-135M in bf16 on one core, as
-# measured; an H100 at 40% of its dense peak, where a small model is held up by the launching of kernels instead, which
-# runs side by side share.
-RATES = {"one processor core": (2.5e11, 0.05), "one H100": (4e14, 0.12)}
 PAIR = 50  # tokens of a pair, about
 KINDS: Mapping[str, tuple[type[Stage], ...]] = {
     "CPT": (Cpt,),
@@ -36,7 +33,7 @@ KINDS: Mapping[str, tuple[type[Stage], ...]] = {
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(Row):
     """One kind of run: how many, the tokens trained on, optimiser steps, and operations."""
 
     name: str
@@ -45,14 +42,9 @@ class Phase:
     steps: int
     flops: float
 
-    def hours(self, device: str, at_a_time: int) -> float:
-        """Hours of computing on one device of `RATES` that does so many runs side by side."""
-        rate, step = RATES[device]
-        return max(self.flops / rate, self.steps * step / at_a_time) / 3600
-
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Costs):
     """The cost of a study. naive_tokens: if every allocation were trained by itself.
 
     printed: budget, CPT and SFT tokens that the paper's printed steps amount to; None elsewhere.
@@ -68,18 +60,14 @@ class Plan:
     budget: int
     printed: Mapping[str, int] | None
     at_a_time: int
+    # SmolLM2-135M in bf16 on one core, as measured; an H100 at 40% of its dense peak, where a small model is held up by
+    # the launching of kernels instead, which runs side by side share.
+    rates: ClassVar[Mapping[str, tuple[float, float]]] = {CORE: (2.5e11, 0.05), DEVICE: (4e14, 0.12)}
+    derived: ClassVar[tuple[str, ...]] = ("runs", "tokens", "flops", "naive_flops", "hours", "disagreement")
 
     @property
-    def runs(self) -> int:
-        return sum(phase.runs for phase in self.phases)
-
-    @property
-    def tokens(self) -> int:
-        return sum(phase.tokens for phase in self.phases)
-
-    @property
-    def flops(self) -> float:
-        return sum(phase.flops for phase in self.phases)
+    def rows(self) -> Sequence[Phase]:
+        return self.phases
 
     @property
     def naive_flops(self) -> float:
@@ -87,70 +75,51 @@ class Plan:
         return self.flops + 4.0 * self.parameters * (self.naive_tokens - self.tokens)
 
     @property
-    def hours(self) -> dict[str, float]:
-        """Hours of computing by device, at the rates of `RATES`."""
-        many = {"one processor core": 1, "one H100": self.at_a_time}
-        return {device: sum(phase.hours(device, many[device]) for phase in self.phases) for device in RATES}
-
-    @property
     def disagreement(self) -> str:
         """Where the paper's budget and its printed steps do not amount to the same; "" where they do."""
         if self.printed is None:
             return ""
-        cpt, sft = self.printed["cpt_tokens"], self.printed["sft_tokens"]
-        found = []
+        cpt, sft, least, most = (self.printed[name] for name in ("cpt_tokens", "sft_tokens", "least_sft", "most_sft"))
+        differences = []
         if cpt != self.budget:
-            found.append(
+            differences.append(
                 f"The budget as printed is {short(self.budget)} tokens; the printed CPT steps x batch x length are "
                 f"{short(cpt)}, {self.budget / cpt:,.0f} times less."
             )
-        least, most = self.printed["least_sft"], self.printed["most_sft"]
         if not least <= sft <= most:
-            found.append(
+            differences.append(
                 f"The allocations have {short(least)} to {short(most)} SFT tokens; the printed SFT steps x batch x "
                 f"length are {short(sft)}."
             )
-        return " ".join([*found, "They disagree; this plan takes the budget."]) if found else ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything the table shows."""
-        extra = {name: getattr(self, name) for name in ("runs", "tokens", "flops", "naive_flops", "hours")}
-        return asdict(self) | extra | {"disagreement": self.disagreement}
+        return " ".join([*differences, "They disagree; this plan takes the budget."]) if differences else ""
 
     def __str__(self) -> str:
         rows = [f"{p.name:>12} {p.runs:>6,} {short(p.tokens):>9} {p.flops:>9.2e}" for p in self.phases]
-        hours = times(self.hours, RATES)
-        beyond = self.memory_gib > DEVICE_GIB
-        limit = f"This does not fit into one device of {DEVICE_GIB} GiB." if beyond else ""
-        month = beyond_one(self.hours["one H100"])
+        limit = f" This does not fit into one device of {DEVICE_GIB} GiB." if self.memory_gib > DEVICE_GIB else ""
+        month = beyond_one(self.hours[DEVICE])
         lines = [
             f"{self.preset}: allocations of {short(self.budget)} tokens with {self.base_model} "
             f"({short(self.parameters)} parameters)",
             f"{self.runs:,} runs, {short(self.tokens)} tokens trained on (every allocation by itself: "
             f"{short(self.naive_tokens)}), {self.flops:.2e} FLOPs",
-            f"About {gib(self.memory_gib)} to train, {gib(self.disk_gib)} of disk. {limit}".rstrip(),
+            f"About {gib(self.memory_gib)} to train, {gib(self.disk_gib)} of disk.{limit}",
             "",
             f"{'phase':>12} {'runs':>6} {'tokens':>9} {'FLOPs':>9}",
             *rows,
             "",
             "Time",
-            *hours,
+            *self.times,
             *([f"  {month}"] if month else []),
         ]
         return "\n".join([*lines, *(["", self.disagreement] if self.disagreement else [])])
 
 
 def plan(params: AllocationParams) -> Plan:
-    """The cost of the study that `params` ask for.
-
-    Raises:
-        ParamsError: if a source of text, a model or a benchmark does not exist.
-
-    """
-    found = design(params)
-    stages = closure(list(found.stages))
+    """The cost of the study that `params` ask for; ParamsError if a source, a model or a benchmark does not exist."""
+    asked = design(params)
+    stages = closure(list(asked.stages))
     phases = tuple(_phase(name, [s for s in stages if isinstance(s, kinds)]) for name, kinds in KINDS.items())
-    weights = parameters(found.base)
+    weights = parameters(asked.base)
     adapter = max(_adapter(weights, rank) for rank in (params.cpt_rank, params.sft_rank))
     trained = sum(isinstance(stage, (Cpt, Sft)) for stage in stages)
     precision = BYTES[params.lora_precision]
@@ -158,10 +127,10 @@ def plan(params: AllocationParams) -> Plan:
     kept = activations(micro, _layers_by_width(weights), VOCABULARY)
     return Plan(
         preset=params.preset,
-        base_model=found.trials[0].before.name if hasattr(found.trials[0].before, "name") else "a model of our own",
+        base_model=asked.base.name if isinstance(asked.base, Base) else "a model of our own",
         parameters=weights,
         phases=phases,
-        naive_tokens=_naive(found),
+        naive_tokens=_naive(asked),
         memory_gib=(weights * precision + adapter * BYTES_ADAPTER + kept) / GIB,
         disk_gib=(weights * 2 + trained * adapter * ADAPTER_STATE) / GIB,
         budget=params.budget,
@@ -182,8 +151,8 @@ def _steps(stage: Cpt | Sft) -> int:
     return stage.new_tokens // (stage.training.batch * a_sequence)
 
 
-def _naive(found: Design) -> int:
-    trials = {trial.model.key: trial for trial in found.trials}.values()
+def _naive(asked: Design) -> int:
+    trials = {trial.model.key: trial for trial in asked.trials}.values()
     return sum(
         (trial.before.whole_tokens if isinstance(trial.before, Cpt) else 0)
         + (trial.model.tokens if isinstance(trial.model, Sft) else 0)
@@ -208,10 +177,10 @@ def _printed(params: AllocationParams) -> dict[str, int] | None:
     if params.printed_steps is None:
         return None
     cpt, sft = params.printed_steps
-    some = [tokens for tokens in params.sft_tokens if tokens]
+    positive = [tokens for tokens in params.sft_tokens if tokens]
     return {
         "cpt_tokens": cpt * params.cpt_batch * params.cpt_length,
         "sft_tokens": sft * params.sft_batch * params.sft_longest,
-        "least_sft": min(some, default=0),
-        "most_sft": max(some, default=0),
+        "least_sft": min(positive, default=0),
+        "most_sft": max(positive, default=0),
     }

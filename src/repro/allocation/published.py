@@ -1,4 +1,4 @@
-"""What paper B prints: its Tables 1-6 and A.1-A.5, and the numbers in its text.
+"""What paper B prints: its Tables 1-6 and A.1-A.5, the numbers in its text, and the laws fitted to its scores.
 
 The tables are in ``published/*.csv``, one file each, digit for digit. ChemBench4K is printed in percent and the other
 benchmarks as shares; :func:`scores` has shares only. Two learning rates stand beside exponents that are damaged in the
@@ -7,11 +7,18 @@ text these files were made from, and say so in their column ``note``.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from importlib import resources
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 import pandas as pd
+
+from repro.allocation import frames
+from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
+from repro.laws.allocation.scores import with_errors
 
 
 class Benchmark(NamedTuple):
@@ -32,6 +39,7 @@ BENCHMARKS = {
     "ChemBench4K": Benchmark("chembench", "chemistry", 4100, 100.0),
 }
 BUDGETS = {"25B": 25e9, "30B": 30e9, "35B": 35e9}
+OTHERS = ("25B", "35B")
 CODING = "HumanEval"  # the benchmark of the coding domain whose best allocation Section 4.2 names
 
 
@@ -41,62 +49,26 @@ def _read(name: str) -> pd.DataFrame:
         return pd.read_csv(file, keep_default_na=False, na_values=[""])
 
 
-def table1() -> pd.DataFrame:
-    """Table 1, chemistry: cpt_fraction, mark ("P" predicted peak), chembench, chembench_sft_only (percent)."""
-    return _read("table1").copy()
+def table(number: str) -> pd.DataFrame:
+    """A table as printed, by its number: "1" to "6", "A.1" to "A.5".
 
+    1 chemistry: cpt_fraction, mark ("P": predicted peak), chembench, chembench_sft_only (percent).
+    2 coding: cpt_fraction, mark, humaneval, humaneval_plus, and both with _sft_only (shares).
+    3 health: cpt_fraction, mark, medqa, medqa_sft_only (shares).
+    4 other budgets, coding: budget ("25B"), cpt_fraction, observed_score, and once for each budget empirical_optimum,
+      error.
+    5 other models: domain, model, total_tokens, cpt_tokens, sft_tokens (as text), benchmark, score (percent).
+    6 all scores: cpt_fraction, medqa, humaneval, humaneval_plus (shares), chembench (percent).
+    A.1 CPT steps: cpt_steps, chembench (percent).
+    A.2 and A.3, the set-up of CPT and of SFT: aspect, value, note.
+    A.4 CPT data: cluster, tokens_billions, topics.
+    A.5 SFT data: dataset, tokens, domain.
 
-def table2() -> pd.DataFrame:
-    """Table 2, coding: cpt_fraction, mark, humaneval, humaneval_plus, and both again with _sft_only (shares)."""
-    return _read("table2").copy()
+    Raises:
+        FileNotFoundError: if there is no such table.
 
-
-def table3() -> pd.DataFrame:
-    """Table 3, health: cpt_fraction, mark, medqa, medqa_sft_only (shares)."""
-    return _read("table3").copy()
-
-
-def table4() -> pd.DataFrame:
-    """Table 4, coding at other budgets: budget ("25B"), cpt_fraction, observed_score, empirical_optimum, error.
-
-    The last two are printed once for each budget.
     """
-    return _read("table4").copy()
-
-
-def table5() -> pd.DataFrame:
-    """Table 5, other models: domain, model, total_tokens, cpt_tokens, sft_tokens (as text), benchmark, score (%)."""
-    return _read("table5").copy()
-
-
-def table6() -> pd.DataFrame:
-    """Table 6: cpt_fraction, medqa, humaneval, humaneval_plus (shares), chembench (percent)."""
-    return _read("table6").copy()
-
-
-def table_a1() -> pd.DataFrame:
-    """Table A.1: cpt_steps, chembench (percent)."""
-    return _read("table_a1").copy()
-
-
-def table_a2() -> pd.DataFrame:
-    """Table A.2, the set-up of CPT: aspect, value, note."""
-    return _read("table_a2").copy()
-
-
-def table_a3() -> pd.DataFrame:
-    """Table A.3, the set-up of SFT: aspect, value, note."""
-    return _read("table_a3").copy()
-
-
-def table_a4() -> pd.DataFrame:
-    """Table A.4, CPT data: cluster, tokens_billions, topics."""
-    return _read("table_a4").copy()
-
-
-def table_a5() -> pd.DataFrame:
-    """Table A.5, SFT data: dataset, tokens, domain."""
-    return _read("table_a5").copy()
+    return _read(f"table{number.lower().replace('a.', '_a')}").copy()
 
 
 def drift() -> pd.DataFrame:
@@ -118,18 +90,18 @@ def value(name: str) -> float:
 
 def scores() -> pd.DataFrame:
     """Table 6, one row for each score: benchmark, cpt_fraction, sft_tokens (of 30B), score (share), n_items."""
-    table = table6()
-    frames = [
+    printed = table("6")
+    rows = [
         pd.DataFrame({
             "benchmark": name,
-            "cpt_fraction": table["cpt_fraction"],
-            "sft_tokens": sft_tokens(table["cpt_fraction"], value("budget")),
-            "score": table[which.column] / which.out_of,
+            "cpt_fraction": printed["cpt_fraction"],
+            "sft_tokens": sft_tokens(printed["cpt_fraction"], value("budget")),
+            "score": printed[which.column] / which.out_of,
             "n_items": which.items,
         })
         for name, which in BENCHMARKS.items()
     ]  # fmt: skip
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(rows, ignore_index=True)
 
 
 def other_budgets() -> pd.DataFrame:
@@ -137,16 +109,15 @@ def other_budgets() -> pd.DataFrame:
 
     ``best`` marks what the paper takes for the optimum found by testing.
     """
-    table = table4()
-    budget = table["budget"].map(BUDGETS)
-    found = table.groupby("budget")["empirical_optimum"].transform("max")
+    printed = table("4")
+    budget = printed["budget"].map(BUDGETS)
     return pd.DataFrame({
         "budget": budget,
-        "cpt_fraction": table["cpt_fraction"],
-        "sft_tokens": sft_tokens(table["cpt_fraction"], budget),
-        "score": table["observed_score"],
+        "cpt_fraction": printed["cpt_fraction"],
+        "sft_tokens": sft_tokens(printed["cpt_fraction"], budget),
+        "score": printed["observed_score"],
         "n_items": BENCHMARKS[CODING].items,
-        "best": table["cpt_fraction"] == found,
+        "best": printed["cpt_fraction"] == printed.groupby("budget")["empirical_optimum"].transform("max"),
     })  # fmt: skip
 
 
@@ -163,3 +134,107 @@ def peak(benchmark: str) -> float:
 
     """
     return value(f"peak_{BENCHMARKS[benchmark].domain}")
+
+
+@dataclass(frozen=True)
+class Paper(frames.Results):
+    """Equation 1 fitted to Table 6, with Equation 2 for 25B and 35B tokens; bootstrap: draws of its intervals."""
+
+    bootstrap: int = 1000
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    def with_bootstrap(self, draws: int) -> Paper:
+        """The same with so many draws behind the intervals; 0 for none."""
+        return replace(self, bootstrap=draws)
+
+    @cached_property
+    def fits(self) -> Mapping[tuple[str, str], Allocation]:
+        return {
+            (str(name), "accuracy"): analyse_allocation(
+                rows.drop(columns=["benchmark", "cpt_fraction"]),
+                budget=value("budget"),
+                bootstrap=self.bootstrap,
+                predict=[BUDGETS[name] for name in OTHERS],
+            )
+            for name, rows in scores().groupby("benchmark", sort=False)
+        }
+
+    @property
+    def points(self) -> pd.DataFrame:
+        rows = [
+            with_errors(fit.points.drop(columns="seed")).assign(benchmark=name, metric=metric)
+            for (name, metric), fit in self.fits.items()
+        ]
+        return pd.concat(rows, ignore_index=True)
+
+    @property
+    def optima(self) -> pd.DataFrame:
+        """As `frames.optima`, and printed_fraction and printed_tokens, the paper's peak of that domain."""
+        found = frames.optima(self.fits)
+        printed = found["benchmark"].map(peak)
+        return found.assign(printed_fraction=printed, printed_tokens=(1 - printed) * value("budget"))
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """None: the paper prints no score of its base model."""
+        return pd.DataFrame(columns=["benchmark", "metric", "name", "score"]).astype({"score": float})
+
+    @property
+    def flatness(self) -> pd.DataFrame:
+        """Whether scores differ at all: benchmark, items, error (standard error of a score), statistic, df, p_value."""
+        rows = []
+        for (name, _), fit in self.fits.items():
+            score, items, test = fit.points["score"].mean(), float(fit.points["n_items"].iloc[0]), fit.flatness
+            rows.append({
+                "benchmark": name, "items": items, "error": float(np.sqrt(score * (1 - score) / items)),
+                "statistic": test.statistic, "df": test.df, "p_value": test.p_value,
+            })  # fmt: skip
+        return pd.DataFrame(rows)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Equation 2 against what was tested (Table 4), in CPT fractions and in SFT tokens.
+
+        Two rows for each budget, by ``source``: the paper's printed peak, and Equation 1 refitted to HumanEval.
+
+        Columns budget, source; predicted, low, high (CPT fractions; the interval for the refit only), printed (the
+        prediction as printed), tested (the best fraction tested); predicted_tokens, tested_tokens; error (tested minus
+        predicted, in fraction), token_error (tested over predicted SFT tokens, minus 1). NaN where there is no peak.
+        """
+        tokens = (1 - peak(CODING)) * value("budget")
+        rows = []
+        for name, refit in zip(OTHERS, self.fits[CODING, "accuracy"].predictions, strict=True):
+            by_peak = best_fraction(BUDGETS[name], tokens)
+            low, high = refit.interval or (np.nan, np.nan)
+            rows += [
+                {"budget": name, "source": "printed peak", "predicted": by_peak, "low": np.nan, "high": np.nan},
+                {"budget": name, "source": "refitted peak", "predicted": refit.cpt_fraction, "low": low, "high": high},
+            ]
+        frame = pd.DataFrame(rows).astype({"predicted": float})
+        size = frame["budget"].map(BUDGETS)
+        frame["printed"] = [value(f"predicted_{name}") for name in frame["budget"]]
+        frame["tested"] = [value(f"observed_{name}") for name in frame["budget"]]
+        frame["predicted_tokens"] = (1 - frame["predicted"]) * size
+        frame["tested_tokens"] = (1 - frame["tested"]) * size
+        frame["error"] = frame["tested"] - frame["predicted"]
+        frame["token_error"] = frame["tested_tokens"] / frame["predicted_tokens"] - 1
+        return frame
+
+    @property
+    def other_budgets(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The best split is predicted from the printed peak."""
+        names = {tokens: name for name, tokens in BUDGETS.items()}
+        tested = with_errors(other_budgets())
+        tested = tested.assign(budget=tested["budget"].map(names))
+        rows = self.predictions.query("source == 'printed peak'")
+        marks = [
+            pd.DataFrame({
+                "budget": rows["budget"], "mark": mark,
+                "cpt_fraction": rows[column], "sft_tokens": rows[f"{column}_tokens"],
+            })
+            for mark, column in (("predicted", "predicted"), ("tested best", "tested"))
+        ]  # fmt: skip
+        return tested, pd.concat(marks, ignore_index=True)
+
+
+paper = Paper()

@@ -1,4 +1,4 @@
-"""Scores of trials, question by question and in all."""
+"""From what runs leave to frames: scores, comparisons question by question, contents of domains, losses, drift."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.weightstats import DescrStatsW
 
 from repro.allocation.design import Trial
+from repro.data.build import PAIRS
 from repro.data.corpora import TRAINING, VALIDATION
-from repro.data.domains.build import PAIRS
+from repro.data.domains import MADE_HERE
 from repro.lm.evaluation import PROGRAMS
 from repro.stages.drift import FIXED
 from repro.stages.evaluate import HeldOut
@@ -25,14 +26,12 @@ from repro.stages.texts import Material
 ACCURACY, LIKELIHOOD = "accuracy", "log-likelihood"
 METRICS = (ACCURACY, LIKELIHOOD)
 KEYS = ["kind", "domain", "budget", "cpt_tokens", "sft_tokens", "seed"]
-FOUR_CHOICES = (
-    "hpo_terms", "elements", "python_docstrings", "wikipedia_titles",
-    "medqa_4options", "chembench4k", "mmlu", "hellaswag",
-)  # fmt: skip
-
+FOUR_CHOICES = (*MADE_HERE, "medqa_4options", "chembench4k", "mmlu", "hellaswag")
 AWAY = "gives a question away, or is about one of its choices"
-
 FEWEST_TOKENS = 100  # below, drift is mostly noise
+_COMPARED = [
+    "name", "benchmark", "metric", "items", "both", "only_first", "only_second", "difference", "low", "high", "p_value",
+]  # fmt: skip
 
 
 def chance(benchmark: str) -> float | None:
@@ -83,11 +82,6 @@ def matrix(items: pd.DataFrame, benchmark: str, metric: str) -> pd.DataFrame:
     return part.pivot(index=KEYS, columns="item", values="value").dropna(axis="columns")
 
 
-_COMPARED = [
-    "name", "benchmark", "metric", "items", "both", "only_first", "only_second", "difference", "low", "high", "p_value",
-]  # fmt: skip
-
-
 def compare(
     items: pd.DataFrame, metric: str, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any], str]]
 ) -> pd.DataFrame:
@@ -107,8 +101,8 @@ def compare(
             )
             shared = a.index.intersection(b.index)
             if len(shared) > 1:
-                found = _paired(a[shared], b[shared], metric)
-                rows.append({"name": name, "benchmark": benchmark, "metric": metric, **found})
+                head = {"name": name, "benchmark": benchmark, "metric": metric}
+                rows.append(head | _paired(a[shared], b[shared], metric))
     return pd.DataFrame(rows, columns=_COMPARED)
 
 
@@ -121,32 +115,32 @@ def _select(items: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
 
 def _paired(first: pd.Series, second: pd.Series, metric: str) -> dict[str, float]:
     change = (second - first).to_numpy(float)
-    found = {"items": len(change), "difference": float(change.mean())}
+    row = {"items": len(change), "difference": float(change.mean())}
     if metric == ACCURACY:
-        return found | _mcnemar(first.astype(bool), second.astype(bool))
-    found |= {"both": np.nan, "only_first": np.nan, "only_second": np.nan}
+        return row | _mcnemar(first.astype(bool), second.astype(bool))
     if np.ptp(change) == 0:  # then there is no spread to make an interval from
-        return found | {"low": np.nan, "high": np.nan, "p_value": np.nan}
+        return dict.fromkeys(_COMPARED[3:], np.nan) | row
     stats = DescrStatsW(change)
     low, high = stats.tconfint_mean()
-    return found | {"low": float(low), "high": float(high), "p_value": float(stats.ttest_mean()[1])}
+    return row | {"low": float(low), "high": float(high), "p_value": float(stats.ttest_mean()[1])}
 
 
 def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
     both, lost, won = int((first & second).sum()), int((first & ~second).sum()), int((~first & second).sum())
     table = [[both, lost], [won, len(first) - both - lost - won]]
-    found = {"both": both, "only_first": lost, "only_second": won, "p_value": float(mcnemar(table, exact=True).pvalue)}
+    p_value = float(mcnemar(table, exact=True).pvalue)
     # Bonett and Price (2012): Wald's interval with half an answer added to each of the four kinds, which holds the
     # difference as often as it says even where few questions are answered differently.
     count = len(first) + 2
     gain, loss = (won + 1) / count, (lost + 1) / count
     half = norm.ppf(0.975) * np.sqrt((gain + loss - (gain - loss) ** 2) / count)
-    return found | {"low": float(max(gain - loss - half, -1)), "high": float(min(gain - loss + half, 1))}
+    low, high = float(max(gain - loss - half, -1)), float(min(gain - loss + half, 1))
+    return {"both": both, "only_first": lost, "only_second": won, "low": low, "high": high, "p_value": p_value}
 
 
 def exposure(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """How much training shows of right and of wrong choices: domain, benchmark, where, right, wrong (shares)."""
-    rows = [{"domain": name, **row} for name, told in counts.items() for row in told["exposure"]]
+    rows = [{"domain": name, **row} for name, statistics in counts.items() for row in statistics["exposure"]]
     return pd.DataFrame(rows, columns=["domain", "benchmark", "where", "right", "wrong"])
 
 
@@ -155,11 +149,11 @@ def contents(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
     dropped: how many items, or documents, were left out of the part, and why. Characters are NaN but for text.
     """
-    return pd.DataFrame([{"domain": name, **row} for name, told in counts.items() for row in _parts(told)])
+    return pd.DataFrame([{"domain": name, **row} for name, part in counts.items() for row in _parts(part)])
 
 
-def _parts(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    text, dropped = told["text"], told["dropped"]
+def _parts(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    text, dropped = statistics["text"], statistics["dropped"]
     kept = pd.DataFrame(text["kept"]).groupby("part")[["documents", "characters"]].sum()
 
     def row(part: str, items: int, dropped: int, why: str, characters: float = np.nan) -> dict[str, Any]:
@@ -171,21 +165,21 @@ def _parts(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         of_text(TRAINING, "CPT text", dropped["documents"] + dropped["documents_of_choices"], AWAY),
         of_text(VALIDATION, "CPT text, held out", text["near_duplicates"], "near-duplicates of it, from the CPT text"),
-        row("SFT pairs", told["pairs"], dropped["pairs"] + dropped["pairs_of_choices"], AWAY),
-        *(row(f"questions, {name}", count, 0, "") for name, count in told["questions"].items()),
-        row("items in all", told["items"], dropped["ambiguous"], "one prompt with two answers"),
+        row("SFT pairs", statistics["pairs"], dropped["pairs"] + dropped["pairs_of_choices"], AWAY),
+        *(row(f"questions, {name}", count, 0, "") for name, count in statistics["questions"].items()),
+        row("items in all", statistics["items"], dropped["ambiguous"], "one prompt with two answers"),
     ]
 
 
-def examples(folders: Mapping[str, Path], stages: Sequence[Material]) -> pd.DataFrame:
-    """The first pair and the first question of each benchmark of each domain: domain, use, prompt, answer, others."""
+def examples(materials: Iterable[tuple[Material, Path]]) -> pd.DataFrame:
+    """The first pair and the first question of each benchmark of each domain: domain, use, prompt, answer, others.
+
+    materials: each domain's stage and its folder.
+    """
     rows = []
-    for stage in stages:
-        folder = folders[stage.name]
-        pair = pq.read_table(folder / PAIRS).slice(0, 1).to_pylist()[0]
-        rows.append(
-            {"domain": stage.name, "use": "SFT", "prompt": pair["prompt"], "answer": pair["answer"], "others": ""}
-        )
+    for stage, folder in materials:
+        pair = pq.read_table(folder / PAIRS, columns=["prompt", "answer"]).slice(0, 1).to_pylist()[0]
+        rows.append({"domain": stage.name, "use": "SFT", **pair, "others": ""})
         for name in stage.benchmarks:
             file = folder / f"{name}.jsonl"
             if file.is_file():
@@ -210,7 +204,7 @@ def held_out(frames: Iterable[tuple[HeldOut, int, pd.DataFrame]]) -> pd.DataFram
     runs: dict[tuple[str, int], list[pd.DataFrame]] = {}
     for stage, tokens, frame in frames:
         runs.setdefault((stage.domain.text.name, tokens), []).append(frame)
-    means = {place: sum(found[1:], found[0]) / len(found) for place, found in runs.items()}
+    means = {place: sum(losses[1:], losses[0]) / len(losses) for place, losses in runs.items()}
     rows: list[dict[str, Any]] = []
     for (domain, tokens), frame in means.items():
         change = frame - means[domain, 0]
@@ -250,11 +244,11 @@ def between(frames: Sequence[pd.DataFrame], estimator: str) -> pd.DataFrame:
     rows = pd.concat(frames, ignore_index=True)
     rows = rows[rows["estimator"] == estimator].rename(columns={"sample": "category"})
     grouped = rows.groupby([*columns, "category"], sort=False)
-    found = grouped.agg(drift=("drift", "mean"), tokens=("tokens", "first")).reset_index()
-    found = found[found["tokens"] >= FEWEST_TOKENS].reset_index(drop=True)
-    least = found.loc[found["sft_to"] > 0, "sft_to"].min()
-    lower = found["sft_to"].where(found["sft_to"] > 0, (least if least == least else found["sft_from"]) / 2)
-    return found.assign(at=np.sqrt(found["sft_from"] * lower))
+    means = grouped.agg(drift=("drift", "mean"), tokens=("tokens", "first")).reset_index()
+    means = means[means["tokens"] >= FEWEST_TOKENS].reset_index(drop=True)
+    least = means.loc[means["sft_to"] > 0, "sft_to"].min()
+    lower = means["sft_to"].where(means["sft_to"] > 0, (least if least == least else means["sft_from"]) / 2)
+    return means.assign(at=np.sqrt(means["sft_from"] * lower))
 
 
 def tuning(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -8,31 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from repro.cmr import facts, figures, frames, published, rederived, tables
+    from repro.cmr.published import paper
     from repro.cmr.study import Study, begin, open_study
     from repro.show import display
 
-__all__ = [
-    "Study",
-    "begin",
-    "display",
-    "facts",
-    "figures",
-    "frames",
-    "open_study",
-    "published",
-    "rederived",
-    "tables",
-]
-
-_OF_STUDY = ("Study", "begin", "open_study")
-_SHOWN = ("display",)  # not of this paper, but what notebooks call beside it
+__all__ = ["Study", "begin", "display", "facts", "figures", "frames", "open_study", "paper", "published", "rederived",
+           "tables"]  # fmt: skip
+_INSIDE = {"Study": "cmr.study", "begin": "cmr.study", "open_study": "cmr.study", "paper": "cmr.published"}
+_ELSEWHERE = {"display": "show.display"}  # not of this paper, but what notebooks call beside it
 
 
 def __getattr__(name: str) -> Any:
-    if name in _OF_STUDY:
-        return getattr(importlib.import_module("repro.cmr.study"), name)
-    if name in _SHOWN:
-        return importlib.import_module(f"repro.show.{name}")
-    if name in __all__:
-        return importlib.import_module(f"repro.cmr.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _INSIDE:
+        return getattr(importlib.import_module(f"repro.{_INSIDE[name]}"), name)
+    return importlib.import_module(f"repro.{_ELSEWHERE.get(name, f'cmr.{name}')}")

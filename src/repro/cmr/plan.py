@@ -1,25 +1,22 @@
 """What a study would cost before any of it is run: runs, tokens, operations, memory, disk, hours."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from repro.cmr.design import design
 from repro.data.corpora import token_dtype
 from repro.params import Params
 from repro.stages.pretrain import Continue, Pretrain
-from repro.study.plan import DEVICE_GIB, GIB, MONTH_HOURS, activations, beyond_one, gib, sharing, short, times
+from repro.study import plan as costs
 
 # AdamW in fp32: weights, gradients and two moments of 4 bytes each.
 BYTES_TRAINING, BYTES_WEIGHTS = 16, 4
 BYTES_TEXT = 4  # of Parquet text a token, about
-# Sustained operations a second, and the least seconds an optimiser step takes: a modern core on the small models of
-# the quick preset, as measured; an H100 at 40% of its dense bfloat16 peak, as well-kept code reaches on models of
-# Table 1's sizes. Small models on a GPU are held up by the launching of kernels instead, which runs side by side share.
-RATES = {"one processor core": (45e9, 0.002), "one H100": (4e14, 0.03)}
 
 
 @dataclass(frozen=True)
-class SizePlan:
+class SizePlan(costs.Row):
     """One model size: weights, bytes while training, and all its runs' tokens and operations."""
 
     size: str
@@ -31,85 +28,65 @@ class SizePlan:
     flops: float
     naive_flops: float
 
-    def hours(self, device: str, at_a_time: int = 1) -> float:
-        """Hours of computing on one device of `RATES` that does so many runs side by side."""
-        rate, step = RATES[device]
-        return max(self.flops / rate, self.steps * step / at_a_time) / 3600
-
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(costs.Costs):
     """The cost of a study. naive_flops is what training every point of every curve by itself would take."""
 
     preset: str
     sizes: tuple[SizePlan, ...]
     disk_gib: float
     at_a_time: int
+    # A modern core on the small models of the quick preset, as measured; an H100 at 40% of its dense bfloat16 peak, as
+    # well-kept code reaches on models of Table 1's sizes. Small models on a GPU are held up by the launching of kernels
+    # instead, which runs side by side share.
+    rates: ClassVar[Mapping[str, tuple[float, float]]] = {costs.CORE: (45e9, 0.002), costs.DEVICE: (4e14, 0.03)}
+    derived: ClassVar[tuple[str, ...]] = ("flops", "naive_flops", "runs", "tokens", "hours", "beyond_one_machine")
 
     @property
-    def flops(self) -> float:
-        return sum(size.flops for size in self.sizes)
+    def rows(self) -> Sequence[SizePlan]:
+        return self.sizes
 
     @property
     def naive_flops(self) -> float:
         return sum(size.naive_flops for size in self.sizes)
 
     @property
-    def runs(self) -> int:
-        return sum(size.runs for size in self.sizes)
-
-    @property
-    def tokens(self) -> int:
-        return sum(size.tokens for size in self.sizes)
-
-    @property
-    def hours(self) -> dict[str, float]:
-        """Hours of computing by device, at the rates of `RATES`."""
-        side_by_side = {"one processor core": 1, "one H100": self.at_a_time}
-        return {device: sum(s.hours(device, many) for s in self.sizes) for device, many in side_by_side.items()}
-
-    @property
     def beyond_one_machine(self) -> tuple[str, ...]:
         """What a machine with one H100 cannot do, in words; empty if it can do everything."""
         found = [
-            f"{size.size}: {size.memory_gib:,.0f} GiB to train do not fit into one device of {DEVICE_GIB} GiB"
+            f"{size.size}: {size.memory_gib:,.0f} GiB to train do not fit into one device of {costs.DEVICE_GIB} GiB"
             for size in self.sizes
-            if size.memory_gib > DEVICE_GIB
+            if size.memory_gib > costs.DEVICE_GIB
         ]
-        if beyond := beyond_one(self.hours["one H100"]):
+        if beyond := costs.beyond_one(self.hours[costs.DEVICE]):
             found.append(f"all runs: {beyond}")
         found += [
             f"{size.size}: its {size.runs} runs alone are {days:,.0f} days on one H100"
             for size in self.sizes
-            if (days := size.hours("one H100") / 24) > MONTH_HOURS / 24
+            if (days := size.hours(self.rates[costs.DEVICE]) / 24) > costs.MONTH_HOURS / 24
         ]
         return tuple(found)
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything the table shows."""
-        extra = {name: getattr(self, name) for name in ("flops", "naive_flops", "runs", "tokens", "hours")}
-        return asdict(self) | extra | {"beyond_one_machine": self.beyond_one_machine}
 
     def __str__(self) -> str:
         head = f"{'size':>8} {'parameters':>12} {'memory GiB':>11} {'runs':>5} {'tokens':>9} {'FLOPs':>9} {'naive':>9}"
         rows = [
-            f"{s.size:>8} {s.parameters:>12,} {s.memory_gib:>11.3g} {s.runs:>5} {short(s.tokens):>9} "
+            f"{s.size:>8} {s.parameters:>12,} {s.memory_gib:>11.3g} {s.runs:>5} {costs.short(s.tokens):>9} "
             f"{s.flops:>9.2e} {s.naive_flops:>9.2e}"
             for s in self.sizes
         ]
-        hours = times(self.hours, RATES)
         limits = self.beyond_one_machine
         return "\n".join(
             [
-                f"{self.preset}: {self.runs} training runs, {short(self.tokens)} tokens, {self.flops:.2e} FLOPs",
+                f"{self.preset}: {self.runs} training runs, {costs.short(self.tokens)} tokens, {self.flops:.2e} FLOPs",
                 f"(training every point of every curve by itself: {self.naive_flops:.2e}, "
-                f"{self.naive_flops / self.flops:.1f} times as much); {gib(self.disk_gib)} of disk",
+                f"{self.naive_flops / self.flops:.1f} times as much); {costs.gib(self.disk_gib)} of disk",
                 "",
                 head,
                 *rows,
                 "",
                 "Time",
-                *hours,
+                *self.times,
                 "",
                 "Beyond one machine with one H100" if limits else "One machine can do all of it.",
                 *(f"  {line}" for line in limits),
@@ -133,14 +110,14 @@ def plan(params: Params) -> Plan:
     weights = sum(s.parameters * (s.runs + 3) * BYTES_WEIGHTS for s in sizes)  # one run at work holds three more
     tokens = params.pretrain_tokens + params.continual_tokens * 3  # at most: no text is gone through twice
     text = tokens * (token_dtype(params.vocabulary).itemsize + BYTES_TEXT)
-    at_a_time = sharing(params)
-    return Plan(params.preset, sizes, (weights + text) / GIB, at_a_time)
+    at_a_time = costs.sharing(params)
+    return Plan(params.preset, sizes, (weights + text) / costs.GIB, at_a_time)
 
 
 def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int) -> SizePlan:
     shape, length = base.shape, params.sequence_length
     micro = min(params.micro_batch or params.batch, params.batch) * length
-    kept = activations(micro, shape.layers * shape.hidden, params.vocabulary)
+    kept = costs.activations(micro, shape.layers * shape.hidden, params.vocabulary)
     per_token = shape.flops_per_token(params.vocabulary, length)
     training = [base.training, *(run.training for run in continual)]
     points = [base.training.tokens] + [
@@ -149,7 +126,7 @@ def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int)
     return SizePlan(
         size=base.size,
         parameters=base.parameters,
-        memory_gib=(base.parameters * BYTES_TRAINING + kept) / GIB,
+        memory_gib=(base.parameters * BYTES_TRAINING + kept) / costs.GIB,
         runs=seeds * len(training),
         steps=seeds * sum(t.steps for t in training),
         tokens=seeds * sum(t.whole_tokens for t in training),

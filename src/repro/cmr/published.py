@@ -1,4 +1,4 @@
-"""What paper A prints: its Tables 1-5, the numbers in its text, and the curves these define.
+"""What paper A prints: its Tables 1-5, the numbers in its text, and `paper`, the results that these define.
 
 The tables are in ``published/*.csv``, one tidy file each, digit for digit; mixture ratios are written there
 as the exact fractions meant (the paper's "33%" and "33.3%" are 1/3). Model sizes are named as in Table 2.
@@ -14,6 +14,7 @@ T counts units of 0.2B tokens, so a run of 20B tokens ends at T = 100. Losses ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from importlib import resources
@@ -23,12 +24,18 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from repro.cmr import frames
-from repro.laws import increments, turning_point
+from repro.cmr.frames import HeldOut, Results
+from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, increments, turning_point
 from repro.lm.size import parameter_count
 
-DOMAIN_NAMES = ("alpha1", "s1", "beta1")
-GENERAL_NAMES = ("alpha2", "s2", "alpha3", "s3", "beta2")
-CMR_NAMES = ("alpha4", "s4", "beta3")
+
+def table(number: str) -> pd.DataFrame:
+    """Table "1" to "5", in columns that the head of its CSV names.
+
+    "2" has a row for each loss measured or predicted (``kind``), with the difference printed (percent); "3" one for
+    each metric, loss, size and ratio; "4" the coefficients of Equation 6; "5" those of Equation 8 on Finance.
+    """
+    return _read(f"table{number}").copy()
 
 
 @cache
@@ -37,80 +44,9 @@ def _read(name: str) -> pd.DataFrame:
         frame = pd.read_csv(file, dtype={"size": str, "ratio": str})
     if "ratio" in frame:
         frame["ratio"] = [float(Fraction(text)) for text in frame["ratio"]]
+    if "printed_difference" in frame:
+        frame["printed_difference"] = frame["printed_difference"].str.rstrip("%").astype(float)
     return frame
-
-
-def table1() -> pd.DataFrame:
-    """Table 1: size, hidden_size, intermediate_size, attention_heads, layers, vocabulary_size, parameters.
-
-    ``parameters`` is computed from the shape (:func:`repro.lm.size.parameter_count`), not printed there.
-    """
-    frame = _read("table1").copy()
-    shapes = zip(
-        frame["hidden_size"],
-        frame["intermediate_size"],
-        frame["layers"],
-        frame["vocabulary_size"],
-        strict=True,
-    )
-    frame["parameters"] = [parameter_count(int(h), int(i), int(n), int(v)) for h, i, n, v in shapes]
-    return frame
-
-
-def table2() -> pd.DataFrame:
-    """Table 2: domain loss at the end of the run. Columns size, ratio, kind ("measured" | "predicted"), loss,
-    printed_difference (percent, where printed).
-    """
-    frame = _read("table2").copy()
-    frame["printed_difference"] = frame["printed_difference"].str.rstrip("%").astype(float)
-    return frame
-
-
-def held_out_points() -> pd.DataFrame:
-    """Table 2 as `figures.loss_against_ratio` and `tables.held_out` take it: the measured losses.
-
-    Columns size, ratio, loss ("domain"), value, kind ("measured", and "held out, measured" for R = 1/4).
-    The paper's own predictions are left out, so that the law can be fitted again.
-    """
-    frame = table2()
-    held = set(frame.loc[frame["kind"] == "predicted", "ratio"])
-    seen = frame[frame["kind"] == "measured"]
-    kind = np.where(seen["ratio"].isin(held), "held out, measured", "measured")
-    points = seen.assign(value=seen["loss"], loss="domain", kind=kind)
-    return points[["size", "ratio", "loss", "value", "kind"]].reset_index(drop=True)
-
-
-def fitted_ratios() -> tuple[float, ...]:
-    """The ratios of Table 2 that its predictions are fitted to: all but the one held out."""
-    points = held_out_points()
-    return tuple(points.loc[points["kind"] == "measured", "ratio"].unique())
-
-
-def held_out_predictions() -> pd.DataFrame:
-    """The predictions printed in Table 2. Columns size, ratio, loss, printed_difference (percent)."""
-    frame = table2()
-    columns = ["size", "ratio", "loss", "printed_difference"]
-    return frame.loc[frame["kind"] == "predicted", columns].reset_index(drop=True)
-
-
-def table3() -> pd.DataFrame:
-    """Table 3: how well Equation 6 fits. Columns metric ("MSE" | "R2"), ratio, loss, size, value."""
-    return _read("table3").copy()
-
-
-def table4() -> pd.DataFrame:
-    """Table 4: coefficients of Equation 6 by size and ratio, in the equation's own names (see the module)."""
-    return _read("table4").copy()
-
-
-def table5() -> pd.DataFrame:
-    """Table 5: coefficients of Equation 8 on Finance. Columns size, alpha4, s4, beta3."""
-    return _read("table5").copy()
-
-
-def sizes() -> list[str]:
-    """The paper's model sizes, ascending."""
-    return list(_read("table1")["size"])
 
 
 def value(name: str) -> float:
@@ -120,11 +56,10 @@ def value(name: str) -> float:
         KeyError: if there is no such name.
 
     """
-    frame = _read("text")
-    found = frame.loc[frame["name"] == name, "value"]
-    if found.empty:
-        raise KeyError(f"no number {name!r} in text.csv; there are {', '.join(frame['name'])}")
-    return float(found.iloc[0])
+    frame = _read("text").set_index("name")["value"]
+    if name not in frame:
+        raise KeyError(f"no number {name!r} in text.csv; there are {', '.join(frame.index)}")
+    return float(frame[name])
 
 
 def critical_ratio(size: str, domain: str = "finance") -> float:
@@ -132,84 +67,108 @@ def critical_ratio(size: str, domain: str = "finance") -> float:
     return value(f"cmr_{size}" if domain == "finance" else f"cmr_{domain}_{size}") / 100
 
 
-def critical_ratios() -> dict[str, float]:
-    """The critical mixture ratios printed in Section 5.3 for Finance, by size, as shares."""
-    return {size: critical_ratio(size) for size in sizes()}
+class Paper(Results):
+    """The paper's results: its curves are those of its coefficients, and no interval is printed.
 
-
-def coefficients(size: str, ratio: float) -> tuple[dict[str, float], dict[str, float]]:
-    """(domain, general) coefficients of Equation 6 from Table 4.
-
-    Raises:
-        KeyError: if the paper has no such size and ratio.
-
+    Use the one instance, `paper`.
     """
-    frame = _read("table4")
-    row = frame[(frame["size"] == size) & np.isclose(frame["ratio"], ratio)]
-    if row.empty:
-        raise KeyError(f"Table 4 has no size {size!r} with ratio {ratio}")
-    return _pick(row.iloc[0], DOMAIN_NAMES), _pick(row.iloc[0], GENERAL_NAMES)
+
+    t_title = "T (units of 0.2B tokens)"
+    last_t = 250
+    epsilon = None  # 0.05, but its figures do not show it
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        return tuple(_read("table1")["size"])
+
+    def shapes(self) -> pd.DataFrame:
+        """Table 1 with ``parameters``, which are computed from the shapes and not printed there."""
+        frame = table("1")
+        shapes = frame[["hidden_size", "intermediate_size", "layers", "vocabulary_size"]].itertuples(index=False)
+        return frame.assign(parameters=[parameter_count(*map(int, shape)) for shape in shapes])
+
+    def equation_6(self, size: str, ratio: float) -> tuple[dict[str, float], dict[str, float]]:
+        """(domain, general) coefficients from Table 4.
+
+        Raises:
+            KeyError: if the paper has no such size and ratio.
+
+        """
+        frame = _read("table4")
+        rows = frame[(frame["size"] == size) & np.isclose(frame["ratio"], ratio)]
+        if rows.empty:
+            raise KeyError(f"Table 4 has no size {size!r} with ratio {ratio}")
+        row = rows.iloc[0]
+        return _pick(row, DOMAIN_TOKEN_LAW.names), _pick(row, GENERAL_TOKEN_LAW.names)
+
+    def equation_8(self) -> dict[str, dict[str, float]]:
+        """Coefficients on Finance by size, from Table 5."""
+        return {str(row["size"]): _pick(row, CMR_LAW.names) for _, row in _read("table5").iterrows()}
+
+    def trajectories(self) -> list[tuple[str, float]]:
+        """Every size and ratio of Table 4, both ascending."""
+        frame = _read("table4")
+        return [(size, ratio) for size in self.sizes for ratio in sorted(frame.loc[frame["size"] == size, "ratio"])]
+
+    def curves(self, t: ArrayLike, *, band: bool = False) -> pd.DataFrame:  # noqa: ARG002
+        at = np.atleast_1d(np.asarray(t, dtype=float))
+        curves = [
+            {"size": size, "ratio": ratio, "t": at, **increments(*self.equation_6(size, ratio), at)}
+            for size, ratio in self.trajectories()
+        ]
+        return pd.concat([pd.DataFrame(curve | {"kind": frames.kind_at(at)}) for curve in curves], ignore_index=True)
+
+    def turning_points(self, lagrange: float | None = None) -> pd.DataFrame:
+        """As `Results.turning_points`: roots of Equation 27 within ten runs.
+
+        lagrange: the multiplier; by default the largest the paper used.
+        """
+        weight = value("lagrange_high") if lagrange is None else lagrange
+        trajectories = []
+        for size, ratio in self.trajectories():
+            domain, general = self.equation_6(size, ratio)
+            point = turning_point(domain, general, lagrange=weight, t_max=frames.T_MAX)
+            trajectories.append(frames.Trajectory(size, ratio, domain, general, point))
+        return frames.turning_points(trajectories)
+
+    def ratio_curves(self, t: ArrayLike) -> pd.DataFrame:
+        return frames.ratio_curves(self.equation_8().items(), t)
+
+    def end_losses(self) -> pd.DataFrame:
+        """The domain losses measured in Table 2: columns size, ratio, loss, value."""
+        rows = table("2").query("kind == 'measured'")
+        return rows.assign(loss="domain", value=rows["loss"])[["size", "ratio", "loss", "value"]]
+
+    def held_out(self, loss: str | None = None, among: Sequence[float] | None = None) -> HeldOut:
+        """As `Results.held_out`, of the losses in Table 2: those of the domain.
+
+        General losses are not printed by ratio; for these, the increments at T = 100 follow from Table 4. among: the
+        ratios of Table 2 that L(R) is fitted to; by default those that the paper uses, all the others.
+        """
+        if loss == "general":
+            end = self.curves([frames.T_MAX])
+            end = end.assign(loss="general", value=end["general"])
+            return frames.held_out(end[["size", "ratio", "loss", "value"]])._replace(seen="from Table 4")
+        ends = self.end_losses()
+        printed = table("2").query("kind == 'predicted'")[["size", "ratio", "loss", "printed_difference"]]
+        every = tuple(ends["ratio"].unique())
+        return frames.held_out(ends, among=among or every)._replace(printed=printed.reset_index(drop=True))
+
+    def coefficients(self) -> pd.DataFrame:
+        return table("4")
+
+    def fit_quality(self) -> pd.DataFrame:
+        return table("3")
+
+    def critical_ratios(self) -> pd.DataFrame:
+        """As `Results.critical_ratios`, and ``printed``, the ratio that Section 5.3 states."""
+        frame = table("5")
+        share = frame["alpha4"] * frames.T_MAX ** frame["s4"] + frame["beta3"]
+        return frame.assign(critical_ratio=share, printed=frame["size"].map(critical_ratio))
 
 
-def _pick(row: pd.Series, names: tuple[str, ...]) -> dict[str, float]:
+def _pick(row: pd.Series, names: Sequence[str]) -> dict[str, float]:
     return {name: float(row[name]) for name in names}
 
 
-def curves(t: ArrayLike) -> pd.DataFrame:
-    """The curves of Equation 6 with the printed coefficients, at every ``t`` (>= 0, units of 0.2B tokens).
-
-    Columns size, ratio, t, general, domain (increments of the two losses), kind: "fitted" up to T = 100,
-    "extrapolated" beyond. Sizes ascending, ratios ascending within a size.
-    """
-    at = np.atleast_1d(np.asarray(t, dtype=float))
-    parts = [
-        pd.DataFrame(
-            {"size": size, "ratio": ratio, "t": at, **increments(domain, general, at), "kind": frames.kind_at(at)}
-        )
-        for size, ratio, domain, general in _trajectories()
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _trajectories() -> list[tuple[str, float, dict[str, float], dict[str, float]]]:
-    """Size, ratio, domain and general coefficients, sizes and ratios ascending."""
-    table = _read("table4")
-    return [
-        (size, ratio, *coefficients(size, ratio))
-        for size in sizes()
-        for ratio in sorted(table.loc[table["size"] == size, "ratio"])
-    ]
-
-
-def end_increments() -> pd.DataFrame:
-    """Increment of the general loss at T = 100 from Table 4: all that is printed of Figure 3, bottom.
-
-    Columns size, ratio, loss ("general"), value (nats per token over the loss before continual pretraining).
-    """
-    end = curves([frames.T_MAX])
-    return end.assign(loss="general", value=end["general"])[["size", "ratio", "loss", "value"]]
-
-
-def turning_points(lagrange: float | None = None) -> pd.DataFrame:
-    """Turning points T0 (root of Equation 27) of the printed curves, one row for each size and ratio.
-
-    Columns size, ratio, t (NaN where there is none within ten runs), general, domain (increments at T0), status
-    ("inside" | "extrapolated" | "none"). lagrange: the multiplier; by default the largest the paper used.
-    """
-    weight = value("lagrange_high") if lagrange is None else lagrange
-    found = (
-        frames.Trajectory(
-            size, ratio, domain, general, turning_point(domain, general, lagrange=weight, t_max=frames.T_MAX)
-        )
-        for size, ratio, domain, general in _trajectories()
-    )
-    return frames.trajectory_points(found)
-
-
-def ratio_curves(t: ArrayLike) -> pd.DataFrame:
-    """The critical mixture ratio against tokens, Equation 8 with the coefficients of Table 5 (Figure 5).
-
-    Columns size, t, ratio (below 0 for small T), kind ("fitted" | "extrapolated").
-    """
-    laws = [(str(row["size"]), _pick(row, CMR_NAMES)) for _, row in _read("table5").iterrows()]
-    return frames.law_curves(laws, t)
+paper = Paper()

@@ -1,9 +1,8 @@
-"""A study of paper A: runs what its parameters ask for and hands out the results as frames."""
+"""A study of paper A: runs what its parameters ask for and hands out what came out as frames and results."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,90 +11,19 @@ from scipy.spatial.distance import jensenshannon
 
 from repro import params as parameters
 from repro.cmr.design import Design, design
+from repro.cmr.frames import DomainResults
 from repro.data.corpora import REPLAY, STATISTICS, TRAINING, VALIDATION, read_statistics
-from repro.data.sources import WHOLE
+from repro.data.documents import WHOLE
 from repro.home import home
 from repro.laws import Analysis, analyse
 from repro.params import Params
-from repro.runs import Stage, Store
+from repro.runs import Store
 from repro.show import display
 from repro.stages.pretrain import Continue, Pretrain
 from repro.stages.tokens import Tokens, tokens_of
 from repro.stages.training import LOSSES, read_losses
 from repro.study.base import BaseStudy
 from repro.trust.recovery import RECOVERY, Recovered, read_recovery
-
-File = Callable[[Stage, str], Path]  # one file of a finished stage, verified
-
-
-def contents(design: Design, file: File) -> pd.DataFrame:
-    """One row per corpus and part: corpus, part, documents, characters, tokens, epochs, and per corpus its sources,
-    licences and how many near-duplicates of held-out documents were dropped.
-
-    epochs: how often the most demanding run goes through the part; NaN for held-out text.
-    """
-    return pd.DataFrame([row for stage in (design.general, *design.domains) for row in _rows(design, file, stage)])
-
-
-def _rows(design: Design, file: File, stage: Tokens) -> list[dict[str, Any]]:
-    counts = read_statistics(file(stage.text, STATISTICS))
-    lengths = read_statistics(file(stage, STATISTICS))
-    kept = pd.DataFrame(counts["kept"])
-    return [
-        {
-            "corpus": stage.text.name,
-            "part": str(part),
-            "documents": int(rows["documents"].sum()),
-            "characters": int(rows["characters"].sum()),
-            "tokens": lengths[f"{part} tokens"],
-            "epochs": _epochs(design, stage, str(part), lengths[f"{part} tokens"]),
-            "sources": "; ".join(source.label for source in stage.text.sources),
-            "licences": "; ".join(dict.fromkeys(source.licence for source in stage.text.sources)),
-            "near_duplicates": counts["near_duplicates"],
-        }
-        for part, rows in kept.groupby("part", sort=False)
-    ]
-
-
-def _epochs(design: Design, stage: Tokens, part: str, tokens: int) -> float:
-    if part == VALIDATION:
-        return math.nan
-    runs = [run for run in design.continual if stage in (run.domain, run.base.tokens)]
-    if stage == design.general and part == TRAINING:
-        used = [float(run.training.tokens) for run in design.pretraining]
-    elif part == REPLAY:
-        used = [float(run.training.tokens * (1 - run.ratio)) for run in runs]
-    else:
-        used = [float(run.training.tokens * run.ratio) for run in runs]
-    return max(used, default=0.0) / tokens
-
-
-def distances(design: Design, file: File) -> pd.DataFrame:
-    """How far each corpus lies from the general pretraining text: columns corpus, distance, share.
-
-    distance: Jensen-Shannon's (base 2, so between 0 and 1) between the frequencies of tokens. The first row, general
-    text kept from pretraining, is what two samples of the same text give. share: of the characters of the general text,
-    how many come from other documents of the very sources of the corpus (NaN in that row).
-    """
-    reference = _frequencies(file, design.general, TRAINING)
-    others = {"general, kept from pretraining": _frequencies(file, design.general, REPLAY)}
-    others |= {stage.text.name: _frequencies(file, stage, TRAINING) for stage in design.domains}
-    rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in others.items()]
-    shares = [_share(design.general, domain, file) for domain in design.domains]
-    return pd.DataFrame(rows).assign(share=[math.nan, *shares])
-
-
-def _share(general: Tokens, domain: Tokens, file: File) -> float:
-    """The share of the general text that comes from the sources of a domain."""
-    whole = [replace(source, part=WHOLE) for source in domain.text.sources]
-    shared = [source.label for source in general.text.sources if replace(source, part=WHOLE) in whole]
-    kept = pd.DataFrame(read_statistics(file(general.text, STATISTICS))["kept"])
-    return float(kept.loc[kept["source"].isin(shared), "characters"].sum() / kept["characters"].sum())
-
-
-def _frequencies(file: File, stage: Tokens, part: str) -> np.ndarray:
-    folder = file(stage, f"{part}.bin").parent
-    return np.bincount(tokens_of(folder, part, stage.dtype), minlength=stage.tokenizer.vocabulary)
 
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
@@ -126,18 +54,74 @@ class Study(BaseStudy):
     params: Params
     design: Design
 
-    @property
-    def sizes(self) -> tuple[str, ...]:
-        """Labels of the model sizes, smallest first."""
-        return tuple(dict.fromkeys(stage.size for stage in self.design.pretraining))
+    def corpora(self) -> pd.DataFrame:
+        """One row per corpus and part: corpus, part, documents, characters, tokens, epochs, and per corpus its sources,
+        licences and how many near-duplicates of held-out documents were dropped.
 
-    @property
-    def domain(self) -> str:
-        return self.params.domain.name
+        epochs: how often the most demanding run goes through the part; NaN for held-out text.
+        """
+        stages = [self.design.general, *self.design.domains]
+        self.run(stages)
+        return pd.DataFrame([row for stage in stages for row in self._parts(stage)])
 
-    @property
-    def second_domain(self) -> str:
-        return self.params.second_domain.name
+    def _parts(self, stage: Tokens) -> list[dict[str, Any]]:
+        counts = read_statistics(self.file(stage.text, STATISTICS))
+        lengths = read_statistics(self.file(stage, STATISTICS))
+        kept = pd.DataFrame(counts["kept"])
+        return [
+            {
+                "corpus": stage.text.name,
+                "part": str(part),
+                "documents": int(rows["documents"].sum()),
+                "characters": int(rows["characters"].sum()),
+                "tokens": lengths[f"{part} tokens"],
+                "epochs": self._most_used(stage, str(part)) / lengths[f"{part} tokens"],
+                "sources": "; ".join(source.label for source in stage.text.sources),
+                "licences": "; ".join(dict.fromkeys(source.licence for source in stage.text.sources)),
+                "near_duplicates": counts["near_duplicates"],
+            }
+            for part, rows in kept.groupby("part", sort=False)
+        ]
+
+    def _most_used(self, stage: Tokens, part: str) -> float:
+        """Tokens that the most demanding run takes from a part; NaN for held-out text."""
+        if part == VALIDATION:
+            return math.nan
+        runs = [run for run in self.design.continual if stage in (run.domain, run.base.tokens)]
+        if stage == self.design.general and part == TRAINING:
+            used = [float(run.training.tokens) for run in self.design.pretraining]
+        elif part == REPLAY:
+            used = [float(run.training.tokens * (1 - run.ratio)) for run in runs]
+        else:
+            used = [float(run.training.tokens * run.ratio) for run in runs]
+        return max(used, default=0.0)
+
+    def distances(self) -> pd.DataFrame:
+        """How far each corpus lies from the general pretraining text: columns corpus, distance, share.
+
+        distance: Jensen-Shannon's (base 2, so between 0 and 1) between the frequencies of tokens. The first row,
+        general text kept from pretraining, is what two samples of the same text give. share: of the characters of the
+        general text, how many come from other documents of the very sources of the corpus (NaN in that row).
+        """
+        general, domains = self.design.general, self.design.domains
+        self.run([general, *domains])
+        reference = self._frequencies(general, TRAINING)
+        others = {"general, kept from pretraining": self._frequencies(general, REPLAY)}
+        others |= {stage.text.name: self._frequencies(stage, TRAINING) for stage in domains}
+        rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in others.items()]
+        return pd.DataFrame(rows).assign(share=[math.nan, *map(self._share, domains)])
+
+    def _share(self, domain: Tokens) -> float:
+        """The share of the general text that comes from the sources of a domain."""
+        general = self.design.general.text
+        whole = [replace(source, part=WHOLE) for source in domain.text.sources]
+        shared = [source.label for source in general.sources if replace(source, part=WHOLE) in whole]
+        kept = pd.DataFrame(read_statistics(self.file(general, STATISTICS))["kept"])
+        return float(kept.loc[kept["source"].isin(shared), "characters"].sum() / kept["characters"].sum())
+
+    def _frequencies(self, stage: Tokens, part: str) -> np.ndarray:
+        folder = self.file(stage, f"{part}.bin").parent
+        return np.bincount(tokens_of(folder, part, stage.dtype), minlength=stage.tokenizer.vocabulary)
 
     def shapes(self) -> pd.DataFrame:
         """The models as the columns of Table 1, with their parameter counts."""
@@ -154,16 +138,6 @@ class Study(BaseStudy):
             for stage in self.design.pretraining
         ]
         return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
-
-    def corpora(self) -> pd.DataFrame:
-        """What the corpora hold, one row per corpus and part: see :func:`repro.cmr.study.contents`."""
-        self.run([self.design.general, *self.design.domains])
-        return contents(self.design, self.file)
-
-    def distances(self) -> pd.DataFrame:
-        """How far each corpus lies from the general text: see :func:`repro.cmr.study.distances`."""
-        self.run([self.design.general, *self.design.domains])
-        return distances(self.design, self.file)
 
     def pretraining(self) -> pd.DataFrame:
         """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token)."""
@@ -197,10 +171,24 @@ class Study(BaseStudy):
 
     def analysis(self) -> Analysis:
         """The laws of sections 4 and 5 on the losses of every size and domain."""
-        settings = self.params
-        return analyse(
-            self.losses(), epsilon=settings.epsilon, lagrange=settings.lagrange, bootstrap=settings.bootstrap
-        )
+        return self._analysis(self.losses())
+
+    def results(self, domain: str | None = None) -> DomainResults:
+        """The results on one domain, by default the one of every size.
+
+        Raises:
+            ValueError: if the study has no such domain.
+
+        """
+        losses, name = self.losses(), domain or self.params.domain.name
+        rows = losses[losses["domain"] == name]
+        if rows.empty:
+            raise ValueError(f"no domain {name!r} in this study; there are {', '.join(losses['domain'].unique())}")
+        return DomainResults(self._analysis(rows))
+
+    def _analysis(self, losses: pd.DataFrame) -> Analysis:
+        chosen = self.params
+        return analyse(losses, epsilon=chosen.epsilon, lagrange=chosen.lagrange, bootstrap=chosen.bootstrap)
 
     def recovery(self, law: Recovered) -> pd.DataFrame:
         """Synthetic studies of known truth, one row for each interval: see :mod:`repro.trust.recovery`.

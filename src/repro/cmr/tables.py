@@ -1,8 +1,8 @@
-"""Every table of paper A, and those of our own study, as pandas Stylers: pure functions of frames.
+"""Every table of paper A, and those of our own study, as pandas Stylers.
 
-The paper's numbers (`published`) and ours (`frames`) go through the same code. Text is escaped; what does not
-exist is a dash that says why under the pointer (never a zero); captions are left to the page. A 95% interval, where
-a frame has columns <name>_lower and <name>_upper, stands under its value.
+The paper's numbers and ours go through the same code (`frames.Results`). Text is escaped; what does not exist is a
+dash that says why under the pointer (never a zero); captions are left to the page. A 95% interval, where one is known,
+stands under its value.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from repro.cmr.frames import T_MAX
+from repro.cmr.frames import DomainResults, Results
 from repro.laws import ratio_label
 from repro.show.style import in_order
 from repro.show.tables import DASH, Format, styled, two_lines, with_intervals
 
-_FEASIBLE = "feasible of those run"
 NOT_RUN = "not run or not printed"
 
 
@@ -34,7 +33,7 @@ def count(number: Any) -> str:
 
 
 def model_shapes(frame: pd.DataFrame) -> Styler:
-    """Table 1, from the columns of `published.table1`: a shape and its parameters for each size."""
+    """Table 1: a shape and its parameters for each size; from `Paper.shapes` or `Study.shapes`."""
     names = {
         "hidden_size": "hidden size",
         "intermediate_size": "intermediate size",
@@ -49,14 +48,12 @@ def model_shapes(frame: pd.DataFrame) -> Styler:
     return styler.format(count, subset=pd.IndexSlice[["parameters"], :], escape="html")
 
 
-def held_out(points: pd.DataFrame, printed: pd.DataFrame | None = None) -> Styler:
+def held_out(results: Results) -> Styler:
     """Table 2: losses at the end of the run, the prediction of the ratio held out, and its relative error.
 
-    Args:
-        points: as `frames.held_out` gives them: size, ratio, loss, value, kind.
-        printed: the paper's own predictions to show beside: columns size, loss, printed_difference (percent).
-
+    The paper's own predictions, where there are any, are shown beside.
     """
+    points, _, _, printed = results.held_out()
     losses, sizes = in_order(points["loss"]), in_order(points["size"])
     keys = [(loss, size) for loss in losses for size in sizes]
     known = points[points["kind"] == "measured"]
@@ -100,8 +97,9 @@ def _at(frame: pd.DataFrame, row: str, column: str) -> float:
     return float(frame[column].get(row, float("nan")))
 
 
-def fit_quality(frame: pd.DataFrame) -> Styler:
-    """Table 3: mean squared error and R2 of Equation 6. Columns metric, ratio, loss, size, value."""
+def fit_quality(results: Results) -> Styler:
+    """Table 3: mean squared error and R2 of Equation 6."""
+    frame = results.fit_quality()
     named = frame.assign(ratio=[ratio_label(r) for r in frame["ratio"]])
     losses, sizes, metrics = in_order(named["loss"]), in_order(named["size"]), in_order(named["metric"])
     ratios = [ratio_label(r) for r in sorted(set(frame["ratio"]), reverse=True)]
@@ -120,12 +118,12 @@ _EQUATION_6 = {
 }  # fmt: skip
 
 
-def coefficients(frame: pd.DataFrame) -> Styler:
-    """Table 4: Equation 6 by size and ratio, from the columns of `published.table4`.
+def coefficients(results: Results) -> Styler:
+    """Table 4: Equation 6 by size and ratio.
 
-    Intervals, in columns <name>_lower and <name>_upper, are given under the pointer: beside the numbers they would be
-    most of the table.
+    Intervals are given under the pointer: beside the numbers they would be most of the table.
     """
+    frame = results.coefficients()
     first = {size: place for place, size in enumerate(in_order(frame["size"]))}
     frame = frame.iloc[np.lexsort((-frame["ratio"], frame["size"].map(first)))]  # largest ratio first, as printed
     wide = frame.assign(R=[ratio_label(r) for r in frame["ratio"]]).set_index(["size", "R"])
@@ -167,35 +165,26 @@ def _shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def critical_ratios(frame: pd.DataFrame, *, printed: Mapping[str, float] | None = None) -> Styler:
+def critical_ratios(results: Results) -> Styler:
     """Table 5: Equation 8 by size and the critical mixture ratio at the end of training.
 
-    Args:
-        frame: columns size, alpha4, s4, beta3; where there, critical_ratio, tolerance_ratio, both (the smaller)
-            and feasible are shown, with their intervals, else the ratio by turning point is the law at T = 100.
-        printed: the paper's critical ratios by size, as shares, for a column beside ours.
-
+    Of the paper, as its text prints it too; of ours, by both definitions, and the feasible ratios.
     """
-    law = frame["alpha4"] * T_MAX ** frame["s4"] + frame["beta3"]
-    shown = pd.DataFrame({
-        "model size": frame["size"], "\u03b14": frame["alpha4"], "s4": frame["s4"], "\u03b23": frame["beta3"],
-    })  # fmt: skip
-    shares = frame if "critical_ratio" in frame else frame.assign(critical_ratio=law)
-    known = _shares(shares)
-    shown = shown.assign(**known)
+    frame = results.critical_ratios()
+    law = {"size": "model size", "alpha4": "\u03b14", "s4": "s4", "beta3": "\u03b23"}
+    shares = _shares(frame)
+    rows = frame[list(law)].rename(columns=law).assign(**shares)
+    formats: dict[str, Format] = {**dict.fromkeys(rows.columns[1:4], "{:.4f}"), **dict.fromkeys(shares, two_lines)}
     if "feasible" in frame:
-        shown[_FEASIBLE] = [", ".join(map(ratio_label, ratios)) or "none" for ratios in frame["feasible"]]
-    if printed is not None:
-        shown["as printed"] = frame["size"].map(dict(printed))
-    formats: dict[str, Format] = dict.fromkeys(shown.columns[1:4], "{:.4f}")
-    formats |= dict.fromkeys(known, two_lines)
-    if printed is not None:
-        formats["as printed"] = "{:.1%}"
-    return styled(shown, formats, "too few turning points for the law, or no ratio qualifies", index=False)
+        rows["feasible of those run"] = [", ".join(map(ratio_label, known)) or "none" for known in frame["feasible"]]
+    if "printed" in frame:
+        rows["as printed"], formats["as printed"] = frame["printed"], "{:.1%}"
+    return styled(rows, formats, "too few turning points for the law, or no ratio qualifies", index=False)
 
 
-def tolerances(frame: pd.DataFrame) -> Styler:
-    """The largest ratio by tolerance at several tolerances, beside that by turning point; from `frames.tolerances`."""
+def tolerances(results: DomainResults) -> Styler:
+    """The largest ratio by tolerance at several tolerances, beside that by turning point."""
+    frame = results.tolerances()
     ratio = with_intervals(frame["tolerance_ratio"], frame, "tolerance", "{:.1%}", lambda end: f"{100 * end:.1f}")
     wide = frame.assign(text=ratio, at="\u03b5 = " + frame["epsilon"].map("{:g}".format))
     columns = in_order(wide["at"])
@@ -206,26 +195,29 @@ def tolerances(frame: pd.DataFrame) -> Styler:
     return styled(shown, formats, "no ratio qualifies, or too few turn", index=False)
 
 
-def second_domain(frame: pd.DataFrame) -> Styler:
-    """The critical ratio of one size on several domains.
+def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Styler:
+    """The critical ratios of the smallest size on two domains, beside their distances from the general text.
 
-    Columns domain, size, distance (from the general text), critical_ratio, tolerance_ratio, both (shares), the
-    last three with intervals where there are any.
+    distances: columns corpus, distance.
     """
+    rows = pd.concat([results.critical_ratios()[:1] for results in (first, second)], ignore_index=True)
+    frame = rows.assign(distance=rows["domain"].map(distances.set_index("corpus")["distance"]))
     names = {"domain": "domain", "size": "model size", "distance": "distance from general text"}
     known = _shares(frame)
-    shown = frame[[column for column in names if column in frame]].assign(**known)
     formats: dict[str, Format] = {"distance": "{:.3f}", **dict.fromkeys(known, two_lines)}
-    return _renamed(shown, names, formats, "does not exist within the horizon, or was not measured")
+    why = "does not exist within the horizon, or was not measured"
+    return _renamed(frame[list(names)].assign(**known), names, formats, why)
 
 
-def turning_points(frame: pd.DataFrame) -> Styler:
-    """T0 by size and ratio; a trajectory that does not turn has a dash. Columns size, ratio, t, and optionally lower
-    and upper; an interval that is open above says that the curve may never turn.
+def turning_points(results: Results) -> Styler:
+    """T0 by size and ratio; a trajectory that does not turn has a dash.
+
+    An interval that is open above says that the curve may never turn.
     """
-    limits = [frame.get(end, pd.Series(float("nan"), index=frame.index)) for end in ("lower", "upper")]
-    text = pd.Series([_turn(*row) for row in zip(frame["t"], *limits, strict=True)], frame.index, dtype=object)
-    wide = frame.assign(text=text).pivot(index="ratio", columns="size", values="text")
+    frame = results.turning_points()
+    texts = [_turn(*row) for row in frame[["t", "lower", "upper"]].itertuples(index=False)]
+    frame = frame.assign(text=pd.Series(texts, frame.index, dtype=object))
+    wide = frame.pivot(index="ratio", columns="size", values="text")
     wide = wide.reindex(columns=in_order(frame["size"]))
     wide.index = pd.Index([ratio_label(r) for r in wide.index], name="R")
     return styled(wide, two_lines, "general loss does not turn within the horizon, or was not run", index=True)
@@ -249,15 +241,16 @@ def runs(frame: pd.DataFrame) -> Styler:
 
 
 def corpora(frame: pd.DataFrame) -> Styler:
-    """The corpora: columns corpus, source, licence, documents, tokens, epochs, distance, or some of them."""
-    names = {"epochs": "epochs used", "distance": "distance from general text"}
-    formats: dict[str, Format] = {
-        "documents": "{:,.0f}",
-        "tokens": count,
-        "epochs": "{:.2f}",
-        "distance": "{:.3f}",
-    }
-    return _renamed(frame, names, formats, "does not apply to this corpus")
+    """How much text each part of each corpus has; from `Study.corpora`."""
+    formats: dict[str, Format] = {"documents": "{:,.0f}", "tokens": count, "epochs": "{:.2f}"}
+    rows = frame[["corpus", "part", *formats]]
+    return _renamed(rows, {"epochs": "epochs used"}, formats, "does not apply to this corpus")
+
+
+def sources(frame: pd.DataFrame) -> Styler:
+    """Where each corpus comes from; from `Study.corpora`."""
+    rows = frame.drop_duplicates("corpus")[["corpus", "sources", "licences"]]
+    return _renamed(rows, {}, {}, "does not apply to this corpus")
 
 
 def _renamed(frame: pd.DataFrame, names: Mapping[str, str], formats: Mapping[str, Format], why: str) -> Styler:

@@ -1,4 +1,4 @@
-"""Texts split into training and held-out parts by document, as Parquet files, and as arrays of tokens."""
+"""Texts split by document into training and held-out parts, as Parquet files; and files of tokens and of counts."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from repro.data.documents import Document, Documents
 from repro.data.duplicates import NearDuplicates
 
 TRAINING, REPLAY, VALIDATION = "training", "replay", "validation"
-STATISTICS = "statistics.json"  # the counts of a finished text, of its tokens, or of a domain
+STATISTICS = "statistics.json"  # counts of a finished text, of its tokens, or of a domain
 ROWS = 1000  # documents read, deduplicated or encoded at a time
 
 
@@ -24,8 +24,8 @@ ROWS = 1000  # documents read, deduplicated or encoded at a time
 class Split:
     """How documents are divided, by a hash of their text, so that neither order nor other documents matter.
 
-    validation: share held out; replay: share kept for continual pretraining, as the general text of the CMR paper
-    (section 3.2) is; near_duplicate: Jaccard similarity of word 5-grams from which two texts count as the same.
+    validation: share held out; replay: share set aside for continual pretraining, like the general text of the CMR
+    paper (section 3.2); near_duplicate: Jaccard similarity of word 5-grams from which two texts count as the same.
     """
 
     validation: Fraction
@@ -40,7 +40,7 @@ class Split:
 
 
 class TextParts:
-    """Writes documents to one Parquet file per part, with their source; counts what went where."""
+    """Writes documents to one Parquet file per part, with their source, and counts them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,17 +84,17 @@ class TextParts:
 def split_text(sources: Sequence[Documents], split: Split, folder: Path, seen: Path | None = None) -> dict[str, Any]:
     """Divide the documents of `sources` into Parquet files in `folder`.
 
-    The held-out part is cut first; a training document that nearly repeats a held-out one is dropped. `seen` is the
-    folder of a text that is trained on as well (the general text, for a domain): a held-out document that nearly
-    repeats one of its training documents is dropped, and so is a training document that nearly repeats one it holds
-    out. Exact repeats are dropped everywhere.
+    A training document that nearly repeats a held-out one is dropped. `seen` is the folder of another text that is
+    trained on as well (the general text, for a domain): a held-out document that nearly repeats one of its training
+    documents is dropped, and so is a training document that nearly repeats one of its held-out documents. Exact repeats
+    are dropped everywhere.
 
     Returns:
         "kept", a list of rows (source, part, documents, characters), and the numbers of documents dropped:
         "repeated" exactly, "near_duplicates" from training, "seen_elsewhere" from the held-out part.
 
     Raises:
-        ValueError: if a part that should hold text holds none.
+        ValueError: if a part that should hold text is empty.
 
     """
     held_out = _held_out(sources, split, seen)
@@ -132,17 +132,13 @@ def _held_out(sources: Sequence[Documents], split: Split, seen: Path | None) -> 
         return dict.fromkeys(texts)
     # The held-out side is the small one: index it, and look up in it every text that is trained on elsewhere.
     ours = NearDuplicates(texts, split.near_duplicate)
-    repeated = {text for trained in _training(seen) for text in ours.matches(trained)}
+    trained = (text for part in (TRAINING, REPLAY) for text in read_texts(seen, part))
+    repeated = {match for text in trained for match in ours.matches(text)}
     return dict.fromkeys(text for text in texts if text not in repeated)
 
 
-def _training(folder: Path) -> Iterator[str]:
-    for part in (TRAINING, REPLAY):
-        yield from read_texts(folder, part)
-
-
 def read_texts(folder: Path, part: str) -> Iterator[str]:
-    """The texts of one part; none if the text has no such part."""
+    """The texts of one part, if there is such a part."""
     for batch in read_batches(folder, part):
         yield from batch
 

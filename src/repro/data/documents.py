@@ -11,7 +11,7 @@ WHOLE = (Fraction(0), Fraction(1))
 
 @dataclass(frozen=True)
 class Document:
-    """One text; `topic`, and `subject` (what it is about: its title, say), are "" where the source has none."""
+    """One text; `topic` and `subject` (what it is about, such as its title) are "" where the source has none."""
 
     text: str
     topic: str = ""
@@ -23,7 +23,7 @@ class Document:
         return hashlib.sha256(self.text.encode()).digest()[:12]
 
     def position(self, purpose: str) -> Fraction:
-        """A number in [0, 1) from the text alone, so that a division of documents does not depend on their order.
+        """A number in [0, 1) from the text alone, so that dividing documents by it does not depend on their order.
 
         Divisions for different purposes are independent of each other.
         """
@@ -32,7 +32,7 @@ class Document:
 
 
 class Documents(Protocol):
-    """What every source of text has."""
+    """Any source of text."""
 
     @property
     def label(self) -> str: ...

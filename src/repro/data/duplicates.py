@@ -1,7 +1,7 @@
-"""Near-duplicates of held-out documents, by the overlap of word 5-grams, exactly.
+"""Texts that repeat held-out ones, by the overlap of word 5-grams, exactly.
 
-The held-out side is small enough for an index from each 5-gram to the documents that hold it, so no approximate
-index (MinHash and the like misses two in five pairs right at its threshold) is needed.
+The held-out side is small enough for an index from each 5-gram to the texts that hold it, so no approximate index
+(MinHash and the like misses two in five pairs right at its threshold) is needed.
 """
 
 import re
@@ -11,24 +11,8 @@ from collections.abc import Iterable
 SHINGLE_WORDS = 5
 
 
-def words(text: str) -> list[str]:
-    """The words of a text in order, case and punctuation aside."""
-    return re.findall(r"\w+", text.lower())
-
-
-def ngrams(found: list[str], size: int) -> frozenset[str]:
-    """Every `size` words that follow each other, joined by spaces; fewer words are one n-gram."""
-    last = max(len(found) - size, 0)
-    return frozenset(" ".join(found[i : i + size]) for i in range(last + 1))
-
-
-def shingles(text: str) -> frozenset[str]:
-    """The word 5-grams of a text, case and punctuation aside; a shorter text is one shingle."""
-    return ngrams(words(text), SHINGLE_WORDS)
-
-
 class NearDuplicates:
-    """Tells whether a text nearly repeats one of a fixed set of documents.
+    """Which of a fixed set of documents a text nearly repeats.
 
     Two texts are near-duplicates if the Jaccard similarity of their word 5-grams is at least `threshold`.
     """
@@ -39,9 +23,9 @@ class NearDuplicates:
         self._holders: defaultdict[str, list[str]] = defaultdict(list)
         for text in documents:
             if text not in self._sizes:
-                found = shingles(text)
-                self._sizes[text] = len(found)
-                for shingle in found:
+                shingles = ngrams(words(text), SHINGLE_WORDS)
+                self._sizes[text] = len(shingles)
+                for shingle in shingles:
                     self._holders[shingle].append(text)
 
     def __contains__(self, text: str) -> bool:
@@ -49,17 +33,17 @@ class NearDuplicates:
 
     def matches(self, text: str) -> list[str]:
         """The documents that `text` nearly repeats."""
-        found = shingles(text)
-        shared = Counter(holder for shingle in found for holder in self._holders.get(shingle, ()))
+        shingles = ngrams(words(text), SHINGLE_WORDS)
+        shared = Counter(holder for shingle in shingles for holder in self._holders.get(shingle, ()))
         return [
             document
             for document, count in shared.items()
-            if count >= self._threshold * (len(found) + self._sizes[document] - count)
+            if count >= self._threshold * (len(shingles) + self._sizes[document] - count)
         ]
 
 
 class Questions:
-    """Tells whether a text holds nearly all of one of the questions of a benchmark.
+    """Whether a text holds nearly all of one of the questions of a benchmark.
 
     It does if it has at least `threshold` of the question's word 5-grams. That is so whenever the Jaccard similarity of
     the two is at least `threshold` (the union is no smaller than the question), and also where a long document, whose
@@ -71,21 +55,31 @@ class Questions:
         self._threshold = threshold
         self._sizes: list[int] = []
         self._holders: defaultdict[int, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for found in map(words, dict.fromkeys(questions)):
-            if found:
-                size = min(len(found), SHINGLE_WORDS)
-                grams = ngrams(found, size)
+        for question in map(words, dict.fromkeys(questions)):
+            if question:
+                size = min(len(question), SHINGLE_WORDS)
+                grams = ngrams(question, size)
                 for gram in grams:
                     self._holders[size][gram].append(len(self._sizes))
                 self._sizes.append(len(grams))
 
     def __contains__(self, text: str) -> bool:
-        """Whether `text` holds one of the questions."""
-        found = words(text)
+        in_order = words(text)
         shared = Counter(
             number
             for size, holders in self._holders.items()
-            for gram in holders.keys() & ngrams(found, size)
+            for gram in holders.keys() & ngrams(in_order, size)
             for number in holders[gram]
         )
         return any(count >= self._threshold * self._sizes[number] for number, count in shared.items())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, case and punctuation aside."""
+    return re.findall(r"\w+", text.lower())
+
+
+def ngrams(in_order: list[str], size: int) -> frozenset[str]:
+    """Every `size` words that follow each other, joined by spaces; fewer words are one n-gram."""
+    last = max(len(in_order) - size, 0)
+    return frozenset(" ".join(in_order[i : i + size]) for i in range(last + 1))

@@ -1,4 +1,4 @@
-"""Where documents come from: data packages pinned by hash, local folders, hub data sets, the standard library.
+"""Where text comes from: data packages, local folders, data sets of the Hugging Face hub, the standard library.
 
 A source is a frozen value that says what the text *is* (package version and hash, folder digest, hub revision);
 where it lies on this machine is not part of it.
@@ -11,36 +11,70 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from repro.data import records
 from repro.data.documents import WHOLE, Document, kept, part_label
-from repro.data.packages import PACKAGES, Package, text_package, wheel
-from repro.data.stdlib import PythonSource, library_digest
+from repro.data.domains import PACKAGES, text_package
+from repro.data.stdlib import PythonSource
 
 CARD = "see the data set's card"
-CLIMBLAB, GPT2 = "nvidia/ClimbLab", "openai-community/gpt2"
-
-__all__ = [
-    "PACKAGES",
-    "WHOLE",
-    "Document",
-    "FolderSource",
-    "HubFolderSource",
-    "HubSource",
-    "Package",
-    "PackageSource",
-    "PythonSource",
-    "Source",
-    "climblab",
-    "digest_files",
-    "folder_files",
-    "library_digest",
-    "package_source",
-    "part_label",
-    "wheel",
-]
-
 BLOCK = 2**20  # bytes read at a time
 SUFFIXES = {".txt": "text", ".md": "text", ".jsonl": "json", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageSource:
+    """Documents of a data package; `topics` keeps only these, `part` only documents whose position lies in it."""
+
+    package: str
+    sha256: str
+    topics: tuple[str, ...] = ()
+    part: tuple[Fraction, Fraction] = WHOLE
+
+    @property
+    def label(self) -> str:
+        topics = f": {', '.join(self.topics)}" if self.topics else ""
+        return self.package + topics + part_label(self.part)
+
+    @property
+    def licence(self) -> str:
+        return PACKAGES[self.package].licence
+
+    def documents(self) -> Iterator[Document]:
+        """The documents, in the package's order; raises what `wheel` and `text_package` raise.
+
+        ValueError also if it has no document of one of the topics.
+        """
+        documents = list(text_package(self.package).reader())
+        topics = {document.topic for document in documents} - {""}
+        for topic in self.topics:
+            if topic not in topics:
+                allowed = ", ".join(sorted(topics)) or "none"
+                raise ValueError(f"{self.package} has no topic {topic!r}; its topics: {allowed}")
+        yield from kept(documents, self.topics, self.part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """Text, Markdown, JSON-lines or Parquet files below a local folder, one document a file or a row."""
+
+    digest: str
+    text_field: str = "text"
+    licence: str = field(default="not stated", metadata={"identity": False}, compare=False)
+    part: tuple[Fraction, Fraction] = WHOLE
+    folder: Path = field(metadata={"identity": False}, compare=False)
+
+    @property
+    def label(self) -> str:
+        return f"folder {self.folder.name}" + part_label(self.part)
+
+    def documents(self) -> Iterator[Document]:
+        """The documents, files in name order; ValueError if the files are not those of the digest."""
+        files = folder_files(self.folder)
+        if digest_files(files, self.folder) != self.digest:
+            raise ValueError(f"{self.folder} has changed since the study was opened")
+        for suffix, loader in SUFFIXES.items():
+            if paths := [str(p) for p in files if p.suffix == suffix]:
+                text_field = "text" if loader == "text" else self.text_field
+                yield from kept(_texts(loader, text_field, data_files=paths), (), self.part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +99,8 @@ class HubSource:
 
     def documents(self) -> Iterator[Document]:
         """The documents, in the data set's order."""
-        found = texts(self.dataset, self.text_field, config=self.config, split=self.split, revision=self.revision)
-        yield from limited(kept(found, (), self.part), self.characters_limit)
+        texts = _texts(self.dataset, self.text_field, config=self.config, split=self.split, revision=self.revision)
+        yield from _limited(kept(texts, (), self.part), self.characters_limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,155 +129,17 @@ class HubFolderSource:
         """The documents, in the order of the folder's files."""
         where = {"data_dir": self.folder, "split": self.split, "revision": self.revision}
         if self.tokenizer is None:
-            found = texts(self.dataset, self.text_field, **where)
+            texts = _texts(self.dataset, self.text_field, **where)
         else:
-            found = decoded(self.dataset, self.text_field, self.tokenizer, **where)
-        yield from limited(kept(found, (), self.part), self.characters_limit)
-
-
-def climblab(cluster: int, revision: str, characters_limit: int | None = None) -> HubFolderSource:
-    """One cluster of ClimbLab as its authors publish it: folders `cluster_1` to `cluster_20` of Parquet files whose
-    `tokens` are ids of GPT-2's tokenizer. The allocation paper (Table A.4) uses 17 for health, 11 for coding and 7
-    for chemistry.
-    """
-    return HubFolderSource(
-        dataset=CLIMBLAB,
-        revision=revision,
-        folder=f"cluster_{cluster}",
-        text_field="tokens",
-        tokenizer=GPT2,
-        licence="CC BY-NC 4.0",
-        characters_limit=characters_limit,
-    )
-
-
-def limited(documents: Iterator[Document], characters_limit: int | None) -> Iterator[Document]:
-    """The documents up to and including the one that reaches the limit."""
-    characters = 0
-    for document in documents:
-        if characters_limit is not None and characters >= characters_limit:
-            return
-        characters += len(document.text)
-        yield document
-
-
-def texts(dataset: str, text_field: str, **options: Any) -> Iterator[Document]:
-    """A document per row, from one of its fields."""
-    for value in values(dataset, text_field, **options):
-        yield Document(text=str(value or ""))
-
-
-def decoded(dataset: str, tokens_field: str, tokenizer: str, **options: Any) -> Iterator[Document]:
-    """A document per row, from a field of token ids."""
-    # Imported here: a study that reads no tokens should not wait for transformers.
-    from transformers import AutoTokenizer
-
-    coder = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)  # by default it asks
-    for ids in values(dataset, tokens_field, **options):
-        # As it was written: neither special tokens nor "cleaned up" spaces are text.
-        text = coder.decode(ids or [], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        yield Document(text=str(text))
-
-
-def values(dataset: str, wanted: str, **options: Any) -> Iterator[Any]:
-    """One field of every row.
-
-    Raises:
-        ValueError: if the rows have no such field; the message names those they have.
-
-    """
-    for row in rows(dataset, **options):
-        if wanted not in row:
-            raise ValueError(f"{dataset} has no field {wanted!r}; it has {', '.join(map(repr, row))}")
-        yield row[wanted]
-
-
-def rows(dataset: str, *, config: str | None = None, **options: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a data set, streamed; options as for `datasets.load_dataset`, split "train" unless given."""
-    # Imported here: `datasets` takes longer to import than a package source takes to read.
-    import datasets
-
-    if dataset == "text":
-        options["sample_by"] = "document"
-    yield from datasets.load_dataset(dataset, config, streaming=True, **{"split": "train"} | options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackageSource:
-    """Documents of a data package; `topics` keeps only these, `part` only documents whose position lies in it."""
-
-    package: str
-    sha256: str
-    topics: tuple[str, ...] = ()
-    part: tuple[Fraction, Fraction] = WHOLE
-
-    @property
-    def label(self) -> str:
-        topics = f": {', '.join(self.topics)}" if self.topics else ""
-        return self.package + topics + part_label(self.part)
-
-    @property
-    def licence(self) -> str:
-        return PACKAGES[self.package].licence
-
-    def documents(self) -> Iterator[Document]:
-        """The documents, in the package's order.
-
-        Raises:
-            FileNotFoundError: if the wheel has not been fetched. ValueError: if it is not the pinned one, holds no
-            text, or has no document of one of the topics.
-
-        """
-        text_package(self.package)
-        documents = records.documents(self.package)
-        there = {document.topic for document in documents} - {""}
-        for topic in self.topics:
-            if topic not in there:
-                allowed = ", ".join(sorted(there)) or "none"
-                raise ValueError(f"{self.package} has no topic {topic!r}; its topics: {allowed}")
-        yield from kept(documents, self.topics, self.part)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderSource:
-    """Text, Markdown, JSON-lines or Parquet files below a local folder, one document a file or a row."""
-
-    digest: str
-    text_field: str = "text"
-    licence: str = field(default="not stated", metadata={"identity": False}, compare=False)
-    part: tuple[Fraction, Fraction] = WHOLE
-    folder: Path = field(metadata={"identity": False}, compare=False)
-
-    @property
-    def label(self) -> str:
-        return f"folder {self.folder.name}" + part_label(self.part)
-
-    def documents(self) -> Iterator[Document]:
-        """The documents, files in name order.
-
-        Raises:
-            ValueError: if the files are not those the digest was taken of.
-
-        """
-        files = folder_files(self.folder)
-        if digest_files(files, self.folder) != self.digest:
-            raise ValueError(f"{self.folder} has changed since the study was opened")
-        for suffix, loader in SUFFIXES.items():
-            if paths := [str(p) for p in files if p.suffix == suffix]:
-                text_field = "text" if loader == "text" else self.text_field
-                yield from kept(texts(loader, text_field, data_files=paths), (), self.part)
+            texts = _decoded(self.dataset, self.text_field, self.tokenizer, **where)
+        yield from _limited(kept(texts, (), self.part), self.characters_limit)
 
 
 Source = PackageSource | FolderSource | HubSource | HubFolderSource | PythonSource
 
 
 def package_source(name: str, topics: tuple[str, ...] = (), part: tuple[Fraction, Fraction] = WHOLE) -> PackageSource:
-    """The source of a package of the table, at its pinned version.
-
-    Raises:
-        ValueError: if there is no such package, or it holds no text.
-
-    """
+    """The source of a data package, at its pinned version; ValueError if there is no such package of text."""
     return PackageSource(package=name, sha256=text_package(name).sha256, topics=topics, part=part)
 
 
@@ -261,3 +157,47 @@ def digest_files(files: list[Path], folder: Path) -> str:
             while block := text.read(BLOCK):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def rows(dataset: str, *, config: str | None = None, **options: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a data set, streamed; options as for `datasets.load_dataset`, split "train" unless given."""
+    # Imported here: `datasets` takes longer to import than a package source takes to read.
+    import datasets
+
+    if dataset == "text":
+        options["sample_by"] = "document"
+    yield from datasets.load_dataset(dataset, config, streaming=True, **{"split": "train"} | options)
+
+
+def _values(dataset: str, wanted: str, **options: Any) -> Iterator[Any]:
+    """One field of every row; raises ValueError if a row has no such field, and names those it has."""
+    for row in rows(dataset, **options):
+        if wanted not in row:
+            raise ValueError(f"{dataset} has no field {wanted!r}; it has {', '.join(map(repr, row))}")
+        yield row[wanted]
+
+
+def _texts(dataset: str, text_field: str, **options: Any) -> Iterator[Document]:
+    for value in _values(dataset, text_field, **options):
+        yield Document(text=str(value or ""))
+
+
+def _decoded(dataset: str, tokens_field: str, tokenizer: str, **options: Any) -> Iterator[Document]:
+    # Imported here: a study that reads no tokens should not wait for transformers.
+    from transformers import AutoTokenizer
+
+    coder = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)  # by default it asks
+    for ids in _values(dataset, tokens_field, **options):
+        # Exactly as it was written: neither special tokens nor "cleaned up" spaces are text.
+        text = coder.decode(ids or [], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        yield Document(text=str(text))
+
+
+def _limited(documents: Iterator[Document], characters_limit: int | None) -> Iterator[Document]:
+    """The documents up to and including the one that reaches the limit."""
+    characters = 0
+    for document in documents:
+        if characters_limit is not None and characters >= characters_limit:
+            return
+        characters += len(document.text)
+        yield document

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 from repro.data.documents import WHOLE, Document, kept, part_label
 
-# Installed packages and tests are no part of the library; tables of code pages and the manual's text are not code;
+FOLDER = Path(sysconfig.get_path("stdlib"))
+# Installed packages and tests are not part of the library; tables of code pages and the manual's text are not code;
 # what a build or an administrator writes differs between installations of one release.
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test", "encodings", "pydoc_data", "__phello__"}
 LOCAL = ("_sysconfigdata", "sitecustomize", "usercustomize", "config-")
@@ -20,6 +22,7 @@ LOCAL = ("_sysconfigdata", "sitecustomize", "usercustomize", "config-")
 class PythonSource:
     """The modules of the standard library, one document a file; `digest` is `library_digest()`."""
 
+    licence: ClassVar[str] = "PSF-2.0"
     digest: str
     part: tuple[Fraction, Fraction] = WHOLE
 
@@ -27,57 +30,41 @@ class PythonSource:
     def label(self) -> str:
         return "Python standard library" + part_label(self.part)
 
-    @property
-    def licence(self) -> str:
-        return "PSF-2.0"
-
     def documents(self) -> Iterator[Document]:
-        """The modules, in name order; `topic` is the module's name.
-
-        Raises:
-            ValueError: if the running Python has another library than the one the digest was taken of.
-
-        """
+        """The modules, in name order; `topic` is the module's name; raises what `check_library` raises."""
         check_library(self.digest)
         yield from kept((Document(text=text, topic=name) for name, text in modules()), (), self.part)
 
 
 def check_library(digest: str) -> None:
-    """Raise ValueError if the running Python's library is not the one `digest` was taken of."""
+    """Raise ValueError if the running Python's library is not the one that `digest` was taken of."""
     if digest != library_digest():
         raise ValueError(
-            f"the standard library of this Python ({library()}) is not the one the study was opened with; "
+            f"the standard library of this Python ({FOLDER}) is not the one the study was opened with; "
             "run it with the same release of Python"
         )
 
 
-def library() -> Path:
-    """The folder of the standard library."""
-    return Path(sysconfig.get_path("stdlib"))
-
-
 def modules() -> Iterator[tuple[str, str]]:
     """Name, such as "email.utils", and source of every module, in name order."""
-    folder = library()
-    for file in _files(folder):
-        parts = file.relative_to(folder).with_suffix("").parts
+    for file in _files():
+        parts = file.relative_to(FOLDER).with_suffix("").parts
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), file.read_text("utf-8", "replace")
 
 
 @cache
 def library_digest() -> str:
     """One hash over the names and bytes of the modules."""
-    folder, digest = library(), hashlib.sha256()
-    for file in _files(folder):
+    digest = hashlib.sha256()
+    for file in _files():
         content = file.read_bytes()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(f"{file.relative_to(FOLDER).as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
-def _files(folder: Path) -> list[Path]:
-    found = (file.relative_to(folder) for file in _below(folder))
-    return [folder / file for file in sorted(found, key=lambda file: file.as_posix())]
+def _files() -> list[Path]:
+    return sorted(_below(FOLDER), key=lambda file: file.relative_to(FOLDER).as_posix())
 
 
 def _below(folder: Path) -> Iterator[Path]:

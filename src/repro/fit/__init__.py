@@ -1,1 +1,3 @@
-"""`repro fit`: the laws of both papers fitted to a reader's own losses or scores."""
+"""`repro fit`: the papers' laws on a reader's own losses or scores. It knows only the laws and how things look."""
+
+DRAWS = 1000  # of the bootstrap, unless told otherwise

@@ -1,16 +1,16 @@
-"""`repro fit cmr`: paper A's analysis of a reader's own losses, as text, JSON and a report."""
+"""`repro fit cmr`: paper A's analysis of a reader's own losses, as text and JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from repro.fit.report import Table, finite, fit_json, interval, number, pair
-from repro.fit.table import Column, Fault, WrongTable, read, repeated
+from repro.fit.report import Table, as_text, finite, fit_json, interval, number, pair, rough
+from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws import (
     DOMAIN_TOKEN_LAW,
     GENERAL_TOKEN_LAW,
@@ -22,7 +22,7 @@ from repro.laws import (
     ratio_label,
 )
 from repro.laws.cmr.critical import ByTolerance, ByTurningPoint
-from repro.laws.cmr.losses import ABOUT
+from repro.laws.cmr.losses import ABOUT, Base
 
 COLUMNS = (
     Column("ratio", low=0, high=1, blank=True, share=True),  # not read before continual pretraining
@@ -36,22 +36,161 @@ COLUMNS = (
 GROUP = ("size", "domain")
 RUN = (*GROUP, "ratio", "tokens", "seed")
 POINTS = max(len(DOMAIN_TOKEN_LAW.names), len(GENERAL_TOKEN_LAW.names))
+NO_DRAWS = "--bootstrap is 0: there are no intervals, and Eq. 8 takes all turning points as equally well known"
+Result = TurningPoint | ByTurningPoint | ByTolerance
 
 
-class Base(NamedTuple):
-    """Losses before continual pretraining, for groups whose rows do not tell them."""
+@dataclass(frozen=True)
+class Options:
+    """What the command line may set.
 
-    general: float
-    domain: float
+    t_max is in the unit of the file's tokens (None: their largest value), epsilon in the unit of its losses;
+    bootstrap 0 is for no intervals; base is for groups without a row at 0 tokens.
+    """
+
+    t_max: float | None
+    epsilon: float
+    lagrange: float
+    bootstrap: int
+    seed: int
+    base: Base | None
 
 
-def read_losses(path: Path, *, t_max: float | None = None, base: Base | None = None) -> tuple[pd.DataFrame, list[str]]:
+def fit(file: Path, options: Options) -> Answer:
+    """Read a file of losses and do the whole of paper A's analysis on it.
+
+    Raises:
+        WrongTable: the file is not what is needed; every fault is in it.
+        ValueError: an option is out of range.
+
+    """
+    losses, notes = _read_losses(file, options.t_max, options.base)
+    analysis = analyse(
+        losses,
+        t_max=options.t_max,
+        epsilon=options.epsilon,
+        lagrange=options.lagrange,
+        unit=1.0,
+        bootstrap=options.bootstrap,
+        seed=options.seed,
+    )
+    several = {"size": "size" in losses, "domain": len({group.domain for group in analysis.groups}) > 1}
+    return Answer(file, options, analysis, tuple(notes), tuple(key for key, named in several.items() if named))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The analysis of one file, T in the unit of its tokens. As text it is what the command prints."""
+
+    file: Path
+    options: Options
+    analysis: Analysis
+    notes: tuple[str, ...]  # how the file was read
+    keys: tuple[str, ...]  # of size and domain, those that tell groups apart
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there are intervals."""
+        return self.options.bootstrap > 0
+
+    def name(self, group: Group) -> str:
+        """A group's size, domain or both, whichever tell it from the others; "" where there is only one group."""
+        return ", ".join(str(getattr(group, key)) for key in self.keys)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Every warning, each naming its group where there are several."""
+        of_groups = (
+            f"{self.name(group)}: {warning}" if self.keys else warning
+            for group in self.analysis.groups
+            for warning in (*group.warnings, *(self._without_interval(group) if self.drawn else ()))
+        )
+        return (*self.notes, *rough(self.options.bootstrap), *(() if self.drawn else (NO_DRAWS,)), *of_groups)
+
+    def _without_interval(self, group: Group) -> Iterator[str]:
+        """Why an interval of something that exists is null, or one of its ends."""
+        results: list[tuple[str, Result]] = [
+            *((f"T0 at R = {ratio_label(laws.ratio)}", laws.turning_point) for laws in group.token_laws),
+            ("the critical ratio by turning point", group.critical_ratio.turning_point),
+            ("the critical ratio by tolerance", group.critical_ratio.tolerance),
+        ]
+        for what, result in results:
+            limits = pair(_ends(result))
+            if result.value is not None and limits is None:
+                yield f"{what} has no interval: too few bootstrap draws have one, or a curve has no point to spare"
+            elif limits is not None and None in limits:
+                yield f"{what} has an interval that is open above: in some bootstrap draws there is no turn"
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract of the command: groups and warnings, and the settings that they came from."""
+        settings = {
+            "t_max": self.analysis.t_max,
+            "epsilon": self.analysis.epsilon,
+            "lagrange": self.analysis.lagrange,
+            "bootstrap": self.options.bootstrap,
+            "seed": self.options.seed,
+            "intervals": self.analysis.method if self.drawn else None,
+        }
+        groups = [self._group(group) for group in self.analysis.groups]
+        return {"groups": groups, "warnings": list(self.warnings), "settings": settings}
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
+        return {
+            "size": group.size,
+            "domain": group.domain,
+            "base": group.base._asdict(),
+            "ratio_law": {loss: fit_json(fit, drawn=self.drawn) for loss, fit in group.ratio_law.items()},
+            "token_laws": [self._token_laws(laws) for laws in group.token_laws],
+            "feasible": list(group.feasible),
+            "critical_ratio": {
+                "turning_point": _value(turning) | {"law": fit_json(turning.law, drawn=self.drawn)},
+                "tolerance": {"epsilon": tolerance.epsilon} | _value(tolerance),
+            },
+        }
+
+    def _token_laws(self, laws: TokenLaws) -> dict[str, Any]:
+        return {
+            "ratio": laws.ratio,
+            "domain": fit_json(laws.domain, drawn=self.drawn),
+            "general": fit_json(laws.general, drawn=self.drawn),
+            "turning_point": _value(laws.turning_point) | {"status": laws.turning_point.status},
+        }
+
+    def turning_points(self, group: Group) -> Table:
+        """Every ratio's turning point, with interval and status."""
+        points = [(ratio_label(laws.ratio), laws.turning_point) for laws in group.token_laws]
+        rows = [(ratio, number(at.value), interval(_ends(at)), at.status) for ratio, at in points]
+        of = f"({self.name(group)}), in the file's tokens" if self.keys else "in the file's tokens"
+        head = ("R", "T0", "95% interval", "status")
+        return Table(f"Turning points of the general loss {of}", head, tuple(rows))
+
+    def critical_ratios(self) -> Table:
+        """The critical mixture ratio of every group, by both routes, with intervals."""
+        epsilon = f"by tolerance {self.analysis.epsilon:g}"
+        head = ("", "by turning point", "95% interval", epsilon, "95% interval", "feasible of those measured")
+        rows = []
+        for group in self.analysis.groups:
+            routes = (group.critical_ratio.turning_point, group.critical_ratio.tolerance)
+            cells = [cell for route in routes for cell in (number(route.value, 3), interval(_ends(route), 3))]
+            rows.append((self.name(group) or "all", *cells, ", ".join(map(ratio_label, group.feasible)) or "none"))
+        return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:,.10g}", head, tuple(rows))
+
+    def __str__(self) -> str:
+        return as_text([*map(self.turning_points, self.analysis.groups), self.critical_ratios()], self.warnings)
+
+
+def _ends(result: Result) -> tuple[float, float] | None:
+    """The interval of what exists; what does not exist has none."""
+    return None if result.value is None else result.interval
+
+
+def _value(result: Result) -> dict[str, Any]:
+    return {"value": finite(result.value), "ci": pair(_ends(result))}
+
+
+def _read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
     """The losses as `repro.laws.analyse` takes them, and what the reader should know of how they were read.
-
-    Args:
-        path: a CSV file with the columns `COLUMNS`.
-        t_max: T_max in the unit of ``tokens``; default: the most tokens in the file.
-        base: adds a row at 0 tokens to each group (size and domain) that has none.
 
     Raises:
         WrongTable: with every fault of the file.
@@ -59,12 +198,9 @@ def read_losses(path: Path, *, t_max: float | None = None, base: Base | None = N
     """
     frame, faults = read(path, COLUMNS)
     blank = frame[frame["ratio"].isna() & ~(frame["tokens"] == 0)]
-    told = {fault.line for fault in faults if fault.column in ("ratio", "tokens")}
-    empty = Fault(0, COLUMNS[0].fault(""), "ratio")
-    faults += [empty._replace(line=int(line)) for line in blank["line"] if line not in told]
-    hint = "" if "seed" in frame else " (runs that differ in their seed need a column seed)"
-    sound = frame[~frame["line"].isin([fault.line for fault in faults])]
-    faults += repeated(sound.assign(ratio=sound["ratio"].fillna(-1)), RUN, hint)
+    reported = {fault.line for fault in faults if fault.column in ("ratio", "tokens")}
+    faults += [Fault(int(line), COLUMNS[0].fault(""), "ratio") for line in blank["line"] if line not in reported]
+    faults += repeated(frame.assign(ratio=frame["ratio"].fillna(-1)), faults, RUN)
     if not faults:
         faults = _too_little(frame, float(frame["tokens"].max()) if t_max is None else t_max, base)
     if faults:
@@ -81,13 +217,13 @@ def _groups(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _too_little(frame: pd.DataFrame, t_max: float, base: Base | None) -> list[Fault]:
-    """What the file as a whole lacks, each told at the first line of the rows concerned."""
+    """What the file as a whole lacks, each fault at the first line of the rows concerned."""
     faults = []
     for name, rows in _groups(frame):
         of = f"{name}: " if name else ""
         if base is None and not (rows["tokens"] == 0).any():
-            text = "no row with tokens 0 tells the losses before continual pretraining; add one, or give them with"
-            faults.append(Fault(_first(rows), f"{of}{text} --base-general and --base-domain"))
+            what = "no row with tokens 0 tells the losses before continual pretraining; add one, or give them with"
+            faults.append(Fault(_first(rows), f"{of}{what} --base-general and --base-domain"))
         trained = rows[rows["tokens"] > 0]
         if trained.empty:
             faults.append(Fault(_first(rows), f"{of}no row with tokens above 0"))
@@ -95,8 +231,8 @@ def _too_little(frame: pd.DataFrame, t_max: float, base: Base | None) -> list[Fa
             count = run.loc[run["tokens"] <= t_max * ABOUT, "tokens"].nunique()
             if count < POINTS:
                 ratio = ratio_label(float(run["ratio"].iloc[0]))
-                text = f"ratio {ratio} has {count} different tokens above 0 and up to T_max"
-                faults.append(Fault(_first(run), f"{of}{text} ({t_max:g}); Equation 6 needs at least {POINTS}"))
+                what = f"ratio {ratio} has {count} different tokens above 0 and up to T_max"
+                faults.append(Fault(_first(run), f"{of}{what} ({t_max:g}); Equation 6 needs at least {POINTS}"))
     return faults
 
 
@@ -106,185 +242,10 @@ def _first(rows: pd.DataFrame) -> int:
 
 def _with_base(frame: pd.DataFrame, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
     """The frame with numbered seeds and a base in each group, without the file's line numbers."""
-    if "seed" in frame:
-        frame = frame.assign(seed=pd.factorize(frame["seed"], sort=True)[0])
-    frame = frame.assign(ratio=frame["ratio"].fillna(0.0))
+    frame = numbered(frame).assign(ratio=frame["ratio"].fillna(0.0))
     if base is None:
         return frame.drop(columns="line"), []
     lacking = [rows.head(1) for _, rows in _groups(frame) if not (rows["tokens"] == 0).any()]
     added = [row.assign(ratio=0.0, tokens=0.0, general_loss=base.general, domain_loss=base.domain) for row in lacking]
     notes = [] if added else ["--base-general and --base-domain were not needed: the file has rows with tokens 0"]
     return pd.concat([*added, frame], ignore_index=True).drop(columns="line"), notes
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line may set.
-
-    t_max is in the unit of the file's tokens (None: their largest value), epsilon in the unit of its losses;
-    bootstrap 0 is for no intervals.
-    """
-
-    t_max: float | None = None
-    epsilon: float = 0.05
-    lagrange: float = 7000.0
-    bootstrap: int = 1000
-    seed: int = 0
-    base: Base | None = None
-
-
-NO_DRAWS = "--bootstrap is 0: there are no intervals, and Eq. 8 takes all turning points as equally well known"
-Result = TurningPoint | ByTurningPoint | ByTolerance
-
-
-def ends(result: Result) -> tuple[float, float] | None:
-    """The interval of what exists; what does not exist has none."""
-    return None if result.value is None else result.interval
-
-
-@dataclass(frozen=True)
-class Found:
-    """The analysis of one file, T in the unit of its tokens; ``notes`` say how the file was read.
-
-    Shown as text, it is what the command prints.
-    """
-
-    file: Path
-    options: Options
-    analysis: Analysis
-    notes: tuple[str, ...]
-    keys: tuple[str, ...]  # of size and domain, those that tell groups apart
-
-    def name(self, group: Group) -> str:
-        """How a group is told from the others: by its size, its domain, or both; "" where there is only one."""
-        return ", ".join(str(getattr(group, key)) for key in self.keys)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Every warning, each naming its group where there are several."""
-        of_groups = (
-            f"{self.name(group)}: {text}" if self.keys else text
-            for group in self.analysis.groups
-            for text in (*group.warnings, *self._without_interval(group))
-        )
-        none = () if self.options.bootstrap else (NO_DRAWS,)
-        return (*self.notes, *none, *of_groups)
-
-    def _without_interval(self, group: Group) -> Iterator[str]:
-        """Why an interval of something that exists is null, or one of its ends."""
-        if not self.options.bootstrap:
-            return
-        critical = group.critical_ratio
-        found: list[tuple[str, Result]] = [
-            (f"T0 at R = {ratio_label(laws.ratio)}", laws.turning_point) for laws in group.token_laws
-        ]
-        found.append(("the critical ratio by turning point", critical.turning_point))
-        found.append(("the critical ratio by tolerance", critical.tolerance))
-        for what, result in found:
-            limits = pair(ends(result))
-            if result.value is not None and limits is None:
-                yield f"{what} has no interval: too few bootstrap draws have one, or a curve has no point to spare"
-            elif limits is not None and None in limits:
-                yield f"{what} has an interval that is open above: in some bootstrap draws there is no turn"
-
-    def as_json(self) -> dict[str, Any]:
-        """The contract of the command: groups and warnings, and the settings they were got with."""
-        settings = {
-            "t_max": self.analysis.t_max,
-            "epsilon": self.analysis.epsilon,
-            "lagrange": self.analysis.lagrange,
-            "bootstrap": self.options.bootstrap,
-            "seed": self.options.seed,
-            "intervals": self.analysis.method if self.options.bootstrap else None,
-        }
-        groups = [self._group(group) for group in self.analysis.groups]
-        return {"groups": groups, "warnings": list(self.warnings), "settings": settings}
-
-    def _group(self, group: Group) -> dict[str, Any]:
-        drawn = self.options.bootstrap > 0
-        turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
-        return {
-            "size": group.size,
-            "domain": group.domain,
-            "base": {"general": group.base.general, "domain": group.base.domain},
-            "ratio_law": {loss: fit_json(fit, intervals=drawn) for loss, fit in group.ratio_law.items()},
-            "token_laws": [self._token_laws(laws) for laws in group.token_laws],
-            "feasible": list(group.feasible),
-            "critical_ratio": {
-                "turning_point": {
-                    "value": finite(turning.value),
-                    "ci": pair(ends(turning)),
-                    "law": fit_json(turning.law, intervals=drawn),
-                },
-                "tolerance": {
-                    "epsilon": tolerance.epsilon,
-                    "value": finite(tolerance.value),
-                    "ci": pair(ends(tolerance)),
-                },
-            },
-        }
-
-    def _token_laws(self, laws: TokenLaws) -> dict[str, Any]:
-        point, drawn = laws.turning_point, self.options.bootstrap > 0
-        return {
-            "ratio": laws.ratio,
-            "domain": fit_json(laws.domain, intervals=drawn),
-            "general": fit_json(laws.general, intervals=drawn),
-            "turning_point": {"value": finite(point.value), "ci": pair(ends(point)), "status": point.status},
-        }
-
-    def turning_points(self, group: Group) -> Table:
-        """Every ratio's turning point, with interval and status."""
-        rows = [
-            (
-                ratio_label(laws.ratio),
-                number(laws.turning_point.value),
-                interval(ends(laws.turning_point)),
-                laws.turning_point.status,
-            )
-            for laws in group.token_laws
-        ]
-        head = ("R", "T0", "95% interval", "status")
-        return Table(f"Turning points of the general loss {self._of(group)}", head, tuple(rows))
-
-    def _of(self, group: Group) -> str:
-        return f"({self.name(group)}), in the file's tokens" if self.keys else "in the file's tokens"
-
-    def critical_ratios(self) -> Table:
-        """The critical mixture ratio of every group, by both routes, with intervals."""
-        epsilon = f"by tolerance {self.analysis.epsilon:g}"
-        head = ("", "by turning point", "95% interval", epsilon, "95% interval", "feasible of those measured")
-        rows = []
-        for group in self.analysis.groups:
-            turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
-            found = [cell for one in (turning, tolerance) for cell in (number(one.value, 3), interval(ends(one), 3))]
-            rows.append((self.name(group) or "all", *found, ", ".join(map(ratio_label, group.feasible)) or "none"))
-        return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:,.10g}", head, tuple(rows))
-
-    def __str__(self) -> str:
-        tables = [*map(self.turning_points, self.analysis.groups), self.critical_ratios()]
-        warnings = "\n".join(f"  - {text}" for text in self.warnings)
-        return "\n\n".join([*map(str, tables), *([f"Warnings\n{warnings}"] if warnings else [])])
-
-
-def fit(file: Path, options: Options) -> Found:
-    """Read a file of losses and do the whole of paper A's analysis on it.
-
-    Raises:
-        WrongTable: the file is not what is needed; every fault is told.
-        ValueError: an option is out of range.
-
-    """
-    losses, notes = read_losses(file, t_max=options.t_max, base=options.base)
-    analysis = analyse(
-        losses,
-        t_max=options.t_max,
-        epsilon=options.epsilon,
-        lagrange=options.lagrange,
-        unit=1.0,
-        bootstrap=options.bootstrap,
-        seed=options.seed,
-    )
-    several = {"size": "size" in losses, "domain": len({group.domain for group in analysis.groups}) > 1}
-    keys = tuple(key for key, named in several.items() if named)
-    return Found(file, options, analysis, tuple(notes), keys)

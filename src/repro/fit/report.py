@@ -1,6 +1,7 @@
-"""A report as one HTML file that asks for nothing outside itself, and its tables as text for the terminal.
+"""What `repro fit` answers with: tables as text, numbers as JSON, and a report as one HTML file.
 
-Charts are still pictures: they need no script, print as they look, and their colours read on white and on dark.
+The file needs nothing from outside. Its charts are still pictures: they need no script, print as they look, and their
+colours read on white and on dark.
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 import vl_convert
 
+from repro.fit import DRAWS
 from repro.laws import Fit
 
 NONE = "\u2013"
 WIDTH = 340  # pixels of a chart's panel: fits a telephone, and two go side by side on a page
+FEW_DRAWS = 100  # below it the 2.5% at either end are no more than two draws
 
 Interval = list[float | None]
 
@@ -39,14 +43,13 @@ class Table:
 
     def __str__(self) -> str:
         """The table for a terminal."""
-        every = [self.head, *self.rows]
-        widths = [max(len(row[place]) for row in every) for place in range(len(self.head))]
-        first, *others = widths
-        lines = [
-            "  ".join([row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], others, strict=True))]).rstrip()
-            for row in every
-        ]
-        return "\n".join([self.caption, *(f"  {line}" for line in lines)])
+        rows = [self.head, *self.rows]
+        first, *others = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        lines = [self.caption]
+        for label, *cells in rows:
+            line = "  ".join([label.ljust(first), *(c.rjust(width) for c, width in zip(cells, others, strict=True))])
+            lines.append(f"  {line.rstrip()}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found (``results``), what to beware of, what was assumed (name, in words), then the sections."""
+    """The results, the warnings, what was assumed (name, in words), then the sections."""
 
     title: str
     lead: str
@@ -122,20 +125,35 @@ def finite(value: float | None) -> float | None:
 
 
 def pair(ends: Sequence[float | None] | None) -> Interval | None:
-    """An interval; an end that is not finite, the interval being open there, is None."""
+    """An interval for JSON; an end that is not finite, because the interval is open there, is None."""
     return None if ends is None else [finite(end) for end in ends]
 
 
-def fit_json(fit: Fit | None, *, intervals: bool) -> dict[str, Any] | None:
-    """A fit's parameters, 95% intervals (null if not asked for), goodness and warnings; None for no fit."""
+def intervals(table: pd.DataFrame) -> dict[str, Interval | None]:
+    """The rows of ``conf_int()`` for JSON, by parameter."""
+    rows = zip(table.index, table["lower"], table["upper"], strict=True)
+    return {str(name): pair((float(low), float(high))) for name, low, high in rows}
+
+
+def as_text(tables: Iterable[Table], warnings: Sequence[str]) -> str:
+    """What the command prints."""
+    listed = ["\n".join(["Warnings", *(f"  - {warning}" for warning in warnings)])] if warnings else []
+    return "\n\n".join([*map(str, tables), *listed])
+
+
+def rough(draws: int) -> tuple[str, ...]:
+    """A note where there are intervals from few draws."""
+    if not 0 < draws < FEW_DRAWS:
+        return ()
+    return (f"95% intervals from {draws} draw{'s' if draws > 1 else ''} are rough; {DRAWS:,} is the default",)
+
+
+def fit_json(fit: Fit | None, *, drawn: bool) -> dict[str, Any] | None:
+    """A fit's parameters, 95% intervals (None unless ``drawn``), goodness and warnings; None for no fit."""
     if fit is None:
         return None
-    ends = None
-    if intervals:
-        table = fit.conf_int()
-        rows = zip(table.index, table["lower"], table["upper"], strict=True)
-        ends = {str(name): pair((float(low), float(high))) for name, low, high in rows}
-    open_ended = [name for name, pair_ in (ends or {}).items() if pair_ is None or None in pair_]
+    ends = intervals(fit.conf_int()) if drawn else None
+    open_ended = [name for name, interval_ in (ends or {}).items() if interval_ is None or None in interval_]
     undetermined = [f"{name}: the data set no finite limit to its interval" for name in open_ended]
     return {
         "params": {name: finite(value) for name, value in fit.params.items()},

@@ -1,4 +1,4 @@
-"""A reader's CSV file as a checked frame: every fault is found, and told with line, column, value and what is allowed.
+"""A reader's CSV file as a checked frame; each fault is reported with line, column, value and what is allowed.
 
 A comma, a semicolon or a tab separates, whichever finds the most of the wanted columns in the header. A byte order
 mark, spaces round names and values, empty lines and further columns are all right.
@@ -17,13 +17,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-SHOWN = 20  # faults told one by one; a file with more has one cause, and the rest are counted
+SHOWN = 20  # faults listed; a file with more has one cause, and the rest are counted
 SEPARATORS = ",;\t"
 LONGEST = 40  # characters of a value that a message repeats
 
 
 class Fault(NamedTuple):
-    """What is wrong, in words; line 1 is the header, line 0 the file as a whole; column "" is none in particular."""
+    """What is wrong. Line 1 is the header, line 0 the file as a whole; column "" is no column in particular."""
 
     line: int
     text: str
@@ -70,7 +70,7 @@ class Column:
         return None if self.kind == "whole" and not value.is_integer() else value
 
     def fault(self, text: str) -> str:
-        """What to say of a cell that is not allowed."""
+        """The message for a cell that is not allowed."""
         shown = repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...") if text else "empty"
         return f"{self.name} is {shown}; it must be {self.allowed}{self._hint(text)}"
 
@@ -91,11 +91,11 @@ def _float(text: str) -> float | None:
 
 
 def read(path: Path, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[Fault]]:
-    """The wanted columns of a CSV file, those that are not required only where they are there, and the faults.
+    """The wanted columns of a CSV file, as far as it has them, and all faults of cells and rows.
 
     Returns:
         A frame with a column ``line`` (place in the file, header 1) beside the wanted ones, numbers as float64 (NaN
-        where the cell is at fault, or empty and allowed to be), and all faults of cells and rows.
+        where the cell is at fault, or empty and allowed to be); and the faults.
 
     Raises:
         WrongTable: the file cannot be read as a table with all required columns; every fault is in it.
@@ -105,21 +105,37 @@ def read(path: Path, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[Faul
     faults = _missing(names, columns)
     whole = []
     for line, fields in rows:
-        extra = any(fields[len(names) :])
-        if len(fields) < len(names) or extra:
+        if len(fields) < len(names) or any(fields[len(names) :]):
             faults.append(Fault(line, f"has {len(fields)} fields, the header has {len(names)}"))
         else:
             whole.append((line, fields))
-    there = [column for column in columns if column.name in names]
     frame = pd.DataFrame({"line": [line for line, _ in whole]}, dtype=np.int64)
-    for column in there:
-        texts = [fields[names.index(column.name)] for _, fields in whole]
-        frame[column.name] = _values(column, texts, frame["line"].tolist(), faults)
-    if len(there) < len(columns) and any(c.required for c in columns if c not in there):
+    for column in columns:
+        if column.name in names:
+            texts = [fields[names.index(column.name)] for _, fields in whole]
+            frame[column.name] = _values(column, texts, frame["line"].tolist(), faults)
+    if any(column.required for column in columns if column.name not in names):
         raise WrongTable(path, faults)
     if not rows:
         raise WrongTable(path, [*faults, Fault(1, "there are no rows below the header")])
     return frame, faults
+
+
+def repeated(frame: pd.DataFrame, faults: Sequence[Fault], keys: Sequence[str]) -> list[Fault]:
+    """A fault for each row that has the keys of an earlier one; rows at fault, or with a NaN key, are passed over."""
+    there = [key for key in keys if key in frame]
+    rows = frame[~frame["line"].isin([fault.line for fault in faults])].dropna(subset=there)
+    firsts = rows.groupby(there, sort=False)["line"].transform("first")
+    again = rows.loc[firsts < rows["line"], "line"]
+    what = there[0] if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]}"
+    hint = "" if "seed" in frame else " (runs that differ in their seed need a column seed)"
+    pairs = zip(again.tolist(), firsts[again.index].tolist(), strict=True)
+    return [Fault(line, f"the same {what} as line {first}{hint}") for line, first in pairs]
+
+
+def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its seeds, which may be any text, numbered in their order."""
+    return frame.assign(seed=pd.factorize(frame["seed"], sort=True)[0]) if "seed" in frame else frame
 
 
 def _records(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -145,7 +161,7 @@ def _records(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[i
 
 
 def _separator(path: Path, header: str, wanted: Sequence[str]) -> str:
-    """The mark that finds the most of the wanted names in the header."""
+    """The mark that splits the header into the most of the wanted names."""
     try:
         names = {mark: _stripped(next(csv.reader([header], delimiter=mark))) for mark in SEPARATORS}
     except csv.Error as error:
@@ -176,14 +192,3 @@ def _values(column: Column, texts: list[str], lines: list[int], faults: list[Fau
             faults.append(Fault(line, column.fault(text), column.name))
         values.append(np.nan if value is None else value)
     return pd.Series(values, dtype=object if column.kind == "text" else np.float64)
-
-
-def repeated(frame: pd.DataFrame, keys: Sequence[str], hint: str = "") -> list[Fault]:
-    """A fault for each row whose keys, those that are there, are another's above; rows with a NaN key are passed."""
-    there = [key for key in keys if key in frame]
-    rows = frame.dropna(subset=there)
-    firsts = rows.groupby(there, sort=False)["line"].transform("first")
-    again = rows.loc[firsts < rows["line"], "line"]
-    what = there[0] if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]}"
-    pairs = zip(again.tolist(), firsts[again.index].tolist(), strict=True)
-    return [Fault(line, f"the same {what} as line {first}{hint}") for line, first in pairs]

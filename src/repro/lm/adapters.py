@@ -1,4 +1,4 @@
-"""LoRA adapters (Tables A.2 and A.3 of paper B): put on a model, saved in PEFT's format, and put together again."""
+"""LoRA adapters (Tables A.2 and A.3 of paper B): added to a model, saved in PEFT's format, and loaded again."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from repro.lm.pretrained import load_pretrained
 
 Mode = Literal["continue", "merge", "second"]
-FIRST, SECOND = "default", "second"  # PEFT's own name for the only adapter of a model, and ours for one on top of it
+FIRST, SECOND = "default", "second"  # PEFT's own name for a model's only adapter, and ours for one on top of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Lora:
     alpha: int
 
     def config(self, base: str) -> LoraConfig:
-        """As PEFT has it; `base` is the name that the saved adapter gives for its base model."""
+        """The configuration of PEFT; `base` is the name of the base model that the saved adapter states."""
         return LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
@@ -40,14 +40,14 @@ class Lora:
 def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, base: str) -> PeftModel:
     """`model` with a fresh adapter, in fp32 whatever the model's precision; only the adapter is trained.
 
-    A fresh adapter changes nothing: its second matrix is zero. The same seed gives the same first one.
+    A fresh adapter changes nothing: its second matrix is zero. The same seed gives the same first matrix.
     """
     with _seeded(seed):
         return get_peft_model(model, lora.config(base))
 
 
 def add_second(model: PeftModel, lora: Lora, seed: int, base: str) -> PeftModel:
-    """A model whose adapter is frozen, with a fresh one on top of it, which begins otherwise than the first did."""
+    """A model whose adapter is frozen, with a fresh one on top, from another seed than the first."""
     with _seeded(seed + 1):
         model.add_adapter(SECOND, lora.config(base))
     _stack(model)
@@ -79,9 +79,9 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trained: bool = False)
 def load_adapted(
     base: Path, first: Path | None, second: Path | None, *, mode: Mode, dtype: torch.dtype
 ) -> PreTrainedModel | PeftModel:
-    """The model of `base` with the adapters that continual pretraining (`first`) and tuning (`second`) left.
+    """The model of `base` with the adapters of continual pretraining (`first`) and tuning (`second`), or None.
 
-    Either may be None. Where tuning continued the first adapter, the second one holds both.
+    If tuning continued the first adapter, the second adapter holds both.
     """
     if first and second and mode != "continue":
         if mode == "merge":
@@ -104,7 +104,7 @@ def load_merged(base: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedMode
 
 
 def _stack(model: PeftModel) -> None:
-    """Both adapters act, only the second is trained."""
+    """Make both adapters act and only the second one trainable."""
     model.base_model.set_adapter([FIRST, SECOND])  # type: ignore[operator]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(f".{SECOND}." in name)
@@ -119,7 +119,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without PEFT's remarks on embeddings and on the base model's name, and on what it asks of transformers."""
+    """Without PEFT's warnings about embeddings, the base model's name, and what it calls in transformers."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="peft")
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")

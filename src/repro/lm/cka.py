@@ -6,8 +6,6 @@ dimension; :func:`bias_curve` shows by how much. Features may be NumPy arrays, o
 float64: torch itself is not needed here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -18,16 +16,16 @@ Estimator = Literal["debiased", "plain"]
 Sums = dict[tuple[str, ...], Any]
 
 FEWEST = 4  # the unbiased estimator divides by n - 3
-# Below these shares of what it is a difference of, a sum is rounding error: features that do not vary have no CKA.
+# A difference below these shares of what is subtracted is rounding error: features that do not vary have no CKA.
 _NO_SPREAD, _NO_HSIC = 1e-24, 1e-12
 _PAIRS = (("x", "x"), ("y", "y"), ("x", "y"))
 
 
 class LinearCKA:
-    """The sums that linear CKA needs, of rows seen so far: 8 (p^2 + q^2 + p q) bytes whatever the number of rows.
+    """The sums that linear CKA needs, of the rows so far: 8 (p^2 + q^2 + p q) bytes for any number of rows.
 
     Both estimators are functions of these sums, so batches may be of any size. Sums are of differences from the first
-    batch's means, else features with a large mean would lose their digits.
+    batch's means: otherwise features with a large mean would lose digits.
     """
 
     def __init__(self) -> None:
@@ -53,18 +51,18 @@ class LinearCKA:
         widths = tuple(len(mean) for mean in shift)
         if widths != (x.shape[1], y.shape[1]):
             raise ValueError(f"features must stay {widths} wide, not {(x.shape[1], y.shape[1])}")
-        found = _sums_of(x - shift[0], y - shift[1])
-        if not all(np.isfinite(float(found["norms", side])) for side in "xy"):
+        sums = _sums_of(x - shift[0], y - shift[1])
+        if not all(np.isfinite(float(sums["norms", side])) for side in "xy"):
             raise ValueError("features have values that are not finite")
         for name in self._sums:
-            found[name] += self._sums[name]
-        self._shift, self._sums, self.tokens = shift, found, self.tokens + len(first)
+            sums[name] += self._sums[name]
+        self._shift, self._sums, self.tokens = shift, sums, self.tokens + len(first)
 
     def cka(self, estimator: Estimator = "debiased") -> float:
         """Linear CKA: 1 for the same features up to rotation and scale; NaN where either side does not vary.
 
-        The debiased one may be a little below 0. Over all pairings of the rows of one side with those of the other its
-        mean is exactly 0, for any number of rows.
+        The debiased estimate may be a little below 0. Over all pairings of the rows of one side with those of the
+        other its mean is exactly 0, for any number of rows.
 
         Raises:
             ValueError: with fewer than 4 rows, or an unknown estimator.
@@ -88,12 +86,12 @@ class LinearCKA:
         return float(_spread(self._sums, self.tokens, side)) <= _NO_SPREAD * self.tokens * float(shift @ shift)
 
     def drift(self, estimator: Estimator = "debiased") -> float:
-        """1 - CKA, with what :meth:`cka` raises."""
+        """1 - CKA; raises what :meth:`cka` raises."""
         return 1 - self.cka(estimator)
 
 
 def _wide(features: Any) -> Any:
-    """In float64, where they are."""
+    """The features in float64, on the same device."""
     return np.asarray(features, dtype=np.float64) if isinstance(features, np.ndarray) else features.double()
 
 
@@ -138,7 +136,7 @@ def _hsic(sums: Sums, n: int, i: str, j: str) -> tuple[float, float]:
 def bias_curve(
     counts: Sequence[int] = (20, 50, 100, 200, 500, 1000, 2000), *, width: int = 64, draws: int = 20, seed: int = 0
 ) -> pd.DataFrame:
-    """The drift that either estimator finds between independent Gaussians, where the truth is 1.
+    """The drift that each estimator gives between independent Gaussians, where the truth is 1.
 
     Returns:
         Columns n, estimator, drift (mean over the draws), low and high (the ends of their middle 95%); n rows of
@@ -148,13 +146,13 @@ def bias_curve(
     rng = np.random.default_rng(seed)
     rows = []
     for n in counts:
-        found: dict[Estimator, list[float]] = {"debiased": [], "plain": []}
+        drifts: dict[Estimator, list[float]] = {"debiased": [], "plain": []}
         for _ in range(draws):
-            one = LinearCKA()
-            one.update(rng.standard_normal((n, width)), rng.standard_normal((n, width)))
-            for name, values in found.items():
-                values.append(one.drift(name))
-        for name, values in found.items():
+            independent = LinearCKA()
+            independent.update(rng.standard_normal((n, width)), rng.standard_normal((n, width)))
+            for name, values in drifts.items():
+                values.append(independent.drift(name))
+        for name, values in drifts.items():
             low, high = np.quantile(values, [0.025, 0.975])
             rows.append({"n": n, "estimator": name, "drift": np.mean(values), "low": low, "high": high})
     return pd.DataFrame(rows)

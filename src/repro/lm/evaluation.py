@@ -1,6 +1,6 @@
 """Benchmarks, question by question: what a model answers, and how likely it finds the right answer.
 
-lm-eval asks the questions (`repro.lm.harness`); which of a benchmark's files and programs it may use is decided here.
+lm-eval asks the questions (`repro.lm.harness`); what is decided here is where they are read and which programs run.
 """
 
 from collections import Counter
@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from repro.data.domains import MADE_HERE
+
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from repro.lm.harness import Samples
 
-MADE_HERE = ("hpo_terms", "elements", "python_docstrings", "wikipedia_titles")
+TASKS = Path(__file__).with_name("tasks")
 PROGRAMS = ("humaneval", "humaneval_plus")
+OURS = (*PROGRAMS, *sorted(file.stem for file in TASKS.glob("*.yaml") if not file.stem.startswith("repro_")))
 IDENTITIES = ("item", "task_id", "id")
 OUTCOMES = ("passed", "failed", "timed out")
 COLUMNS = {
@@ -36,9 +39,9 @@ COLUMNS = {
 
 Row = dict[str, Any]
 Executor = Callable[[str, str, str, str], str]
-"""Runs a program (whole source, name of the function, test, prompt) and says "passed", "failed" or "timed out".
+"""Runs a program (its source, the function's name, the test, the prompt); returns "passed", "failed" or "timed out".
 
-The prompt is the problem's own opening of the program: some tests use the functions that it defines."""
+The prompt is the beginning of the program as the problem states it: some tests use functions that it defines."""
 
 
 def evaluate(
@@ -46,83 +49,74 @@ def evaluate(
     tokenizer: "PreTrainedTokenizerBase",
     benchmarks: Sequence[str],
     *,
-    folder: Path | None = None,
-    data: Mapping[str, Path] | None = None,
+    folder: Path,
     hub: bool = False,
     batch: int = 16,
     chat: bool = False,
-    limit: int | None = None,
     execute: Executor | None = None,
     new_tokens: int = 512,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """One row for each question of each benchmark, questions in the order of their file.
 
     A benchmark is a task of `repro/lm/tasks`, `humaneval`, `humaneval_plus`, or a task or group of lm-eval; its
-    questions are in `data[benchmark]`, else in `folder/<benchmark>.jsonl` if there is one, else on the hub. No
-    few-shot examples are shown, unless a task of lm-eval itself asks for some.
+    questions are in `folder/<benchmark>.jsonl`, or on the hub if there is no such file. No few-shot examples are shown,
+    unless a task of lm-eval asks for some.
 
     model: may be a PEFT model; it stays on its device, in its number formats and in its mode.
-    batch: questions a forward pass. In fp32 it decides nothing beyond rounding. Questions are sorted before they are
-        batched, so that a question's score does not depend on the order of the file, only on which are in it.
+    hub: whether the hub may be read.
+    batch: questions a forward pass. In fp32 it changes nothing beyond rounding. Questions are sorted before they are
+        batched, so that a question's score does not depend on the order of the file, only on the questions in it.
     chat: whether the question is the user's turn of the tokenizer's chat template, and a choice all of the
-        assistant's, without the space that otherwise goes before it. Programs are completed without a template.
-    limit: only so many questions of each task, the first ones.
+        assistant's, without the space that otherwise precedes it. Programs are completed without a template.
     execute: runs programs; without it no program is written and those questions are not run.
     new_tokens: the longest response in tokens.
-    seed: of lm-eval's choice of few-shot examples.
 
     Columns: `benchmark`; `item`; `right`: the choice of the greatest log-likelihood is the right one (lm-eval's
-    `acc`), or the program passed its test. Not `acc_norm`, because only so `right` is the sign of `margin`, and both
-    speak of the probability that training on answers raises. `right_norm`: by log-likelihood per character
+    `acc`), or the program passed its test. (`acc_norm` would not do: `right` is the sign of `margin`, and both are
+    about the probability that training on answers raises.) `right_norm`: by log-likelihood per character
     (`acc_norm`). `logprob`: log-likelihood in nats of the right answer after the question, for programs of the
     canonical solution. `length`: bytes of that answer as scored. `margin`: `logprob` less that of the best wrong
     choice, in nats. `chosen`: index of the choice of the greatest log-likelihood. `response`: the program's text
-    after its prompt. `status`: "scored" for a choice, for a program what came of it: "passed", "failed", "timed out"
-    or "not run". What does not exist is missing (NA, NaN, or "" for the response), never 0 or wrong.
+    after its prompt. `status`: "scored" for a choice; for a program "passed", "failed", "timed out" or "not run".
+    What does not exist is missing (NA, NaN, or "" for the response), never 0 or wrong.
 
     Raises:
-        ValueError: if a benchmark's questions are nowhere to be found, the hub not being allowed; if a question does
-        not fit the model's context; if `execute` gives another word than its three; if `batch` or `limit` is below 1.
+        ValueError: if a benchmark's questions are in no file and the hub may not be read; if a question does not fit
+        the model's context; if `execute` returns another word than its three; if `batch` is below 1.
 
     """
     from repro.lm import harness
 
-    if batch < 1 or (limit is not None and limit < 1):
-        raise ValueError("batch and limit are counts of questions, 1 or more")
-    files = _files(benchmarks, folder, data or {}, hub)
-    how: dict[str, Any] = {"batch": batch, "limit": limit, "seed": seed}
+    if batch < 1:
+        raise ValueError("batch is a count of questions, 1 or more")
+    files = _files(benchmarks, folder, hub)
     rows: list[Row] = []
     with harness.quiet():
         for benchmark in benchmarks:
             if benchmark in PROGRAMS:
                 solutions = harness.own_tasks([f"repro_{benchmark}_solution"], files)
                 responses = harness.completions(f"repro_{benchmark}", files, new_tokens) if execute else {}
-                likely, written = (harness.run(model, tokenizer, tasks, **how) for tasks in (solutions, responses))
+                likely, written = (
+                    harness.run(model, tokenizer, tasks, batch=batch, chat=False) for tasks in (solutions, responses)
+                )
                 rows += _program_rows(benchmark, likely, written, execute)
             else:
-                tasks = harness.choice_tasks(benchmark, files)
-                rows += _choice_rows(benchmark, tasks, harness.run(model, tokenizer, tasks, chat=chat, **how))
+                ours = benchmark in OURS
+                shipped = harness.shipped_tasks
+                tasks = harness.own_tasks([benchmark], files) if ours else shipped(benchmark, files.get(benchmark))
+                samples = harness.run(model, tokenizer, tasks, batch=batch, chat=chat)
+                rows += _choice_rows(benchmark, tasks, samples)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _files(benchmarks: Sequence[str], folder: Path | None, data: Mapping[str, Path], hub: bool) -> dict[str, Path]:
-    """Where the questions of each benchmark are; those that are to be read from the hub are left out."""
-    files: dict[str, Path] = {}
-    for benchmark in benchmarks:
-        beside = folder / f"{benchmark}.jsonl" if folder else None
-        if benchmark in data:
-            files[benchmark] = data[benchmark]
-        elif beside and beside.exists():
-            files[benchmark] = beside
-        elif not hub or benchmark in MADE_HERE:
-            place = f"no {beside}" if beside else f"no folder with a {benchmark}.jsonl given"
+def _files(benchmarks: Sequence[str], folder: Path, hub: bool) -> dict[str, Path]:
+    """The file of each benchmark; those that are read from the hub are left out."""
+    files = {benchmark: folder / f"{benchmark}.jsonl" for benchmark in benchmarks}
+    for benchmark, file in files.items():
+        if not file.exists() and (not hub or benchmark in MADE_HERE):
             allowed = "" if benchmark in MADE_HERE else ", and the hub is not to be read (hub=True allows it)"
-            raise ValueError(f"{benchmark}: there is {place}{allowed}")
-    for path in files.values():
-        if not path.exists():
-            raise ValueError(f"there is no {path}")
-    return files
+            raise ValueError(f"{benchmark}: there is no {file}{allowed}")
+    return {benchmark: file for benchmark, file in files.items() if file.exists()}
 
 
 def _choice_rows(benchmark: str, tasks: Mapping[str, Any], samples: Mapping[str, "Samples"]) -> list[Row]:
@@ -137,11 +131,11 @@ def _choice_rows(benchmark: str, tasks: Mapping[str, Any], samples: Mapping[str,
 
 
 def _choice(sample: Mapping[str, Any], choices: Sequence[str]) -> Row:
-    """The row of one multiple-choice question; choices: their texts without what separates them from the question."""
+    """The row of one multiple-choice question; choices: their texts, without the delimiter before them."""
     target = sample["target"]
     right = choices.index(target) if isinstance(target, str) else int(target)
     logprobs = np.array([logprob for logprob, _ in sample["filtered_resps"]])
-    if np.isnan(logprobs).any():  # of which argmax would choose the first
+    if np.isnan(logprobs).any():  # argmax would choose the first of them
         raise FloatingPointError(f"a log-probability is not a number: {sample['doc_hash']}")
     chosen = int(logprobs.argmax())
     by_length = int((logprobs / [len(choice) for choice in choices]).argmax())
@@ -160,7 +154,7 @@ def _choice(sample: Mapping[str, Any], choices: Sequence[str]) -> Row:
 def _program_rows(
     benchmark: str, likely: Mapping[str, "Samples"], written: Mapping[str, "Samples"], execute: Executor | None
 ) -> list[Row]:
-    """One row a problem from what was logged of its canonical solution and, where there is one, of its response."""
+    """One row a problem, from the log of its canonical solution and, if there is one, of its response."""
     solutions = likely[f"repro_{benchmark}_solution"]
     responses = written.get(f"repro_{benchmark}", [])
     names: Counter[str] = Counter()
@@ -195,7 +189,7 @@ def _executed(sample: Mapping[str, Any], execute: Executor) -> Row:
 
 
 def _item(benchmark: str, task: str, sample: Mapping[str, Any], names: Counter[str]) -> str:
-    """What tells a question apart: its own name, or a hash of it, after the subject or task it belongs to."""
+    """A question's name: its own, or a hash of the question, after the subject or task that it belongs to."""
     document = sample["doc"]
     own = next((str(document[key]) for key in IDENTITIES if document.get(key) not in (None, "")), None)
     part = task if task != benchmark else document.get("subject", "")

@@ -1,4 +1,4 @@
-"""lm-eval run on a model in memory: which tasks, quietly, and leaving everything as it was found."""
+"""lm-eval on a model in memory: its tasks and ours, without output, and leaving everything as it was."""
 
 import functools
 import logging
@@ -26,7 +26,7 @@ Samples = list[dict[str, Any]]
 
 
 def own_tasks(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Any]:
-    """Tasks of `repro/lm/tasks`, by name; files: benchmark -> JSON lines, and from the hub where there is none."""
+    """Tasks of `repro/lm/tasks`, by name; files: benchmark -> JSON lines. Questions without a file are on the hub."""
     metadata: dict[str, Any] = {"files": {name: str(path) for name, path in files.items()}}
     manager = TaskManager(include_defaults=False, include_path=str(TASKS), metadata=metadata)
     return dict(manager.load(list(names))["tasks"])
@@ -39,25 +39,10 @@ def completions(name: str, files: Mapping[str, Path], new_tokens: int) -> dict[s
     return tasks
 
 
-def choice_tasks(benchmark: str, files: Mapping[str, Path]) -> dict[str, Any]:
-    """The multiple-choice tasks of a benchmark: ours of that name, or else lm-eval's.
-
-    Raises:
-        ValueError: if neither has it.
-
-    """
-    if (TASKS / f"{benchmark}.yaml").exists():
-        return own_tasks([benchmark], files)
-    return shipped_tasks(benchmark, files.get(benchmark))
-
-
 def shipped_tasks(benchmark: str, file: Path | None) -> dict[str, Any]:
-    """lm-eval's own tasks of a name, which may be that of a group; their data from `file`, or the hub where None.
+    """lm-eval's own tasks of a name, which may be that of a group; their questions from `file`, or None for the hub.
 
-    Raises:
-        ValueError: if lm-eval has no such task, or `file` has no line for one of them, or one wants few-shot examples
-        too.
-
+    Raises ValueError if lm-eval has no such task, `file` has no line for one of them, or one shows few-shot examples.
     """
     names = _leaves(benchmark, _shipped().task_index)
     wanted: list[Any] = list(names)
@@ -90,7 +75,7 @@ def _leaves(name: str, index: Mapping[str, Any]) -> list[str]:
 
 
 def _override(name: str, benchmark: str, rows: datasets.Dataset, file: Path) -> dict[str, Any]:
-    """A task with its questions from `rows`: all of them, or those of its subject where the benchmark is a group."""
+    """A task with its questions from `rows`: all of them, or those of its subject if the benchmark is a group."""
     if name != benchmark:
         subject = name.removeprefix(f"{benchmark}_")
         rows = rows.filter(lambda row: row["subject"] == subject)
@@ -101,7 +86,7 @@ def _override(name: str, benchmark: str, rows: datasets.Dataset, file: Path) -> 
 
 
 class _EverySplit:
-    """A data set of one split, whatever the task calls it; nothing else of it is read without few-shot examples."""
+    """A data set of one split under any name: without few-shot examples a task reads nothing else."""
 
     def __init__(self, rows: datasets.Dataset):
         self.rows = rows
@@ -114,42 +99,27 @@ class _EverySplit:
 
 
 def run(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    tasks: Mapping[str, Any],
-    *,
-    batch: int,
-    limit: int | None,
-    seed: int,
-    chat: bool = False,
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, tasks: Mapping[str, Any], *, batch: int, chat: bool
 ) -> dict[str, Samples]:
-    """What lm-eval logs of every question, by task, in the order of the questions.
-
-    Weights, modes and tokenizer are as before afterwards.
-    """
+    """What lm-eval logs of every question, by task, in the order of the questions."""
     if not tasks:
         return {}
     for task in tasks.values():
-        task.set_fewshot_seed(seed)
+        task.set_fewshot_seed(0)
     with _unchanged(model, tokenizer):
         language_model = SharedPrompts(
             pretrained=model, tokenizer=tokenizer, batch_size=batch, softmax_dtype="float32", backend="causal"
         )
-        found = evaluate(
-            language_model,
-            {"tasks": dict(tasks)},
-            limit=limit,
-            bootstrap_iters=0,
-            apply_chat_template=chat,
-            log_samples=True,
+        results = evaluate(
+            language_model, {"tasks": dict(tasks)}, bootstrap_iters=0, apply_chat_template=chat, log_samples=True
         )
-    samples: dict[str, Samples] = found["samples"]
+    samples: dict[str, Samples] = results["samples"]
     return samples
 
 
 @contextmanager
 def _unchanged(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """lm-eval puts the model into evaluation mode and gives the tokenizer a token to pad with."""
+    """Put modes and padding back: lm-eval puts the model into evaluation mode and sets the tokenizer's padding."""
     modes = [(module, module.training) for module in model.modules()]
     padding, side = tokenizer.pad_token, tokenizer.padding_side
     try:
@@ -162,9 +132,9 @@ def _unchanged(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Iterator
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without progress bars and notices of lm-eval, datasets and transformers; errors are still said.
+    """Without progress bars and notices of lm-eval, datasets and transformers; errors are still printed.
 
-    Python's random numbers go on as if nothing had been drawn: lm-eval draws some for names of tasks it does not use.
+    Python's random state is put back: lm-eval draws numbers for names of tasks that it does not use.
     """
     with ExitStack() as stack:
         stack.callback(random.setstate, random.getstate())

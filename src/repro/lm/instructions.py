@@ -1,32 +1,23 @@
-"""Instruction pairs as training sequences: the loss is on the answer only, and pairs are padded, not packed."""
+"""Instruction pairs as training sequences: only the answer has a loss, and pairs are padded, not packed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from repro.lm.mixing import Order
-from repro.lm.scoring import Rows
+from repro.lm.mixing import Permutation, Sequences
+from repro.lm.scoring import Batch
 
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """A pair as token ids, shape (n,); the answer's begin at `answer`."""
+    """A pair as token ids, shape (n,); its answer begins at index `answer`."""
 
     tokens: np.ndarray
     answer: int
-
-
-def context(prompt: str, tokenizer: PreTrainedTokenizerFast, chat: bool) -> str:
-    """The text that stands before the answer: the prompt, or the model's chat template with it as the user's turn."""
-    if not chat:
-        return prompt
-    turns = [{"role": "user", "content": prompt}]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
 def encode_pairs(
@@ -34,21 +25,27 @@ def encode_pairs(
 ) -> list[EncodedPair]:
     """Every (prompt, answer) as prompt, answer and the end-of-text token, if it is not longer than `longest` tokens.
 
-    A pair is split where lm-eval splits a question's context from its continuation.
+    chat: the prompt is the user's turn of the model's chat template. A pair is split where lm-eval splits a question's
+    context from its continuation.
 
     Raises:
-        ValueError: if none is left.
+        ValueError: if no pair is short enough.
 
     """
-    whole = [context(prompt, tokenizer, chat) for prompt, _ in pairs]
-    before = [text.rstrip() for text in whole]  # the last space or line end goes with the answer, as lm-eval has it
-    spaces = [text[len(kept) :] for text, kept in zip(whole, before, strict=True)]
+
+    def context(prompt: str) -> str:
+        if not chat:
+            return prompt
+        turns = [{"role": "user", "content": prompt}]
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    contexts = [context(prompt) for prompt, _ in pairs]
     answers = [answer.strip() if chat else answer for _, answer in pairs]
-    after = [space + answer for space, answer in zip(spaces, answers, strict=True)]
     # A chat template has the special tokens in it; elsewhere the tokenizer adds its own (a Mistral begins with one).
     options = {"add_special_tokens": not chat, "return_attention_mask": False}
-    starts = tokenizer(before, **options)["input_ids"]
-    wholes = tokenizer([a + b for a, b in zip(before, after, strict=True)], **options)["input_ids"]
+    # As in lm-eval, the space or line end before the answer counts as part of the answer.
+    starts = tokenizer([text.rstrip() for text in contexts], **options)["input_ids"]
+    wholes = tokenizer([text + answer for text, answer in zip(contexts, answers, strict=True)], **options)["input_ids"]
     encoded = [
         EncodedPair(np.array([*whole, tokenizer.eos_token_id], dtype=np.int64), len(start))
         for whole, start in zip(wholes, starts, strict=True)
@@ -68,32 +65,24 @@ class PairStream:
 
     def sequence(self, number: int) -> EncodedPair:
         """Pair `number` (from 0)."""
-        return self.pairs[self._order(number)]
+        return self.pairs[self._permutation(number)]
 
     @cached_property
-    def _order(self) -> Order:
-        return Order(len(self.pairs), self.seed)
-
-
-class Pairs(Protocol):
-    """A stream of pairs, or a mixture of two."""
-
-    def sequence(self, number: int) -> EncodedPair:
-        """Pair `number` (from 0)."""
-        ...
+    def _permutation(self) -> Permutation:
+        return Permutation(len(self.pairs), self.seed)
 
 
 @dataclass(frozen=True)
 class PairBatches:
     """Batches of `size` pairs; batch `step` (from 0) depends on nothing but `step`."""
 
-    source: Pairs
+    source: Sequences[EncodedPair]
     size: int
 
-    def __call__(self, step: int) -> Rows:
-        """Rows padded on the right to the longest; only tokens of answers and ends of text count.
+    def __call__(self, step: int) -> Batch:
+        """Pairs padded on the right to the longest; only tokens of answers and ends of text count.
 
-        Attention needs no mask: no token sees what comes after it, and what is predicted in the padding is not counted.
+        Attention needs no mask: no token sees what comes after it, and predictions in the padding do not count.
         """
         pairs = self._of(step)
         width = max(len(pair.tokens) for pair in pairs)
@@ -102,14 +91,14 @@ class PairBatches:
         for row, pair in enumerate(pairs):
             tokens[row, : len(pair.tokens)] = pair.tokens
             counted[row, pair.answer - 1 : len(pair.tokens) - 1] = True
-        return Rows(torch.from_numpy(tokens), torch.from_numpy(counted))
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(counted))
 
     def tokens(self, step: int) -> int:
-        """Tokens of batch `step`, padding not among them: what it takes from a budget."""
+        """Tokens of batch `step` without padding: what it takes from a budget."""
         return sum(len(pair.tokens) for pair in self._of(step))
 
     def steps_within(self, budget: int) -> tuple[int, int]:
-        """How many whole steps a budget of tokens is enough for, and the tokens they take."""
+        """How many whole steps fit into a budget of tokens, and the tokens they take."""
         steps = taken = 0
         while (following := taken + self.tokens(steps)) <= budget:
             steps, taken = steps + 1, following

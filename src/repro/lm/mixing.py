@@ -1,4 +1,4 @@
-"""Token streams and their mixture D_R (section 3.1): any position can be computed from its number alone.
+"""Token streams and their mixture D_R (section 3.1 of paper A): any sequence follows from its number alone.
 
 Nothing here has state, so a run resumes anywhere by asking for the next step's batch.
 """
@@ -11,24 +11,24 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import torch
 
-from repro.lm.scoring import Rows
+from repro.lm.scoring import Batch
 
 T = TypeVar("T", covariant=True)
 
 
 @dataclass(frozen=True)
-class Order:
-    """An endless, seeded order of `count` things: each epoch has every one of them once, in an order of its own."""
+class Permutation:
+    """An endless, seeded order of `count` things: a new permutation of all of them in each epoch."""
 
     count: int
     seed: int
     _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, number: int) -> int:
-        """Which thing comes at place `number` (from 0)."""
+        """The index of the thing at place `number` (from 0)."""
         epoch, place = divmod(number, self.count)
         if epoch not in self._orders:
-            self._orders.clear()  # one epoch's order at a time: it may be as large as the text
+            self._orders.clear()  # only one epoch is kept: its order may be as large as the text
             self._orders[epoch] = np.random.default_rng((self.seed, epoch)).permutation(self.count)
         return int(self._orders[epoch][place])
 
@@ -56,16 +56,16 @@ class Stream:
 
     def sequence(self, number: int) -> np.ndarray:
         """Sequence `number` (from 0), shape (L + 1,)."""
-        start = self._order(number) * self.length
+        start = self._permutation(number) * self.length
         return self.tokens[start : start + self.length + 1]
 
     @cached_property
-    def _order(self) -> Order:
-        return Order(self.windows, self.seed)
+    def _permutation(self) -> Permutation:
+        return Permutation(self.windows, self.seed)
 
 
 class Sequences(Protocol[T]):
-    """What has a sequence at every number: a stream of tokens or of pairs, or a mixture of two."""
+    """A stream of tokens or of pairs, or a mixture of two."""
 
     def sequence(self, number: int) -> T:
         """Sequence `number` (from 0)."""
@@ -74,7 +74,7 @@ class Sequences(Protocol[T]):
 
 @dataclass(frozen=True)
 class Mixture(Generic[T]):
-    """D_R: sequences from `domain` and `general` in the proportion R : 1 - R, spread as evenly as can be.
+    """D_R: sequences from `domain` and `general` in the proportion R : 1 - R, spread as evenly as possible.
 
     Of the first k sequences exactly floor(k R) are domain sequences, so over any window of w sequences the domain
     share is within 1/w of R. Where all sequences have the same length, a share of sequences is one of tokens.
@@ -111,19 +111,17 @@ class Batches:
     source: Sequences[np.ndarray]
     size: int
 
-    def __call__(self, step: int) -> Rows:
+    def __call__(self, step: int) -> Batch:
         """Token ids, shape (size, L + 1), all of whose labels count."""
         first = step * self.size
         rows = np.stack([self.source.sequence(first + i) for i in range(self.size)])
-        return Rows(torch.from_numpy(rows.astype(np.int64)))
+        return Batch(torch.from_numpy(rows.astype(np.int64)))
 
 
 def fixed_sequences(tokens: np.ndarray, length: int, count: int) -> torch.Tensor:
-    """The first `count` windows of held-out text, spread evenly over it: always the same ones, (count, L + 1).
+    """`count` windows spread evenly over held-out text, always the same ones, shape (count, L + 1).
 
-    Raises:
-        ValueError: if the text holds fewer than `count`.
-
+    Raises ValueError if the text holds fewer.
     """
     windows = (len(tokens) - 1) // length
     if windows < count:

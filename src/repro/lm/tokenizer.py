@@ -11,7 +11,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of `vocabulary` entries, the end-of-text token (id 0) and all 256 bytes among them."""
+    """A byte-level BPE of `vocabulary` entries, including the end-of-text token (id 0) and all 256 bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -32,7 +32,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast, dtype: np.dtype) -> np.ndarray:
-    """Texts as one array of token ids, shape (n,), each text closed by the end-of-text token."""
+    """Texts as one array of token ids, shape (n,), with the end-of-text token after each text."""
     rows = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
     flat = [token for row in rows for token in (*row.ids, tokenizer.eos_token_id)]
     return np.array(flat, dtype=dtype)

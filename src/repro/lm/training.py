@@ -1,4 +1,4 @@
-"""The one training loop: what differs between stages is the model, the batches and the schedule."""
+"""The one training loop: stages differ in the model, the batches and the schedule."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from repro.lm.parallel import Share, this_process
-from repro.lm.scoring import Model, Rows, token_losses
+from repro.lm.scoring import Batch, Model, token_losses
 from repro.lm.state import Damaged, State, digest, read_state, sweep, write_state
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -59,7 +59,7 @@ class Optimiser:
 
 
 class Trained(NamedTuple):
-    """What a run gives beside its weights: its measurements, and the training loss of each step since the last one."""
+    """The measurements of a run, and the training losses of the steps after the last measurement."""
 
     measured: list[Measurement]
     losses: list[float]
@@ -67,13 +67,16 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Where and how often to save what exact resumption needs: trained weights, optimiser and history."""
+    """Where and how often to save what exact resumption needs: trained weights, optimiser and history.
+
+    start: the verified state of a shorter run of the same kind, which this run continues; final: where to leave the
+    state at the end, for a longer run to continue.
+    """
 
     folder: Path
     seconds: float
-    # The state of a shorter run of the same kind, which this one goes on from; whoever names it has verified the file.
     start: Path | None = None
-    final: Path | None = None  # where to leave the state at the end, for a longer run to go on from
+    final: Path | None = None
 
     @property
     def file(self) -> Path:
@@ -82,7 +85,7 @@ class Checkpoint:
 
 def train(
     model: Model,
-    batches: Callable[[int], Rows],
+    batches: Callable[[int], Batch],
     *,
     schedule: Schedule,
     optimiser: Optimiser,
@@ -95,20 +98,19 @@ def train(
 ) -> Trained:
     """Train `model` in place for ``schedule.steps`` steps and measure it on the way.
 
-    batches: the rows of each step; measure: called after each number of steps in `measure_at`, 0
-    being the model as given; micro_batch: sequences per forward pass, gradients accumulate over the rest;
-    report: called with the fraction done. Resumes from `checkpoint` if it holds a state; one
-    that is damaged is set aside, told to the log, and done without. Parameters that need no gradient stay as
-    they are.
-    Where processes share the run (:mod:`repro.lm.parallel`), each calls this, and only the first measures and saves.
+    batches: the batch of each step (from 0). measure: called after each number of steps in `measure_at`; 0 is the model
+    as given. micro_batch: sequences per forward pass, whose gradients are accumulated. report: called with the
+    fraction done. Parameters that need no gradient stay as they are.
+    A run resumes from `checkpoint` if it holds a state; a damaged state is set aside with a warning.
+    If processes share the run (:mod:`repro.lm.parallel`), each calls this, and only the first measures and saves.
 
     Returns:
-        One measurement per entry of `measure_at`, each with "step" and the mean training loss since the last one; and
-        the losses of the steps after the last one.
+        One measurement per entry of `measure_at`, each with "step" and "training_loss", the mean since the one before;
+        and the losses of the steps after the last measurement.
 
     Raises:
         Diverged: as soon as a loss or the gradients are not finite, before anything of that step is saved.
-        Damaged: if the state in ``checkpoint.start`` is. ValueError: if it is one of another model.
+        Damaged: if the state in ``checkpoint.start`` is damaged. ValueError: if it is of another model.
 
     """
     share = this_process()
@@ -134,7 +136,7 @@ def train(
         if share.leads and time.monotonic() - saved > checkpoint.seconds:
             save_state(model, adam, checkpoint.file, step + 1, Trained(measured, pending), sealed=True)
             saved = time.monotonic()
-    for name, weights in _trained(model).items():  # the last step, which no loss has been seen of
+    for name, weights in _trained(model).items():  # no loss shows what the last step did
         require_finite(name, weights.detach().sum(dtype=torch.float32).item(), f"after {schedule.steps} steps")
     if share.ranks > 1:
         share.require_same("weights", digest(_trained(model)))
@@ -151,12 +153,7 @@ def _measure(model: Model, measure: Callable[[Model], Measurement], when: str) -
 
 
 def require_finite(what: str, values: Any, when: str) -> None:
-    """Make sure that numbers are.
-
-    Raises:
-        Diverged: naming `what` is not, and `when`.
-
-    """
+    """Raise Diverged, saying `what` is not finite and `when`, unless all `values` are finite."""
     finite = np.isfinite(values)
     if not finite.all():
         raise Diverged(f"{what} is {np.ravel(values)[~np.ravel(finite)][0]} {when}")
@@ -165,20 +162,20 @@ def require_finite(what: str, values: Any, when: str) -> None:
 def _step(
     model: Model,
     adam: torch.optim.AdamW,
-    rows: Rows,
+    batch: Batch,
     rate: float,
     clip: float,
     precision: str,
     micro_batch: int | None,
     share: Share,
 ) -> tuple[float, float]:
-    """One optimiser step on the mean loss of all labels of `rows` that count; that loss and the gradients' norm."""
+    """One optimiser step on the mean loss of all labels of `batch` that count; that loss and the gradients' norm."""
     for group in adam.param_groups:
         group["lr"] = rate
     adam.zero_grad(set_to_none=True)
     total = torch.zeros((), device=model.device)
-    for part in share.of(rows).parts(micro_batch or len(rows.tokens)):
-        loss = token_losses(model, part, DTYPES[precision]).sum() / rows.labels
+    for part in share.of(batch).parts(micro_batch or len(batch.tokens)):
+        loss = token_losses(model, part, DTYPES[precision]).sum() / batch.labels
         loss.backward()
         total += loss.detach()
     total = share.add_up((p for group in adam.param_groups for p in group["params"]), total)
@@ -192,8 +189,8 @@ def save_state(model: Model, adam: torch.optim.AdamW, file: Path, step: int, his
     tensors = {f"model.{name}": value.detach().contiguous() for name, value in _trained(model).items()}
     for index, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
-    told = {"step": step, "measured": history.measured, "pending": history.losses}
-    write_state(file, State(tensors, told), sealed=sealed)
+    saved = {"step": step, "measured": history.measured, "pending": history.losses}
+    write_state(file, State(tensors, saved), sealed=sealed)
 
 
 def _resume(
@@ -216,14 +213,14 @@ def _resume(
 
 
 def _last_state(checkpoint: Checkpoint, share: Share) -> tuple[State | None, Path | None]:
-    """What there is to go on from, and where it was found."""
+    """The state to resume from, and its file."""
     file = checkpoint.file
     if share.leads:
         sweep(checkpoint.folder)
         state = _read_or_set_aside(file)
         share.wait()
     else:
-        share.wait()  # what is damaged has been set aside by then
+        share.wait()  # by then a damaged state has been set aside
         state = read_state(file, sealed=True) if file.is_file() else None
     if state is None and checkpoint.start is not None:
         return read_state(checkpoint.start, sealed=False), checkpoint.start

@@ -1,7 +1,7 @@
 """What a study may be told: one schema for each paper, checked before anything starts.
 
-A preset is a file of `params/` with the names of one paper's schema or of both. A notebook's parameters cell has
-those of its paper: it names a preset and may override any name of it, as may papermill (`-p NAME VALUE`).
+A preset is a file of `params/` with the names of one paper's schema or of both. A notebook's parameters cell names a
+preset and the parameters that its page is about; papermill may set any name of the schema (`-p NAME VALUE`).
 """
 
 from repro.params.allocation import (
@@ -11,11 +11,11 @@ from repro.params.allocation import (
 )
 from repro.params.cmr import Params as Params
 from repro.params.reading import (
-    NAMES as NAMES,
+    PAPERS as PAPERS,
     SCHEMAS as SCHEMAS,
     ParamsError as ParamsError,
+    assigned as assigned,
     check as check,
-    check_names as check_names,
     from_notebook as from_notebook,
     names as names,
     notebook_cell as notebook_cell,
@@ -29,3 +29,4 @@ from repro.params.reading import (
     value as value,
 )
 from repro.params.sources import SourceParams as SourceParams
+from repro.params.values import Section as Section

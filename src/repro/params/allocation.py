@@ -1,9 +1,10 @@
 """The parameters of paper B's study: every name, what it means and what is allowed."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, model_validator
 
+from repro.data.domains import RECIPES
 from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
 from repro.params.cmr import ModelParams
 from repro.params.sources import SourceParams
@@ -15,6 +16,7 @@ from repro.params.values import (
     Count,
     Device,
     Directory,
+    Flag,
     Folder,
     HubId,
     InnerShare,
@@ -35,18 +37,10 @@ from repro.params.values import (
     text,
 )
 
-
-def _one_of(given: Section, names: tuple[str, ...]) -> str:
-    """The one of `names` that is given.
-
-    Raises:
-        ValueError: if none or several are.
-
-    """
-    found = [name for name in names if getattr(given, name) is not None]
-    if len(found) != 1:
-        raise ValueError(f"must have exactly one of {', '.join(names)}, not {' and '.join(found) or 'none'}")
-    return found[0]
+if TYPE_CHECKING:
+    BuiltInName = str
+else:
+    BuiltInName = Literal[tuple(RECIPES)]
 
 
 class OwnModelParams(ModelParams):
@@ -60,8 +54,8 @@ class OwnModelParams(ModelParams):
 class BaseModelParams(Section):
     """The pretrained model to adapt: exactly one of package, folder, hub and own.
 
-    package: a model that ships in a data package; folder: a local folder in Hugging Face format, absolute, from ~, or
-    from the project's folder; hub: a Hugging Face id, with its revision and how many parameters it has (for plans).
+    package: a model in a data package; folder: a local folder in Hugging Face format, absolute, from ~, or from the
+    project's folder; hub: a Hugging Face id, with its revision and its number of parameters (for plans).
     """
 
     package: Line | None = None
@@ -73,11 +67,13 @@ class BaseModelParams(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "BaseModelParams":
-        kind = _one_of(self, ("package", "folder", "hub", "own"))
+        kind = self.only("package", "folder", "hub", "own")
         if (kind == "hub") != (self.revision is not None):
             raise ValueError("a hub model needs a revision, so that it stays the same model, and nothing else has one")
         if kind == "hub" and self.parameters is None:
-            raise ValueError("a hub model needs parameters, the number of its weights, so that its cost can be told")
+            raise ValueError(
+                "a hub model needs parameters, the number of its weights, so that its cost can be estimated"
+            )
         return self
 
 
@@ -99,7 +95,7 @@ class PairsParams(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "PairsParams":
-        if _one_of(self, ("folder", "hub", "package")) == "hub" and not self.revision:
+        if self.only("folder", "hub", "package") == "hub" and not self.revision:
             raise ValueError("a hub data set needs a revision, so that it stays the same")
         return self
 
@@ -107,13 +103,13 @@ class PairsParams(Section):
 class MaterialParams(Section):
     """A domain: its name, CPT text, SFT pairs and benchmarks.
 
-    builtin: the domain whose text, pairs and questions are made here from data packages; cpt and sft replace the
-    built-in text and pairs, and are both needed without one; against: pairs that nothing trained on may repeat, such as
-    the test split of a benchmark that is scored elsewhere; benchmarks: tasks of this project or of lm-eval.
+    builtin: a domain whose text, pairs and questions are made here from data packages; cpt and sft replace its text and
+    pairs, and are both needed without builtin; against: pairs that nothing trained on may repeat, such as the test
+    split of a benchmark that is scored elsewhere; benchmarks: tasks of this project or of lm-eval.
     """
 
     name: Name
-    builtin: Literal["health", "chemistry", "coding", "general"] | None = None
+    builtin: BuiltInName | None = None
     cpt: tuple[SourceParams, ...] = ()
     sft: PairsParams | None = None
     against: tuple[PairsParams, ...] = ()
@@ -123,8 +119,7 @@ class MaterialParams(Section):
     def _complete(self) -> "MaterialParams":
         if self.builtin is None and not (self.cpt and self.sft):
             raise ValueError("needs builtin, or both cpt and sft")
-        if len(set(self.benchmarks)) < len(self.benchmarks):
-            raise ValueError("benchmarks must not repeat a name")
+        self.require_distinct("benchmarks")
         if self.sft and self.sft.package:
             raise ValueError("sft cannot be the problems that models are scored on")
         return self
@@ -138,8 +133,7 @@ class BudgetParams(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> "BudgetParams":
-        if len(set(self.sft_tokens)) < len(self.sft_tokens):
-            raise ValueError("sft_tokens must not repeat a value")
+        self.require_distinct("sft_tokens")
         return self
 
 
@@ -149,19 +143,19 @@ class AllocationParams(Section):
     preset: Preset
     base_model: BaseModelParams = text("the pretrained model to adapt")
     domains: tuple[MaterialParams, ...] = text("the domains: text, pairs and benchmarks of each", min_length=1)
-    replay: MaterialParams = text("general text and pairs, mixed in so that they are not forgotten")
+    replay: MaterialParams = text("general text and pairs, mixed in against forgetting")
     lora_replay_share: Share = text("share of replay in CPT sequences and in SFT pairs")
     benchmark_share: InnerShare = text("share of a built-in domain's items kept for its benchmarks")
     benchmark_items: Count = text("questions of each built-in benchmark", ge=8)
     domain_validation_share: InnerShare = text("share of a domain's documents held out")
-    held_out_sequences: Count = text("held-out sequences CPT losses are measured on", ge=2)
+    held_out_sequences: Count = text("held-out sequences that CPT losses are measured on", ge=2)
     near_duplicate: NearDuplicate
     budget: Count = text("tokens of CPT and SFT together, N")
-    sft_tokens: tuple[Whole, ...] = text("SFT tokens of the allocations tried; the rest is CPT", min_length=1)
+    sft_tokens: tuple[Whole, ...] = text("SFT tokens of each allocation; the rest of the budget is CPT", min_length=1)
     sft_only_tokens: tuple[Count, ...] = text("SFT tokens of the runs without CPT (Tables 1 to 3)")
-    other_budgets: tuple[BudgetParams, ...] = text("other budgets, in the first domain (Table 4)")
-    cpt_ablation: tuple[Count, ...] = text("CPT tokens tried before the same SFT, in the first domain (Table A.1)")
-    cpt_ablation_sft: Whole = text("SFT tokens after each of them")
+    other_budgets: tuple[BudgetParams, ...] = text("other budgets and their SFT tokens, for the first domain (Table 4)")
+    cpt_ablation: tuple[Count, ...] = text("CPT tokens tried before the same SFT, for the first domain (Table A.1)")
+    cpt_ablation_sft: Whole = text("SFT tokens after each cpt_ablation")
     cpt_length: Count = text("tokens in a CPT sequence")
     cpt_batch: Count = text("sequences in a CPT step")
     cpt_lr: Positive = text("learning rate of CPT, constant after warm-up")
@@ -177,12 +171,12 @@ class AllocationParams(Section):
         "what SFT trains: CPT's adapter (continue), a new one over the merged (merge) or the frozen CPT one (second)"
     )
     sft_longest: Count = text("tokens of the longest pair; longer ones are left out")
-    chat_template: Annotated[bool, Strict()] = text("whether prompts go through the model's chat template")
+    chat_template: Flag = text("whether prompts go through the model's chat template")
     weight_decay: WeightDecay
     clip: Clip
-    lora_precision: Literal["fp32", "bf16"] = text("frozen weights and matrix products: fp32 or bf16")
-    drift_examples: Count = text("pairs, or CPT sequences, drift is measured on", ge=4)
-    drift_estimator: Literal["debiased", "plain"] = text("estimator of CKA")
+    lora_precision: Literal["fp32", "bf16"] = text("precision of frozen weights and matrix products: fp32 or bf16")
+    drift_examples: Count = text("pairs, or CPT sequences, that drift is measured on", ge=4)
+    drift_estimator: Literal["debiased", "plain"] = text("estimator of CKA: debiased or plain")
     printed_steps: tuple[Count, Count] | None = text("steps of CPT and SFT that the paper prints", default=None)
     seeds: Seeds
     bootstrap: Bootstrap
@@ -192,17 +186,14 @@ class AllocationParams(Section):
     resources: ResourcesField = Field(default_factory=dict)
     micro_batch: MicroBatch = None
     checkpoint_seconds: CheckpointSeconds = 60.0
-    unsafe_no_sandbox: Annotated[bool, Strict()] = text("execute generated programs without a sandbox", default=False)
+    unsafe_no_sandbox: Flag = text("execute programs that models write without a sandbox", default=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> "AllocationParams":
         require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
         require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
-        for name in ("sft_tokens", "sft_only_tokens", "cpt_ablation", "seeds"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} must not repeat a value")
-        budgets = [(self.budget, self.sft_tokens), *((one.budget, one.sft_tokens) for one in self.other_budgets)]
+        self.require_distinct("sft_tokens", "sft_only_tokens", "cpt_ablation", "seeds")
+        budgets = [(self.budget, self.sft_tokens), *((other.budget, other.sft_tokens) for other in self.other_budgets)]
         for budget, tokens in budgets:
             if max(tokens) > budget:
                 raise ValueError(f"sft_tokens must be at most the budget, {budget}, not {max(tokens)}")

@@ -1,4 +1,4 @@
-"""Where a study runs and what its runs take: nothing here changes a number."""
+"""Where a study runs, and what its runs need there: nothing here changes a number."""
 
 from typing import Annotated, Literal
 
@@ -6,8 +6,8 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 
 from repro.params.values import Count, Line, Positive, Section, instead, matches, text
 
-# Stages by kind, as `repro plan` shows them: those that train, and can be shared out among several devices; those that
-# only get text, models and questions ready; and the rest.
+# Kinds of stages, as `repro plan` lists them: those that train, which several devices can share; those that only get
+# text, models and questions ready; and the rest.
 TRAINING = ("pretrain", "continue", "cpt", "sft")
 PREPARING = ("base", "text", "tokenizer", "tokens", "material", "pairtokens")
 KINDS = (*TRAINING, *PREPARING, "evaluate", "programs", "heldout", "drift", "ratiodrift", "recovery")
@@ -26,29 +26,25 @@ def _kind(value: str) -> str:
 
 
 Address = Annotated[
-    str,
-    AfterValidator(matches(r"(tcp|tls)://[\w.:\[\]-]{1,200}:[0-9]{1,5}", "an address such as tcp://10.0.0.1:8786")),
+    str, matches(r"(tcp|tls)://[\w.:\[\]-]{1,200}:[0-9]{1,5}", "an address such as tcp://10.0.0.1:8786")
 ]
-WallTime = Annotated[
-    str, AfterValidator(matches(r"[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds, such as "24:00:00"'))
-]
+WallTime = Annotated[str, matches(r"[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds, such as "24:00:00"')]
 Directive = Annotated[Line, AfterValidator(_directive)]
-Word = Annotated[
-    str, AfterValidator(matches(r"\w[\w.,:@/+-]{0,199}", "letters, digits and _ . , : @ / + -, at most 200 of them"))
-]
+Word = Annotated[str, matches(r"\w[\w.,:@/+-]{0,199}", "letters, digits and _ . , : @ / + -, at most 200 of them")]
 Kind = Annotated[str, AfterValidator(_kind)]
-MOST = 1024  # devices of a node, which nobody has
+MOST = 1024  # devices of a node: an upper bound
 Cores = Annotated[Count, Field(le=2**16)]
 Gib = Annotated[Positive, Field(le=2**20)]
 BATCH_ONLY = ("queue", "account", "walltime", "cores", "memory_gib", "interface", "directives", "setup")
 
 
 class ClusterParams(Section):
-    """Workers that are not this machine's: exactly one of batch and scheduler.
+    """Workers on other machines: exactly one of batch and scheduler.
 
-    batch: jobs of a batch system, `workers` of them, each one worker; scheduler: the address of a dask scheduler.
-    gpus: of each worker; memory_gib: main memory of a job; interface: the network that jobs reach this machine by, such
-    as ib0; directives: more lines of a job's header, without their #SBATCH; setup: shell lines before the worker.
+    batch: the batch system, which is given `workers` jobs of one worker each; scheduler: the address of a dask
+    scheduler; gpus: of each worker; memory_gib: main memory of a job; interface: the network by which jobs reach this
+    machine, such as ib0; directives: more lines for a job's header, without #SBATCH; setup: shell lines before the
+    worker.
     """
 
     batch: Literal["slurm", "pbs", "lsf"] | None = None
@@ -65,50 +61,42 @@ class ClusterParams(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "ClusterParams":
-        if (self.batch is None) == (self.scheduler is None):
-            raise ValueError("must have exactly one of batch and scheduler")
+        kind = self.only("batch", "scheduler")
         for name in BATCH_ONLY:
-            if self.scheduler is not None and name in self.model_fields_set:
+            if kind == "scheduler" and name in self.model_fields_set:
                 raise ValueError(f"{name} is an option of batch, not of scheduler")
         return self
 
 
 class NeedsParams(Section):
-    """What runs of a kind take of a worker: devices that share one run, and main memory."""
+    """What each run of a kind takes of a worker: devices that share the run, and main memory."""
 
     devices: Annotated[Count, Field(le=MOST)] = 1
     memory_gib: Gib | None = None
 
 
 def _only_training_is_shared(needs: dict[Kind, NeedsParams]) -> dict[Kind, NeedsParams]:
-    for kind, one in needs.items():
-        if one.devices > 1 and kind not in TRAINING:
-            raise ValueError(f"{kind}.devices must be 1: only {', '.join(TRAINING)} can be shared out")
+    for kind, need in needs.items():
+        if need.devices > 1 and kind not in TRAINING:
+            raise ValueError(f"{kind}.devices must be 1: only {', '.join(TRAINING)} can be shared by several")
     return needs
 
 
 ClusterField = Annotated[
-    ClusterParams | None, text("workers elsewhere, a batch system's or a scheduler's; null is this machine")
+    ClusterParams | None, text("where runs execute: a batch system or a dask scheduler; null: this machine")
 ]
 ResourcesField = Annotated[
     dict[Kind, NeedsParams],
     AfterValidator(_only_training_is_shared),
-    text("devices and memory that runs of a kind take, such as {pretrain: {devices: 2, memory_gib: 40}}"),
+    text("devices and memory for each run of a kind, such as {pretrain: {devices: 2, memory_gib: 40}}"),
 ]
 
 
 def require_rows(resources: dict[Kind, NeedsParams], rows: dict[str, int]) -> None:
-    """Refuse more devices for a run than have something to do.
-
-    rows: of an optimiser step, by kind of run; devices share these out.
-
-    Raises:
-        ValueError: naming the parameter.
-
-    """
-    for kind, most in rows.items():
-        if kind in resources and resources[kind].devices > most:
-            raise ValueError(f"resources.{kind}.devices must be at most the {most} rows of one of its steps")
+    """Refuse more devices for a run than have something to do; rows: of an optimiser step, by kind of run."""
+    for kind, count in rows.items():
+        if kind in resources and resources[kind].devices > count:
+            raise ValueError(f"resources.{kind}.devices must be at most the {count} rows of one of its steps")
 
 
 def require_consistent(
@@ -118,16 +106,11 @@ def require_consistent(
     cluster: ClusterParams | None,
     resources: dict[Kind, NeedsParams],
 ) -> None:
-    """Refuse what cannot be had of a cluster, before anything is submitted to it.
-
-    Raises:
-        ValueError: naming the parameter.
-
-    """
+    """Refuse what the cluster cannot give, before anything is submitted to it."""
     if cluster is None:
         return
     if cluster.batch and workers == "auto":
-        raise ValueError("workers must be a number with cluster.batch: how many jobs there are to be")
+        raise ValueError("workers must be a number with cluster.batch: the number of jobs")
     if cluster.batch and _seconds(cluster.walltime) < 3 * checkpoint_seconds:
         raise ValueError(
             f"cluster.walltime must be at least three times checkpoint_seconds, {checkpoint_seconds:g}: "

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, model_validator
 
 from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
 from repro.params.sources import SourceParams
@@ -23,6 +23,7 @@ from repro.params.values import (
     Seeds,
     Share,
     WeightDecay,
+    Whole,
     Workers,
     text,
 )
@@ -57,8 +58,8 @@ class Params(Section):
 
     preset: Preset
     general: tuple[SourceParams, ...] = text("sources of general text", min_length=1)
-    domain: DomainParams = text("the domain every size is trained on")
-    second_domain: DomainParams = text("another domain, for the smallest size only")
+    domain: DomainParams = text("the domain that models of every size are trained on")
+    second_domain: DomainParams = text("another domain, for the smallest model only")
     validation_share: InnerShare = text("share of the general documents held out")
     domain_validation_share: InnerShare = text("share of a domain's documents held out")
     replay_share: InnerShare = text("share of the general documents kept for continual pretraining")
@@ -73,20 +74,20 @@ class Params(Section):
     pretrain_floor: Rate = text("learning rate at the end of the cosine, as a share of the peak")
     continual_tokens: Count = text("tokens of continual pretraining, T_max")
     continual_lr: Positive = text("constant learning rate of continual pretraining")
-    continual_warmup_steps: Annotated[int, Strict(), Field(ge=0)] = text("continual steps spent warming up")
+    continual_warmup_steps: Whole = text("continual steps spent warming up")
     weight_decay: WeightDecay
     clip: Clip
-    precision: Literal["fp32", "bf16"] = text("what matrix products are computed in: fp32 or bf16")
-    ratios: tuple[Share, ...] = text("domain shares R of the mixture, every size", min_length=1)
+    precision: Literal["fp32", "bf16"] = text("precision of matrix products: fp32 or bf16")
+    ratios: tuple[Share, ...] = text("domain shares R of the mixture, for every size", min_length=1)
     second_ratios: tuple[Share, ...] = text("domain shares R for the second domain", min_length=1)
     seeds: Seeds
     validation_points: Count = text("points of a loss curve after the first", ge=5)
-    validation_sequences: Count = text("held-out sequences losses are measured on", ge=2)
+    validation_sequences: Count = text("held-out sequences that losses are measured on", ge=2)
     epsilon: Positive = text("tolerated rise of the general loss, nats per token (Eq. 1)")
-    lagrange: Positive = text("the Lagrange multiplier of Eq. 3")
+    lagrange: Positive = text("Lagrange multiplier of Eq. 3")
     bootstrap: Bootstrap
-    recovery_sets: Count = text("synthetic studies of known truth that intervals are tested on, for each law")
-    recovery_draws: Count = text("bootstrap draws of each of them")
+    recovery_sets: Count = text("synthetic studies of known truth, for each law, that intervals are tested on")
+    recovery_draws: Count = text("bootstrap draws for each synthetic study")
     device: Device = "auto"
     workers: Workers = "auto"
     cluster: ClusterField = None
@@ -103,10 +104,7 @@ class Params(Section):
             if getattr(self, name) < step * self.validation_points:
                 least = f"{self.validation_points} steps (validation_points) of {self.batch} x {self.sequence_length}"
                 raise ValueError(f"{name} must be at least {step * self.validation_points}: {least} tokens")
-        for name in ("ratios", "second_ratios", "seeds"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} must not repeat a value")
+        self.require_distinct("ratios", "second_ratios", "seeds")
         if self.validation_share + self.replay_share >= 1:
             raise ValueError("validation_share + replay_share must leave some text to pretrain on")
         names = [self.domain.name, self.second_domain.name]

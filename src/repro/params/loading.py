@@ -1,4 +1,4 @@
-"""Reading YAML that may have been written to do harm: plain values only, each name once, and not much of anything."""
+"""Reading YAML that may be written to do harm: plain values only, each name once, and little of everything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ def load(text: str) -> Any:
     """The value that `text` is as YAML; a date is text.
 
     Raises:
-        NotPlain: for what is no YAML, aliases, tags, a name that is no text or is given twice, a number that cannot
+        NotPlain: for what is not YAML, aliases, tags, a name that is not text or is given twice, a number that cannot
         be, and more of anything than a parameter file needs.
 
     """
@@ -34,13 +34,13 @@ def load(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, made stricter
     except yaml.YAMLError as error:
         raise NotPlain(f"not YAML: {' '.join(str(error).split())[:200]}") from None
-    except ValueError as error:  # 0x_ is a number to YAML, and none to Python
-        raise error if isinstance(error, NotPlain) else NotPlain(f"a number is none: {error}") from None
+    except ValueError as error:  # 0x_ is a number to YAML, but not to Python
+        raise error if isinstance(error, NotPlain) else NotPlain(f"not a number: {error}") from None
 
 
 @dataclass
 class _Open:
-    """A list or mapping whose end has not been read: how many values it has so far, names included."""
+    """A list or mapping whose end has not been read yet; count: of its values so far, names included."""
 
     mapping: bool
     count: int = 0
@@ -48,7 +48,7 @@ class _Open:
 
 @dataclass
 class _Place:
-    """Where a survey is: what is open, and the outermost name it is below."""
+    """Where a survey is: the open lists and mappings, and the outermost name above."""
 
     opened: list[_Open] = field(default_factory=list)
     name: str = ""
@@ -98,22 +98,17 @@ class _Loader(Scanner):  # type: ignore[misc]
     """A safe loader that refuses names given twice, of which YAML's own silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The names and values of a mapping.
-
-        Raises:
-            NotPlain: for a name that is no text, or is given twice.
-
-        """
-        found: dict[Any, Any] = {}
+        """The names and values of a mapping; NotPlain for a name that is not text, or is given twice."""
+        values: dict[Any, Any] = {}
         for name_node, value_node in node.value:
             line = f"line {name_node.start_mark.line + 1}"
             name = self.construct_object(name_node, deep=True)
             if not isinstance(name, str):
                 raise NotPlain(f"{line}: must be names with values, and {str(name_node.value)[:40]!r} is no name")
-            if name in found:
+            if name in values:
                 raise NotPlain(f"{line}: {name[:40]!r} is given twice; must be given once")
-            found[name] = self.construct_object(value_node, deep=deep)
-        return found
+            values[name] = self.construct_object(value_node, deep=deep)
+        return values
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         """The kind of a value: YAML's own, but a date (a revision) and 12:30:00 (a time of a job) are text."""

@@ -1,10 +1,10 @@
-"""Reading parameter files and checking values, with one line for the first thing that is wrong."""
+"""Reading parameters from files, the command line and notebooks; the first fault is told in one line."""
 
 import ast
 import difflib
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +17,12 @@ from repro.params.loading import BYTES, NotPlain, load
 from repro.params.values import Section, instead
 
 Schema = TypeVar("Schema", bound=Section)
-SCHEMAS: tuple[type[Section], ...] = (Params, AllocationParams)
+PAPERS: dict[str, type[Section]] = {"cmr": Params, "allocation": AllocationParams}  # by the package of their study
+SCHEMAS = tuple(PAPERS.values())
 NAMES = frozenset(name for schema in SCHEMAS for name in schema.model_fields)
 COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in SCHEMAS))
 LONGEST = 80  # characters of a refused value that are shown
-KINDS = {  # pydantic's word for what a value is not -> ours
+KINDS = {  # what a value should be: pydantic's word -> ours
     "model_type": "names with values",
     "dict_type": "names with values",
     "tuple_type": "a list",
@@ -33,6 +34,27 @@ class ParamsError(ValueError):
     """A parameter is wrong; the message is one line naming the field and what is allowed."""
 
 
+def presets() -> list[str]:
+    """The names of the parameter files that come with the project."""
+    return sorted(file.stem for file in (home() / "params").glob("*.yaml"))
+
+
+def _presets_in_words() -> str:
+    return ", ".join(presets()) or f"none in {home() / 'params'}"
+
+
+def preset_file(name: str) -> Path:
+    """The file of the preset `name`.
+
+    Raises:
+        ParamsError: if there is none of that name.
+
+    """
+    if name not in presets():
+        raise ParamsError(f"preset: no preset {shown(name)}; there are {_presets_in_words()}")
+    return home() / "params" / f"{name}.yaml"
+
+
 def read(path: Path) -> dict[str, Any]:
     """The names and values of a parameter file, not yet checked.
 
@@ -40,18 +62,21 @@ def read(path: Path) -> dict[str, Any]:
         ParamsError: if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`loading`).
 
     """
-    told = plain(path)
+    file = plain(path)
     if not path.is_file():
         what = "not a file" if path.exists() else "no such file"
-        raise ParamsError(f"{told}: {what}; presets are {known()}")
+        raise ParamsError(f"{file}: {what}; presets are {_presets_in_words()}")
     try:
-        with path.open("rb") as file:
-            text = file.read(BYTES + 1).decode("utf-8-sig")
-        values = load(text)
-    except (OSError, UnicodeDecodeError, NotPlain) as error:
-        raise ParamsError(f"{told}: {_why(error)}") from None
+        with path.open("rb") as opened:
+            values = load(opened.read(BYTES + 1).decode("utf-8-sig"))
+    except OSError as error:
+        raise ParamsError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{file}: not YAML in UTF-8: {error}") from None
+    except NotPlain as error:
+        raise ParamsError(f"{file}: {error}") from None
     if not isinstance(values, dict):
-        raise ParamsError(f"{told}: must be names with values")
+        raise ParamsError(f"{file}: must be names with values")
     return values
 
 
@@ -73,28 +98,6 @@ def value(name: str, text: str) -> Any:
         raise ParamsError(f"{shown(name)[1:-1]}: {error}") from None
 
 
-def presets() -> list[str]:
-    """The names of the parameter files that come with the project."""
-    return sorted(file.stem for file in (home() / "params").glob("*.yaml"))
-
-
-def known() -> str:
-    """The presets in words."""
-    return ", ".join(presets()) or f"none in {home() / 'params'}"
-
-
-def preset_file(name: str) -> Path:
-    """Where the preset `name` lies.
-
-    Raises:
-        ParamsError: if there is none of that name.
-
-    """
-    if name not in presets():
-        raise ParamsError(f"preset: no preset {shown(name)}; there are {known()}")
-    return home() / "params" / f"{name}.yaml"
-
-
 def names(schema: type[Section]) -> tuple[str, ...]:
     """Every name of a schema, in its order."""
     return tuple(schema.model_fields)
@@ -106,7 +109,7 @@ def required(schema: type[Section]) -> frozenset[str]:
 
 
 def schemas_in(values: Iterable[str]) -> tuple[type[Section], ...]:
-    """The schemas that names are given of, those aside that they share."""
+    """The schemas that have any of the names, those aside that all schemas share."""
     given = set(values) - COMMON
     return tuple(schema for schema in SCHEMAS if given & set(names(schema)))
 
@@ -118,7 +121,7 @@ def check(values: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  
         ParamsError: one line for the first thing that is wrong: the field, what is allowed, what was given.
 
     """
-    check_names(values)
+    _check_names(values)
     own = names(schema)
     try:
         return schema.model_validate({name: value for name, value in values.items() if name in own})
@@ -126,42 +129,31 @@ def check(values: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  
         raise ParamsError(_first(error)) from None
 
 
-def check_names(values: Iterable[str]) -> None:
-    """Refuse names that are no parameters of either paper.
-
-    Raises:
-        ParamsError: naming the first, and what is allowed where the most similar name is.
-
-    """
+def _check_names(values: Iterable[str]) -> None:
+    """Refuse a name that is in no schema; the message lists those of the schema with the most similar name."""
     for name in values:
         if name not in NAMES:
             like = difflib.get_close_matches(name[:LONGEST], sorted(NAMES), n=1, cutoff=0.0)
-            schema = next((one for one in SCHEMAS if like and like[0] in names(one)), Params)
+            schema = next((schema for schema in SCHEMAS if like and like[0] in names(schema)), Params)
             raise ParamsError(f"{shown(name)}: unknown parameter; {instead(name, names(schema))}")
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read: {error.strerror}"
-    return f"not YAML in UTF-8: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
-
-
 def _first(error: ValidationError) -> str:
-    found = error.errors()[0]
-    parts = [part for part in found["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
+    fault = error.errors()[0]
+    parts = [part for part in fault["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
-    message = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if found["type"] == "missing":
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if fault["type"] == "missing":
         return f"{place}: missing"
-    if found["type"] in KINDS:
-        return f"{place}: must be {KINDS[found['type']]}, got {shown(found['input'])}"
-    if isinstance(found["input"], (dict, BaseModel)):
+    if fault["type"] in KINDS:
+        return f"{place}: must be {KINDS[fault['type']]}, got {shown(fault['input'])}"
+    if isinstance(fault["input"], (dict, BaseModel)):
         return f"{place}: {message}" if place else message
-    return f"{place}: {message[0].lower()}{message[1:]}, got {shown(found['input'])}"
+    return f"{place}: {message[0].lower()}{message[1:]}, got {shown(fault['input'])}"
 
 
 def plain(path: Path) -> str:
-    """The name of a file for a one-line message, which a name may not be made of."""
+    """The name of a file for a one-line message, quoted if it holds line ends and the like."""
     return str(path) if str(path).isprintable() else repr(str(path))
 
 
@@ -176,44 +168,53 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
 
     A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
 
-    namespace: the notebook's globals. Names that its parameters cell or papermill's set, and that are no parameters,
-    are refused, so that a misspelt one fails instead of being ignored; names set elsewhere are the reader's own.
+    namespace: the notebook's globals. Only names that its parameters cell or papermill's assigns are read, and any name
+    of either paper is allowed there; names set in other cells are the reader's own.
+
+    Raises:
+        ParamsError: for a name that is not a parameter, so that a misspelt one is not ignored, or a wrong value.
+
     """
     if "In" in namespace:  # IPython's history of cells
-        given = {name: namespace[name] for name in _assigned(namespace["In"]) if name in namespace}
+        cells = filter(_is_parameters_cell, namespace["In"])
+        given = {name: namespace[name] for cell in cells for name in assigned(cell) if name in namespace}
     else:
         given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
-    check_names(given)
+    _check_names(given)
     given = {name: value for name, value in given.items() if value is not None}
     if "preset" not in given:
-        raise ParamsError(f"preset: missing; there are {known()}")
+        raise ParamsError(f"preset: missing; there are {_presets_in_words()}")
     base = {} if given.keys() >= required(schema) else read(preset_file(given["preset"]))
     return check(base | given, schema)
 
 
-def notebook_cell(schema: type[Section] = Params) -> str:
-    """The source of a notebook's parameters cell: all names of its paper, None meaning "as in the preset"."""
-    fields = schema.model_fields
-    lines = [f"{name} = None  # {fields[name].description}" for name in names(schema) if name != "preset"]
-    return "\n".join(['preset = "quick"  # the file of params/ that gives what is None below', *lines])
+def notebook_cell(schema: type[Section], listed: Collection[str] = ()) -> str:
+    """The source of a notebook's parameters cell: the preset, and the `listed` names of its paper in their order."""
+    fields = schema.model_fields.items()
+    lines = [f"{name} = None  # {field.description}" for name, field in fields if name in listed and name != "preset"]
+    return "\n".join(['preset = "quick"  # the file of params/ with what is None, or not listed, here', *lines])
 
 
-def _assigned(cells: Iterable[str]) -> list[str]:
-    """The names assigned in parameters cells: the one that names the preset, and the one papermill puts after it."""
-    found = (cell for cell in cells if cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE))
-    targets = (target for cell in found for node in ast.parse(cell).body for target in _targets(node))
-    said = (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
-    return list(dict.fromkeys(name for name in said if not name.startswith("_")))
+def assigned(cell: str) -> dict[str, str]:
+    """The names that a cell assigns, in order, each with the source of its value ("" in a tuple of names).
+
+    Raises:
+        SyntaxError: the cell is not Python.
+
+    """
+    sources: dict[str, str] = {}
+    for statement in ast.parse(cell).body:
+        if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            source = ast.unparse(statement.value) if statement.value and isinstance(targets[0], ast.Name) else ""
+            found = (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+            sources |= {name: source for name in found if not name.startswith("_")}
+    return sources
 
 
-def _targets(statement: ast.stmt) -> list[ast.expr]:
-    match statement:
-        case ast.Assign():
-            return statement.targets
-        case ast.AnnAssign() | ast.AugAssign():
-            return [statement.target]
-        case _:
-            return []
+def _is_parameters_cell(cell: str) -> bool:
+    """Whether a cell is the one that names the preset, or the one that papermill puts after it."""
+    return cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE) is not None
 
 
 def _is_parameter(name: str, value: object) -> bool:

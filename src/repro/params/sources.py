@@ -1,4 +1,4 @@
-"""Where text comes from, as parameters say it."""
+"""Where text comes from: the parameters of a source of documents."""
 
 from fractions import Fraction
 
@@ -23,8 +23,8 @@ OPTIONS = {
 class SourceParams(Section):
     """One source of documents: exactly one of package, folder and hub, and what to take of it.
 
-    folder: absolute, from ~, or from the project's folder; directory: of a hub data set, whose files alone are read;
-    tokenizer: where text_field holds token ids, the tokenizer of the hub that they are of (with directory only).
+    folder: absolute, from ~, or from the project's folder; directory: the folder of a hub data set to read alone;
+    tokenizer: of the hub, if text_field holds its token ids (with directory only).
     """
 
     package: Line | None = None
@@ -43,12 +43,10 @@ class SourceParams(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "SourceParams":
-        given = [name for name in ("package", "folder", "hub") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"must have exactly one of package, folder and hub, not {' and '.join(given) or 'none'}")
-        for name in self.model_fields_set - {given[0], "part"}:
-            if given[0] not in OPTIONS[name]:
-                raise ValueError(f"{name} is an option of {' and '.join(OPTIONS[name])}, not of {given[0]}")
+        kind = self.only("package", "folder", "hub")
+        for name in self.model_fields_set - {kind, "part"}:
+            if kind not in OPTIONS[name]:
+                raise ValueError(f"{name} is an option of {' and '.join(OPTIONS[name])}, not of {kind}")
         if self.part[0] >= self.part[1]:
             raise ValueError("part must be [from, to] with from < to")
         if self.hub and not self.revision:

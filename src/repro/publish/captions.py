@@ -1,8 +1,7 @@
 """Sphinx extension: a figure of class ``table`` is captioned above and numbered "Table N".
 
-A notebook cell can caption its output only as a figure (myst-nb's ``figure`` cell metadata), and Sphinx
-numbers by node class. So here such figures change their class before they are counted; ``{numref}`` then
-says "Table N".
+A notebook cell can caption its output only as a figure (myst-nb's ``figure`` cell metadata), and Sphinx numbers by node
+class. So such figures change their class before they are counted; ``{numref}`` then says "Table N".
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ class FiguresToTables(SphinxTransform):
         for figure in self.document.findall(nodes.figure):
             if "table" not in figure["classes"]:
                 continue
-            # In place: the document's table of labels goes on pointing at this very node.
+            # In place, because the document's table of labels points at this very node.
             figure.__class__ = TableFigure
-            # The theme's stylesheets mean something else by the class "table".
+            # The theme's stylesheets use the class "table" for something else.
             figure["classes"] = ["captioned-table" if name == "table" else name for name in figure["classes"]]
             figure.children.sort(key=lambda child: not isinstance(child, nodes.caption))
 

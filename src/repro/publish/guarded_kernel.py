@@ -1,7 +1,7 @@
-"""A Jupyter kernel that ends, with every process it started, when whoever started it is gone.
+"""A Jupyter kernel that ends, with every process it started, when the process that started it is gone.
 
-It is run as a script: ``python guarded_kernel.py -f CONNECTION_FILE``. Of itself a kernel notices after a second
-that its parent is gone, and then leaves its children running.
+It is run as a script: ``python guarded_kernel.py -f CONNECTION_FILE``. By itself a kernel notices after a second that
+its parent is gone, and then leaves its children running.
 """
 
 import sys
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Start the guard and then the kernel."""
-    sys.path.pop(0)  # this file's folder, whose modules are nobody's to import by their bare names
+    sys.path.pop(0)  # this file's folder, whose modules nobody may import by their bare names
     import logging
     import os
     import signal
@@ -23,7 +23,7 @@ def main() -> None:
     from ipykernel import kernelapp
 
     parent = int(os.environ["JPY_PARENT_PID"])
-    if hasattr(os, "pidfd_open"):  # else the kernel's own watch has to do
+    if hasattr(os, "pidfd_open"):  # else the kernel's own watch must be enough
         threading.Thread(target=_guard, args=(parent,), daemon=True).start()
     for logger in ("IPKernelApp", "tornado.general"):
         logging.getLogger(logger).addFilter(_news)
@@ -31,10 +31,10 @@ def main() -> None:
 
 
 def _news(record: "logging.LogRecord") -> bool:
-    """Whether a message tells more than that the kernel is ending, which is nothing that went wrong.
+    """Whether a message says more than that the kernel is ending.
 
-    Jupyter interrupts a kernel to end it, busy or not, and one of its threads may close a socket that another
-    is about to use.
+    Jupyter interrupts a kernel to end it, busy or not, and one of its threads may close a socket that another is about
+    to use; neither is an error.
     """
     import zmq
 

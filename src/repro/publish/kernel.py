@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Result = TypeVar("Result")
-PATIENCE = 5.0  # seconds an interrupted notebook has to put its work away
+PATIENCE = 5.0  # seconds that an interrupted notebook has to save its work
 LAUNCHER = Path(__file__).with_name("guarded_kernel.py")
 
 
 class _OnlyThisInterpreter(KernelSpecManager):
-    """Looks in no folder: a ``python3`` kernel of the user's would win over this environment's."""
+    """Looks in no folder, where a ``python3`` kernel of the user's would win over this environment's."""
 
     def _kernel_dirs_default(self) -> list[str]:
         return []
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         spec = super().get_kernel_spec(kernel_name)
-        # Some versions warn at every start that a local socket is not encrypted, right above the progress bar.
+        # At the level of warnings some versions say at every start that a local socket is not encrypted.
         spec.argv = [sys.executable, str(LAUNCHER), "-f", "{connection_file}", "--log-level=ERROR"]
         if sys.stderr.isatty():  # a progress bar in the kernel cannot ask the terminal for its width
             spec.env = {**spec.env, "COLUMNS": str(shutil.get_terminal_size().columns)}
@@ -40,10 +40,10 @@ class _OnlyThisInterpreter(KernelSpecManager):
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """A kernel manager for nbclient that starts ``sys.executable``, and notes each kernel's process in `started`.
+    """A kernel manager for nbclient that starts ``sys.executable`` and notes each kernel's process in `started`.
 
-    It speaks with the kernel through sockets in `folder`, which is ours alone: of the ports that are free when
-    Jupyter looks for some, another program may have taken one before the kernel does.
+    It speaks with the kernel through sockets in `folder`, which is ours alone: a port that is free when Jupyter looks
+    for one may be taken by another program before the kernel opens it.
     """
 
     started: ClassVar[list[int]] = []
@@ -67,14 +67,10 @@ class ThisInterpreter(AsyncKernelManager):
 
 
 def watched(work: Callable[[], Result]) -> Result:
-    """What `work`, which starts kernels as `ThisInterpreter`, returns; no process of theirs is left afterwards.
+    """The result of `work`, which starts kernels as `ThisInterpreter`; no process of theirs is left afterwards.
 
-    It runs in a thread, so that an interrupt reaches us and not the middle of an event loop. The kernel is then
-    interrupted in its turn, and killed where it does not end.
-
-    Raises:
-        KeyboardInterrupt: once everything has ended.
-
+    It runs in a thread, so that an interrupt reaches us and not the middle of an event loop. We then interrupt the
+    kernel, kill it if it does not end, and raise KeyboardInterrupt once everything has ended.
     """
     ThisInterpreter.started.clear()
     with tempfile.TemporaryDirectory(prefix="repro-kernel-") as folder, ThreadPoolExecutor(1) as pool:
@@ -102,7 +98,7 @@ def _interrupt(future: Future[Any]) -> None:
 
 
 def _end() -> None:
-    """Kill what is left of the kernels' process groups."""
+    """Kill the kernels' process groups, or what is left of them."""
     for pid in ThisInterpreter.started:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)

@@ -1,4 +1,8 @@
-"""Execute one notebook through papermill, strictly: what papermill only warns about is an error here."""
+"""Execute notebooks through papermill, strictly: what papermill only warns about is an error here.
+
+An executed notebook carries a stamp in its metadata: what it was made from, and a hash of the whole file. The stamp
+tells whether the page is up to date, and whether the file is as it was written.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +24,121 @@ import psutil
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from repro.params import NAMES, ParamsError
-from repro.publish.declared import check_parameters, parameters_of
+from repro.params import ParamsError, Section, names
+from repro.publish import declared
 
 STAMP = "repro"  # key of our stamp in the notebook's metadata
 MARK = b'"file_sha256": "'  # a name that nothing else in a notebook has
 BLANK = "0" * 64
-
 PACKAGE = Path(__file__).resolve().parents[1]
 
-Identities = Mapping[frozenset[str], str]  # names of a study's parameters -> what decides its numbers
+Fault = tuple[int | None, str, str]  # a cell's number, its source, and what went wrong there
+
+
+class NotebookFailed(Exception):
+    """A notebook did not run to its end.
+
+    Attributes: ``cell`` (its number as Jupyter shows it, ``[3]``; None if the kernel died), ``kept`` (the notebook as
+    far as it came, to look at).
+    """
+
+    def __init__(self, notebook: Path, cell: int | None, source: str, traceback: str, kept: Path) -> None:
+        self.cell, self.kept = cell, kept
+        where = "the kernel died" if cell is None else f"cell [{cell}] failed"
+        parts = [f"{notebook.name}: {where} (kept for reading: {kept})", source, traceback]
+        super().__init__("\n\n".join(part.strip("\n") for part in parts if part.strip()))
+
+
+def execute_one(
+    notebook: Path, output: Path, parameters: Mapping[str, Any], studies: Mapping[type[Section], str]
+) -> bool:
+    """Execute a notebook with the parameters of its paper unless it is up to date; False, with a message, if it fails.
+
+    parameters: of all studies. studies: by schema, what else decides the numbers of a study.
+
+    Raises:
+        ParamsError: if the notebook begins no study, or one that there are no parameters for.
+
+    """
+    schema = declared.read(notebook).schema
+    if schema is None:
+        raise ParamsError(f"{notebook.name}: must call cmr.begin(globals()) or allocation.begin(globals())")
+    if schema not in studies:
+        raise ParamsError(f"{notebook.name}: these parameters are those of the other paper's study")
+    own = {name: value for name, value in parameters.items() if name in names(schema)}
+    if up_to_date(notebook, output, own, studies[schema]):
+        print(f"{notebook.name}: up to date", flush=True)
+        return True
+    started = time.monotonic()
+    print(f"{notebook.name} ...", flush=True)
+    try:
+        execute(notebook, output, own, extra=studies[schema])
+    except NotebookFailed as error:
+        print(f"repro: {error}", file=sys.stderr)
+        return False
+    print(f"{notebook.name}: {time.monotonic() - started:.0f} s -> {output}", flush=True)
+    return True
+
+
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], *, extra: str = "") -> None:
+    """Run ``notebook`` with ``parameters`` and write the executed copy, stamped complete, to ``output``.
+
+    The kernel is this very interpreter, whatever kernels are installed. What it writes to standard error (progress
+    bars) appears on ours while it runs. An earlier ``output`` stays until all has run. No process that the notebook
+    started outlives it.
+
+    Raises:
+        ParamsError: no ``parameters`` cell, or a parameter that the notebook does not take or of another type.
+        NotebookFailed: a cell raised, ended the process, or the kernel died.
+        KeyboardInterrupt: once the kernel has ended.
+
+    """
+    declared.check(notebook, parameters)
+    inputs = inputs_digest(notebook, parameters, extra)  # now: what changes meanwhile must not count as done
+    output.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(output)
+    part = output.with_name(f".{output.stem}.{os.getpid()}.part.ipynb")
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    started = time.monotonic()
+    try:
+        nb = _run(notebook, part, failed, dict(parameters))
+        _strip_bars(nb)
+        seconds = round(time.monotonic() - started, 1)
+        write_stamped(nb, part, {"complete": True, "inputs": inputs, "seconds": seconds})
+        part.replace(output)
+        failed.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def up_to_date(notebook: Path, output: Path, parameters: Mapping[str, Any], extra: str = "") -> bool:
+    """Whether ``output`` is what `execute` would make again from the same inputs."""
+    stamp = stamp_of(output)
+    return stamp is not None and stamp["inputs"] == inputs_digest(notebook, parameters, extra)
+
+
+def inputs_digest(notebook: Path, parameters: Mapping[str, Any], extra: str) -> str:
+    """SHA-256 over what decides a notebook's output.
+
+    That is its source, the parameters, the `installed` packages, the files of this package, and ``extra``:
+    whatever else the notebook reads, such as a digest of data named by a parameter.
+    """
+    digest = hashlib.sha256()
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in cells]
+    digest.update(json.dumps(source, sort_keys=True).encode())
+    digest.update(json.dumps(parameters, sort_keys=True).encode())
+    digest.update(f"{extra}\0{installed()}".encode())
+    for path in sorted(p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def installed() -> str:
+    """Python's version and ``name==version`` of every installed package, one a line."""
+    packages = {f"{dist.name}=={dist.version}" for dist in distributions()}
+    return "\n".join([sys.version, *sorted(packages)])
 
 
 def write_stamped(nb: NotebookNode, path: Path, stamp: dict[str, Any]) -> None:
@@ -41,7 +150,7 @@ def write_stamped(nb: NotebookNode, path: Path, stamp: dict[str, Any]) -> None:
 
 
 def stamp_of(path: Path) -> dict[str, Any] | None:
-    """The stamp of an executed notebook; None where there is none, or the file is not as it was written."""
+    """The stamp of an executed notebook; None where there is no file, or it is not as it was written."""
     try:
         return stamp_in(path.read_bytes())
     except FileNotFoundError:
@@ -59,105 +168,27 @@ def stamp_in(data: bytes) -> dict[str, Any] | None:
 
 
 def _around(data: bytes) -> tuple[bytes, bytes]:
-    """What stands before and after the hash."""
+    """The bytes before and after the hash."""
     before, mark, rest = data.rpartition(MARK)
     return before + mark, rest[len(BLANK) :]
 
 
-class NotebookFailed(Exception):
-    """A notebook did not run to its end.
-
-    Attributes: ``notebook`` (the source), ``cell`` (number of the code cell as Jupyter shows it, ``[3]``;
-    None where the kernel died), ``source`` (its text), ``traceback`` (plain text),
-    ``kept`` (the notebook as far as it came, to look at).
-    """
-
-    def __init__(self, notebook: Path, cell: int | None, source: str, traceback: str, kept: Path) -> None:
-        self.notebook, self.cell, self.source = notebook, cell, source
-        self.traceback, self.kept = traceback, kept
-        where = "the kernel died" if cell is None else f"cell [{cell}] failed"
-        parts = [f"{notebook.name}: {where} (kept for reading: {kept})", source, traceback]
-        super().__init__("\n\n".join(part.strip("\n") for part in parts if part.strip()))
-
-
-@functools.cache
-def installed() -> str:
-    """Python's version and ``name==version`` of every installed package, one a line."""
-    packages = {f"{dist.name}=={dist.version}" for dist in distributions()}
-    return "\n".join([sys.version, *sorted(packages)])
-
-
-def inputs_digest(notebook: Path, parameters: Mapping[str, Any], extra: str = "") -> str:
-    """SHA-256 over what decides a notebook's output.
-
-    That is its source, the parameters, the `installed` packages, the files of this package, and ``extra``:
-    whatever else the notebook reads, such as a digest of data named by a parameter.
-    """
-    digest = hashlib.sha256()
-    cells = nbformat.read(notebook, as_version=4).cells
-    source = [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in cells]
-    digest.update(json.dumps(source, sort_keys=True).encode())
-    digest.update(json.dumps(parameters, sort_keys=True).encode())
-    digest.update(f"{extra}\0{installed()}".encode())
-    for path in sorted(p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def up_to_date(notebook: Path, output: Path, parameters: Mapping[str, Any], extra: str = "") -> bool:
-    """Whether ``output`` is what `execute` would make again from the same inputs."""
-    stamp = stamp_of(output)
-    return stamp is not None and stamp["inputs"] == inputs_digest(notebook, parameters, extra)
-
-
-def execute(
-    notebook: Path, output: Path, parameters: Mapping[str, Any], *, extra: str = "", cwd: Path | None = None
-) -> None:
-    """Run ``notebook`` with ``parameters`` and write the executed copy, stamped complete, to ``output``.
-
-    The kernel is this very interpreter, whatever kernels are installed, and starts in ``cwd``. What it writes
-    to standard error (progress bars) appears on ours while it runs. An earlier ``output`` stays until all has
-    run. No process that the notebook started outlives it.
-
-    Raises:
-        ParamsError: no ``parameters`` cell, or a parameter that it does not declare or that is of another type.
-        NotebookFailed: a cell raised, ended the process, or the kernel died.
-        KeyboardInterrupt: once the kernel has ended.
-
-    """
-    check_parameters(notebook, parameters)
-    inputs = inputs_digest(notebook, parameters, extra)  # now: what changes meanwhile must not count as done
-    output.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(output)
-    part = output.with_name(f".{output.stem}.{os.getpid()}.part.ipynb")
-    failed = output.with_name(f"{output.stem}.failed.ipynb")
-    started = time.monotonic()
-    try:
-        nb = _run(notebook, part, failed, dict(parameters), cwd)
-        _strip_bars(nb)
-        seconds = round(time.monotonic() - started, 1)
-        write_stamped(nb, part, {"complete": True, "inputs": inputs, "seconds": seconds})
-        part.replace(output)
-        failed.unlink(missing_ok=True)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _remove_leftovers(output: Path) -> None:
-    """Remove what executions of this notebook left that were killed themselves."""
+    """Remove the partial notebooks of earlier executions that were killed."""
     for part in output.parent.glob(f".{output.stem}.*.part.ipynb"):
         pid = part.name.split(".")[-3]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             part.unlink(missing_ok=True)
 
 
-def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any], cwd: Path | None) -> NotebookNode:
+def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any]) -> NotebookNode:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     from repro.publish.kernel import ThisInterpreter, watched
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it has to say is in what it raises
+    # What it has to say is in what it raises. It warns of every name that the parameters cell does not list.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     work = functools.partial(
         papermill.execute_notebook,
         str(notebook),
@@ -168,44 +199,45 @@ def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any], c
         kernel_manager_class=ThisInterpreter,
         progress_bar=False,
         stderr_file=sys.stderr,
-        cwd=None if cwd is None else str(cwd),
     )
+    fault: Fault | None
     try:
         nb: NotebookNode = watched(work)
     except PapermillExecutionError as error:
-        part.replace(failed)
-        text = "\n".join(error.traceback)
-        raise NotebookFailed(notebook, error.exec_count, error.source, _plain(text), failed) from None
+        fault = error.exec_count, error.source, _plain("\n".join(error.traceback))
     except RuntimeError as error:  # Jupyter's, of a kernel that never came up, and nbclient's DeadKernelError
+        fault = None, "", str(error)
+    else:
+        fault = _early_exit(nb) or _undrawn(nb)
+    if fault is not None:
         part.replace(failed)
-        raise NotebookFailed(notebook, None, "", str(error), failed) from None
-    for fault in (_early_exit(nb), _undrawn(nb)):
-        if fault is not None:
-            part.replace(failed)
-            raise NotebookFailed(notebook, fault[0].execution_count, fault[0].source, fault[1], failed)
+        raise NotebookFailed(notebook, *fault, failed)
     return nb
 
 
-def _early_exit(nb: NotebookNode) -> tuple[NotebookNode, str] | None:
+def _early_exit(nb: NotebookNode) -> Fault | None:
     """The cell that ended the process, if one did: papermill takes ``sys.exit(0)`` for success."""
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
     for position, cell in enumerate(code):
         if any(out.output_type == "error" for out in cell.outputs):
-            return cell, "the cell ended the process (exit), so the cells after it did not run"
+            text = "the cell ended the process (exit), so the cells after it did not run"
+            return cell.execution_count, cell.source, text
         if cell.execution_count is None:
-            return code[max(position - 1, 0)], "the cells after this one did not run"
+            last = code[max(position - 1, 0)]
+            return last.execution_count, last.source, "the cells after this one did not run"
     return None
 
 
-def _undrawn(nb: NotebookNode) -> tuple[NotebookNode, str] | None:
+def _undrawn(nb: NotebookNode) -> Fault | None:
     """A cell captioned as figure or table that shows none: IPython only prints what goes wrong in drawing."""
     for cell in nb.cells:
         if "figure" not in cell.metadata.get("mystnb", {}):
             continue
         kinds = {kind for out in cell.outputs for kind in out.get("data", {})}
         if not kinds - {"text/plain"}:
-            told = "".join(out.text for out in cell.outputs if out.output_type == "stream")
-            return cell, f"the cell has a caption but shows no figure or table\n{_plain(told)}"
+            printed = "".join(out.text for out in cell.outputs if out.output_type == "stream")
+            text = f"the cell has a caption but shows no figure or table\n{_plain(printed)}"
+            return cell.execution_count, cell.source, text
     return None
 
 
@@ -215,57 +247,13 @@ def _strip_bars(nb: NotebookNode) -> None:
         if cell.cell_type != "code":
             continue
         errors = [out for out in cell.outputs if out.output_type == "stream" and out.name == "stderr"]
-        text = "".join(out.text for out in errors)
-        text = "".join(f"{line}\n" for line in text.split("\n") if line.strip() and "\r" not in line)
+        lines = "".join(out.text for out in errors).split("\n")
+        text = "".join(f"{line}\n" for line in lines if line.strip() and "\r" not in line)
         cell.outputs = [out for out in cell.outputs if out not in errors]
         if text:
             cell.outputs.append(new_output("stream", name="stderr", text=text))
 
 
 def _plain(text: str) -> str:
+    """Text without terminal colours."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
-
-
-def execute_all(source: Path, out: Path, parameters: Mapping[str, Any], studies: Identities) -> dict[str, Path] | None:
-    """Execute every notebook of `source` that is not up to date, in name order.
-
-    parameters: of all studies; each notebook is given those that it declares. studies: what else decides what they
-    show.
-
-    Returns:
-        name -> executed notebook; None if one failed, which has then been told on standard error.
-
-    """
-    done: dict[str, Path] = {}
-    for notebook in sorted(source.glob("*.ipynb")):
-        done[notebook.stem] = out / notebook.name
-        if not execute_one(notebook, done[notebook.stem], parameters, studies):
-            return None
-    return done
-
-
-def execute_one(notebook: Path, output: Path, parameters: Mapping[str, Any], studies: Identities) -> bool:
-    """Execute one notebook unless it is up to date; whether it is done.
-
-    Raises:
-        ParamsError: if the parameters say nothing of the study that the notebook is about.
-
-    """
-    declared = frozenset(parameters_of(notebook))
-    study = next((names for names in studies if names >= declared), None)
-    if study is None:
-        raise ParamsError(f"{notebook.name}: these parameters are those of the other paper's study")
-    parameters = {name: value for name, value in parameters.items() if name in declared or name not in NAMES}
-    extra = studies[study]
-    if up_to_date(notebook, output, parameters, extra):
-        print(f"{notebook.name}: up to date", flush=True)
-        return True
-    started = time.monotonic()
-    print(f"{notebook.name} ...", flush=True)
-    try:
-        execute(notebook, output, parameters, extra=extra)
-    except NotebookFailed as error:
-        print(f"repro: {error}", file=sys.stderr)
-        return False
-    print(f"{notebook.name}: {time.monotonic() - started:.0f} s -> {output}", flush=True)
-    return True

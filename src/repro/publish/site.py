@@ -18,9 +18,8 @@ from filelock import FileLock
 
 from repro.publish.notebooks import installed, stamp_of
 
-# The variant with every TeX extension inside, so that no formula makes MathJax look for a further file.
+# With every TeX extension inside, so that no formula makes MathJax look for a further file.
 MATHJAX = "static/mathjax/tex-svg-full.js"
-
 CONFIG = "_config.yml"
 BOOK = "book"
 SOURCE = "source"  # staged inputs and jupyter-book's own output, beside the site
@@ -29,30 +28,6 @@ RECORD = ".inputs"  # inside the site: the digest of what it was built from
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 # Cells shown folded, and what the fold says.
 FOLDED = {"parameters": "Parameters and their defaults", "injected-parameters": "Parameters of this run"}
-
-
-def write_scripts(folder: Path) -> None:
-    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js`` into ``folder``.
-
-    They do not go under ``_static``: jupyter-book puts every script there on every page, and the library of
-    the charts weighs 0.9 MB.
-
-    Raises:
-        FileNotFoundError: the package that carries MathJax is not installed.
-
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    # The bundle's own helper names are short globals (`n`, `t`); a function keeps them to itself.
-    bundle = vl_convert.javascript_bundle(snippet="window.vegaEmbed = vegaEmbed;")
-    (folder / "vega.js").write_text(f"(function () {{\n{bundle}\n}})();\n", encoding="utf-8")
-    shutil.copyfile(_mathjax(), folder / "mathjax.js")
-
-
-def _mathjax() -> Path:
-    spec = importlib.util.find_spec("sphinx-mathjax-offline")  # hyphens: it cannot be imported by a statement
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError("MathJax: the package sphinx-mathjax-offline is not installed")
-    return Path(spec.origin).parent / MATHJAX
 
 
 class SiteFailed(Exception):
@@ -79,23 +54,18 @@ def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
             )
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(LOCK), fallback_to_soft=False):  # two at once would stage their pages in one folder
-        return _build(root, notebooks, out)
-
-
-def _build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
-    digest = _digest(root, notebooks)
-    record = out / RECORD
-    if (out / "index.html").exists() and record.exists() and record.read_text() == digest:
-        return False
-    work = out.parent / SOURCE
-    # Always from nothing: Sphinx repeats no warning for a page it need not read again, so a second try of a
-    # book with an error in it would pass.
-    shutil.rmtree(work, ignore_errors=True)
-    _stage(root, notebooks, work / BOOK)
-    built = _jupyter_book(root / CONFIG, work)
-    (built / RECORD).write_text(digest)
-    _replace(built, out)
-    return True
+        digest, record = _digest(root, notebooks), out / RECORD
+        if (out / "index.html").exists() and record.exists() and record.read_text() == digest:
+            return False
+        work = out.parent / SOURCE
+        # Always from nothing: Sphinx repeats no warning for a page it need not read again, so a second try of a
+        # book with an error in it would pass.
+        shutil.rmtree(work, ignore_errors=True)
+        _stage(root, notebooks, work / BOOK)
+        built = _jupyter_book(root / CONFIG, work)
+        (built / RECORD).write_text(digest)
+        _replace(built, out)
+        return True
 
 
 def _inputs(root: Path) -> Iterator[Path]:
@@ -126,19 +96,30 @@ def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
         shutil.copyfile(path, target)
     (source / "notebooks").mkdir(exist_ok=True)
     for name, path in notebooks.items():
-        _stage_notebook(path, source / "notebooks" / f"{name}.ipynb")
-    write_scripts(source / "_extra" / "assets")
+        nb = nbformat.read(path, as_version=4)
+        for cell in nb.cells:
+            tags = cell.metadata.get("tags", [])
+            for title in (FOLDED[tag] for tag in tags if tag in FOLDED):
+                cell.metadata["tags"] = [*tags, "hide-input"]
+                cell.metadata["mystnb"] = {"code_prompt_show": title, "code_prompt_hide": title}
+        nbformat.write(nb, source / "notebooks" / f"{name}.ipynb")
+    _write_scripts(source / "_extra" / "assets")
 
 
-def _stage_notebook(path: Path, target: Path) -> None:
-    """Copy an executed notebook, its parameter cells folded."""
-    nb = nbformat.read(path, as_version=4)
-    for cell in nb.cells:
-        tags = cell.metadata.get("tags", [])
-        for title in (FOLDED[tag] for tag in tags if tag in FOLDED):
-            cell.metadata["tags"] = [*tags, "hide-input"]
-            cell.metadata["mystnb"] = {"code_prompt_show": title, "code_prompt_hide": title}
-    nbformat.write(nb, target)
+def _write_scripts(folder: Path) -> None:
+    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js``.
+
+    Not under ``_static``: jupyter-book puts every script there on every page, and the library of the charts weighs
+    0.9 MB.
+    """
+    mathjax = importlib.util.find_spec("sphinx-mathjax-offline")  # hyphens: it cannot be imported by a statement
+    if mathjax is None or mathjax.origin is None:
+        raise FileNotFoundError("MathJax: the package sphinx-mathjax-offline is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    # The bundle's own helper names are short globals (`n`, `t`); a function keeps them to itself.
+    bundle = vl_convert.javascript_bundle(snippet="window.vegaEmbed = vegaEmbed;")
+    (folder / "vega.js").write_text(f"(function () {{\n{bundle}\n}})();\n", encoding="utf-8")
+    shutil.copyfile(Path(mathjax.origin).parent / MATHJAX, folder / "mathjax.js")
 
 
 def _jupyter_book(config: Path, work: Path) -> Path:
@@ -152,16 +133,12 @@ def _jupyter_book(config: Path, work: Path) -> Path:
     (work / "log.txt").write_text(log, encoding="utf-8")
     html = work / "_build" / "html"
     if done.returncode != 0:
-        raise SiteFailed(_problems(log, work))
+        problems = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error|Exception", line)]
+        text = ("\n".join(problems) or log).replace(f"{work / BOOK}{os.sep}", "")
+        raise SiteFailed(f"{text}\n(whole log: {work / 'log.txt'})")
     if not (html / "index.html").exists():
         raise SiteFailed(f"jupyter-book wrote no index.html (its version 2 is another program)\n{log}")
     return html
-
-
-def _problems(log: str, work: Path) -> str:
-    lines = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error|Exception", line)]
-    text = "\n".join(lines) or log
-    return text.replace(f"{work / BOOK}{os.sep}", "") + f"\n(whole log: {work / 'log.txt'})"
 
 
 def _replace(built: Path, out: Path) -> None:

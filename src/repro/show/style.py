@@ -7,8 +7,8 @@ has a middle lightness (``tests/cmr/test_cmr_figures.py`` checks the contrast on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar, cast
 
 import altair as alt
 import numpy as np
@@ -26,7 +26,6 @@ RATIO_RAMP = ("#3f86e8", "#8a70e6", "#c356b8", "#e04f78", "#e2622f", "#b98400")
 RATIO_COLOURS = ((0, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1), ("#1a97a5", *RATIO_RAMP))
 SIZE_RAMP = ("#7a7fe0", "#1f94b8", "#2d9a63", "#b98400")
 DOMAIN_RAMP = ("#3f86e8", "#d0641f", "#2d9a63", "#c356b8")
-UNIT_T = "CPT tokens, T (run ends at 100)"
 GENERAL = "Δ general loss (nats/token)"
 DOMAIN = "Δ domain loss (nats/token)"
 PANEL = 285
@@ -126,9 +125,18 @@ def zoom(name: str = "zoom") -> alt.Parameter:
     return alt.selection_interval(name=name, bind="scales", zoom="wheel![event.shiftKey]")
 
 
-def faded(selection: alt.Parameter, shown: float = 1.0) -> Any:
+def faded(selection: alt.Parameter, shown: float = 1.0) -> alt.OpacityValue:
     """Opacity ``shown`` for what is picked in the legend (all, if nothing is), faint for the rest."""
-    return alt.when(selection).then(alt.value(shown)).otherwise(alt.value(0.08))
+    return alt.OpacityValue.from_dict(_either(selection, shown, 0.08))
+
+
+def extrapolated(dash: Sequence[int] = (5, 4)) -> alt.StrokeDashValue:
+    """Lines dashed where ``kind`` is "extrapolated", else whole."""
+    return alt.StrokeDashValue.from_dict(_either("datum.kind == 'extrapolated'", list(dash), [1, 0]))
+
+
+def _either(test: str | alt.Parameter, then: Any, otherwise: Any) -> dict[str, Any]:
+    return dict(alt.when(test).then(alt.value(then)).otherwise(alt.value(otherwise)))
 
 
 def number(field: str, title: str, form: str = ".4f") -> alt.Tooltip:
@@ -139,6 +147,65 @@ def number(field: str, title: str, form: str = ".4f") -> alt.Tooltip:
 def word(field: str, title: str) -> alt.Tooltip:
     """A tooltip line for a text field."""
     return alt.Tooltip(f"{field}:N", title=title)
+
+
+def tips(**fields: str | tuple[str, str]) -> list[alt.Tooltip]:
+    """The lines of a tooltip, from field to title; a numeric field has its format beside the title."""
+    return [word(name, how) if isinstance(how, str) else number(name, *how) for name, how in fields.items()]
+
+
+def hover(base: alt.Chart, lines: Sequence[alt.Tooltip], **mark: Any) -> alt.Chart:
+    """Invisible points that show the tooltip, at the rows of ``base`` whose field ``hover`` is true."""
+    points: alt.Chart = base.transform_filter("datum.hover").mark_point(opacity=0, **mark)
+    return points.encode(tooltip=list(lines))
+
+
+Along = Literal["x", "y"] | alt.X | alt.Y
+
+
+def band(
+    rows: pd.DataFrame | alt.Chart,
+    along: Along,
+    *channels: Any,
+    ends: tuple[str, str] = ("low", "high"),
+    **mark: Any,
+) -> list[alt.Chart]:
+    """The area between the columns ``ends``, as a list of one layer; an empty list if no row has both.
+
+    Args:
+        rows: a frame, whose rows without an end are left out, or a chart whose data and channels the layer shares.
+        along: the axis of the interval, by name or as a channel with its title and scale.
+        channels: the other channels, such as the place across and the colour.
+        ends: the columns of the lower and of the upper end.
+        mark: properties of the area, such as its opacity.
+
+    """
+    return [interval.mark_area(**mark) for interval in _intervals(rows, along, channels, ends)]
+
+
+def bars(
+    rows: pd.DataFrame | alt.Chart,
+    along: Along,
+    *channels: Any,
+    ends: tuple[str, str] = ("low", "high"),
+    **mark: Any,
+) -> list[alt.Chart]:
+    """Error bars between the columns ``ends``; arguments and result are those of :func:`band`."""
+    return [interval.mark_rule(**mark) for interval in _intervals(rows, along, channels, ends)]
+
+
+def _intervals(
+    rows: pd.DataFrame | alt.Chart, along: Along, channels: Sequence[Any], ends: tuple[str, str]
+) -> Iterator[alt.Chart]:
+    low, high = ends
+    if isinstance(rows, pd.DataFrame):
+        known = rows.dropna(subset=[low, high]) if {low, high} <= set(rows.columns) else rows.iloc[:0]
+        if known.empty:
+            return
+        rows = alt.Chart(inline(known))
+    axis = {"x": alt.X(), "y": alt.Y()}[along] if isinstance(along, str) else along.copy()
+    axis.shorthand = f"{low}:Q"
+    yield rows.encode(axis, alt.X2(f"{high}:Q") if isinstance(axis, alt.X) else alt.Y2(f"{high}:Q"), *channels)
 
 
 def rule(axis: str, value: float, dash: Sequence[int] = (4, 3)) -> Any:

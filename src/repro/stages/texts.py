@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from repro.data import corpora
+from repro.data.build import Division, Domain, build
 from repro.data.corpora import Split
-from repro.data.domains.build import Division, Domain, build
 from repro.data.sources import Source
 from repro.runs.spec import Stage, Work
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from repro.data import corpora
+from repro.data.build import PAIRS
 from repro.data.corpora import REPLAY, TRAINING, VALIDATION
-from repro.data.domains.build import PAIRS
 from repro.runs.spec import Stage, Work
 from repro.stages.base import Base
 from repro.stages.texts import Material, Text

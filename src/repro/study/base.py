@@ -1,9 +1,9 @@
-"""A study: stages that are done when they are first needed, listed, and vouched for at the end of a page."""
+"""A study: its stages run when they are first needed, and a page ends with what produced its numbers."""
 
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,12 +28,7 @@ class BaseDesign(ABC):
 
     @abstractmethod
     def require_data(self) -> None:
-        """Make sure that what the stages read is here.
-
-        Raises:
-            ParamsError: naming what is missing or not as it should be.
-
-        """
+        """Make sure that what the stages read is here; ParamsError names what is missing or not as it should be."""
 
     @property
     def identity(self) -> str:
@@ -43,7 +38,7 @@ class BaseDesign(ABC):
 
 @dataclass(frozen=True)
 class BaseStudy(ABC):
-    """Runs lazily: each method of a study first does the runs it needs that the store does not hold."""
+    """A study of one paper. Each of its methods first does the runs it needs that the store does not hold."""
 
     store: Store
     params: Params | AllocationParams
@@ -56,16 +51,16 @@ class BaseStudy(ABC):
 
     @property
     def identity(self) -> str:
-        """What decides the study's numbers and, once all its runs are done, what came of them.
+        """What decides the study's numbers and, once all its runs are done, the hashes of their outputs.
 
-        They would come out otherwise where runs that were freed or spoilt are done again on another machine.
+        A run whose output was freed or spoilt, and which is redone on another machine, may come out different.
         """
         done = all(map(self.store.has, self.stages))
         return " ".join([self.design.identity, *(self.store.outcome(stage) for stage in self.stages if done)])
 
     @cached_property
     def where(self) -> Where:
-        """Where runs are done; torch is only asked for devices when something has to run here."""
+        """Where runs execute; torch is only asked for devices when something has to run here."""
         return where(self.params, self.store)
 
     def run(self, stages: Iterable[Stage]) -> None:
@@ -73,8 +68,8 @@ class BaseStudy(ABC):
 
         Raises:
             StudyFailed: naming each run that failed, once the others are done.
-            ParamsError: if this machine has not got what the parameters ask for. Unavailable: if there is no such
-                cluster.
+            ParamsError: if this machine does not have what the parameters ask for.
+            Unavailable: if there is no such cluster.
 
         """
         wanted = list(stages)
@@ -84,41 +79,35 @@ class BaseStudy(ABC):
         run(wanted, self.store, place.machine, on=place.cluster, title=self.params.preset, whole=self.stages)
 
     def file(self, stage: Stage, name: str) -> Path:
-        """One file of a finished stage. What turns out to be spoilt is set aside, told, and done again.
+        """One file of a finished stage. A spoilt stage is set aside, with a message, and done again.
 
         Raises:
             StudyFailed: if doing it again fails.
 
         """
-        try:
-            return self.store.file(stage, name)
-        except (Corrupt, Missing) as error:
-            self._again(stage, error)
-            return self.store.file(stage, name)
+        return self._sound(stage, lambda: self.store.file(stage, name))
 
     def finished(self, stage: Stage) -> Path:
-        """The folder of a finished stage, as :meth:`file`."""
-        try:
-            return self.store.finished(stage)
-        except (Corrupt, Missing) as error:
-            self._again(stage, error)
-            return self.store.finished(stage)
+        """The folder of a finished stage; a spoilt one is done again, as by :meth:`file`."""
+        return self._sound(stage, lambda: self.store.finished(stage))
 
-    def _again(self, stage: Stage, error: Exception) -> None:
-        if isinstance(error, Stuck):
-            raise error
-        print(f"repro: {error}; it is done again", file=sys.stderr, flush=True)
-        if not self.store.has(stage):
-            self.run([stage])
+    def _sound(self, stage: Stage, look: Callable[[], Path]) -> Path:
+        try:
+            return look()
+        except Stuck:
+            raise
+        except (Corrupt, Missing) as error:
+            print(f"repro: {error}; it is done again", file=sys.stderr, flush=True)
+            if not self.store.has(stage):
+                self.run([stage])
+            return look()
 
     def status(self) -> list[dict[str, Any]]:
-        """Every stage, upstream ones included: key, label, status, seconds (None if not done), path, freed (whether its
-        weights have been).
-        """
+        """Every stage, upstream ones too: key, label, status, seconds (None if not done), path, freed (its weights)."""
         return [self._row(stage) for stage in closure(list(self.stages))]
 
     def _row(self, stage: Stage) -> dict[str, Any]:
-        record = self._record(stage)  # first: what is spoilt is set aside by this
+        record = self._record(stage)  # first, because it sets aside what is spoilt
         return {
             "key": stage.key,
             "label": stage.label,

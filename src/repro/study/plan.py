@@ -1,10 +1,10 @@
-"""Where the runs of a study would go, in words: what `repro plan` says before anything is submitted."""
+"""What a study would cost, and where its runs would go: what `repro plan` says before anything is submitted."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from repro.params import AllocationParams, Params, SourceParams
 from repro.runs.spec import Stage, closure
@@ -17,6 +17,68 @@ TEXT_RATE = 3.5e6  # characters a second that one core tokenizes, as measured
 BYTES_ACTIVATION, BYTES_LOGIT = 34, 12
 
 SYSTEMS = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
+CORE, DEVICE = "one processor core", "one H100"
+
+
+class Row:
+    """A line of a plan: the runs, tokens trained on, optimiser steps and operations of some stages."""
+
+    runs: int
+    tokens: int
+    steps: int
+    flops: float
+
+    def hours(self, rate: tuple[float, float], at_a_time: int = 1) -> float:
+        """Hours of computing on one device that does ``at_a_time`` runs side by side."""
+        return max(self.flops / rate[0], self.steps * rate[1] / at_a_time) / 3600
+
+
+class Costs:
+    """What a study would cost; the plan of each paper is a dataclass of this kind.
+
+    rates: by device, sustained operations a second and the least seconds of an optimiser step; derived: the properties
+    that are in the JSON beside the fields; at_a_time: runs that share one GPU.
+    """
+
+    rates: ClassVar[Mapping[str, tuple[float, float]]]
+    derived: ClassVar[tuple[str, ...]]
+    at_a_time: int
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The lines of the plan."""
+        raise NotImplementedError
+
+    @property
+    def runs(self) -> int:
+        return sum(row.runs for row in self.rows)
+
+    @property
+    def tokens(self) -> int:
+        return sum(row.tokens for row in self.rows)
+
+    @property
+    def flops(self) -> float:
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def hours(self) -> dict[str, float]:
+        """Hours of computing by device."""
+        many = {CORE: 1, DEVICE: self.at_a_time}
+        return {device: sum(row.hours(rate, many[device]) for row in self.rows) for device, rate in self.rates.items()}
+
+    @property
+    def times(self) -> list[str]:
+        """A line for each device: its rate, and the hours."""
+        return [
+            f"  {device}, {rate:.1e} FLOP/s and {step * 1000:.0f} ms a step at best: {in_words(self.hours[device])}"
+            for device, (rate, step) in self.rates.items()
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that the text says."""
+        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return fields | {name: getattr(self, name) for name in self.derived}
 
 
 def activations(tokens: int, layers_by_width: float, vocabulary: int) -> float:
@@ -25,7 +87,7 @@ def activations(tokens: int, layers_by_width: float, vocabulary: int) -> float:
 
 
 def sharing(params: Params | AllocationParams) -> int:
-    """How many runs share one device: the workers of this machine; those of a cluster have devices of their own."""
+    """The number of runs that share one device: all workers here; on a cluster each has devices of its own."""
     return params.workers if isinstance(params.workers, int) and params.cluster is None else 1
 
 
@@ -37,16 +99,8 @@ def short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def times(hours: Mapping[str, float], rates: Mapping[str, tuple[float, float]]) -> list[str]:
-    """A line for each device: its operations a second, the least seconds of an optimiser step, and the hours."""
-    return [
-        f"  {device}, {rate:.1e} FLOP/s and {step * 1000:.0f} ms a step at best: {in_words(hours[device])}"
-        for device, (rate, step) in rates.items()
-    ]
-
-
 def beyond_one(hours: float) -> str:
-    """That so many hours of one H100 take more of them; "" for up to a month."""
+    """A sentence saying that so many hours of one H100 take a cluster; "" for up to a month."""
     if hours <= MONTH_HOURS:
         return ""
     return f"{hours:,.0f} hours are {hours / 24:,.0f} days on one H100; it takes a cluster"
@@ -64,9 +118,7 @@ def in_words(hours: float) -> str:
 
 @dataclass(frozen=True)
 class Submission:
-    """What goes where: `kinds` are the stages by kind with what each takes, `header` the lines of a job of a batch
-    system.
-    """
+    """Where runs go; kinds: the stages by kind, with what each takes; header: of a batch system's job."""
 
     where: str
     kinds: tuple[str, ...]
@@ -83,7 +135,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Paper:
-    """One paper's study as it would be run: its parameters, every stage, and what all of them take on one GPU."""
+    """One paper's study: its parameters, every stage, and the hours that all of them take on one GPU."""
 
     params: Params | AllocationParams
     stages: tuple[Stage, ...]
@@ -91,12 +143,12 @@ class Paper:
 
     @classmethod
     def of(cls, params: Params | AllocationParams, stages: Iterable[Stage], hours: float) -> "Paper":
-        """stages: those that give a result of their own; hours: by the plan."""
+        """With the stages upstream of `stages`; hours: from the plan."""
         return cls(params, tuple(closure(list(stages))), hours)
 
     @property
     def work(self) -> float:
-        """Hours of one job that did every run, each on as many GPUs as it takes."""
+        """Hours of one job that does every run, each on as many GPUs as it takes."""
         return self._unit * sum(stage.cost / _devices(self.params, stage.kind) for stage in self.stages)
 
     @property
@@ -114,16 +166,15 @@ class Paper:
 
 
 def submission(papers: Sequence[Paper], header: Iterable[str]) -> Submission:
-    """What would go where.
+    """Where the runs of one or both papers would go, which the parameters that both share decide.
 
-    papers: one or both; what decides where they run is common to them; header: the lines of a job's header, where there
-    are jobs.
+    header: the lines of a job's header, if there are jobs.
     """
     params = papers[0].params
-    said = [_where(params, papers)]
+    lines = [_where(params, papers)]
     if params.cluster is not None:
-        said += [*_at_least(papers), *_idle_devices(papers), *_text(papers)]
-    return Submission("\n  ".join(said), _kinds(papers), tuple(header))
+        lines += [*_at_least(papers), *_idle_devices(papers), *_text(papers)]
+    return Submission("\n  ".join(lines), _kinds(papers), tuple(header))
 
 
 def _where(params: Params | AllocationParams, papers: Sequence[Paper]) -> str:
@@ -149,21 +200,21 @@ def _jobs(paper: Paper) -> int:
 
 
 def _at_least(papers: Sequence[Paper]) -> list[str]:
-    """How soon jobs with GPUs could be done, and how many would do as well; one paper's come after the other's."""
+    """How soon jobs with GPUs could be done, and how many jobs would be as fast; the papers follow each other."""
     given = papers[0].params.cluster
     if given is None or given.batch is None or not given.gpus:
         return []
     takes = [max(paper.chain, paper.work / _jobs(paper)) for paper in papers]
-    said = f"At least {in_words(sum(takes))}, reading and tokenizing text aside"
+    line = f"At least {in_words(sum(takes))}, reading and tokenizing text aside"
     if any(paper.chain < paper.work / _jobs(paper) for paper in papers):
-        return [f"{said}: with every job at work all the time, and no loss where GPUs share a run."]
-    said += ": the longest chain of runs that wait for each other, however many jobs."
+        return [f"{line}: with every job at work all the time, and no loss where GPUs share a run."]
+    line += ": the longest chain of runs that wait for each other, however many jobs."
     jobs, enough = max(map(_jobs, papers)), max(math.ceil(paper.work / paper.chain) for paper in papers)
     if enough >= jobs:
-        return [said]
+        return [line]
     held = sum(hours * _jobs(paper) for hours, paper in zip(takes, papers, strict=True))
     idle = 1 - sum(paper.work for paper in papers) / held
-    return [said, f"{enough} jobs could be as fast; {jobs} would be idle {idle:.0%} of the time."]
+    return [line, f"{enough} jobs could be as fast; {jobs} would be idle {idle:.0%} of the time."]
 
 
 def _idle_devices(papers: Sequence[Paper]) -> list[str]:
@@ -175,14 +226,14 @@ def _idle_devices(papers: Sequence[Paper]) -> list[str]:
 
 
 def _text(papers: Sequence[Paper]) -> list[str]:
-    """How long the longest text takes to tokenize, where the parameters limit it."""
-    limits = [_characters(sources) for paper in papers for sources in _texts(paper.params)]
-    most = max(limits, default=0)
-    if not most:
+    """How long the longest text takes to tokenize, if the parameters limit its length."""
+    texts = [sources for paper in papers for sources in _texts(paper.params)]
+    longest = max((sum(source.characters_limit or 0 for source in sources) for sources in texts), default=0)
+    if not longest:
         return []
+    hours = in_words(longest / TEXT_RATE / 3600)
     return [
-        f"Text: up to {short(most)} characters in one run, about {in_words(most / TEXT_RATE / 3600)} of one core to "
-        "tokenize,",
+        f"Text: up to {short(longest)} characters in one run, about {hours} of one core to tokenize,",
         "without a checkpoint. `repro train --prepare` does it first, on this machine and without jobs.",
     ]
 
@@ -191,11 +242,6 @@ def _texts(params: Params | AllocationParams) -> list[tuple[SourceParams, ...]]:
     if isinstance(params, AllocationParams):
         return [material.cpt for material in (*params.domains, params.replay)]
     return [params.general, params.domain.sources, params.second_domain.sources]
-
-
-def _characters(sources: Sequence[SourceParams]) -> int:
-    """The most that may be read of `sources`, those aside that have no limit."""
-    return sum(source.characters_limit or 0 for source in sources)
 
 
 def _devices(params: Params | AllocationParams, kind: str) -> int:
@@ -210,14 +256,14 @@ def _workers(params: Params | AllocationParams) -> str:
 
 
 def _what(gpus: int, cores: int) -> str:
-    found = [f"{gpus} GPU{'s' * (gpus > 1)}"] if gpus else []
-    return ", ".join([*found, f"{cores} core{'s' * (cores > 1)}"])
+    parts = [f"{gpus} GPU{'s' * (gpus > 1)}"] if gpus else []
+    return ", ".join([*parts, f"{cores} core{'s' * (cores > 1)}"])
 
 
 def _kinds(papers: Sequence[Paper]) -> tuple[str, ...]:
     params = papers[0].params
-    every = {stage.key: stage for paper in papers for stage in paper.stages}
-    counts = Counter(stage.kind for stage in every.values())
+    stages = {stage.key: stage for paper in papers for stage in paper.stages}
+    counts = Counter(stage.kind for stage in stages.values())
     memory = {kind: needs.memory_gib for kind, needs in params.resources.items() if needs.memory_gib}
     lines = []
     for kind, count in sorted(counts.items(), key=lambda item: -item[1]):

@@ -1,14 +1,15 @@
-"""Texts as parameters name them, made into sources."""
+"""Sources of text, from parameters."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from repro.data.packages import PACKAGES, wheel
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
 from repro.data.sources import (
     FolderSource,
     HubFolderSource,
     HubSource,
-    PackageSource,
     Source,
     digest_files,
     folder_files,
@@ -19,7 +20,7 @@ from repro.params import ParamsError, SourceParams
 
 
 def sources(given: tuple[SourceParams, ...], field: str) -> tuple[Source, ...]:
-    """The sources that parameters name; `field` is where they were given.
+    """The sources that parameters name; `field` is the parameter that names them.
 
     Raises:
         ParamsError: if a package or folder of that name does not exist or holds no text.
@@ -30,52 +31,23 @@ def sources(given: tuple[SourceParams, ...], field: str) -> tuple[Source, ...]:
 
 def _source(source: SourceParams, field: str) -> Source:
     if source.package is not None:
-        return _package(source, f"{field}.package")
+        try:
+            return package_source(source.package, source.topics, source.part)
+        except ValueError as error:
+            raise ParamsError(f"{field}.package: {error}") from error
+    options: dict[str, Any] = {"text_field": source.text_field, "part": source.part}
+    if source.licence:  # else as the class of the source has it
+        options["licence"] = source.licence
     if source.folder is not None:
-        return _folder(source, f"{field}.folder")
+        folder = (home() / Path(source.folder).expanduser()).resolve()  # wherever the notebook's kernel was started
+        files = folder_files(folder) if folder.is_dir() else []
+        if not files:
+            raise ParamsError(f"{field}.folder: {folder} holds no .txt, .md, .jsonl or .parquet files")
+        return FolderSource(digest=digest_files(files, folder), folder=folder, **options)
+    options |= {"dataset": source.hub} | source.model_dump(include={"revision", "split", "characters_limit"})
     if source.directory is not None:
-        return HubFolderSource(
-            dataset=str(source.hub),
-            revision=str(source.revision),
-            folder=source.directory,
-            split=source.split,
-            text_field=source.text_field,
-            tokenizer=source.tokenizer,
-            licence=source.licence or HubFolderSource.licence,
-            part=source.part,
-            characters_limit=source.characters_limit,
-        )
-    return HubSource(
-        dataset=str(source.hub),
-        revision=str(source.revision),
-        config=source.config,
-        split=source.split,
-        text_field=source.text_field,
-        licence=source.licence or HubSource.licence,
-        part=source.part,
-        characters_limit=source.characters_limit,
-    )
-
-
-def _package(source: SourceParams, field: str) -> PackageSource:
-    try:
-        return package_source(str(source.package), source.topics, source.part)
-    except ValueError as error:
-        raise ParamsError(f"{field}: {error}") from error
-
-
-def _folder(source: SourceParams, field: str) -> FolderSource:
-    folder = (home() / Path(str(source.folder)).expanduser()).resolve()  # wherever the notebook's kernel was started
-    files = folder_files(folder) if folder.is_dir() else []
-    if not files:
-        raise ParamsError(f"{field}: {folder} holds no .txt, .md, .jsonl or .parquet files")
-    return FolderSource(
-        digest=digest_files(files, folder),
-        text_field=source.text_field,
-        licence=source.licence or FolderSource.licence,
-        part=source.part,
-        folder=folder,
-    )
+        return HubFolderSource(folder=source.directory, tokenizer=source.tokenizer, **options)
+    return HubSource(config=source.config, **options)
 
 
 def require_packages(names: Iterable[str]) -> None:

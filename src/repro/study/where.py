@@ -1,4 +1,4 @@
-"""Where runs are done, from parameters: devices, workers, and the cluster they belong to."""
+"""Where runs execute, from parameters: devices, workers, and the cluster they belong to."""
 
 import os
 from dataclasses import dataclass
@@ -12,37 +12,31 @@ from repro.runs.batch import Batch
 from repro.runs.cluster import Cluster, Local, Scheduler
 from repro.runs.spec import Needs
 
+Slots = tuple[tuple[str, ...], ...]
+
 
 @dataclass(frozen=True)
 class Where:
-    """A machine as stages see it, and the workers that do them."""
+    """A machine as stages see it, and the workers that execute them."""
 
     machine: Machine
     cluster: Cluster
 
 
 def where(params: Params | AllocationParams, store: Store) -> Where:
-    """Where the runs of a study are done.
+    """Where the runs of a study execute.
 
     Raises:
-        ParamsError: if this machine has not got what the parameters ask for.
+        ParamsError: if this machine does not have what the parameters ask for.
 
     """
     needs: dict[str, Needs] = {
-        kind: Needs(devices=one.devices, memory_gib=one.memory_gib or 0) for kind, one in params.resources.items()
+        kind: Needs(devices=need.devices, memory_gib=need.memory_gib or 0) for kind, need in params.resources.items()
     }
-    share = max((one.devices for one in needs.values()), default=1)
+    share = max((need.devices for need in needs.values()), default=1)
     slots, cluster = _elsewhere(params, store, share) if params.cluster else _here(params, needs, share)
-    machine = Machine(
-        slots=slots,
-        micro_batch=params.micro_batch,
-        checkpoint_seconds=params.checkpoint_seconds,
-        needs=needs,
-    )
-    return Where(machine, cluster)
-
-
-Slots = tuple[tuple[str, ...], ...]
+    options = params.model_dump(include={"micro_batch", "checkpoint_seconds"})
+    return Where(Machine(slots=slots, needs=needs, **options), cluster)
 
 
 def _elsewhere(params: Params | AllocationParams, store: Store, share: int) -> tuple[Slots, Cluster]:
@@ -52,20 +46,8 @@ def _elsewhere(params: Params | AllocationParams, store: Store, share: int) -> t
     if given.scheduler is not None:
         return slots, Scheduler(address=given.scheduler)
     assert given.batch is not None and isinstance(params.workers, int)  # as the schema has it
-    return slots, Batch(
-        system=given.batch,
-        workers=params.workers,
-        queue=given.queue,
-        account=given.account,
-        walltime=given.walltime,
-        cores=given.cores,
-        memory_gib=given.memory_gib,
-        gpus=given.gpus,
-        interface=given.interface,
-        directives=given.directives,
-        setup=given.setup,
-        logs=store.root / "logs",
-    )
+    options = given.model_dump(exclude={"batch", "scheduler"})
+    return slots, Batch(system=given.batch, workers=params.workers, logs=store.root / "logs", **options)
 
 
 def _here(params: Params | AllocationParams, needs: dict[str, Needs], share: int) -> tuple[Slots, Cluster]:
@@ -73,21 +55,21 @@ def _here(params: Params | AllocationParams, needs: dict[str, Needs], share: int
     if params.device == "cuda" and not count:
         raise ParamsError("device: cuda is not available here; allowed are auto and cpu")
     if count and share > count:
-        kind = next(kind for kind, one in needs.items() if one.devices == share)
+        kind = next(kind for kind, need in needs.items() if need.devices == share)
         raise ParamsError(f"resources.{kind}.devices: must be at most {count}, the GPUs here, not {share}")
     # Devices that do not fill a worker's share stay idle.
     slots = tuple(_cuda(range(first, first + share)) for first in range(0, count - share + 1, share))
-    memory = max((one.memory_gib for one in needs.values()), default=0.0)
+    memory = max((need.memory_gib for need in needs.values()), default=0.0)
     workers = params.workers if isinstance(params.workers, int) else _fitting(len(slots), share, memory)
     if memory > Local(workers=workers).memory_gib:
-        kind = next(kind for kind, one in needs.items() if one.memory_gib == memory)
+        kind = next(kind for kind, need in needs.items() if need.memory_gib == memory)
         have = f"{Local().memory_gib:.0f} GiB here, for {workers} worker{'s' * (workers > 1)}"
         raise ParamsError(f"resources.{kind}.memory_gib: {memory:g} GiB a worker are more than there are ({have})")
     return slots or (("cpu",) * share,), Local(workers=workers)
 
 
 def _fitting(slots: int, share: int, memory: float) -> int:
-    """As many workers as there are GPUs, or else cores, and main memory for."""
+    """The number of workers that there are GPUs, or else cores, and main memory for."""
     cores = min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)))
     workers = slots or cores // share
     if memory:

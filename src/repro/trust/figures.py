@@ -38,11 +38,7 @@ def _surface(surface: Surface, *, titled: bool) -> Any:
     scale = alt.Scale(domain=[0, 1.02], nice=False)
     key = alt.Legend(title="Residual sum of squares", orient="top", symbolOpacity=1, columns=4)
     colour = alt.Color("band:N", scale=alt.Scale(domain=list(_BANDS), range=list(_BAND_COLOURS)), legend=key)
-    tips = [
-        style.number("s2", "s2", ".2f"),
-        style.number("s3", "s3", ".2f"),
-        style.number("excess", "Times the least", ".2f"),
-    ]
+    tips = style.tips(s2=("s2", ".2f"), s3=("s3", ".2f"), excess=("Times the least", ".2f"))
     edges = {
         name: f"datum.{exponent} {sign} {half:.6f}"
         for exponent, ends in (("s2", ("left", "right")), ("s3", ("bottom", "top")))
@@ -92,15 +88,15 @@ def _caterpillar(rows: pd.DataFrame, name: str) -> Any:
     base = alt.Chart(style.inline(drawn[["rank", "truth", "estimate", "lower", "upper", "inside"]]))
     held = f"datum.inside == '{HELD}'"
     wide = alt.when(held).then(alt.value(1.5)).otherwise(alt.value(3))
-    bars = base.transform_filter("datum.lower !== null").mark_rule(opacity=0.85)
-    y = alt.Y("lower:Q", title=title, axis=axis, scale=scale)
-    bars = bars.encode(x, y, alt.Y2("upper:Q"), colour, strokeWidth=wide, tooltip=tips)
+    known, y = base.transform_filter("datum.lower !== null"), alt.Y(title=title, axis=axis, scale=scale)
+    bars = style.bars(known, y, x, colour, tips, ends=("lower", "upper"), opacity=0.85)
     dots = base.mark_circle(opacity=1).encode(
         x, alt.Y("truth:Q", scale=scale), tooltip=tips,
         color=alt.when(held).then(alt.value(style.GREY)).otherwise(alt.value(_HELD_COLOURS[1])),
         size=alt.when(held).then(alt.value(9)).otherwise(alt.value(30)),
     )  # fmt: skip
-    return alt.layer(bars, dots).properties(title=f"{name}: 95% intervals, and the truth", width=600, height=150)
+    layers = [*(bar.encode(strokeWidth=wide) for bar in bars), dots]
+    return alt.layer(*layers).properties(title=f"{name}: 95% intervals, and the truth", width=600, height=150)
 
 
 def coverage(frame: pd.DataFrame) -> Any:
@@ -108,21 +104,17 @@ def coverage(frame: pd.DataFrame) -> Any:
     least = min(0.8, float(frame["low"].min()) - 0.02)
     scale = alt.Scale(domain=[least, 1.0], nice=False)
     y = alt.Y("quantity:N", sort=list(frame["quantity"]), title=None, axis=alt.Axis(labelLimit=230))
-    tips = [
-        style.word("quantity", "Interval of"),
-        style.number("covered", "Truth inside", ".1%"),
-        style.number("low", "From", ".1%"),
-        style.number("high", "To", ".1%"),
-    ]
+    ends = {"low": ("From", ".1%"), "high": ("To", ".1%")}
+    tips = style.tips(quantity="Interval of", covered=("Truth inside", ".1%"), **ends)
     axis = alt.Axis(format=".0%", tickCount=5)
     x = alt.X("low:Q", title="Share of studies with the truth inside", axis=axis, scale=scale)
     goal = alt.InlineData(values=cast(Any, [{"from": GOAL[0], "to": GOAL[1]}]))
     band = alt.Chart(goal).mark_rect(color=style.GREY, opacity=0.18)
     band = band.encode(alt.X("from:Q", scale=scale), alt.X2("to:Q"))
-    base = alt.Chart(style.inline(frame[["quantity", "covered", "low", "high"]]))
-    bars = base.mark_rule(strokeWidth=2, color=_HELD_COLOURS[0]).encode(x, alt.X2("high:Q"), y)
-    dots = base.mark_circle(size=80, color=_HELD_COLOURS[0], opacity=1)
+    rows = frame[["quantity", "covered", "low", "high"]]
+    bars = style.bars(rows, x, y, strokeWidth=2, color=_HELD_COLOURS[0])
+    dots = alt.Chart(style.inline(rows)).mark_circle(size=80, color=_HELD_COLOURS[0], opacity=1)
     dots = dots.encode(alt.X("covered:Q", scale=scale), y, tooltip=tips)
     height = 26 * len(frame)
-    chart = alt.layer(band, style.rule("x", NOMINAL), bars, dots).properties(width=430, height=height)
+    chart = alt.layer(band, style.rule("x", NOMINAL), *bars, dots).properties(width=430, height=height)
     return style.finish(chart, "Coverage of each kind of interval with its own uncertainty, and the nominal 95%")

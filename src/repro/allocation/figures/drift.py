@@ -15,10 +15,10 @@ from repro.show import style
 DRIFT = "Drift (1 - CKA)"
 PHASES = {"base to CPT": style.DOMAIN_RAMP[1], "CPT to SFT": style.DOMAIN_RAMP[0]}
 MODELS = ("CPT only", "CPT and SFT")
-CATEGORIES = dict(
-    zip(("CPT new added", "CPT replay added", "SFT new removed", "SFT replay removed"),
-        (style.DOMAIN_RAMP[1], style.DOMAIN_RAMP[0], style.DOMAIN_RAMP[3], style.DOMAIN_RAMP[2]), strict=True)
-)  # fmt: skip
+CATEGORIES = {
+    "CPT new added": style.DOMAIN_RAMP[1], "CPT replay added": style.DOMAIN_RAMP[0],
+    "SFT new removed": style.DOMAIN_RAMP[3], "SFT replay removed": style.DOMAIN_RAMP[2],
+}  # fmt: skip
 ESTIMATORS = {"debiased": style.DOMAIN_RAMP[0], "plain": style.DOMAIN_RAMP[1]}
 _WIDE = 600
 
@@ -86,25 +86,25 @@ def _lines(
     """
     if rows.empty:
         return parts.nothing("No drift was measured", height=210)
-    known = [column for column in ("low", "high") if column in rows]
     every = rows if among is None else among
-    ends, x = parts.limits(every, "drift", *known), axis.x(titled=False)
+    columns = [column for column in ("drift", "low", "high") if column in rows]
+    ends, x = parts.limits(every, *columns), axis.x(titled=False)
     y = alt.Y("drift:Q", title=DRIFT, scale=alt.Scale(domain=ends, nice=False), axis=alt.Axis(tickCount=6))
     colour = parts.legend(names, field, every[field], symbolType="circle")
     line = alt.Chart(style.inline(rows[rows["joined"]])).mark_line(strokeWidth=2).encode(x, y, colour)
     dots = alt.Chart(style.inline(rows)).mark_circle(size=45, opacity=1)
     dots = dots.encode(x, y, colour, tooltip=_tips(rows, field)).add_params(style.zoom(zoom))
-    bars = parts.spans(rows, x, y, "rule", colour) if len(known) == 2 else []
-    return alt.layer(*axis.broken(), *bars, line, dots)
+    return alt.layer(*axis.broken(), *parts.bars(rows, x, y, colour), line, dots)
 
 
 def _tips(rows: pd.DataFrame, field: str) -> list[alt.Tooltip]:
-    named = (
-        ("sft_tokens", "SFT tokens", ",.0f"), ("sft_from", "From SFT tokens", ",.0f"),
-        ("sft_to", "To SFT tokens", ",.0f"), ("drift", DRIFT, ".4f"), ("low", "Lowest layer", ".4f"),
-        ("high", "Highest layer", ".4f"),
-    )  # fmt: skip
-    return [style.word(field, field.capitalize()), *(style.number(*one) for one in named if one[0] in rows)]
+    numbers = {
+        "sft_tokens": ("SFT tokens", ",.0f"), "sft_from": ("From SFT tokens", ",.0f"),
+        "sft_to": ("To SFT tokens", ",.0f"), "drift": (DRIFT, ".4f"), "low": ("Lowest layer", ".4f"),
+        "high": ("Highest layer", ".4f"),
+    }  # fmt: skip
+    known = {name: how for name, how in numbers.items() if name in rows}
+    return [style.word(field, field.capitalize()), *style.tips(**known)]
 
 
 def _scores(scores: pd.DataFrame, axis: TokenAxis, zoom: str) -> Any:
@@ -119,7 +119,7 @@ def _scores(scores: pd.DataFrame, axis: TokenAxis, zoom: str) -> Any:
     base = alt.Chart(style.inline(there))
     line = alt.Chart(style.inline(there[there["sft_tokens"] > 0])).mark_line(strokeWidth=1.8, color=style.GREY)
     dots = base.mark_circle(size=40, color=style.GREY, opacity=1).encode(x, y, tooltip=tips)
-    layers = [*axis.broken(), *parts.spans(there, x, y, "rule"), line.encode(x, y), dots.add_params(style.zoom(zoom))]
+    layers = [*axis.broken(), *parts.bars(there, x, y), line.encode(x, y), dots.add_params(style.zoom(zoom))]
     return alt.layer(*layers).properties(height=110)
 
 
@@ -145,14 +145,11 @@ def bias_curve(frame: pd.DataFrame) -> Any:
     y = alt.Y("drift:Q", title=f"{DRIFT}; 1 is right", scale=alt.Scale(domain=ends, nice=False))
     colour = parts.legend(ESTIMATORS, "estimator", rows["estimator"], symbolType="stroke", symbolStrokeWidth=3)
     base = alt.Chart(style.inline(rows))
-    tips = [
-        style.word("estimator", "Estimator"),
-        style.number("n", "Tokens", ",d"),
-        *(style.number(field, title) for field, title in (("drift", DRIFT), ("low", "From"), ("high", "To"))),
-    ]
+    ends_of = {"drift": (DRIFT, ".4f"), "low": ("From", ".4f"), "high": ("To", ".4f")}
+    tips = style.tips(estimator="Estimator", n=("Tokens", ",d"), **ends_of)
     layers = [
         style.rule("y", 1.0),
-        *parts.spans(rows, x, y, "area", colour),
+        *parts.band(rows, x, y, colour),
         base.mark_line(strokeWidth=2).encode(x, y, colour),
         base.mark_circle(size=40, opacity=1).encode(x, y, colour, tooltip=tips).add_params(style.zoom()),
     ]

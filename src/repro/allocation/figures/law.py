@@ -1,4 +1,4 @@
-"""Scores against SFT tokens with Equation 1: Figure 1 of paper B from its own scores, and from a study of ours."""
+"""Scores against SFT tokens with Equation 1 (Figure 1), and Table 4 drawn: the paper's scores and those of our runs."""
 
 from __future__ import annotations
 
@@ -10,89 +10,45 @@ import pandas as pd
 
 from repro.allocation.figures import parts
 from repro.allocation.figures.parts import TokenAxis
+from repro.allocation.frames import Results
 from repro.show import style
 
 FITTED, PRINTED = "peak of Equation 1", "peak in the paper"
 TRAINED = {"CPT and SFT": style.DOMAIN_RAMP[0], "SFT only": style.DOMAIN_RAMP[2]}
 _MARKS = {FITTED: style.DOMAIN_RAMP[1], PRINTED: style.DOMAIN_RAMP[3]}
+_TESTED = {"predicted": style.DOMAIN_RAMP[3], "tested best": style.DOMAIN_RAMP[2]}
 _TITLES = {"accuracy": "Accuracy", "log-likelihood": "Log-likelihood of the right answer (nats/byte)"}
 _KEYS = ["benchmark", "metric"]
 _APART = 0.08  # of the height of a panel: labels of two lines are at least that far from each other
 _FAR = 0.6  # of the span of the scores: lines farther off are named at the edge, and the scores keep the panel
 
-_TESTED = {"predicted": style.DOMAIN_RAMP[3], "tested best": style.DOMAIN_RAMP[2]}
 
-
-def scores_and_law(points: pd.DataFrame, curves: pd.DataFrame, optima: pd.DataFrame) -> Any:
-    """Figure 1: the scores with their binomial errors, Equation 1 with its band, its peak with the interval.
+def law(results: Results) -> Any:
+    """Figure 1, a panel for each benchmark and metric: the scores with their errors, Equation 1, its peak, baselines.
 
     The height of a panel is that of the scores and their errors: a band that leaves it has no limit there (between
-    allocations far apart nothing keeps a narrow peak down).
-
-    Args:
-        points: benchmark, sft_tokens, cpt_fraction, score, low, high.
-        curves: the same along the law; low and high NaN where there are no draws.
-        optima: benchmark, sft_tokens, low, high (NaN where there is none), printed_tokens.
-
+    allocations far apart nothing keeps a narrow peak down). Models without SFT stand left of the dotted line over
+    "none", where the law does not reach. A baseline far outside the scores is named at the edge with an arrow. Rows
+    that are NaN are not drawn; a panel without scores says so.
     """
-    names = style.in_order(points["benchmark"])
-    panels = []
-    for place, name in enumerate(names):
-        seen, law, best = (frame[frame["benchmark"] == name] for frame in (points, curves, optima))
-        panel = _panel(seen, law, best, f"zoom_{place}", titled=place >= len(names) - 2)
-        panels.append(panel.properties(title=name, width=style.PANEL, height=180))
-    text = "Scores against SFT tokens with Equation 1, its band, and the peak fitted and printed"
-    return style.finish(style.grid(panels, columns=2), text)
-
-
-def _panel(points: pd.DataFrame, curve: pd.DataFrame, best: pd.DataFrame, zoom: str, *, titled: bool) -> Any:
-    axis = TokenAxis.of(points["sft_tokens"])
-    x, y = axis.x(titled=titled), parts.score_axis(parts.limits(points))
-    marks = pd.concat([
-        best[["sft_tokens"]].assign(mark=FITTED),
-        best[["printed_tokens"]].rename(columns={"printed_tokens": "sft_tokens"}).assign(mark=PRINTED),
-    ]).dropna()  # fmt: skip
-    seen = axis.placed(points)
-    layers = [*_law(axis.placed(curve), best, x, y), parts.rules(axis.placed(marks), x, _MARKS)]
-    layers += parts.spans(seen, x, y, "rule")
-    dots = alt.Chart(style.inline(seen)).mark_circle(size=45, color=style.DOMAIN_RAMP[0], opacity=1)
-    tips = [*parts.places(seen), style.number("score", "Score", ".2%")]
-    return alt.layer(*layers, dots.encode(x, y, tooltip=tips).add_params(style.zoom(zoom)))
-
-
-def _law(curve: pd.DataFrame, best: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
-    """Equation 1 in grey with its band, and the interval of its peak as a strip."""
-    there = curve.dropna(subset=["score"])
-    line = alt.Chart(style.inline(there)).mark_line(color=style.GREY, strokeWidth=1.8, clip=True)
-    drawn = [] if there.empty else [*parts.spans(there, x, y, "area"), line.encode(x, y)]
-    return [*parts.strip(best, x, _MARKS[FITTED]), *drawn]
-
-
-def study_scores(points: pd.DataFrame, curves: pd.DataFrame, optima: pd.DataFrame, baselines: pd.DataFrame) -> Any:
-    """Figure 1 for our runs: a panel for each benchmark and metric, Equation 1 over the scores.
-
-    Models without SFT stand left of the dotted line over "none", where the law does not reach. A baseline far outside
-    the scores is named at the edge with an arrow. Rows that are NaN are not drawn; a panel without scores says so.
-
-    Args:
-        points: benchmark, metric ("accuracy", "log-likelihood", or the title of the axis with its unit), trained ("CPT
-            and SFT" | "SFT only"), sft_tokens (0 for none), score, low, high; cpt_fraction where there is one.
-        curves: benchmark, metric, sft_tokens, score, low, high along the law; low and high NaN without draws.
-        optima: benchmark, metric, sft_tokens, low, high (NaN where there is none).
-        baselines: benchmark, metric, name ("base model", "chance"), score: level lines.
-
-    """
-    keys = list(dict.fromkeys(points[_KEYS].itertuples(index=False, name=None)))
+    frames = (results.points, results.curves, results.optima, results.baselines)
+    keys = list(dict.fromkeys(frames[0][_KEYS].itertuples(index=False, name=None)))
+    several = len(results.metrics) > 1
     panels = []
     for place, (benchmark, metric) in enumerate(keys):
-        own = [f[(f["benchmark"] == benchmark) & (f["metric"] == metric)] for f in (points, curves, optima, baselines)]
-        panel = _study_panel(*own, zoom=f"zoom_{place}", titled=place >= len(keys) - 2, metric=metric)
+        own = [frame[(frame["benchmark"] == benchmark) & (frame["metric"] == metric)] for frame in frames]
+        own = own if several else [frame.drop(columns=_KEYS).assign(benchmark=benchmark) for frame in own]
+        title = _TITLES.get(metric, metric) if several else "Score"
+        titled = place >= len(keys) - 2
+        panel = _panel(*own, zoom=f"zoom_{place}", titled=titled, title=title, metric=metric)
         panels.append(panel.properties(title=benchmark, width=style.PANEL, height=180))
     text = "Scores of each benchmark against SFT tokens, with and without CPT, Equation 1, its peak, and baselines"
+    if "printed_tokens" in frames[2]:
+        text = "Scores against SFT tokens with Equation 1, its band, and the peak fitted and printed"
     return style.finish(style.grid(panels or [parts.nothing("No scores")], columns=2), text)
 
 
-def _study_panel(
+def _panel(
     points: pd.DataFrame,
     curve: pd.DataFrame,
     best: pd.DataFrame,
@@ -100,49 +56,74 @@ def _study_panel(
     *,
     zoom: str,
     titled: bool,
+    title: str,
     metric: str,
 ) -> Any:
     points, baselines = points.dropna(subset=["score"]), baselines.dropna(subset=["score"])
     if points.empty:
         return parts.nothing(f"No scores: {metric}")
-    axis = TokenAxis.of(points["sft_tokens"])
-    ends = _wide_enough(points, baselines)
-    x, y = axis.x(titled=titled), parts.score_axis(ends, _TITLES.get(metric, metric))
-    layers = [*axis.broken(), *_law(axis.placed(curve), best, x, y)]
-    peak = best.dropna(subset=["sft_tokens"])
-    if len(peak):
-        layers.append(_peak(axis.placed(peak), x))
-    there = [name for name in TRAINED if (points["trained"] == name).any()]
-    for place, name in enumerate(there):
-        rows = axis.placed(points[points["trained"] == name])
-        layers += _dots(rows, x, y, points["trained"], 3 * (2 * place - len(there) + 1))
-    dots = layers.pop().add_params(style.zoom(zoom))
-    return alt.layer(*layers, *_baselines(baselines, ends, y), dots)
+    axis, ends = TokenAxis.of(points["sft_tokens"]), _wide_enough(points, baselines)
+    x, y = axis.x(titled=titled), parts.score_axis(ends, title)
+    *bars, dots = _dots(axis.placed(points), x, y)
+    layers = [*axis.broken(), *_law(axis.placed(curve), best, x, y), *_peaks(best, axis, x), *bars]
+    return alt.layer(*layers, *_baselines(baselines, ends, y), dots.add_params(style.zoom(zoom)))
 
 
-def _dots(rows: pd.DataFrame, x: alt.X, y: alt.Y, trained: pd.Series, aside: int) -> list[Any]:
-    """Scores with error bars, moved ``aside`` by some pixels, so that those with and without CPT do not cover."""
-    colour = parts.legend(TRAINED, "trained", trained, symbolType="circle")
-    bars = [bar.mark_rule(strokeWidth=1.3, xOffset=aside) for bar in parts.spans(rows, x, y, "rule", colour)]
-    form = ".2%" if rows["score"].between(0, 1).all() else ".4f"
-    numbers = [
-        style.number("score", "Score", form),
-        style.number("low", "From", form),
-        style.number("high", "To", form),
-    ]
-    dots = alt.Chart(style.inline(rows)).mark_circle(size=45, opacity=1, xOffset=aside)
-    tips = [style.word("trained", "Trained with"), *parts.places(rows), *numbers]
-    return [*bars, dots.encode(x, y, colour, tooltip=tips)]
+def _law(curve: pd.DataFrame, best: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
+    """Equation 1 in grey with its band, and the interval of its peak as a strip."""
+    there = curve.dropna(subset=["score"])
+    line = alt.Chart(style.inline(there)).mark_line(color=style.GREY, strokeWidth=1.8, clip=True)
+    drawn = [] if there.empty else [*parts.band(there, x, y), line.encode(x, y)]
+    return [*parts.strip(best, x, _MARKS[FITTED]), *drawn]
 
 
-def _peak(peak: pd.DataFrame, x: alt.X) -> Any:
-    """The peak as a line across the panel, in a legend of its own: colours are those of the dots."""
+def _peaks(best: pd.DataFrame, axis: TokenAxis, x: alt.X) -> list[Any]:
+    """The peak as a line across the panel, and beside it the printed one where there is one.
+
+    Without it the line has a legend of its own: colours are those of the dots.
+    """
+    if "printed_tokens" in best:
+        fitted, printed = best["sft_tokens"], best["printed_tokens"]
+        marks = pd.concat(
+            [pd.DataFrame({"sft_tokens": at, "mark": mark}) for at, mark in ((fitted, FITTED), (printed, PRINTED))]
+        )
+        return [parts.rules(axis.placed(marks.dropna()), x, _MARKS)]
+    peak = axis.placed(best.dropna(subset=["sft_tokens"]))
+    if peak.empty:
+        return []
     key = alt.Legend(
         title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolStrokeColor=_MARKS[FITTED]
     )
     dash = alt.StrokeDash("mark:N", scale=alt.Scale(domain=[FITTED], range=[[1, 0]]), legend=key)
     line = alt.Chart(style.inline(peak.assign(mark=FITTED))).mark_rule(strokeWidth=1.8, color=_MARKS[FITTED])
-    return line.encode(x, dash, tooltip=[style.word("mark", "Line"), *parts.places(peak)])
+    return [line.encode(x, dash, tooltip=[style.word("mark", "Line"), *parts.places(peak)])]
+
+
+def _dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
+    """Scores with error bars, the dots last; by what was trained where that is known.
+
+    Those with and without CPT are moved aside by some pixels, so that they do not cover each other.
+    """
+    if "trained" not in points:
+        return _plain_dots(points, x, y)
+    colour = parts.legend(TRAINED, "trained", points["trained"], symbolType="circle")
+    there = [name for name in TRAINED if (points["trained"] == name).any()]
+    layers = []
+    for place, name in enumerate(there):
+        rows, aside = points[points["trained"] == name], 3 * (2 * place - len(there) + 1)
+        layers += parts.bars(rows, x, y, colour, xOffset=aside)
+        form = ".2%" if rows["score"].between(0, 1).all() else ".4f"
+        numbers = style.tips(score=("Score", form), low=("From", form), high=("To", form))
+        tips = [style.word("trained", "Trained with"), *parts.places(rows), *numbers]
+        dots = alt.Chart(style.inline(rows)).mark_circle(size=45, opacity=1, xOffset=aside)
+        layers.append(dots.encode(x, y, colour, tooltip=tips))
+    return layers
+
+
+def _plain_dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
+    dots = alt.Chart(style.inline(points)).mark_circle(size=45, color=style.DOMAIN_RAMP[0], opacity=1)
+    tips = [*parts.places(points), style.number("score", "Score", ".2%")]
+    return [*parts.bars(points, x, y), dots.encode(x, y, tooltip=tips)]
 
 
 def _wide_enough(points: pd.DataFrame, baselines: pd.DataFrame) -> list[float]:
@@ -160,9 +141,8 @@ def _baselines(baselines: pd.DataFrame, ends: list[float], y: alt.Y) -> list[Any
     rows = baselines.sort_values("score")
     inside = rows["score"].between(ends[0], ends[1])
     arrow = np.select([inside, rows["score"] < ends[0]], ["", " \u2193"], " \u2191")
-    values = [
-        f"{score:.1%}" if parts.shares(ends) else f"{score:.3g}".replace("-", "\u2212") for score in rows["score"]
-    ]
+    percent = parts.shares(ends)
+    values = [f"{score:.1%}" if percent else f"{score:.3g}".replace("-", "\u2212") for score in rows["score"]]
     says = [f"{name} {value}{to}" for name, value, to in zip(rows["name"], values, arrow, strict=True)]
     rows = rows.assign(says=says, at=_apart(rows["score"].clip(*ends).to_numpy(float), ends))
     lines = alt.Chart(style.inline(rows[inside])).mark_rule(color=style.GREY, strokeDash=[2, 3])
@@ -186,36 +166,27 @@ def _apart(at: np.ndarray, ends: list[float]) -> list[float]:
     return moved
 
 
-def budgets(points: pd.DataFrame, marks: pd.DataFrame) -> Any:
-    """Table 4 drawn twice: against the CPT fraction, where all differences look small, and against SFT tokens.
-
-    Args:
-        points: budget (text), cpt_fraction, sft_tokens, score, low, high.
-        marks: budget, mark ("predicted" | "tested best"), cpt_fraction, sft_tokens.
-
-    """
+def budgets(results: Results) -> Any:
+    """Table 4 drawn twice: against the CPT fraction, where all differences look small, and against SFT tokens."""
+    points, marks = results.other_budgets
     if points.empty:
         return style.nothing("No other budget was run with these parameters")
     panels: list[Any] = []
-    rows = style.in_order(points["budget"])
-    for place, budget in enumerate(rows):
-        seen, own = (frame[frame["budget"] == budget] for frame in (points, marks))
-        last = place == len(rows) - 1
-        tokens = TokenAxis.of(seen["sft_tokens"], own["sft_tokens"])
-        both = ((_fraction_axis(last), "CPT fraction"), (tokens.x(titled=last), "SFT tokens"))
-        for x, scale in both:
-            panel = _tested(tokens.placed(seen), tokens.placed(own), x, f"zoom_{len(panels)}")
+    names = style.in_order(points["budget"])
+    for place, budget in enumerate(names):
+        own, best = (frame[frame["budget"] == budget] for frame in (points, marks))
+        last = place == len(names) - 1
+        tokens = TokenAxis.of(own["sft_tokens"], best["sft_tokens"])
+        for x, scale in ((_fraction_axis(last), "CPT fraction"), (tokens.x(titled=last), "SFT tokens")):
+            panel = _tested(tokens.placed(own), tokens.placed(best), x, f"zoom_{len(panels)}")
             panels.append(panel.properties(title=f"{budget}, by {scale}", width=style.PANEL, height=150))
     text = "Scores at other budgets by CPT fraction and by SFT tokens, with the best predicted and tested"
     return style.finish(style.grid(panels, columns=2), text)
 
 
 def _tested(points: pd.DataFrame, marks: pd.DataFrame, x: alt.X, zoom: str) -> Any:
-    y = parts.score_axis(parts.limits(points))
-    dots = alt.Chart(style.inline(points)).mark_circle(size=45, color=style.DOMAIN_RAMP[0], opacity=1)
-    tips = [*parts.places(points), style.number("score", "Score", ".2%")]
-    dots = dots.encode(x, y, tooltip=tips).add_params(style.zoom(zoom))
-    return alt.layer(parts.rules(marks, x, _TESTED), *parts.spans(points, x, y, "rule"), dots)
+    *bars, dots = _plain_dots(points, x, parts.score_axis(parts.limits(points)))
+    return alt.layer(parts.rules(marks, x, _TESTED), *bars, dots.add_params(style.zoom(zoom)))
 
 
 def _fraction_axis(titled: bool) -> alt.X:

@@ -1,4 +1,4 @@
-"""Pieces the figures are put together from: axes of scores, spans, lines across a panel, and what is not there."""
+"""Pieces that the figures share: axes of scores and of SFT tokens, intervals, lines across a panel, empty panels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ import pandas as pd
 
 from repro.show import style
 
-_LINE = 30  # letters, in a title along the height of a panel
-MARGIN = 0.06  # of the span of the scores, above and below
-_PLACES = (("sft_tokens", "SFT tokens", ",.0f"), ("cpt_fraction", "CPT fraction", ".7f"))
-
-TITLE = "SFT tokens (logarithmic)"
 PLACE = "place"  # the column that is drawn: SFT tokens, or where "none" stands
+_LINE = 30  # letters, in a title along the height of a panel
+_HEADROOM = 0.06  # of the span of the scores, above and below
+_PLACES = (("sft_tokens", "SFT tokens", ",.0f"), ("cpt_fraction", "CPT fraction", ".7f"))
 _SHARE = 0.16  # of the axis, between "none" and the fewest tokens
 _MARGIN = 0.035  # of the axis, at both ends
 _STEPS = ([1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8])
@@ -32,7 +30,7 @@ def limits(points: pd.DataFrame, *columns: str) -> list[float]:
     if not len(every):
         return [0.0, 1.0]
     low, high = float(every.min()), float(every.max())
-    margin = MARGIN * (high - low) or 0.02 * abs(high) or 0.02
+    margin = _HEADROOM * (high - low) or 0.02 * abs(high) or 0.02
     return [low - margin, high + margin]
 
 
@@ -47,16 +45,18 @@ def score_axis(ends: list[float], title: str = "Score", ticks: int = 6) -> alt.Y
     return alt.Y("score:Q", title=textwrap.wrap(title, _LINE), axis=axis, scale=alt.Scale(domain=ends, nice=False))
 
 
-def spans(frame: pd.DataFrame, x: alt.X, y: alt.Y, form: str, color: Any = None) -> list[Any]:
-    """A band ("area") or error bars ("rule") between low and high, where both are known; grey without ``color``."""
-    there = frame.dropna(subset=["low", "high"])
-    if there.empty:
-        return []
-    base = alt.Chart(style.inline(there))
-    drawn = base.mark_area(opacity=0.2, clip=True) if form == "area" else base.mark_rule(strokeWidth=1.3)
-    low = y.copy()
-    low.shorthand = "low:Q"
-    return [drawn.encode(x, low, alt.Y2("high:Q"), color=alt.value(style.GREY) if color is None else color)]
+def band(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None) -> list[Any]:
+    """The area between low and high, where both are known; grey without ``colour``."""
+    return style.band(rows, y, x, _grey(colour), opacity=0.2, clip=True)
+
+
+def bars(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None, **mark: Any) -> list[Any]:
+    """Error bars between low and high, as :func:`band`."""
+    return style.bars(rows, y, x, _grey(colour), strokeWidth=1.3, **mark)
+
+
+def _grey(colour: Any) -> Any:
+    return alt.ColorValue(style.GREY) if colour is None else colour
 
 
 def rules(marks: pd.DataFrame, x: alt.X, colours: Mapping[str, str]) -> Any:
@@ -71,13 +71,8 @@ def rules(marks: pd.DataFrame, x: alt.X, colours: Mapping[str, str]) -> Any:
 
 def strip(best: pd.DataFrame, x: alt.X, colour: str) -> list[Any]:
     """The interval of a peak, columns low and high, as a strip over the height of the panel."""
-    there = best.dropna(subset=["low", "high"])
-    if there.empty:
-        return []
-    across = x.copy()
-    across.shorthand = "low:Q"
-    area = alt.Chart(style.inline(there[["low", "high"]])).mark_rect(color=colour, opacity=0.14, clip=True)
-    return [area.encode(across, alt.X2("high:Q"))]
+    area = style.band(best[["low", "high"]], x)
+    return [layer.mark_rect(color=colour, opacity=0.14, clip=True) for layer in area]
 
 
 def places(frame: pd.DataFrame) -> list[alt.Tooltip]:
@@ -87,11 +82,10 @@ def places(frame: pd.DataFrame) -> list[alt.Tooltip]:
 
 def legend(names: Mapping[str, str], field: str, there: pd.Series, **options: Any) -> alt.Color:
     """Colour by ``field``, the legend with those of ``names`` that are there, each in its own colour."""
-    shown = [name for name in names if name in set(there)]
+    present = [name for name in names if name in set(there)]
     key = alt.Legend(title=None, orient="top", symbolOpacity=1, **options)
-    return alt.Color(
-        f"{field}:N", sort=shown, legend=key, scale=alt.Scale(domain=shown, range=[names[name] for name in shown])
-    )
+    scale = alt.Scale(domain=present, range=[names[name] for name in present])
+    return alt.Color(f"{field}:N", sort=present, legend=key, scale=scale)
 
 
 def nothing(text: str, width: int = style.PANEL, height: int = 60) -> Any:
@@ -112,22 +106,21 @@ class TokenAxis:
     @classmethod
     def of(cls, *tokens: Iterable[float]) -> TokenAxis:
         """The axis that holds all of these numbers of tokens; those that are NaN are not drawn."""
-        every = np.concatenate([np.asarray(list(some), dtype=float) for some in tokens]) if tokens else np.zeros(0)
-        some = every[every > 0]
-        low, high = (float(some.min()), float(some.max())) if len(some) else (1.0, 1.0)
-        wide = max(high / low, 4.0)
-        none = low / wide ** (_SHARE / (1 - _SHARE)) if (every == 0).any() else None
+        every = np.concatenate([np.asarray(list(values), dtype=float) for values in tokens])
+        positive = every[every > 0]
+        low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 1.0)
+        none = low / max(high / low, 4.0) ** (_SHARE / (1 - _SHARE)) if (every == 0).any() else None
         return cls(low, high, none)
 
     def place(self, tokens: pd.Series) -> pd.Series:
         """Where numbers of tokens stand on the axis."""
         return tokens.astype(float).mask(tokens == 0, np.nan if self.none is None else self.none)
 
-    def placed(self, frame: pd.DataFrame, column: str = "sft_tokens") -> pd.DataFrame:
-        """The frame with the column `PLACE`."""
-        return frame.assign(**{PLACE: self.place(frame[column])})
+    def placed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with the column `PLACE`, by its sft_tokens."""
+        return frame.assign(**{PLACE: self.place(frame["sft_tokens"])})
 
-    def x(self, *, titled: bool = True, field: str = PLACE) -> alt.X:
+    def x(self, *, titled: bool = True) -> alt.X:
         """The encoding, with the title only where ``titled``."""
         margin, least = self._margin(), self.none or self.low
         ends = [least / margin, self.high * margin]
@@ -136,7 +129,8 @@ class TokenAxis:
         if self.none is not None:
             labels = f"datum.value < {math.sqrt(self.none * self.low):.9g} ? 'none' : {labels}"
         axis = alt.Axis(values=self._ticks(), labelExpr=labels, labelOverlap="greedy")
-        return alt.X(f"{field}:Q", title=TITLE if titled else None, axis=axis, scale=scale)
+        title = "SFT tokens (logarithmic)" if titled else None
+        return alt.X(f"{PLACE}:Q", title=title, axis=axis, scale=scale)
 
     def broken(self) -> list[Any]:
         """The dotted line between "none" and the tokens; nothing where there is no such place."""

@@ -1,4 +1,4 @@
-"""Losses while a model is continually pretrained."""
+"""Losses while a model is continually pretrained and tuned, and figures drawn domain by domain."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tuning_curves(frame: pd.DataFrame) -> Any:
     key = alt.Legend(title="CPT tokens", symbolType="stroke", symbolStrokeWidth=3)
     x = alt.X("step:Q", title="SFT step", scale=alt.Scale(type="log", nice=False))
     y = alt.Y("loss:Q", title="Training loss (nats/token)", scale=alt.Scale(zero=False))
-    tips = [style.word("before", "CPT tokens"), style.number("step", "Step", ",.0f"), style.number("loss", "Loss")]
+    tips = style.tips(before="CPT tokens", step=("Step", ",.0f"), loss=("Loss", ".4f"))
     base = alt.Chart(style.inline(rows))
     colour = alt.Color("before:N", scale=scale, legend=key)
     lines = base.mark_line(strokeWidth=1.8).encode(x, y, colour).add_params(style.zoom())
@@ -60,14 +60,10 @@ def training_curves(frame: pd.DataFrame) -> Any:
     y = alt.Y("loss:Q", title="Loss (nats/token)", scale=alt.Scale(domain=ends, nice=False))
     colour = parts.legend(CORPORA, "corpus", rows["corpus"], symbolType="stroke", symbolStrokeWidth=3)
     base = alt.Chart(style.inline(rows))
-    tips = [
-        style.word("corpus", "Corpus"),
-        style.number("tokens", "CPT tokens", ",.0f"),
-        style.number("loss", "Loss (nats/token)"),
-        style.number("se", "Standard error"),
-    ]
+    numbers = {"tokens": ("CPT tokens", ",.0f"), "loss": ("Loss (nats/token)", ".4f"), "se": ("Standard error", ".4f")}
+    tips = style.tips(corpus="Corpus", **numbers)
     layers = [
-        *parts.spans(rows, x, y, "area", colour),
+        *parts.band(rows, x, y, colour),
         base.mark_line(strokeWidth=2).encode(x, y, colour).add_params(style.zoom()),
         base.mark_circle(size=26, opacity=1).encode(x, y, colour, tooltip=tips),
     ]

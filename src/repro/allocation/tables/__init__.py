@@ -1,11 +1,17 @@
-"""Every table of paper B, and those of our own study, as pandas Stylers: pure functions of frames.
+"""Every table of paper B, and those of our own study, as pandas Stylers: functions of `Results` or of a frame.
 
-Their files: ``fits`` (Equations 1 and 2 on scores), ``printed`` (Tables 1-6 and A.1-A.5), ``study`` (Table 6 for our
-runs). Every fraction here rounds to 1, so SFT tokens come first. What does not exist is a dash that says why under the
+Every fraction here rounds to 1, so SFT tokens come first. What does not exist is a dash that says why under the
 pointer; captions are left to the page.
 """
 
-from repro.allocation.tables.fits import budgets as budgets, flatness as flatness, optima as optima, rivals as rivals
+from repro.allocation.tables.fits import (
+    alternatives as alternatives,
+    budgets as budgets,
+    flatness as flatness,
+    optima as optima,
+    printed_optima as printed_optima,
+    warnings as warnings,
+)
 from repro.allocation.tables.printed import (
     UNPAIRED as UNPAIRED,
     cpt_data as cpt_data,
@@ -24,9 +30,7 @@ from repro.allocation.tables.study import (
     examples as examples,
     exposure as exposure,
     paired as paired,
-    study_optima as study_optima,
     study_scores as study_scores,
     study_steps as study_steps,
     tokens as tokens,
-    warnings as warnings,
 )

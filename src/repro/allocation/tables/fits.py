@@ -1,4 +1,4 @@
-"""Tables of Equations 1 and 2 on scores, from the frames of `frames`."""
+"""Tables of Equations 1 and 2 on scores, the printed ones or ours."""
 
 from __future__ import annotations
 
@@ -6,30 +6,50 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from repro.allocation import published
+from repro.allocation.frames import Results
+from repro.allocation.published import Paper
 from repro.laws.allocation import NAME as EQUATION_1
 from repro.show.tables import Format, styled
-from repro.show.words import FRACTION, between, millions, p_value
+from repro.show.words import FRACTION, between, millions, p_value, short_tokens
 
 NO_PEAK = "Equation 1 has no peak here, or no interval was asked for"
 NONE = "not printed, or not computed"
 
 
-def optima(frame: pd.DataFrame) -> Styler:
-    """The peaks refitted, with 95% intervals, beside the paper's; from `frames.optima`."""
-    shown = pd.DataFrame({
-        "benchmark": frame["benchmark"],
-        "best SFT tokens": frame["sft_tokens"].map(millions, na_action="ignore"),
-        "95% interval": between(frame["low"], frame["high"], millions),
-        "the paper's": frame["printed_tokens"].map(millions, na_action="ignore"),
-        "best CPT fraction": frame["cpt_fraction"],
-        "the paper's fraction": frame["printed_fraction"],
-        "highest score at": frame["highest_score"],
+def printed_optima(paper: Paper) -> Styler:
+    """The peaks of Equation 1 on the printed scores, with 95% intervals, beside the peaks that the paper gives."""
+    rows = paper.optima
+    table = pd.DataFrame({
+        "benchmark": rows["benchmark"],
+        "best SFT tokens": rows["sft_tokens"].map(millions, na_action="ignore"),
+        "95% interval": between(rows["low"], rows["high"], millions),
+        "the paper's": rows["printed_tokens"].map(millions, na_action="ignore"),
+        "best CPT fraction": rows["cpt_fraction"],
+        "the paper's fraction": rows["printed_fraction"],
+        "highest score at": 1 - rows["highest"] / published.value("budget"),
     })  # fmt: skip
-    return styled(shown, dict.fromkeys(shown.columns[4:], FRACTION), NO_PEAK, index=False)
+    return styled(table, dict.fromkeys(table.columns[4:], FRACTION), NO_PEAK, index=False)
 
 
-def flatness(frame: pd.DataFrame) -> Styler:
-    """The test of equal scores; from `frames.flatness`."""
+def optima(results: Results) -> Styler:
+    """The peaks of Equation 1 with 95% intervals, and beside each the test of equal scores."""
+    rows = results.optima
+    table = pd.DataFrame({
+        "benchmark": rows["benchmark"], "metric": rows["metric"],
+        "best SFT tokens": rows["sft_tokens"].map(short_tokens, na_action="ignore"),
+        "95% interval": between(rows["low"], rows["high"], short_tokens),
+        "best CPT fraction": rows["cpt_fraction"],
+        "interval of it": between(rows["cpt_low"], rows["cpt_high"], "{:.3f}".format),
+        "highest score at": rows["highest"].map(short_tokens, na_action="ignore"),
+        "all equal? p": rows["p_value"],
+    })  # fmt: skip
+    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value}
+    return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
+
+
+def flatness(paper: Paper) -> Styler:
+    """The test of equal scores."""
     names = {
         "benchmark": "benchmark",
         "items": "items",
@@ -38,31 +58,31 @@ def flatness(frame: pd.DataFrame) -> Styler:
         "df": "degrees of freedom",
         "p_value": "p",
     }
-    shown = frame[list(names)].rename(columns=names)
     formats: dict[str, Format] = {
         "items": "{:,.0f}", "standard error of a score": "{:.1%}", "chi-square": "{:.1f}",
         "degrees of freedom": "{:.0f}", "p": p_value,
     }  # fmt: skip
-    return styled(shown, formats, NONE, index=False)
+    return styled(paper.flatness[list(names)].rename(columns=names), formats, NONE, index=False)
 
 
-def rivals(frame: pd.DataFrame) -> Styler:
-    """Akaike's criterion above the best law's, and the error of allocations left out; from `frames.rivals`.
+def alternatives(results: Results) -> Styler:
+    """Equation 1 beside a flat line and a quadratic: the criterion above the best law's, and the error when left out.
 
-    Errors are in points, or nats a byte where the frame's metric is the log-likelihood. An infinite criterion, where
-    there are too few scores for a law's parameters, is a dash.
+    Errors are in points, or nats a byte for the log-likelihood. An infinite criterion, where there are too few scores
+    for a law's parameters, is a dash.
     """
-    metrics = frame.get("metric", pd.Series("accuracy", frame.index))
-    errors = [_error(float(error), metric) for error, metric in zip(frame["loo"], metrics, strict=True)]
-    columns = {"benchmark": frame["benchmark"]} | ({"metric": frame["metric"]} if "metric" in frame else {})
-    shown = pd.DataFrame(columns | {
-        "law": frame["law"].replace(EQUATION_1, "Equation 1"),
-        "parameters": frame["parameters"],
-        "criterion": frame["criterion"],
-        "above the best": frame["delta_aicc"].astype(float).replace(np.inf, np.nan),
+    rows = results.alternatives
+    errors = [_error(float(error), metric) for error, metric in zip(rows["loo"], rows["metric"], strict=True)]
+    table = pd.DataFrame({
+        "benchmark": rows["benchmark"],
+        **({"metric": rows["metric"]} if len(results.metrics) > 1 else {}),
+        "law": rows["law"].replace(EQUATION_1, "Equation 1"),
+        "parameters": rows["parameters"],
+        "criterion": rows["criterion"],
+        "above the best": rows["delta_aicc"].astype(float).replace(np.inf, np.nan),
         "error when left out": errors,
     })  # fmt: skip
-    return styled(shown, {"above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
+    return styled(table, {"above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
 
 
 def _error(value: float, metric: str) -> str | None:
@@ -71,22 +91,28 @@ def _error(value: float, metric: str) -> str | None:
     return f"{value:.3f} nats/byte" if metric == "log-likelihood" else f"{100 * value:.1f} points"
 
 
-def budgets(frame: pd.DataFrame) -> Styler:
-    """Equation 2 against Table 4, in SFT tokens and in fractions; from `frames.budgets`."""
-    shown = pd.DataFrame({
-        "budget": frame["budget"],
-        "peak": frame["source"],
-        "predicted SFT tokens": frame["predicted_tokens"].map(millions, na_action="ignore"),
-        "best tested SFT tokens": frame["tested_tokens"].map(millions, na_action="ignore"),
-        "tested against predicted": frame["token_error"],
-        "predicted fraction": frame["predicted"],
-        "95% interval": between(frame["low"], frame["high"], FRACTION.format),
-        "as printed": frame["printed"],
-        "best tested fraction": frame["tested"],
-        "difference": frame["error"],
+def warnings(results: Results) -> Styler:
+    """What the analysis of each benchmark warns of."""
+    return styled(results.warnings, {}, "nothing", index=False)
+
+
+def budgets(paper: Paper) -> Styler:
+    """Equation 2 against Table 4, in SFT tokens and in fractions."""
+    rows = paper.predictions
+    table = pd.DataFrame({
+        "budget": rows["budget"],
+        "peak": rows["source"],
+        "predicted SFT tokens": rows["predicted_tokens"].map(millions, na_action="ignore"),
+        "best tested SFT tokens": rows["tested_tokens"].map(millions, na_action="ignore"),
+        "tested against predicted": rows["token_error"],
+        "predicted fraction": rows["predicted"],
+        "95% interval": between(rows["low"], rows["high"], FRACTION.format),
+        "as printed": rows["printed"],
+        "best tested fraction": rows["tested"],
+        "difference": rows["error"],
     })  # fmt: skip
     formats = {
         "tested against predicted": "{:+.0%}", "predicted fraction": FRACTION, "as printed": "{:.6f}",
         "best tested fraction": "{:.6f}", "difference": "{:+.6f}",
     }  # fmt: skip
-    return styled(shown, formats, NONE, index=False)
+    return styled(table, formats, NONE, index=False)

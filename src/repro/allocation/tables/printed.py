@@ -20,7 +20,7 @@ UNPAIRED = (
     "printed; a comparison item by item could be sharper"
 )
 PUBLISHED = "as published, not run here"
-_STEPS, _TEXT = "CPT steps", "score \u00b1 standard error (%)"
+_TOKENS = {"total_tokens": "tokens in total", "cpt_tokens": "CPT tokens", "sft_tokens": "SFT tokens"}
 
 
 def sft_ablation(printed: pd.DataFrame) -> Styler:
@@ -30,7 +30,7 @@ def sft_ablation(printed: pd.DataFrame) -> Styler:
     number of items is assumed: see `published.BENCHMARKS`.
 
     Args:
-        printed: `published.table1`, `table2` or `table3`.
+        printed: `published.table("1")`, "2" or "3".
 
     """
     rows = [
@@ -64,37 +64,37 @@ def _ablation(name: str, which: published.Benchmark, row: Mapping[Any, Any]) -> 
 
 def printed_scores() -> Styler:
     """Table 6 as printed, in percent, with the SFT tokens that its fractions leave."""
-    table = published.table6()
-    shares = {name: 100 / which.out_of * table[which.column] for name, which in published.BENCHMARKS.items()}
-    shown = pd.DataFrame({
-        "SFT tokens": published.sft_tokens(table["cpt_fraction"], published.value("budget")).map(short_tokens),
-        "CPT fraction": table["cpt_fraction"],
+    printed = published.table("6")
+    shares = {name: 100 / which.out_of * printed[which.column] for name, which in published.BENCHMARKS.items()}
+    table = pd.DataFrame({
+        "SFT tokens": published.sft_tokens(printed["cpt_fraction"], published.value("budget")).map(short_tokens),
+        "CPT fraction": printed["cpt_fraction"],
         **{f"{name} (%)": share for name, share in shares.items()},
     })  # fmt: skip
     formats: dict[str, Format] = {"CPT fraction": FRACTION, **{f"{name} (%)": "{:.2f}" for name in shares}}
-    return styled(shown, formats, NOT_PRINTED, index=False)
+    return styled(table, formats, NOT_PRINTED, index=False)
 
 
 def printed_budgets() -> Styler:
     """Table 4 as printed, in percent, with the SFT tokens that its fractions leave."""
-    table = published.other_budgets()
+    printed = published.other_budgets()
     names = {size: name for name, size in published.BUDGETS.items()}
-    shown = pd.DataFrame({
-        "budget": table["budget"].map(names),
-        "SFT tokens": table["sft_tokens"].map(short_tokens),
-        "CPT fraction": table["cpt_fraction"],
-        f"{published.CODING} (%)": 100 * table["score"],
-        "best tested": table["best"].map({True: "yes", False: ""}),
+    table = pd.DataFrame({
+        "budget": printed["budget"].map(names),
+        "SFT tokens": printed["sft_tokens"].map(short_tokens),
+        "CPT fraction": printed["cpt_fraction"],
+        f"{published.CODING} (%)": 100 * printed["score"],
+        "best tested": printed["best"].map({True: "yes", False: ""}),
     })  # fmt: skip
     formats: dict[str, Format] = {"CPT fraction": FRACTION, f"{published.CODING} (%)": "{:.2f}"}
-    return styled(shown, formats, NOT_PRINTED, index=False)
+    return styled(table, formats, NOT_PRINTED, index=False)
 
 
 def cpt_steps(frame: pd.DataFrame) -> Styler:
     """Table A.1, the score by number of CPT steps, and in the last row the chi-square test that all are equal.
 
     Args:
-        frame: cpt_steps, score (share), n_items; or `published.table_a1`. Rows that are NaN are shown and not tested.
+        frame: cpt_steps, score (share), n_items; or `published.table("A.1")`. NaN rows are shown and not tested.
 
     """
     which = published.BENCHMARKS["ChemBench4K"]
@@ -102,12 +102,11 @@ def cpt_steps(frame: pd.DataFrame) -> Styler:
     if "score" not in frame:
         rows = frame.assign(score=frame[which.column] / which.out_of, n_items=which.items)
     errors = np.sqrt(rows["score"] * (1 - rows["score"]) / rows["n_items"])
-    shown = pd.DataFrame({
-        _STEPS: [f"{steps:,.0f}" for steps in rows["cpt_steps"]],
-        _TEXT: [with_error(*pair, ".2f", 100) for pair in zip(rows["score"], errors, strict=True)],
-    })  # fmt: skip
-    shown.loc[len(shown)] = ["all equal?", _equal(rows.dropna(subset=["score"]))]
-    return styled(shown, {}, "not run", index=False)
+    scores = [with_error(*pair, ".2f", 100) for pair in zip(rows["score"], errors, strict=True)]
+    steps = [f"{number:,.0f}" for number in rows["cpt_steps"]]
+    table = pd.DataFrame({"CPT steps": steps, "score \u00b1 standard error (%)": scores})
+    table.loc[len(table)] = ["all equal?", _equal(rows.dropna(subset=["score"]))]
+    return styled(table, {}, "not run", index=False)
 
 
 def _equal(rows: pd.DataFrame) -> str | None:
@@ -119,16 +118,16 @@ def _equal(rows: pd.DataFrame) -> str | None:
     return f"chi-square {statistic:.1f}, df {len(rows) - 1}, p {value if value.startswith('below') else '= ' + value}"
 
 
-def other_models(printed: pd.DataFrame | None = None) -> Styler:
+def other_models() -> Styler:
     """Table 5: published scores of other models, none of them run here, and by how much the paper's split is higher.
 
     The difference is given in points and relative to the other model: what the abstract calls an 11.6% improvement over
     Code Llama is one of points.
     """
-    rows = published.table5() if printed is None else printed
+    rows = published.table("5")
     ours = rows[rows["model"] == "Our Split"].set_index("benchmark")["score"]
     own = rows["benchmark"].map(ours).mask(rows["model"] == "Our Split")
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         ("model", "domain"): rows["domain"],
         ("model", "name"): rows["model"].replace("Our Split", "the paper's split"),
         **{(PUBLISHED, title): rows[column].replace("N/A", None) for column, title in _TOKENS.items()},
@@ -137,15 +136,8 @@ def other_models(printed: pd.DataFrame | None = None) -> Styler:
         ("the paper's split is higher by", "points"): own - rows["score"],
         ("the paper's split is higher by", "relative"): own / rows["score"] - 1,
     })  # fmt: skip
-    formats = {
-        (PUBLISHED, "score (%)"): "{:.1f}",
-        ("the paper's split is higher by", "points"): "{:+.1f}",
-        ("the paper's split is higher by", "relative"): "{:+.1%}",
-    }
-    return styled(shown, formats, "not printed, or the paper's split itself", index=False)
-
-
-_TOKENS = {"total_tokens": "tokens in total", "cpt_tokens": "CPT tokens", "sft_tokens": "SFT tokens"}
+    formats = dict(zip(table.columns[-3:], ("{:.1f}", "{:+.1f}", "{:+.1%}"), strict=True))
+    return styled(table, formats, "not printed, or the paper's split itself", index=False)
 
 
 def set_up(cpt: Mapping[str, str] | None = None, sft: Mapping[str, str] | None = None) -> Styler:
@@ -157,15 +149,15 @@ def set_up(cpt: Mapping[str, str] | None = None, sft: Mapping[str, str] | None =
 
     """
     columns: dict[str, Mapping[str, str]] = {}
-    for name, table, ours in (("CPT", published.table_a2(), cpt), ("SFT", published.table_a3(), sft)):
-        columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in table.to_dict("records")}
+    for name, printed, ours in (("CPT", published.table("A.2"), cpt), ("SFT", published.table("A.3"), sft)):
+        columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in printed.to_dict("records")}
         if ours is not None:
             columns[f"{name}, here"] = ours
     aspects = list(dict.fromkeys(aspect for column in columns.values() for aspect in column))
-    shown = pd.DataFrame(
+    table = pd.DataFrame(
         {"aspect": aspects} | {name: [column.get(aspect) for aspect in aspects] for name, column in columns.items()}
     )
-    return styled(shown, dict.fromkeys(columns, two_lines), "not printed, or does not apply here", index=False)
+    return styled(table, dict.fromkeys(columns, two_lines), "not printed, or does not apply here", index=False)
 
 
 def _noted(row: Mapping[Any, Any]) -> str:
@@ -177,31 +169,30 @@ def _noted(row: Mapping[Any, Any]) -> str:
 def printed_drift(frame: pd.DataFrame | None = None) -> Styler:
     """Drift as far as the text has numbers of it (Figures 2 and 3 print none); from `published.drift`."""
     rows = published.drift() if frame is None else frame
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "domain": rows["domain"], "models": rows["models"], "category of data": rows["category"],
         "between CPT fractions": between(rows["cpt_from"], rows["cpt_to"], "{:g}".format),
         "drift": [f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in zip(rows["low"], rows["high"], strict=True)],
         "where": rows["where"],
     })  # fmt: skip
-    return styled(shown, {}, "said of all fractions", index=False)
+    return styled(table, {}, "said of all fractions", index=False)
 
 
-def cpt_data(frame: pd.DataFrame | None = None) -> Styler:
+def cpt_data() -> Styler:
     """Table A.4, the clusters of CPT text, and how much of each the budget of 30B tokens is."""
-    rows = published.table_a4() if frame is None else frame
-    shown = pd.DataFrame({
+    rows = published.table("A.4")
+    table = pd.DataFrame({
         "ClimbLab cluster": rows["cluster"], "tokens": 1e9 * rows["tokens_billions"],
         "the budget is": published.value("budget") / 1e9 / rows["tokens_billions"], "main topics": rows["topics"],
     })  # fmt: skip
-    return styled(shown, {"tokens": short_tokens, "the budget is": "{:.0%}"}, NOT_PRINTED, index=False)
+    return styled(table, {"tokens": short_tokens, "the budget is": "{:.0%}"}, NOT_PRINTED, index=False)
 
 
-def sft_data(frame: pd.DataFrame | None = None) -> Styler:
+def sft_data() -> Styler:
     """Table A.5, the sets of SFT pairs, and how much of each the most SFT tokens of Table 6 (2.4M) are."""
-    rows = published.table_a5() if frame is None else frame
-    most = published.value("sft_high")
-    shown = pd.DataFrame({
+    rows, most = published.table("A.5"), published.value("sft_high")
+    table = pd.DataFrame({
         "data set": rows["dataset"], "domain": rows["domain"], "tokens": rows["tokens"],
         f"{short_tokens(most)} tokens are": most / rows["tokens"],
     })  # fmt: skip
-    return styled(shown, {"tokens": "{:,.0f}", shown.columns[3]: "{:.1%}"}, NOT_PRINTED, index=False)
+    return styled(table, {"tokens": "{:,.0f}", table.columns[3]: "{:.1%}"}, NOT_PRINTED, index=False)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from repro.allocation.results import chance
+from repro.allocation.results import ACCURACY, LIKELIHOOD, chance
 from repro.show.style import in_order
 from repro.show.tables import Format, styled
-from repro.show.words import FRACTION, between, p_value, short_tokens, with_error
+from repro.show.words import FRACTION, p_value, short_tokens, with_error
 
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
 _PAIRED = {
-    "name": "comparison", "first": "first", "second": "second", "benchmark": "benchmark", "metric": "metric",
+    "name": "comparison", "benchmark": "benchmark", "metric": "metric",
     "difference": "difference", "interval": "95% interval", "p_value": "p",
     "items": "items", "both": "both right", "only_first": "only the first right",
     "only_second": "only the second right",
 }  # fmt: skip
-
 LONGEST = 220  # characters of an example that are shown
+NEARLY_ALL = 0.999  # fractions above need seven digits
+_UNITS = {ACCURACY: "accuracy (%)", LIKELIHOOD: "log-likelihood (nats/byte)"}
 
 
 def study_scores(frame: pd.DataFrame) -> Styler:
@@ -26,8 +27,7 @@ def study_scores(frame: pd.DataFrame) -> Styler:
 
     Args:
         frame: sft_tokens, cpt_tokens, benchmark, metric, score, se (standard error; NaN where there is none); seed
-            where there are several. One row for each score; metrics named "accuracy" or "pass@1" are shares and shown
-            in percent.
+            where there are several. One row for each score.
 
     Raises:
         ValueError: if an allocation has two scores of the same benchmark and metric (and seed).
@@ -43,20 +43,15 @@ def study_scores(frame: pd.DataFrame) -> Styler:
         for metric in in_order(frame["metric"])
         if (name, metric) in wide
     ]
-    shown = wide.index.to_frame(index=False)
-    total = shown["sft_tokens"] + shown["cpt_tokens"]
-    shown.insert(2, "cpt_fraction", shown["cpt_tokens"] / total.where(total > 0))
-    shown = pd.concat([shown, wide[order].reset_index(drop=True)], axis=1)
-    fraction = _fraction(shown["cpt_fraction"])
+    table = wide.index.to_frame(index=False)
+    total = table["sft_tokens"] + table["cpt_tokens"]
+    table.insert(2, "cpt_fraction", table["cpt_tokens"] / total.where(total > 0))
+    table = pd.concat([table, wide[order].reset_index(drop=True)], axis=1)
+    fraction = _fraction(table["cpt_fraction"])
     heads = [("allocation", title) for title in (*_ALLOCATION, *seeds)]
-    shown.columns = pd.MultiIndex.from_tuples([*heads, *((name, _unit(metric)) for name, metric in order)])
+    table.columns = pd.MultiIndex.from_tuples([*heads, *((name, _UNITS[metric]) for name, metric in order)])
     formats: dict[tuple[str, str], Format] = dict(zip(heads, (short_tokens, short_tokens, fraction), strict=False))
-    return styled(shown, formats, "not run, or no tokens at all", index=False)
-
-
-NEARLY_ALL = 0.999
-_SHARES = ("accuracy", "pass@1")
-_UNITS = {"log-likelihood": "log-likelihood (nats/byte)"}
+    return styled(table, formats, "not run, or no tokens at all", index=False)
 
 
 def _fraction(values: pd.Series) -> str:
@@ -65,107 +60,71 @@ def _fraction(values: pd.Series) -> str:
     return FRACTION if len(inner) and inner.max() > NEARLY_ALL else "{:.4f}"
 
 
-def _unit(metric: str) -> str:
-    return f"{metric} (%)" if metric in _SHARES else _UNITS.get(metric, metric)
-
-
 def _score(metric: str, score: float, se: float) -> str | None:
-    share = metric in _SHARES
-    return with_error(score, se, ".1f" if share else ".3f", 100 if share else 1)
-
-
-def study_optima(frame: pd.DataFrame) -> Styler:
-    """The peaks of Equation 1 on our runs, and beside each the test of equal scores; from `fitted.optima`."""
-    shown = pd.DataFrame({
-        "benchmark": frame["benchmark"], "metric": frame["metric"],
-        "best SFT tokens": frame["sft_tokens"].map(short_tokens, na_action="ignore"),
-        "95% interval": between(frame["low"], frame["high"], short_tokens),
-        "best CPT fraction": frame["cpt_fraction"],
-        "interval of it": between(frame["cpt_low"], frame["cpt_high"], "{:.3f}".format),
-        "highest score at": frame["highest"].map(short_tokens, na_action="ignore"),
-        "all equal? p": frame["p_value"],
-    })  # fmt: skip
-    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value}
-    return styled(shown, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
+    return with_error(score, se, ".1f", 100) if metric == ACCURACY else with_error(score, se, ".3f")
 
 
 def study_steps(frame: pd.DataFrame) -> Styler:
-    """Our Table A.1: scores after more or less CPT, and the paired test that all are equal; from `fitted.steps`."""
-    shown = pd.DataFrame({
-        "benchmark": frame["benchmark"], "metric": frame["metric"].map(_unit),
+    """Our Table A.1: scores after more or less CPT, and the paired test that all are equal; from `frames.cpt_steps`."""
+    table = pd.DataFrame({
+        "benchmark": frame["benchmark"], "metric": frame["metric"].map(_UNITS),
         "CPT steps": [f"{steps:,.0f}" for steps in frame["cpt_steps"]],
         "score \u00b1 standard error": [
             _score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)
         ],
         "all equal? p": frame["p_value"],
     })  # fmt: skip
-    return styled(shown, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
-
-
-def warnings(frame: pd.DataFrame) -> Styler:
-    """What the analysis of each benchmark warns of; from `fitted.warnings`."""
-    return styled(frame, {}, "nothing", index=False)
+    return styled(table, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
 
 
 def paired(frame: pd.DataFrame) -> Styler:
     """Comparisons of two models item by item: McNemar's exact test for right answers, as `p_value` has it.
 
-    Args:
-        frame: name, or first and second (what is compared); benchmark and metric where there are several; items; both,
-            only_first, only_second (counts of right answers; NaN for another metric), difference, low, high (its 95%
-            interval), p_value. Differences are points of a percent, unless metric says that they are of another one.
-
+    frame: from `results.compare`. Differences in accuracy are points of a percent.
     """
-    metrics = frame.get("metric", pd.Series(_SHARES[0], frame.index))
-    ends = zip(metrics, frame["difference"], frame["low"], frame["high"], strict=True)
-    texts = [(_change(metric, value), _interval(metric, low, high)) for metric, value, low, high in ends]
+    ends = zip(frame["metric"], frame["difference"], frame["low"], frame["high"], strict=True)
+    texts = [_difference(*row) for row in ends]
     words = pd.DataFrame(texts, columns=["difference", "interval"], index=frame.index, dtype=object)
     rows = frame.assign(difference=words["difference"], interval=words["interval"])
-    shown = rows[[column for column in _PAIRED if column in rows]].rename(columns=_PAIRED)
+    table = rows[list(_PAIRED)].rename(columns=_PAIRED)
     counts = ("items", "both", "only_first", "only_second")
     formats: dict[str, Format] = {**{_PAIRED[name]: "{:,.0f}" for name in counts}, "p": p_value}
-    return styled(shown, formats, "does not apply, or not computed", index=False)
+    return styled(table, formats, "does not apply, or not computed", index=False)
 
 
-def _change(metric: str, value: float) -> str | None:
-    if value != value:
-        return None
-    return f"{100 * value:+.1f} points" if metric in _SHARES else f"{value:+.3f}"
-
-
-def _interval(metric: str, low: float, high: float) -> str | None:
-    if low != low or high != high:
-        return None
-    return f"{100 * low:+.1f} to {100 * high:+.1f}" if metric in _SHARES else f"{low:+.3f} to {high:+.3f}"
+def _difference(metric: str, value: float, low: float, high: float) -> tuple[str | None, str | None]:
+    form, scale, unit = ("+.1f", 100, " points") if metric == ACCURACY else ("+.3f", 1, "")
+    interval = None if low != low or high != high else f"{scale * low:{form}} to {scale * high:{form}}"
+    return None if value != value else f"{scale * value:{form}}{unit}", interval
 
 
 def contents(frame: pd.DataFrame) -> Styler:
     """What each domain holds and what was left out of it; from `results.contents`."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "domain": frame["domain"], "part": frame["part"], "items": frame["items"], "characters": frame["characters"],
         "left out": frame["dropped"].where(frame["why"] != ""), "because": frame["why"].where(frame["why"] != ""),
     })  # fmt: skip
     formats: dict[str, Format] = {"items": "{:,.0f}", "characters": short_tokens, "left out": "{:,.0f}"}
-    return styled(shown, formats, "nothing is left out, or it is not text", index=False)
+    return styled(table, formats, "nothing is left out, or it is not text", index=False)
 
 
 def exposure(frame: pd.DataFrame) -> Styler:
     """How much training shows of right and of wrong choices; from `results.exposure`."""
     names = {"where": "found among", "right": "right choices", "wrong": "wrong choices"}
-    shown = frame.rename(columns=names)
-    return styled(shown, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)
+    table = frame.rename(columns=names)
+    return styled(table, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)
 
 
 def examples(frame: pd.DataFrame) -> Styler:
     """A pair and a question of each benchmark; from `results.examples`. Long texts are cut."""
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "domain": frame["domain"],
         "used for": frame["use"],
         "prompt": frame["prompt"].map(_cut),
         "right answer": frame["answer"].map(_cut),
         "wrong choices": frame["others"].where(frame["others"] != "").map(_cut, na_action="ignore"),
     })  # fmt: skip
-    return styled(shown, {}, "no choices are given", index=False)
+    return styled(table, {}, "no choices are given", index=False)
 
 
 def _cut(text: str) -> str:
@@ -180,9 +139,9 @@ def base_scores(frame: pd.DataFrame) -> Styler:
     guessed = [chance(name) for name in wide["benchmark"]]
     accuracy, likely = (
         [with_error(*pair, form, scale) for pair in zip(wide["score", metric], wide["se", metric], strict=True)]
-        for metric, form, scale in (("accuracy", ".1f", 100.0), ("log-likelihood", ".3f", 1.0))
+        for metric, form, scale in ((ACCURACY, ".1f", 100.0), (LIKELIHOOD, ".3f", 1.0))
     )
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "domain": wide["domain"], "benchmark": wide["benchmark"],
         "questions": [asked[place] for place in zip(wide["domain"], wide["benchmark"], strict=True)],
         "accuracy (%)": accuracy,
@@ -190,16 +149,16 @@ def base_scores(frame: pd.DataFrame) -> Styler:
         "ceiling (%)": "100",
         "log-likelihood (nats/byte)": likely,
     })  # fmt: skip
-    return styled(shown, {"questions": "{:,.0f}"}, "not run, or not known", index=False)
+    return styled(table, {"questions": "{:,.0f}"}, "not run, or not known", index=False)
 
 
 def tokens(frame: pd.DataFrame) -> Styler:
     """Tokens trained on with and without sharing; from `results.tokens`."""
     total = pd.DataFrame([{"phase": "both", "trained": frame["trained"].sum(), "naive": frame["naive"].sum()}])
     rows = pd.concat([frame, total], ignore_index=True)
-    shown = pd.DataFrame({
+    table = pd.DataFrame({
         "phase": rows["phase"], "trained on": rows["trained"], "each by itself": rows["naive"],
         "times": rows["naive"] / rows["trained"].where(rows["trained"] > 0),
     })  # fmt: skip
     formats: dict[str, Format] = {"trained on": "{:,.0f}", "each by itself": "{:,.0f}", "times": "{:.1f}"}
-    return styled(shown, formats, "nothing is trained", index=False)
+    return styled(table, formats, "nothing is trained", index=False)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from repro.cmr import frames, published
-from repro.laws import Analysis, noise, ratio_label
+from repro.cmr import published
+from repro.cmr.frames import DomainResults
+from repro.laws import noise, ratio_label
 from repro.show.words import Facts, in_words, join, ratios, some
 
-# Each definition of the critical ratio: its column in `frames.critical_ratios`, and the name of its interval there.
+# Each definition of the critical ratio: its column in `Results.critical_ratios`, and the name of its interval there.
 _DEFINITIONS = {
     "by turning point": ("critical_ratio", "turning"),
     "by tolerance": ("tolerance_ratio", "tolerance"),
@@ -34,7 +35,7 @@ _HOLDS = {
 
 
 def turning_order(points: pd.DataFrame) -> str:
-    """Whether T0 grows with R at every size, in words; `points` as `frames.turning_points` gives them.
+    """Whether T0 grows with R at every size, in words; `points` as `Results.turning_points` gives them.
 
     A trajectory that does not turn counts as turning after every other.
     """
@@ -63,21 +64,24 @@ def _out_of_order(rows: pd.DataFrame) -> list[float]:
     return list(rows["ratio"].to_numpy(float)[1:][late])
 
 
-def critical(analysis: Analysis) -> Facts:
-    """What the critical ratios of one domain say; ``drawn``: how their intervals were got; ``holds``: what of."""
-    method = _method(analysis)
+def critical(results: DomainResults) -> Facts:
+    """What turning points and critical ratios say; ``drawn``: how their intervals were got; ``holds``: what of."""
+    method = _method(results)
+    in_the_paper = turning_order(published.paper.turning_points())
     return {
-        "size_trend": size_trend(frames.critical_ratios(analysis)),
-        "epsilon": analysis.epsilon,
-        "binding": binding(frames.tolerances(analysis), analysis.epsilon),
-        "drawn": _DRAWN[method].format(draws=analysis.settings.bootstrap),
+        "order": turning_order(results.turning_points()),
+        "published_order": in_the_paper[0].lower() + in_the_paper[1:],
+        "size_trend": size_trend(results.critical_ratios()),
+        "epsilon": results.epsilon,
+        "binding": binding(results.tolerances(), results.epsilon),
+        "drawn": _DRAWN[method].format(draws=results.analysis.settings.bootstrap),
         "holds": _HOLDS[method],
     }
 
 
-def _method(analysis: Analysis) -> str:
+def _method(results: DomainResults) -> str:
     """The bootstrap behind the intervals, as `noise` names it: "runs", "ar1", or "" where there is none."""
-    return next((name for name in ("runs", "ar1") if noise.WORDS[name] in analysis.method), "")
+    return next((name for name in ("runs", "ar1") if noise.WORDS[name] in results.analysis.method), "")
 
 
 @dataclass(frozen=True)
@@ -95,41 +99,40 @@ class Bullets:
         return "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in self.items) + "</ul>"
 
 
-def warnings(analysis: Analysis) -> Bullets:
+def warnings(results: DomainResults) -> Bullets:
     """What the analysis warned of, for a cell's output."""
-    return Bullets(analysis.warnings)
+    return Bullets(results.analysis.warnings)
 
 
-def size_trend(found: pd.DataFrame) -> str:
+def size_trend(frame: pd.DataFrame) -> str:
     """Whether the critical ratio grows with model size, by each definition, in words.
 
-    found: as `frames.critical_ratios` gives it.
+    frame: as `DomainResults.critical_ratios` gives it.
     """
-    if len(found) < 2:
+    if len(frame) < 2:
         return "there is only one size, so nothing can be said"
     names: dict[str, list[str]] = {}
     for name, (column, ends) in _DEFINITIONS.items():
-        rows = found[[column, f"{ends}_lower", f"{ends}_upper"]].set_axis(["value", "lower", "upper"], axis=1)
+        rows = frame[[column, f"{ends}_lower", f"{ends}_upper"]].set_axis(["value", "lower", "upper"], axis=1)
         names.setdefault(_trend(rows), []).append(name)
     return "; ".join(f"{join(alike)} {verdict}" for verdict, alike in names.items())
 
 
-def binding(found: pd.DataFrame, epsilon: float) -> str:
+def binding(tolerances: pd.DataFrame, epsilon: float) -> str:
     """Which condition of Definition 3 decides at this tolerance and at the others, in words.
 
-    found: as `frames.tolerances` gives it.
+    tolerances: as `DomainResults.tolerances` gives them.
     """
     first: dict[float, tuple[int, int]] = {}
-    for at, rows in found.dropna(subset="binds").groupby("epsilon"):
+    for at, rows in tolerances.dropna(subset="binds").groupby("epsilon"):
         first[float(at)] = int((rows["binds"] == "tolerance").sum()), len(rows)  # type: ignore[arg-type]
     if epsilon not in first:
         return "in ours no size has both ratios, so which of them limits it cannot be said"
-    sizes = found["size"].nunique()
     here, of = first.pop(epsilon)
-    told = f"in ours the tolerance decides at {in_words(here) if here else 'none'} of {some(of, 'size')}"
-    told += "" if of == sizes else " for which that is known"
+    words = f"in ours the tolerance decides at {in_words(here) if here else 'none'} of {some(of, 'size')}"
+    words += "" if of == tolerances["size"].nunique() else " for which that is known"
     others = [f"{count} of {all_} at \u03b5 = {at:g}" for at, (count, all_) in first.items()]
-    return f"{told} ({', '.join(others)})" if others else told
+    return f"{words} ({', '.join(others)})" if others else words
 
 
 def _trend(rows: pd.DataFrame) -> str:
@@ -162,9 +165,9 @@ def _beyond_intervals(rows: pd.DataFrame) -> str:
     return f"{ends} (those of neighbouring sizes overlap {neighbours})"
 
 
-def second(first: Analysis, other: Analysis, distances: pd.DataFrame) -> Facts:
+def second(first: DomainResults, other: DomainResults, distances: pd.DataFrame) -> Facts:
     """The smallest model on two domains. distances: columns corpus, distance (from the general text)."""
-    rows = [frames.critical_ratios(a).iloc[0] for a in (first, other)]
+    rows = [results.critical_ratios().iloc[0] for results in (first, other)]
     away = distances.set_index("corpus")["distance"]
     near, far = sorted(rows, key=lambda row: away[row["domain"]])
     return {
@@ -180,10 +183,10 @@ def second(first: Analysis, other: Analysis, distances: pd.DataFrame) -> Facts:
     }
 
 
-def _rises(first: Analysis, other: Analysis) -> str:
+def _rises(first: DomainResults, other: DomainResults) -> str:
     """The highest the general loss of the smallest size stood on each domain, at the largest ratio of both."""
-    size = other.groups[0].size
-    seen = [frame[frame["size"] == size] for frame in (first.measured(), other.measured())]
+    frames = (results.analysis.measured() for results in (first, other))
+    seen = [frame[frame["size"] == other.sizes[0]] for frame in frames]
     common = max(set(seen[0]["ratio"]) & set(seen[1]["ratio"]), default=None)
     if common is None:
         return "the domains have no ratio in common"

@@ -1,42 +1,41 @@
 """What the laws of both losses say on one domain: pages 3 to 5."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
-from repro.cmr import frames, published
+from repro.cmr import published
 from repro.cmr.facts.critical import turning_order
-from repro.laws import GENERAL_TOKEN_LAW, Analysis, ratio_label
+from repro.cmr.frames import HELD_OUT, RUN, T_MAX, DomainResults
+from repro.cmr.published import paper
+from repro.laws import GENERAL_TOKEN_LAW, ratio_label
 from repro.show.words import Facts, ratios, span
 
 NOT_RUN = "is not known here, for want of such runs"
 NO_FITS = "not known, for want of fits"
 _EXPONENT = GENERAL_TOKEN_LAW.nonlinear[0]
 LEAST = 0.01  # nats: a smaller increment is not one to divide by
-
 OFFSET_SIZE = "3.1B"  # the size whose fitted general loss begins above the others
 
 
-def trade_off(analysis: Analysis) -> Facts:
-    """From the analysis of one domain. A trajectory that falls from the start has not risen and turned."""
-    points = frames.turning_points(analysis)
+def trade_off(results: DomainResults) -> Facts:
+    """How far trajectories rise. One that falls from the start has not risen and turned."""
+    points, ends = results.turning_points(), results.analysis.curves([T_MAX])
     inside = points[(points["status"] == "inside") & (points["t"] > 0)]
     return {
         "curves": len(points),
         "turned": len(inside),
-        "still_rising": _still_rising(analysis, points),
+        "still_rising": _still_rising(results.sizes, points),
         "order": turning_order(points),
-        "no_replay": no_replay(analysis.curves([100.0])),
-        "published_no_replay": no_replay(published.curves([100.0])),
-        "by_size": by_size(analysis.curves([100.0])),
-        "published_by_size": by_size(published.curves([100.0])),
+        "no_replay": no_replay(ends),
+        "published_no_replay": no_replay(paper.curves([T_MAX])),
+        "by_size": by_size(ends),
+        "published_by_size": by_size(paper.curves([T_MAX])),
     }
 
 
-def _still_rising(analysis: Analysis, points: pd.DataFrame) -> str:
+def _still_rising(sizes: tuple[str, ...], points: pd.DataFrame) -> str:
     parts = []
-    for size in dict.fromkeys(group.size for group in analysis.groups):
+    for size in sizes:
         mine = points[points["size"] == size]
         late = ratios(mine.loc[mine["status"] != "inside", "ratio"])
         parts.append(f"{size}: {late or 'none' if len(mine) else 'no fits'}")
@@ -46,20 +45,20 @@ def _still_rising(analysis: Analysis, points: pd.DataFrame) -> str:
 def by_size(ends: pd.DataFrame) -> str:
     """At which ratios a larger model's general loss ends lower, against its start, in words.
 
-    ends: increments at the end of training as `Analysis.curves` or `published.curves` gives them, smallest model first.
+    ends: increments at the end of training, as `Results.curves` gives them, smallest model first.
     """
-    sizes, found = list(ends["size"].unique()), dict[str, list[float]]()
+    sizes, ratios_of = list(ends["size"].unique()), dict[str, list[float]]()
     if len(sizes) < 2:
         return "there is only one size"
     for ratio, rows in ends.groupby("ratio"):
         rises = rows.set_index("size")["general"].reindex(sizes).to_numpy(float)
         if np.isfinite(rises).all():
-            found.setdefault(_falls(rises), []).append(float(ratio))  # type: ignore[arg-type]
-    if not found:
+            ratios_of.setdefault(_falls(rises), []).append(float(ratio))  # type: ignore[arg-type]
+    if not ratios_of:
         return "no ratio was run at every size"
-    if len(next(iter(found.values()))) == ends["ratio"].nunique():
-        return f"{next(iter(found))}, at every ratio"
-    return "; ".join(f"{words}, at R = {ratios(alike)}" for words, alike in found.items())
+    if len(next(iter(ratios_of.values()))) == ends["ratio"].nunique():
+        return f"{next(iter(ratios_of))}, at every ratio"
+    return "; ".join(f"{words}, at R = {ratios(alike)}" for words, alike in ratios_of.items())
 
 
 def _falls(rises: np.ndarray) -> str:
@@ -73,7 +72,7 @@ def _falls(rises: np.ndarray) -> str:
 def no_replay(ends: pd.DataFrame) -> str:
     """How much higher the general loss ends at R = 1 than at the largest ratio below, in words.
 
-    ends: increments at the end of training, as `Analysis.curves` or `published.curves` gives them.
+    ends: increments at the end of training, as `Results.curves` gives them.
     """
     below = [float(ratio) for ratio in ends["ratio"].unique() if ratio < 1]
     wide = ends.pivot(index="size", columns="ratio", values="general")
@@ -88,18 +87,21 @@ def no_replay(ends: pd.DataFrame) -> str:
     return f"ends {span(alone / mixed, '.1f')} times as far above its start as at R = {label}"
 
 
-def ratio(points: pd.DataFrame, name: str, held_out: float = frames.HELD_OUT) -> Facts:
-    """How well a ratio left out is predicted, in words: ``<name>_domain`` and ``<name>_general``.
+def ratio(results: DomainResults) -> Facts:
+    """How well L(R) predicts what it was not fitted to."""
+    points, law, *_ = results.held_out()
+    phrases = {f"our_{loss}": predicted(rows) for loss, rows in points.groupby("loss", sort=False)}
+    return {**phrases, "end_of_law": beyond_the_law(points, law)}
 
-    points: as `frames.held_out` gives them. The phrase goes on from "The domain loss at R = 1/4 ...".
+
+def predicted(points: pd.DataFrame) -> str:
+    """How well the ratio held out is predicted, in words that go on from "The domain loss at R = 1/4 ...".
+
+    points: those of one loss, as `Results.held_out` gives them.
     """
-    return {f"{name}_{loss}": _predicted(rows, held_out) for loss, rows in points.groupby("loss", sort=False)}
-
-
-def _predicted(points: pd.DataFrame, held_out: float) -> str:
     seen = points.loc[points["kind"] == "held out, measured", "size"]
     if seen.empty:
-        return f"cannot be predicted here: R = {ratio_label(held_out)} was not run"
+        return f"cannot be predicted here: R = {ratio_label(HELD_OUT)} was not run"
     errors = held_out_errors(points)
     if errors.empty:
         return "cannot be predicted here: there are too few other ratios"
@@ -141,13 +143,12 @@ def beyond_the_law(points: pd.DataFrame, law: pd.DataFrame) -> str:
     return f"lies {span(gaps, '+.2f')} nats from the law's continuation"
 
 
-def tokens(analysis: Analysis) -> Facts:
+def tokens(results: DomainResults) -> Facts:
     """How well Equation 6 fits: medians and extremes over sizes and ratios, as text.
 
     known: how little its coefficients are known against its curves; bounds: what exponents of the general loss keep to.
     """
-    quality, printed = frames.fit_quality(analysis), published.table3()
-    ours, theirs = (_r2(frame) for frame in (quality, printed))
+    ours, theirs = (_r2(side.fit_quality()) for side in (results, paper))
     return {
         "general_r2": _text(ours["general"].median(), ".3f"),
         "general_r2_least": _text(ours["general"].min(), ".3f"),
@@ -155,18 +156,19 @@ def tokens(analysis: Analysis) -> Facts:
         "domain_r2_least": _text(ours["domain"].min(), ".4f"),
         "printed_general_r2": float(theirs["general"].median()),
         "printed_domain_r2": float(theirs["domain"].median()),
-        "mse_factor": _mse_factor(printed),
-        "known": _known(analysis),
+        "mse_factor": _mse_factor(paper.fit_quality()),
+        "known": _known(results),
         "bounds": f"{_EXPONENT.low:g} and {_EXPONENT.high:g}",
     }
 
 
-def _known(analysis: Analysis) -> str:
+def _known(results: DomainResults) -> str:
     """The interval of one exponent against that of the curve at the end of training: medians, in words."""
+    analysis = results.analysis
     fits = [laws.general for group in analysis.groups for laws in group.token_laws if laws.general.draws is not None]
     if not fits:
         return "here no bootstrap was made that could show it"
-    bound, end = _EXPONENT, analysis.t_max / analysis.unit
+    bound, end = _EXPONENT, analysis.settings.end
     exponent = np.median([np.diff(fit.conf_int().loc[bound.name, ["lower", "upper"]])[0] for fit in fits])
     curve = np.median([np.diff(fit.interval(end)[["lower", "upper"]])[0, 0] for fit in fits])
     return (
@@ -188,30 +190,21 @@ def _text(value: float, form: str) -> str:
 def _mse_factor(printed: pd.DataFrame) -> float:
     """By how much the printed errors of the domain loss are too small for the printed R2: the median over Table 3."""
     wide = printed[printed["loss"] == "domain"].pivot(index=["size", "ratio"], columns="metric", values="value")
-    variance = published.curves(np.arange(1, 101)).groupby(["size", "ratio"])["domain"].var(ddof=0)
+    variance = paper.curves(RUN).groupby(["size", "ratio"])["domain"].var(ddof=0)
     return float(((1 - wide["R2"]) * variance / wide["MSE"]).median())
-
-
-def printed_error() -> Facts:
-    """Mean absolute error of the predictions that Table 2 prints, recomputed from the losses it prints, in percent."""
-    seen = published.held_out_points().query("kind == 'held out, measured'").set_index("size")["value"]
-    guess = published.held_out_predictions().set_index("size")["loss"]
-    return {"printed_error": float((guess / seen - 1).abs().mean() * 100)}
 
 
 def published_ratio() -> Facts:
     """Mean absolute error of R = 1/4 predicted from Table 2, in percent.
 
-    refit: fitted to its four other ratios; refit_interior: to those below 1; printed_error: of the printed ones.
+    refit: fitted to its four other ratios; refit_interior: to those below 1; printed_error: of the printed predictions.
     """
-    every = published.fitted_ratios()
-    below = tuple(ratio for ratio in every if ratio < 1)
-    return {"refit": _refit(every), "refit_interior": _refit(below), **printed_error()}
-
-
-def _refit(among: Iterable[float]) -> float:
-    points, _ = frames.held_out(published.held_out_points().drop(columns="kind"), among=tuple(among))
-    return float(held_out_errors(points).abs().mean())
+    every, below = paper.held_out(), paper.held_out(among=(1 / 3, 1 / 2, 3 / 4))
+    seen = every.points.query("kind == 'held out, measured'").set_index("size")["value"]
+    printed = published.table("2").query("kind == 'predicted'").set_index("size")["loss"]
+    refit, refit_interior = (float(held_out_errors(held.points).abs().mean()) for held in (every, below))
+    error = float((printed / seen - 1).abs().mean() * 100)
+    return {"refit": refit, "refit_interior": refit_interior, "printed_error": error}
 
 
 def published_offsets() -> Facts:
@@ -221,9 +214,9 @@ def published_offsets() -> Facts:
     1/2 (and, of the others, over sizes); largest_alpha1 and its_s1: the factor of the domain law that is largest
     in size, and the exponent beside it.
     """
-    begins = published.curves([1.0]).query("ratio <= 0.5")
+    begins = paper.curves([1.0]).query("ratio <= 0.5")
     ours = begins["size"] == OFFSET_SIZE
-    table = published.table4()
+    table = paper.coefficients()
     largest = table.iloc[int(table["alpha1"].abs().argmax())]
     return {
         "offset_31b": float(begins.loc[ours, "general"].mean()),
@@ -231,9 +224,3 @@ def published_offsets() -> Facts:
         "largest_alpha1": float(largest["alpha1"]),
         "its_s1": float(largest["s1"]),
     }
-
-
-def published_order() -> str:
-    """Whether T0 grows with R in the paper's curves, in words that go on a sentence."""
-    told = turning_order(published.turning_points())
-    return told[0].lower() + told[1:]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repro.cmr import published
+from repro.cmr.published import paper
 from repro.cmr.tables import count
 from repro.show.words import Facts, in_words, join, some
 
@@ -37,7 +37,7 @@ def _share(row: dict[Hashable, Any]) -> str:
 
 def shapes(frame: pd.DataFrame) -> Facts:
     """From `Study.shapes`: how many sizes, and how they compare with the paper's, smallest and largest in turn."""
-    ours, theirs = frame["parameters"], published.table1()["parameters"]
+    ours, theirs = frame["parameters"], paper.shapes()["parameters"]
     factors = sorted([theirs.min() / ours.min(), theirs.max() / ours.max()])
     return {"sizes": in_words(len(frame)), "times_smaller": _times_smaller(*factors)}
 

@@ -9,21 +9,17 @@ import pandas as pd
 
 from repro.show import style
 
+DISTANCE = "Jensen-Shannon distance (0 to 1)"
+
 
 def corpus_sizes(frame: pd.DataFrame) -> Any:
     """Tokens of each corpus, split into training and validation.
 
-    ``frame`` has columns corpus, part ("training" | "validation"), tokens; optionally documents.
+    ``frame`` has columns corpus, part ("training" | "validation"), tokens, documents.
     """
     names = style.in_order(frame["corpus"])
     rows = frame.assign(millions=frame["tokens"] / 1e6)
-    tips = [
-        style.word("corpus", "Corpus"),
-        style.word("part", "Part"),
-        style.number("tokens", "Tokens", ",.0f"),
-    ]
-    if "documents" in frame:
-        tips.append(style.number("documents", "Documents", ",.0f"))
+    tips = style.tips(corpus="Corpus", part="Part", tokens=("Tokens", ",.0f"), documents=("Documents", ",.0f"))
     parts = style.in_order(frame["part"])
     bars = (
         alt.Chart(style.inline(rows))
@@ -45,18 +41,11 @@ def corpus_sizes(frame: pd.DataFrame) -> Any:
     return style.finish(bars.properties(width=520, height=alt.Step(16)), "Tokens of each corpus by part")
 
 
-def corpus_distance(frame: pd.DataFrame, *, measure: str = "Distance from the general text") -> Any:
-    """Distance of each corpus from the general text; ``measure`` names the measure and its unit.
-
-    ``frame`` has columns corpus, distance; optionally low and high, drawn as error bars.
-    """
-    names = style.in_order(frame["corpus"])
-    y = alt.Y("corpus:N", title=None, sort=names)
-    base = alt.Chart(style.inline(frame))
-    x = alt.X("distance:Q", title=measure, scale=alt.Scale(zero=True))
-    tips = [style.word("corpus", "Corpus"), style.number("distance", measure, ".3f")]
-    layers: list[Any] = [base.mark_bar(color=style.DOMAIN_RAMP[0], opacity=0.6).encode(x, y, tooltip=tips)]
-    if {"low", "high"} <= set(frame.columns):
-        bars = base.mark_rule(color=style.GREY, strokeWidth=2)
-        layers.append(bars.encode(alt.X("low:Q"), alt.X2("high:Q"), y))
-    return style.finish(alt.layer(*layers).properties(width=520, height=alt.Step(28)), f"{measure} of each corpus")
+def corpus_distance(frame: pd.DataFrame) -> Any:
+    """Distance of each corpus from the general text: columns corpus, distance."""
+    y = alt.Y("corpus:N", title=None, sort=style.in_order(frame["corpus"]))
+    x = alt.X("distance:Q", title=DISTANCE, scale=alt.Scale(zero=True))
+    lengths = alt.Chart(style.inline(frame)).mark_bar(color=style.DOMAIN_RAMP[0], opacity=0.6)
+    lengths = lengths.encode(x, y, tooltip=style.tips(corpus="Corpus", distance=(DISTANCE, ".3f")))
+    chart = alt.layer(lengths).properties(width=520, height=alt.Step(28))
+    return style.finish(chart, f"{DISTANCE} of each corpus")

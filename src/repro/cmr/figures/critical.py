@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.cmr.frames import T_MAX
+from repro.cmr.frames import FIGURE_5, T_MAX, Results
 from repro.show import style
 
 ROUTES = {
@@ -25,15 +25,13 @@ _AT_ONCE = "falls from the start"
 _EARLIEST = 0.005  # share of T_max below which a turn is drawn at the lower edge of the logarithmic axis
 
 
-def critical_ratio_intervals(frame: pd.DataFrame, *, by: str = "size") -> Any:
+def critical_ratio_intervals(*results: Results) -> Any:
     """The critical ratio at the end of the run by both of its conditions, each with its 95% interval.
 
-    Args:
-        frame: columns size or domain, critical_ratio, tolerance_ratio (NaN where there is none), turning_lower,
-            turning_upper, tolerance_lower, tolerance_upper (NaN where there is no interval).
-        by: the column that names the rows, "size" or "domain".
-
+    A row for each size of our results on one domain; of several, a row for the smallest size on each.
     """
+    by, rows_each = ("size", None) if len(results) == 1 else ("domain", 1)
+    frame = pd.concat([side.critical_ratios()[:rows_each] for side in results], ignore_index=True)
     rows = pd.concat([_route(frame, by, name) for name in ROUTES], ignore_index=True)
     names, routes = style.in_order(frame[by]), list(ROUTES)
     x = alt.X(
@@ -51,20 +49,16 @@ def critical_ratio_intervals(frame: pd.DataFrame, *, by: str = "size") -> Any:
     shape = alt.Shape(
         "route:N", sort=routes, legend=key, scale=alt.Scale(domain=routes, range=[ROUTES[r][3] for r in routes])
     )
-    tips = [
-        style.word("name", "Model size" if by == "size" else "Domain"),
-        style.word("route", "Critical ratio"),
-        style.number("value", "Value", ".1%"),
-        style.number("low", "Lower end", ".1%"),
-        style.number("high", "Upper end", ".1%"),
-    ]
-    there, known = rows.dropna(subset="value"), rows.dropna(subset=["value", "low", "high"])
-    bars = alt.Chart(style.inline(known)).mark_rule(strokeWidth=2)
+    tips = style.tips(
+        name="Model size" if by == "size" else "Domain", route="Critical ratio", value=("Value", ".1%"),
+        low=("Lower end", ".1%"), high=("Upper end", ".1%"),
+    )  # fmt: skip
+    there = rows.dropna(subset="value")
     dots = alt.Chart(style.inline(there)).mark_point(filled=True, size=70, opacity=1)
     none = alt.Chart(style.inline(rows[rows["value"].isna()].assign(says="does not exist")))
     words = none.mark_text(align="left", dx=5, fontSize=10.5)
     layers = [
-        bars.encode(alt.X("low:Q"), alt.X2("high:Q"), y, place, colour),
+        *style.bars(there, "x", y, place, colour, strokeWidth=2),
         dots.encode(x, y, place, colour, shape, tooltip=tips),
         words.encode(y=y, yOffset=place, x=alt.value(0), color=colour, text="says:N"),
     ]
@@ -86,75 +80,54 @@ def apart(rows: pd.DataFrame, sizes: Sequence[str]) -> pd.DataFrame:
     return rows.assign(ratio=rows["ratio"] + rows["size"].map(steps).astype(float))
 
 
-def bars(rows: pd.DataFrame, limits: Sequence[float], x: alt.X, colour: alt.Color, shown: Any) -> list[Any]:
+def open_bars(rows: pd.DataFrame, limits: Sequence[float], *channels: Any) -> list[Any]:
     """Intervals upright within ``limits``: one that is open above goes on to the edge and ends in an arrow.
 
-    rows: columns size, ratio, lower, upper (infinite where open). The vertical axis is that of ``drawn``.
+    rows: columns size, ratio, lower, upper (infinite where open). channels: those of ratio, size and opacity.
     """
     known = rows.dropna(subset=["lower", "upper"])
-    cut = known.assign(
-        low=known["lower"].clip(*limits), high=known["upper"].clip(*limits), open=np.isinf(known["upper"])
-    )
-    if cut.empty:
-        return []
-    cut = cut[["size", "ratio", "low", "high", "open"]]
-    rules = alt.Chart(style.inline(cut)).mark_rule(strokeWidth=1.5)
+    ends = {"low": known["lower"].clip(*limits), "high": known["upper"].clip(*limits)}
+    cut = known[["size", "ratio"]].assign(**ends, open=np.isinf(known["upper"]))
     heads = alt.Chart(style.inline(cut[cut["open"]])).mark_point(shape="triangle-up", filled=True, size=40)
-    return [
-        rules.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour, opacity=shown),
-        heads.encode(x, colour, y=alt.value(2), opacity=shown),
-    ]
+    rules = style.bars(cut, "y", *channels, strokeWidth=1.5)
+    return [*rules, heads.encode(*channels, y=alt.value(2))] if rules else []
 
 
-def critical_ratio(
-    curves: pd.DataFrame,
-    points: pd.DataFrame | None = None,
-    *,
-    unit: str = style.UNIT_T,
-) -> Any:
+def critical_ratio(results: Results) -> Any:
     """Figures 5 and 6: the critical mixture ratio against T (Equation 8), with its value at the end of the run.
 
-    Args:
-        curves: columns size, t, ratio, kind; optionally low and high.
-        points: turning points (size, ratio, t): the points (T0, R) that the law was fitted to.
-        unit: title of the T axis.
-
+    Points are turning points, (T0, R): what the law was fitted to.
     """
-    sizes = style.in_order([*([] if points is None else points["size"]), *curves["size"]])
+    curves, points = results.ratio_curves(FIGURE_5), results.turning_points()
+    sizes = style.in_order([*points["size"], *curves["size"]])
     pick, last = style.picked("size"), float(curves["t"].max()) if len(curves) else T_MAX
-    found = None if points is None else style.labelled(points[points["t"].notna() & (points["t"] <= last)])
-    shares = [*curves["ratio"], *([] if found is None else found["ratio"])]
+    turned = style.labelled(points[points["t"].notna() & (points["t"] <= last)])
+    shares = [*curves["ratio"], *turned["ratio"]]
     if "high" in curves:
         shares += [*curves.loc[curves["t"] == T_MAX, "high"].dropna()]
     top = min(1.03, max(shares, default=1.0) * 1.1)
-    x = alt.X("t:Q", title=unit, scale=alt.Scale(domain=[0, last], nice=False))
+    x = alt.X("t:Q", title=results.t_title, scale=alt.Scale(domain=[0, last], nice=False))
     share, limits = alt.Axis(format=".0%"), alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=share, scale=limits)
     colour, shown = style.size_colour(sizes), style.faded(pick)
-    tips = [
-        style.word("size", "Model size"),
-        style.number("t", "T", ".0f"),
-        style.number("ratio", "Ratio", ".1%"),
-    ]
+    tips = style.tips(size="Model size", t=("T", ".0f"), ratio=("Ratio", ".1%"))
     place = curves.groupby("size", sort=False).cumcount()
     base = alt.Chart(style.inline(curves.assign(hover=place % 5 == 0))).encode(x, y, colour)
-    dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([5, 4])).otherwise(alt.value([1, 0]))
-    layers: list[Any] = [style.rule("x", T_MAX)]
-    if {"low", "high"} <= set(curves.columns) and (known := curves.dropna(subset=["low", "high"])).size:
-        band = alt.Chart(style.inline(known[["size", "t", "low", "high"]])).mark_area(opacity=0.16, clip=True)
-        layers.append(band.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour))
+    ends = curves.reindex(columns=["size", "t", "low", "high"])
     line = base.mark_line(strokeWidth=2, clip=True)
-    line = line.encode(opacity=shown, strokeDash=dash, detail=["size:N", "kind:N"])
-    layers.append(line.add_params(pick, style.zoom()))
-    layers.append(base.transform_filter("datum.hover").mark_point(size=60, opacity=0, clip=True).encode(tooltip=tips))
-    if found is not None:
-        dots = alt.Chart(style.inline(found[["size", "ratio", "mixture", "t"]]))
-        marks = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
-        layers.append(marks.encode(x, y, colour, opacity=shown, tooltip=[*tips[:2], style.word("mixture", "T0 of R")]))
-    layers += _labels(curves, x, y, colour, shown)
+    line = line.encode(shown, style.extrapolated(), detail=["size:N", "kind:N"])
+    dots = alt.Chart(style.inline(turned[["size", "ratio", "mixture", "t"]]))
+    dots = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
+    layers = [
+        style.rule("x", T_MAX),
+        *style.band(ends, "y", x, colour, opacity=0.16, clip=True),
+        line.add_params(pick, style.zoom()),
+        style.hover(base, tips, size=60, clip=True),
+        dots.encode(x, y, colour, shown, tooltip=[*tips[:2], *style.tips(mixture="T0 of R")]),
+        *_labels(curves, x, y, colour, shown),
+    ]
     chart = alt.layer(*layers).properties(width=600, height=360)
-    text = "Critical mixture ratio against tokens, a curve for each model size"
-    return style.finish(chart, text)
+    return style.finish(chart, "Critical mixture ratio against tokens, a curve for each model size")
 
 
 def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[alt.Chart]:
@@ -174,23 +147,23 @@ def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, shown: 
     if not rows:
         return []
     base = alt.Chart(style.inline(pd.DataFrame(rows)))
-    ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, opacity=shown)
+    ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, shown)
     words = base.mark_text(align="left", dx=4, dy=10, fontSize=11, fontWeight="bold", clip=True)
-    return [ring, words.encode(x, alt.Y("at:Q"), colour, text="says:N", opacity=shown)]
+    return [ring, words.encode(x, alt.Y("at:Q"), colour, shown, text="says:N")]
 
 
-def turning_points(points: pd.DataFrame) -> Any:
+def turning_points(results: Results) -> Any:
     """Turning point T0 against R for every size; a cross at the top where a trajectory has none.
 
-    ``points`` has columns size, ratio, t (NaN where there is none), status ("inside" | "extrapolated" |
-    "none"); optionally lower and upper, drawn as bars: sizes are then moved apart a little.
+    Where there are intervals, they are drawn as bars, and sizes are moved apart a little.
     """
+    points = results.turning_points()
     rows = style.labelled(points.assign(status=points["status"].map(_STATUS), drawn=points["t"]))
     at_once = rows["t"] < _EARLIEST * T_MAX
     rows = rows.assign(status=rows["status"].mask(at_once, _AT_ONCE), drawn=rows["t"].clip(lower=_EARLIEST * T_MAX))
     sizes, pick = style.in_order(rows["size"]), style.picked("size")
     x = style.ratio_axis(style.ratios_of(rows))
-    known = "lower" in rows and rows["lower"].notna().any()
+    known = rows["lower"].notna().any()
     if known:
         rows = apart(rows, sizes)
     found, lost = rows[rows["t"].notna()], rows[rows["t"].isna()]
@@ -199,12 +172,7 @@ def turning_points(points: pd.DataFrame) -> Any:
     words = [word for word in [*_STATUS.values(), _AT_ONCE] if (rows["status"] == word).any()]
     forms = dict(zip([*_STATUS.values(), _AT_ONCE], ["circle", "square", _CROSS, "triangle-down"], strict=True))
     shape = alt.Shape("status:N", scale=alt.Scale(domain=words, range=[forms[word] for word in words]), legend=key)
-    tips = [
-        style.word("size", "Model size"),
-        style.word("mixture", "Domain share R"),
-        style.number("t", "T0", ".1f"),
-        style.word("status", "Status"),
-    ]
+    tips = style.tips(size="Model size", mixture="Domain share R", t=("T0", ".1f"), status="Status")
     seen = [*found["drawn"], T_MAX]
     if known:
         ends = rows[["lower", "upper"]].to_numpy(float)
@@ -214,15 +182,15 @@ def turning_points(points: pd.DataFrame) -> Any:
     base = alt.Chart(style.inline(found)).encode(x, y, colour)
     layers: list[Any] = [
         style.rule("y", T_MAX),
-        base.mark_line(strokeWidth=1.5).encode(opacity=shown).add_params(pick),
+        base.mark_line(strokeWidth=1.5).encode(shown).add_params(pick),
     ]
-    layers += bars(rows, limits, x, colour, shown) if known else []
     if known:
-        tips += [style.number("lower", "Lower end", ".1f"), style.number("upper", "Upper end (none: open)", ".1f")]
-    layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, opacity=shown, tooltip=tips))
+        layers += open_bars(rows, limits, x, colour, shown)
+        tips += style.tips(lower=("Lower end", ".1f"), upper=("Upper end (none: open)", ".1f"))
+    layers.append(base.mark_point(size=75, strokeWidth=2).encode(shape, shown, tooltip=tips))
     for place, size in enumerate(sizes):
         none = alt.Chart(style.inline(lost[lost["size"] == size])).mark_point(size=55, strokeWidth=2)
-        layers.append(none.encode(x, colour, shape, y=alt.value(9 + 13 * place), opacity=shown, tooltip=tips))
+        layers.append(none.encode(x, colour, shape, shown, y=alt.value(9 + 13 * place), tooltip=tips))
     chart = alt.layer(*layers).properties(width=600, height=340)
     return style.finish(chart, "Turning point of the general loss against the domain share, a line for each model size")
 

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from repro.cmr.frames import Results
 from repro.show import style
 
 # A five-pointed star in the unit square that Vega scales; its built-in shapes have none.
@@ -20,25 +21,13 @@ _MARKS = {
 }
 
 
-def loss_against_ratio(
-    points: pd.DataFrame,
-    fitted: pd.DataFrame,
-    *,
-    value_title: str = "Loss (nats/token)",
-    seen: str = "measured",
-) -> Any:
+def loss_against_ratio(results: Results, loss: str | None = None) -> Any:
     """Figure 3: loss at the end of the run against R, the law L(R), and its prediction of a ratio held out.
 
-    Args:
-        points: columns size, ratio, loss ("domain" | "general"), value, kind ("measured" | "measured,
-            not fitted" | "held out, measured" | "held out, predicted"); optionally low and high, drawn as
-            error bars.
-        fitted: columns size, ratio, loss, value, kind ("fitted" | "extrapolated", dashed) along the law,
-            fitted without the ratio held out; optionally low and high, drawn as a band.
-        value_title: title of the vertical axes, with the unit.
-        seen: what the legend says in place of "measured", for values that were not.
-
+    loss: "general" or "domain", by default all that were measured. Intervals are drawn where there are any.
     """
+    points, fitted, seen, _ = results.held_out(loss)
+    value_title = ("Loss" if seen == "measured" else "Change of loss") + " (nats/token)"
     points = points.assign(kind=points["kind"].str.replace("measured", seen))
     marks = {kind.replace("measured", seen): mark for kind, mark in _MARKS.items()}
     kinds = style.in_order(points["loss"])
@@ -46,11 +35,11 @@ def loss_against_ratio(
     there = {kind: mark for kind, mark in marks.items() if (points["kind"] == kind).any()}
     cells: list[Any] = []
     for place, size in enumerate(sizes):
-        for loss in kinds:
+        for kind in kinds:
             last = place >= len(sizes) - (1 if len(kinds) > 1 else 2)
-            mine, law = (f[(f["size"] == size) & (f["loss"] == loss)] for f in (points, fitted))
+            mine, law = (f[(f["size"] == size) & (f["loss"] == kind)] for f in (points, fitted))
             panel = _ratio_panel(mine, law, value_title, there, f"zoom_{len(cells)}", titled=last)
-            cells.append(panel.properties(title=f"{size}, {loss} loss"))
+            cells.append(panel.properties(title=f"{size}, {kind} loss"))
     text = f"Loss at the end of the run against the domain share, {seen}, fitted and predicted"
     return style.finish(style.grid(cells, columns=2), text)
 
@@ -69,12 +58,7 @@ def _ratio_panel(
     key = alt.Legend(title=None, orient="top", symbolStrokeWidth=1.6, symbolOpacity=1)
     shapes = alt.Scale(domain=list(marks), range=[form for form, _ in marks.values()])
     colours = alt.Scale(domain=list(marks), range=[colour for _, colour in marks.values()])
-    tips = [
-        style.word("size", "Model size"),
-        style.word("mixture", "Domain share R"),
-        style.word("kind", "Point"),
-        style.number("value", "Loss"),
-    ]
+    tips = style.tips(size="Model size", mixture="Domain share R", kind="Point", value=("Loss", ".4f"))
     dots = alt.Chart(style.inline(style.labelled(points))).mark_point(size=80, strokeWidth=1.8, opacity=1)
     dots = dots.encode(
         x,
@@ -83,12 +67,11 @@ def _ratio_panel(
         alt.Shape("kind:N", scale=shapes, legend=key),
         tooltip=tips,
     ).add_params(style.zoom(zoom))
-    dash = alt.when("datum.kind == 'extrapolated'").then(alt.value([4, 3])).otherwise(alt.value([1, 0]))
     line = alt.Chart(style.inline(_joined(fitted))).mark_line(color=style.GREY, strokeWidth=1.8)
     layers: list[Any] = [
-        *_interval(fitted, x, "area"),
-        line.encode(x, y, strokeDash=dash, detail="part:N"),
-        *_interval(points, x, "rule"),
+        *style.band(fitted, "y", x, color=style.GREY, opacity=0.18),
+        line.encode(x, y, style.extrapolated((4, 3)), detail="part:N"),
+        *style.bars(points, "y", x, color=style.GREY),
         dots,
     ]
     return alt.layer(*layers).properties(width=style.PANEL, height=180)
@@ -105,12 +88,3 @@ def _joined(fitted: pd.DataFrame) -> pd.DataFrame:
         if at > 0
     ]
     return pd.concat([rows, pd.DataFrame(seams)]).sort_values("ratio", kind="stable") if seams else rows
-
-
-def _interval(frame: pd.DataFrame, x: Any, form: str) -> list[alt.Chart]:
-    """A grey band ("area") or error bars ("rule") where the frame has columns low and high."""
-    if not {"low", "high"} <= set(frame.columns):
-        return []
-    chart = alt.Chart(style.inline(frame.dropna(subset=["low", "high"])))
-    drawn = chart.mark_area(color=style.GREY, opacity=0.18) if form == "area" else chart.mark_rule(color=style.GREY)
-    return [drawn.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"))]

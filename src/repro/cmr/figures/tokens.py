@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from repro.cmr.figures import parts
-from repro.cmr.frames import T_MAX
+from repro.cmr.frames import RUN, T_MAX, Results
 from repro.laws import ratio_label
 from repro.show import style
 
@@ -52,21 +53,22 @@ class Track:
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
         shown = style.faded(self.pick)
         layers: list[Any] = [] if self.t_max is None else [style.rule("x", self.t_max)]
-        layers += _bands(self.rows.drawn, x, self.colour, self.loss)
+        ends = f"{self.loss}_low", f"{self.loss}_high"
+        interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
+        detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
+        layers += style.band(interval, "y", x, self.colour, detail, ends=ends, opacity=0.18, line=False)
         if len(self.rows.dots):
             seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=11, aria=False)
-            layers.append(seen.encode(x, y, self.colour, opacity=style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
-        split = alt.when("datum.kind == 'extrapolated'").then(alt.value([5, 4])).otherwise(alt.value([1, 0]))
+            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
         line = base.mark_line(strokeWidth=2).encode(
-            opacity=shown, detail=["size:N", "mixture:N", "kind:N"], strokeDash=split
+            shown, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"]
         )
         line = line.add_params(self.pick, style.zoom(zoom))
-        hover = base.transform_filter("datum.hover").mark_point(size=70, opacity=0, aria=False)
-        layers += [line, hover.encode(tooltip=parts.tooltips())]
+        layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
         if len(self.rows.turns):
             marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
-            tips = [style.word("mark", "Mark"), *parts.tooltips()]
-            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity=shown, tooltip=tips))
+            tips = [*style.tips(mark="Mark"), *parts.tooltips()]
+            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), shown, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
 
     def _y_scale(self) -> alt.Scale:
@@ -82,16 +84,6 @@ class Track:
         return alt.Axis(tickCount=self.ticks, labels=self.y_labels)
 
 
-def _bands(drawn: pd.DataFrame, x: alt.X, colour: alt.Color, loss: str) -> list[alt.Chart]:
-    """An interval around each line, where the frame has columns ``<loss>_low`` and ``<loss>_high``."""
-    low, high = f"{loss}_low", f"{loss}_high"
-    if low not in drawn or high not in drawn:
-        return []
-    rows = drawn.dropna(subset=[low, high])[["size", "mixture", "t", low, high]]
-    area = alt.Chart(style.inline(rows)).mark_area(opacity=0.18, line=False)
-    return [area.encode(x, alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"), colour, detail=["size:N", "mixture:N"])]
-
-
 def joined(rows: parts.Rows) -> parts.Rows:
     """The last fitted row repeated as the first extrapolated one, so that there is no gap."""
     drawn = rows.drawn
@@ -103,38 +95,37 @@ def joined(rows: parts.Rows) -> parts.Rows:
     return rows._replace(drawn=pd.concat([drawn, seams]).sort_values("t", kind="stable"))
 
 
-def loss_against_tokens(
-    curves: pd.DataFrame,
-    size: str,
-    points: pd.DataFrame | None = None,
-    *,
-    largest: float | None = 0.5,
-    unit: str = style.UNIT_T,
-    beside: pd.DataFrame | None = None,
-) -> Any:
+def _rows(curves: pd.DataFrame, results: Results) -> parts.Rows:
+    return joined(parts.Rows.of(curves, results.turning_points()))
+
+
+def loss_against_tokens(results: Results, size: str, *, band: bool = False, beside: Results | None = None) -> Any:
     """Figures 4 and 7: increment of the general loss of one size against T, fitted and extrapolated (dashed).
 
-    ``largest`` limits the ratios, if any is that small (None for all); ``unit`` is the title of the T axis; ``beside``
-    are curves of another figure, whose axis this one shares.
+    Small ratios only, if there are any. band: with the interval of each curve; beside: results whose figure, beside
+    this one, has the same axis.
 
     Raises:
         ValueError: if there is nothing to draw for this size.
 
     """
-    rows = parts.Rows.of(parts.of_size(curves, size, largest), points, extrapolated=True)
+
+    def rows_of(one: Results, band: bool = False) -> parts.Rows:
+        return _rows(parts.small_of(one.curves(np.arange(1, one.last_t + 1), band=band), size), one)
+
+    rows = rows_of(results, band)
     limits = None
     if beside is not None:
-        other = parts.Rows.of(parts.of_size(beside, size, largest), None, extrapolated=True)
-        both = [*rows.span("general"), *other.span("general")]
+        both = [*rows.span("general"), *rows_of(beside).span("general")]
         limits = [min(both), max(both)]
     track = Track(
-        joined(rows),
+        rows,
         style.ratio_colour(style.ratios_of(rows.drawn)),
         style.picked("mixture"),
         width=600,
         height=340,
         title=size,
-        x_title=unit,
+        x_title=results.t_title,
         y_title=style.GENERAL,
         t_max=T_MAX,
         limits=limits,
@@ -143,17 +134,12 @@ def loss_against_tokens(
     return style.finish(track.chart("zoom"), text)
 
 
-def all_loss_against_tokens(
-    curves: pd.DataFrame,
-    points: pd.DataFrame | None = None,
-    *,
-    unit: str = style.UNIT_T,
-) -> Any:
+def all_loss_against_tokens(results: Results) -> Any:
     """Figure 9: increment of the general loss against T for every size (columns) and ratio (rows).
 
     The vertical scale is shared within a row, so sizes compare at the same ratio.
     """
-    rows = joined(parts.Rows.of(curves, points, extrapolated=True))
+    rows = _rows(results.curves(np.arange(1, results.last_t + 1)), results)
     there = style.ratios_of(rows.drawn)
     labels = [ratio_label(ratio) for ratio in there]
     sizes = style.in_order(rows.drawn["size"])
@@ -177,17 +163,17 @@ def all_loss_against_tokens(
                 y_labels=size == sizes[0],
             )
             cells.append(track.chart(f"zoom_{len(cells)}"))
-    note = alt.Title(f"x: {unit}; y: {style.GENERAL}, same scale within a row", fontSize=11)
+    note = alt.Title(f"x: {results.t_title}; y: {style.GENERAL}, same scale within a row", fontSize=11)
     whole = style.grid(cells, columns=len(sizes), spacing=10).properties(title=note)
     return style.finish(whole, "General loss increment against tokens, a panel for each model size and ratio")
 
 
-def both_losses(curves: pd.DataFrame, points: pd.DataFrame | None = None, *, unit: str = style.UNIT_T) -> Any:
+def both_losses(results: Results) -> Any:
     """Figure 10: both increments against T up to the end of the run, a row for each size, coloured by ratio.
 
     The general loss is on a symmetric logarithmic axis, where the largest ratio does not flatten the others.
     """
-    rows = parts.Rows.of(curves, points, extrapolated=False)
+    rows = parts.Rows.of(results.curves(RUN), results.turning_points())
     colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
     sizes = style.in_order(rows.drawn["size"])
     cells: list[Any] = []
@@ -201,7 +187,7 @@ def both_losses(curves: pd.DataFrame, points: pd.DataFrame | None = None, *, uni
                 title=f"{size}, {loss} loss{note}",
                 y_title=y_title,
                 symmetric_log=loss == "general",
-                x_title=unit if size == sizes[-1] else None,
+                x_title=results.t_title if size == sizes[-1] else None,
             )
             cells.append(track.chart(f"zoom_{len(cells)}"))
     text = "Domain and general loss increments against tokens, a row for each model size, a line for each ratio"
@@ -218,23 +204,14 @@ def pretraining_curves(frame: pd.DataFrame) -> Any:
     rows = by_point.agg(["mean", "min", "max", "size"]).rename(columns={"size": "seeds"}).reset_index()
     rows = rows.assign(millions=rows["tokens"] / 1e6)
     sizes, pick = style.in_order(frame["size"]), style.picked("size")
-    base = alt.Chart(style.inline(rows)).encode(
-        alt.X("millions:Q", title="Pretraining tokens (millions)", scale=alt.Scale(nice=False)),
-        alt.Y("mean:Q", title="General validation loss (nats/token)", scale=alt.Scale(zero=False)),
-        style.size_colour(sizes),
-    )
-    tips = [
-        style.word("size", "Model size"),
-        style.number("millions", "Million tokens", ".2f"),
-        style.number("mean", "General validation loss"),
-    ]
-    line = base.mark_line(strokeWidth=2).encode(opacity=style.faded(pick)).add_params(pick, style.zoom())
-    layers: list[Any] = [line]
+    x = alt.X("millions:Q", title="Pretraining tokens (millions)", scale=alt.Scale(nice=False))
+    y = alt.Y("mean:Q", title="General validation loss (nats/token)", scale=alt.Scale(zero=False))
+    base = alt.Chart(style.inline(rows)).encode(x, y, style.size_colour(sizes), style.faded(pick))
+    tips = style.tips(size="Model size", millions=("Million tokens", ".2f"), mean=("General validation loss", ".4f"))
+    layers: list[Any] = [base.mark_line(strokeWidth=2).add_params(pick, style.zoom())]
     if (rows["seeds"] > 1).any():
-        ends = [style.number("min", "Lowest seed"), style.number("max", "Highest seed")]
-        tips += [*ends, style.number("seeds", "Seeds", "d")]
-        band = base.mark_area(aria=False).encode(alt.Y("min:Q"), alt.Y2("max:Q"), opacity=style.faded(pick, 0.18))
-        layers.insert(0, band)
-    layers.append(base.mark_circle(size=22, aria=False).encode(opacity=style.faded(pick), tooltip=tips))
+        tips += style.tips(min=("Lowest seed", ".4f"), max=("Highest seed", ".4f"), seeds=("Seeds", "d"))
+        layers = [*style.band(base, "y", style.faded(pick, 0.18), ends=("min", "max"), aria=False), *layers]
+    layers.append(base.mark_circle(size=22, aria=False).encode(tooltip=tips))
     chart = alt.layer(*layers).properties(width=600, height=320)
     return style.finish(chart, "General validation loss during pretraining, a line for each model size")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr.figures import parts
+from repro.cmr.frames import RUN, Results
 from repro.laws import ratio_label
 from repro.show import style
 
@@ -41,31 +42,26 @@ class Plane:
         y = alt.Y("general:Q", title=style.GENERAL, scale=_scale(y_span))
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
         shown = style.faded(self.pick)
-        path = base.mark_line(strokeWidth=2, clip=True).encode(
-            order="t:Q", opacity=shown, detail=["size:N", "mixture:N"]
-        )
+        path = base.mark_line(strokeWidth=2, clip=True).encode(shown, order="t:Q", detail=["size:N", "mixture:N"])
         path = path.add_params(self.pick, style.zoom(zoom))
-        hover = base.transform_filter("datum.hover").mark_point(size=70, opacity=0, clip=True, aria=False)
         layers = [style.rule("y", 0.0, (1, 3)).encode(y=alt.Y("at:Q", scale=_scale(y_span)))]
         if self.epsilon is not None and self.epsilon <= y_span[1]:
             layers.append(style.rule("y", self.epsilon))
         if len(self.rows.dots):
             seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=9, clip=True, aria=False)
-            layers.append(
-                seen.encode(x, y, self.colour, opacity=style.faded(self.pick, 0.55), tooltip=parts.tooltips())
-            )
+            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.55), tooltip=parts.tooltips()))
         marks = alt.Chart(style.inline(self._marks(x_span, y_span))).mark_point(filled=True, size=75, clip=True)
         layers += [
             path,
-            hover.encode(tooltip=parts.tooltips()),
+            style.hover(base, parts.tooltips(), size=70, clip=True, aria=False),
             marks.encode(
                 x,
                 y,
                 self.colour,
                 parts.mark_shape(parts.END, parts.TURN),
-                opacity=shown,
-                angle=alt.Angle("angle:Q", scale=None),
-                tooltip=[style.word("mark", "Mark"), *parts.tooltips()],
+                shown,
+                alt.Angle("angle:Q", scale=None),
+                tooltip=[*style.tips(mark="Mark"), *parts.tooltips()],
             ),
         ]
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
@@ -87,89 +83,70 @@ def _scale(limits: Sequence[float]) -> alt.Scale:
     return alt.Scale(domain=list(limits), nice=False, zero=False)
 
 
-def trade_off(
-    curves: pd.DataFrame,
-    points: pd.DataFrame | None = None,
-    *,
-    split: float = 0.5,
-    epsilon: float | None = None,
-) -> Any:
-    """Figure 1: every size and ratio in the plane of the two increments, following training.
+def trade_off(results: Results) -> Any:
+    """Figure 1: every size and ratio in the plane of the two increments, following training; dashed: the tolerance.
 
-    A row of panels for each size: ratios up to ``split`` on the left, at their own scale, all on the right. Where
-    all ratios lie on one side of ``split``, a size has one panel.
+    A row of panels for each size: small ratios on the left, at their own scale, all on the right. Where all ratios
+    are small, or none is, a size has one panel.
     """
-    rows = parts.Rows.of(curves, points, extrapolated=False)
+    rows = _rows(results)
     colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
     panels = [
         (size, name, mine)
         for size in style.in_order(rows.drawn["size"])
-        for name, mine in _split(rows.where("size", size), split)
+        for name, mine in _split(rows.where("size", size))
     ]
     cells: list[Any] = []
     for size, name, mine in panels:
         titled = len(cells) >= len(panels) - 2
-        plane = Plane(mine, colour, pick, f"{size}, {name}", epsilon=epsilon, titled=titled)
+        plane = Plane(mine, colour, pick, f"{size}, {name}", epsilon=results.epsilon, titled=titled)
         cells.append(plane.chart(f"zoom_{len(cells)}"))
     text = "General against domain loss increment, a row for each model size, a line for each ratio"
     return style.finish(style.grid(cells, columns=2), text)
 
 
-def _split(rows: parts.Rows, at: float) -> list[tuple[str, parts.Rows]]:
-    """The panels of one size: the ratios up to ``at``, if that is some but not all of them, and all."""
-    small = rows.up_to(at)
-    every = [("all ratios", rows)]
+def _rows(results: Results) -> parts.Rows:
+    return parts.Rows.of(results.curves(RUN), results.turning_points())
+
+
+def _split(rows: parts.Rows) -> list[tuple[str, parts.Rows]]:
+    """The panels of one size: the small ratios, if they are some but not all, and all."""
+    small, every = rows.small(), ("all ratios", rows)
     if len(small.drawn) in (0, len(rows.drawn)):
-        return every
-    return [(f"up to {ratio_label(at)}", small), *every]
+        return [every]
+    return [(f"up to {ratio_label(parts.SMALL)}", small), every]
 
 
-def trade_off_zoom(
-    curves: pd.DataFrame,
-    size: str,
-    points: pd.DataFrame | None = None,
-    *,
-    largest: float | None = 0.5,
-    epsilon: float | None = None,
-) -> Any:
-    """Figure 1, right: the same plane for one size, large, with ratios up to ``largest``, if any is that
-    small (None for all).
+def trade_off_zoom(results: Results, size: str) -> Any:
+    """Figure 1, right: the same plane for the small ratios of one size, large; all its ratios, if none is small.
 
     Raises:
         ValueError: if there is nothing to draw for this size.
 
     """
-    rows = parts.Rows.of(parts.of_size(curves, size, largest), points, extrapolated=False)
+    rows = parts.Rows.of(parts.small_of(results.curves(RUN), size), results.turning_points())
     colour = style.ratio_colour(style.ratios_of(rows.drawn))
-    pick = style.picked("mixture")
-    plane = Plane(rows, colour, pick, size, width=600, height=360, epsilon=epsilon)
+    plane = Plane(rows, colour, style.picked("mixture"), size, width=600, height=360)
     text = f"General against domain loss increment along training of {size}, a line for each ratio"
     return style.finish(plane.chart("zoom"), text)
 
 
-def same_ratio(
-    curves: pd.DataFrame, points: pd.DataFrame | None = None, *, ratios: Sequence[float] | None = None
-) -> Any:
-    """Figure 2: one panel for each of two ratios, all sizes in it; by default the nearest to 1/4 and to 1/3."""
-    return cross_sections(curves, points, ratios=_nearest(style.ratios_of(curves)) if ratios is None else ratios)
-
-
-def _nearest(there: Sequence[float]) -> list[float]:
+def same_ratio(results: Results) -> Any:
+    """Figure 2: one panel for each of two ratios, the nearest to 1/4 and to 1/3, all sizes in it."""
+    there = style.ratios_of(results.curves(RUN))
     first = min(there, key=lambda ratio: abs(ratio - 1 / 4))
     others = sorted((ratio for ratio in there if ratio != first), key=lambda ratio: abs(ratio - 1 / 3))
-    return sorted([first, *others[:1]])
+    return cross_sections(results, sorted([first, *others[:1]]))
 
 
-def cross_sections(
-    curves: pd.DataFrame, points: pd.DataFrame | None = None, *, ratios: Sequence[float] | None = None
-) -> Any:
+def cross_sections(results: Results, ratios: Sequence[float] | None = None) -> Any:
     """Figure 8: the trade-off cut at each ratio (all ratios unless given), coloured by size.
 
     Raises:
         ValueError: if none of the ratios is in the curves.
 
     """
-    rows = parts.Rows.of(curves, points, extrapolated=False)
+    rows = _rows(results)
     there = [ratio_label(ratio) for ratio in style.ratios_of(rows.drawn)]
     asked = there if ratios is None else [ratio_label(ratio) for ratio in ratios]
     wanted = [label for label in asked if label in there]

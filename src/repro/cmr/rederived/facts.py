@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from repro.cmr import published
+from repro.cmr.published import paper
 from repro.cmr.rederived import frames
 from repro.laws import ratio_label
 from repro.show.words import Facts, join
@@ -29,57 +29,56 @@ def critical_ratios() -> Facts:
     largest, largest_size; first_size, first: of the smallest size; table5: the largest for Table 5's own curve;
     ratios: those that it is fitted to, in words.
     """
-    found = frames.critical_ratios()
-    away = 100 * (found["table4"] - found["printed"]).abs()
+    rows = frames.critical_ratios()
+    away = 100 * (rows["table4"] - rows["printed"]).abs()
     place = int(away.argmax())
     return {
         "largest": float(away.iloc[place]),
-        "largest_size": str(found["size"].iloc[place]),
-        "first_size": str(found["size"].iloc[0]),
+        "largest_size": str(rows["size"].iloc[place]),
+        "first_size": str(rows["size"].iloc[0]),
         "first": float(away.iloc[0]),
-        "table5": float(100 * (found["table5"] - found["printed"]).abs().max()),
+        "table5": float(100 * (rows["table5"] - rows["printed"]).abs().max()),
         "ratios": join(map(ratio_label, frames.AMONG)),
     }
 
 
-def turns(found: pd.DataFrame) -> Facts:
+def turns(rows: pd.DataFrame) -> Facts:
     """From `frames.turns`: how far both tables are apart, where the ratios are those fitted and where they are not.
 
     turns_mean, turns_largest (percent, at the ratios fitted); without: ratios at which some size does not turn.
     """
-    fitted = found[np.isclose(found["ratio"].to_numpy()[:, None], np.array(frames.AMONG)).any(axis=1)]
-    away = 100 * fitted["difference"].abs()
-    lost = found[found["t"].isna()].groupby("ratio")["size"].agg(list)
+    away = 100 * rows.loc[frames.fitted(rows["ratio"]), "difference"].abs()
+    lost = rows[rows["t"].isna()].groupby("ratio")["size"].agg(list)
     says = [f"R = {ratio_label(float(ratio))} ({join(sizes)})" for ratio, sizes in lost.items()]  # type: ignore[arg-type]
     return {"turns_mean": float(away.mean()), "turns_largest": float(away.max()), "without": join(says) or "none"}
 
 
-def multipliers(found: pd.DataFrame) -> Facts:
+def multipliers(deviation: pd.DataFrame) -> Facts:
     """From `frames.deviation`: the multiplier that comes nearest to Table 5, and how flat the choice is.
 
     best_multiplier; best_mean, low_mean, high_mean: mean distance in percent there and at both ends; enough: the
     smallest multiplier whose mean distance is within a tenth of the best.
     """
-    best = found.iloc[int(found["mean"].argmin())]
-    enough = found.loc[found["mean"] <= 1.1 * best["mean"], "lagrange"].min()
+    best = deviation.iloc[int(deviation["mean"].argmin())]
+    enough = deviation.loc[deviation["mean"] <= 1.1 * best["mean"], "lagrange"].min()
     return {
         "best_multiplier": float(best["lagrange"]),
         "best_mean": 100 * float(best["mean"]),
-        "low_mean": 100 * float(found["mean"].iloc[0]),
-        "high_mean": 100 * float(found["mean"].iloc[-1]),
+        "low_mean": 100 * float(deviation["mean"].iloc[0]),
+        "high_mean": 100 * float(deviation["mean"].iloc[-1]),
         "enough": float(enough),
         "lagrange_low": int(published.value("lagrange_low")),
         "lagrange_high": int(published.value("lagrange_high")),
     }
 
 
-def curves(found: pd.DataFrame) -> Facts:
+def curves(rows: pd.DataFrame) -> Facts:
     """From `frames.curves`: how far the refitted curves part from the printed ones at the end, in points, by size."""
-    last = found[found["t"] == found["t"].max()].pivot(index="size", columns="source", values="ratio")
-    away = (100 * (last[frames.REFIT] - last[frames.PRINTED])).reindex(published.sizes())
+    last = rows[rows["t"] == rows["t"].max()].pivot(index="size", columns="source", values="ratio")
+    away = (100 * (last[frames.REFIT] - last[frames.PRINTED])).reindex(list(paper.sizes))
     says = join(f"{value:+.1f} ({size})" for size, value in away.items())
     return {
         "parting": says,
-        "last_t": int(found["t"].max()),
-        "last_tokens": float(found["t"].max() * frames.UNIT / 1e9),
+        "last_t": int(rows["t"].max()),
+        "last_tokens": float(rows["t"].max() * frames.UNIT / 1e9),
     }

@@ -29,13 +29,11 @@ def _panel(rows: pd.DataFrame, ratios: list[float], pick: alt.Parameter, place: 
     scale = alt.Scale(type="log", nice=False, padding=8)
     y = alt.Y("t:Q", title="T0 (units of 0.2B tokens)" if place % 2 == 0 else None, scale=scale)
     colour, shown = style.ratio_colour(ratios), style.faded(pick)
-    tips = [
-        style.word("mixture", "Domain share R"),
-        style.number("lagrange", "Multiplier", ",.0f"),
-        style.number("t", "T0 from Table 4", ".1f"),
-        style.number("inverted", "T0 from Table 5", ".1f"),
-    ]
-    base = alt.Chart(style.inline(rows[["mixture", "lagrange", "t", "inverted"]])).encode(x, colour, opacity=shown)
+    tips = style.tips(
+        mixture="Domain share R", lagrange=("Multiplier", ",.0f"), t=("T0 from Table 4", ".1f"),
+        inverted=("T0 from Table 5", ".1f"),
+    )  # fmt: skip
+    base = alt.Chart(style.inline(rows[["mixture", "lagrange", "t", "inverted"]])).encode(x, colour, shown)
     line = base.mark_line(strokeWidth=2, point={"size": 18, "filled": True}).encode(y, tooltip=tips).add_params(pick)
     aim = base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(alt.Y("inverted:Q", scale=scale))
     title = str(rows["size"].iloc[0])
@@ -53,7 +51,7 @@ def deviation(frame: pd.DataFrame) -> Any:
     scale = alt.Scale(domain=["mean", "largest"], range=[style.RATIO_RAMP[0], style.RATIO_RAMP[-2]])
     x = _across(_LAMBDA)
     y = alt.Y("away:Q", title="Distance from Table 5", axis=alt.Axis(format="%"))
-    tips = [style.number("lagrange", "Multiplier", ",.0f"), style.number("away", "Distance", ".1%")]
+    tips = style.tips(lagrange=("Multiplier", ",.0f"), away=("Distance", ".1%"))
     line = alt.Chart(style.inline(long)).mark_line(strokeWidth=2, point=True)
     line = line.encode(x, y, alt.Color("which:N", scale=scale, legend=key), tooltip=tips)
     text = "Relative distance of Table 4's turning points from those Table 5 implies, against the multiplier"
@@ -72,10 +70,10 @@ def critical_ratio(frame: pd.DataFrame, turns: pd.DataFrame) -> Any:
     colour, shown = style.size_colour(sizes), style.faded(pick)
     key = alt.Legend(title=None, orient="top", symbolStrokeWidth=2, symbolSize=400, labelLimit=300)
     dash = alt.StrokeDash("source:N", scale=alt.Scale(domain=[PRINTED, REFIT], range=[[1, 0], [5, 4]]), legend=key)
-    tips = [style.word("size", "Model size"), style.number("t", "T", ".0f"), style.number("ratio", "Ratio", ".1%")]
+    tips = style.tips(size="Model size", t=("T", ".0f"), ratio=("Ratio", ".1%"))
     lines = alt.Chart(style.inline(frame)).mark_line(strokeWidth=2, clip=True)
-    lines = lines.encode(x, y, colour, dash, opacity=shown, tooltip=tips).add_params(pick, style.zoom())
+    lines = lines.encode(x, y, colour, dash, shown, tooltip=tips).add_params(pick, style.zoom())
     dots = alt.Chart(style.inline(turns[turns["t"] <= last][["size", "ratio", "t"]]))
-    marks = dots.mark_point(filled=True, size=60, shape="diamond", clip=True).encode(x, y, colour, opacity=shown)
+    marks = dots.mark_point(filled=True, size=60, shape="diamond", clip=True).encode(x, y, colour, shown)
     chart = alt.layer(style.rule("x", T_MAX), lines, marks.encode(tooltip=tips)).properties(width=600, height=340)
     return style.finish(chart, "Critical mixture ratio against tokens, as printed and refitted, for each model size")

@@ -5,14 +5,15 @@ Nothing here comes from our runs. T counts units of 0.2B tokens, as in the paper
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from repro.cmr import frames, published
+from repro.cmr import published
+from repro.cmr.frames import FIGURE_5, T_MAX, DomainResults, held_out, ratio_curves
+from repro.cmr.published import paper
 from repro.laws import CMR_LAW, Fit
 
 AMONG = (1 / 8, 1 / 4, 1 / 3, 1 / 2)  # the ratios that the paper's trade-off figures show
@@ -27,20 +28,14 @@ def times(lagrange: float | None = None) -> pd.DataFrame:
 
     lagrange: the multiplier of Equation 27; by default the largest the paper used.
     """
-    return published.turning_points(lagrange)[["size", "ratio", "t"]]
-
-
-def _keys() -> list[tuple[str, float]]:
-    table = published.table4()
-    return [(s, r) for s in published.sizes() for r in sorted(table.loc[table["size"] == s, "ratio"])]
+    return paper.turning_points(lagrange)[["size", "ratio", "t"]]
 
 
 def inverted() -> pd.DataFrame:
     """Table 5's curves read backwards, the T at which each ratio is critical: size, ratio, t (NaN if it never is)."""
-    laws = published.table5().set_index("size").to_dict("index")
     rows = []
-    for size, ratio in _keys():
-        law = laws[size]
+    for size, ratio in paper.trajectories():
+        law = paper.equation_8()[size]
         base = (ratio - law["beta3"]) / law["alpha4"]
         rows.append({"size": size, "ratio": ratio, "t": base ** (1 / law["s4"]) if base > 0 else np.nan})
     return pd.DataFrame(rows)
@@ -52,60 +47,56 @@ def turns(lagrange: float | None = None) -> pd.DataFrame:
     return both.assign(difference=both["t"] / both["inverted"] - 1)
 
 
-def multipliers(among: Sequence[float] = AMONG) -> pd.DataFrame:
+def multipliers() -> pd.DataFrame:
     """Turning points for each Lagrange multiplier: lagrange, size, ratio, t, inverted, difference."""
     ends = published.value("lagrange_low"), published.value("lagrange_high")
     grid = [float(f"{value:.3g}") for value in np.geomspace(*ends, STEPS)]
     every = pd.concat([turns(value).assign(lagrange=value) for value in grid], ignore_index=True)
-    return every.loc[_among(every["ratio"], among)].reset_index(drop=True)
+    return every.loc[fitted(every["ratio"])].reset_index(drop=True)
 
 
-def deviation(found: pd.DataFrame) -> pd.DataFrame:
+def deviation(multipliers: pd.DataFrame) -> pd.DataFrame:
     """How far Table 4 is from Table 5 at each multiplier: lagrange, mean and largest of |difference|.
 
-    found: as :func:`multipliers` gives it; ratios that do not turn are left out.
+    multipliers: as the function of this name gives them; ratios that do not turn are left out.
     """
-    away = found.assign(away=found["difference"].abs()).groupby("lagrange")["away"]
+    away = multipliers.assign(away=multipliers["difference"].abs()).groupby("lagrange")["away"]
     return pd.DataFrame({"mean": away.mean(), "largest": away.max()}).reset_index()
 
 
-def _among(ratios: pd.Series, among: Sequence[float]) -> NDArray[np.bool_]:
-    return np.asarray(np.isclose(ratios.to_numpy()[:, None], np.array(among)).any(axis=1))
+def fitted(ratios: pd.Series) -> NDArray[np.bool_]:
+    """Which ratios are among those that Equation 8 is fitted to."""
+    return np.asarray(np.isclose(ratios.to_numpy()[:, None], np.array(AMONG)).any(axis=1))
 
 
-def refits(among: Sequence[float] = AMONG) -> dict[str, Fit]:
+def refits() -> dict[str, Fit]:
     """Equation 8 fitted to the turning points of Table 4 at the largest multiplier, for each size."""
-    found = times()
-    found = found[_among(found["ratio"], among)].dropna()
-    return {str(size): CMR_LAW.fit(rows["t"], rows["ratio"]) for size, rows in found.groupby("size", sort=False)}
+    points = times()
+    points = points[fitted(points["ratio"])].dropna()
+    return {str(size): CMR_LAW.fit(rows["t"], rows["ratio"]) for size, rows in points.groupby("size", sort=False)}
 
 
-def critical_ratios(among: Sequence[float] = AMONG) -> pd.DataFrame:
+def critical_ratios() -> pd.DataFrame:
     """The critical ratio at T = 100, for each size: size, printed (in the text), table5 (its curve), table4 (refitted),
     pairs (how many turning points that is through).
     """
-    law, fits = published.table5().set_index("size").to_dict("index"), refits(among)
     rows = [
         {
             "size": size,
             "printed": published.critical_ratio(size),
-            "table5": float(CMR_LAW.evaluate(_numbers(law[size]), frames.T_MAX)),
-            "table4": float(fit.predict(frames.T_MAX)),
+            "table5": float(CMR_LAW.evaluate(paper.equation_8()[size], T_MAX)),
+            "table4": float(fit.predict(T_MAX)),
             "pairs": fit.n,
         }
-        for size, fit in fits.items()
+        for size, fit in refits().items()
     ]
     return pd.DataFrame(rows)
 
 
-def _numbers(row: dict[Any, Any]) -> dict[str, float]:
-    return {str(name): float(value) for name, value in row.items()}
-
-
-def curves(t: Sequence[float] | np.ndarray) -> pd.DataFrame:
+def curves() -> pd.DataFrame:
     """Figure 5 twice: size, t, ratio, source ("as printed (Table 5)" | "refitted to Table 4's turning points")."""
-    ours = frames.law_curves([(size, fit.params) for size, fit in refits().items()], t)
-    both = [published.ratio_curves(t).assign(source=PRINTED), ours.assign(source=REFIT)]
+    refitted = ratio_curves([(size, fit.params) for size, fit in refits().items()], FIGURE_5)
+    both = [paper.ratio_curves(FIGURE_5).assign(source=PRINTED), refitted.assign(source=REFIT)]
     return pd.concat(both, ignore_index=True)[["size", "t", "ratio", "source"]]
 
 
@@ -114,13 +105,11 @@ def prediction(third: float = 1 / 3, largest: float = 1.0) -> pd.DataFrame:
 
     third: what the ratio printed as "33%" is taken for; largest: the largest ratio that is fitted to.
     """
-    points = published.held_out_points()
-    points["ratio"] = np.where(np.isclose(points["ratio"], 1 / 3), third, points["ratio"])
-    among = [r for r in sorted(points.loc[points["kind"] == "measured", "ratio"].unique()) if r <= largest]
-    found, _ = frames.held_out(points.drop(columns="kind"), among=among)
-    wide = found[found["kind"].str.startswith("held out")].pivot(index="size", columns="kind", values="value")
-    printed = published.held_out_predictions().set_index("size")["loss"]
-    sizes = published.sizes()
+    ends = paper.end_losses()
+    ends["ratio"] = np.where(np.isclose(ends["ratio"], 1 / 3), third, ends["ratio"])
+    points = held_out(ends, among=[ratio for ratio in ends["ratio"].unique() if ratio <= largest]).points
+    wide = points[points["kind"].str.startswith("held out")].pivot(index="size", columns="kind", values="value")
+    printed, sizes = _predictions().set_index("size")["loss"], list(paper.sizes)
     return pd.DataFrame({
         "size": sizes,
         "measured": wide["held out, measured"].reindex(sizes).to_numpy(),
@@ -129,9 +118,13 @@ def prediction(third: float = 1 / 3, largest: float = 1.0) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def relative_error(found: pd.DataFrame, of: str) -> float:
+def _predictions() -> pd.DataFrame:
+    return published.table("2").query("kind == 'predicted'")
+
+
+def relative_error(predictions: pd.DataFrame, of: str) -> float:
     """Mean absolute relative error of the column ``of`` of :func:`prediction`."""
-    return float((found[of] / found["measured"] - 1).abs().mean())
+    return float((predictions[of] / predictions["measured"] - 1).abs().mean())
 
 
 def comparison() -> pd.DataFrame:
@@ -139,7 +132,7 @@ def comparison() -> pd.DataFrame:
     ("%" | "tokens").
     """
     close, coarse, interior = prediction(), prediction(READ_AS[1 / 3]), prediction(largest=3 / 4)
-    mean_printed = float(published.held_out_predictions()["printed_difference"].mean()) / 100
+    mean_printed = float(_predictions()["printed_difference"].mean()) / 100
     rows: list[dict[str, Any]] = [
         {"where": "Table 2", "what": "error of predicting R = 1/4, from the losses printed", "printed": mean_printed,
          "recomputed": relative_error(close, "printed"), "unit": "error"},
@@ -162,12 +155,9 @@ def comparison() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def quality(printed: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Table 3 and our own fits of Equation 6 in short: loss, metric, printed, ours (medians over sizes and ratios).
-
-    printed, ours: as `published.table3` and `frames.fit_quality` give them.
-    """
+def quality(ours: DomainResults) -> pd.DataFrame:
+    """Table 3 and our own fits of Equation 6 in short: loss, metric, printed, ours (medians over sizes and ratios)."""
     keys = ["loss", "metric"]
-    medians = [frame.groupby(keys, sort=False)["value"].median().rename(name)
-               for name, frame in (("printed", printed), ("ours", ours))]  # fmt: skip
+    medians = [side.fit_quality().groupby(keys, sort=False)["value"].median().rename(name)
+               for name, side in (("printed", paper), ("ours", ours))]  # fmt: skip
     return pd.concat(medians, axis=1).reset_index()

@@ -1,20 +1,42 @@
-"""Domains: text for continual pretraining, pairs for fine-tuning and questions for benchmarks, kept apart."""
+"""The built-in domains, a module each, and every data package there is.
 
-from repro.data.domains.build import (
-    PAIRS as PAIRS,
-    Asked as Asked,
-    Division as Division,
-    Domain as Domain,
-    build as build,
-    built_in as built_in,
+To add a domain, write a module whose `RECIPE` says how it is made, and name the module in `MODULES`.
+"""
+
+from repro.data.domains import chemistry, coding, general, health
+from repro.data.domains.recipe import Recipe
+from repro.data.packages import SMOLLM2, Kind, Package
+
+MODULES = (health, chemistry, coding, general)
+
+RECIPES: dict[str, Recipe] = {module.RECIPE.name: module.RECIPE for module in MODULES}
+MADE_HERE = tuple(recipe.benchmark for recipe in RECIPES.values())
+"""The benchmarks whose questions are made here, from the items of a domain."""
+
+PACKAGES: dict[str, Package] = (
+    general.WIKIPEDIA
+    | {"wikipedia-chemistry": chemistry.SUBSTANCES}  # listed beside the others of Wikipedia
+    | {name: package for recipe in RECIPES.values() for name, package in recipe.packages.items()}
+    | {"smollm2": SMOLLM2}
 )
-from repro.data.domains.items import Item as Item, Pair as Pair, Question as Question
-from repro.data.domains.pairs import (
-    BuiltIn as BuiltIn,
-    FolderPairs as FolderPairs,
-    HubPairs as HubPairs,
-    PairSource as PairSource,
-    Problems as Problems,
-    materials as materials,
-    pair_files as pair_files,
-)
+
+
+def names(kind: Kind) -> list[str]:
+    """The packages of one kind, in the order of `PACKAGES`."""
+    return [name for name, package in PACKAGES.items() if package.kind == kind]
+
+
+def text_package(name: str) -> Package:
+    """The package of this name; ValueError if there is no such package, or it holds no text."""
+    if name not in PACKAGES:
+        raise ValueError(f"no package {name!r}; there are {', '.join(names('text'))}")
+    if PACKAGES[name].kind != "text":
+        raise ValueError(f"{name!r} holds a {PACKAGES[name].kind}, not text; text: {', '.join(names('text'))}")
+    return PACKAGES[name]
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of the built-in domain of this name; ValueError if there is no such domain."""
+    if name not in RECIPES:
+        raise ValueError(f"no built-in domain {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]

