@@ -31,8 +31,9 @@ def made_once() -> Iterator[None]:
     """Every domain's items are made from the data once, for all tests of this file."""
     with pytest.MonkeyPatch.context() as patch:
         for module in MODULES:
-            patch.setattr(module, "items", kept(module.items))
-            patch.setitem(RECIPES, module.RECIPE.name, replace(module.RECIPE, items=module.items))
+            items = kept(module.items)
+            patch.setattr(module, "items", items)
+            patch.setitem(RECIPES, module.RECIPE.name, replace(module.RECIPE, items=items))
         yield
 
 

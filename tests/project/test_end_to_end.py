@@ -39,7 +39,7 @@ SECRETS = dict.fromkeys(
 )
 told: list[str] = []  # all that commands printed
 
-pytestmark = [pytest.mark.ci, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ci, pytest.mark.timeout(1200)]
 
 
 def command(home: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

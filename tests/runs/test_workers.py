@@ -110,6 +110,7 @@ def test_workers_whose_nannies_gave_up_are_replaced(tmp_path: Path, monkeypatch:
     assert (store.finished(Number(value=2)) / RESULT).read_text() == "2"
 
 
+@pytest.mark.ci
 def test_what_always_fails_ends_after_three_tries_and_leaves_the_others_going(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

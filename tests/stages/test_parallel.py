@@ -134,6 +134,7 @@ class Failing(Shared):
         share.wait()
 
 
+@pytest.mark.ci
 def test_what_a_process_raises_arrives_as_itself(tmp_path: Path, mark: str, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path / "runs")
     with pytest.raises(Diverged, match=r"^the training loss is nan at step 3 of 4\n") as raised:
