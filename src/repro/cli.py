@@ -137,7 +137,7 @@ def _book(options: argparse.Namespace) -> int:
         raise ParamsError(
             f"preset: {preset} has parameters of one paper only; the book needs both (`repro train` does its runs)"
         )
-    identities_of(values)  # first: it needs the data
+    identities_of(values)  # fails at once if data are missing
     from repro.publish import site
     from repro.publish.notebooks import execute_one
 
@@ -355,7 +355,7 @@ def identities_of(values: Mapping[str, Any]) -> dict[type[Section], str]:
 
 
 def all_runs(values: Mapping[str, Any], kinds: Collection[str] = ()) -> bool:
-    """Do what is missing of each paper's study, even if runs of the other fail; whether all is done.
+    """Do the missing runs of each paper's study, even if the other's fail; return whether all are done.
 
     kinds: only runs of these, and what they build on.
     """

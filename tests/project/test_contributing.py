@@ -132,7 +132,7 @@ def after(copy: Path, example: str, program: str) -> Any:
 
 
 def test_every_example_is_short() -> None:
-    assert list(DIFFS) == ["A domain", "A benchmark", "A law", "A kind of run"]
+    assert list(DIFFS) == ["A domain", "A benchmark", "An alternative to a law", "A kind of run"]
     assert PAGE.count("```diff") == len(DIFFS)
     assert not {name: len(changed(diff)) for name, diff in DIFFS.items() if len(changed(diff)) > LONGEST}
 
@@ -155,7 +155,7 @@ def test_a_benchmark_is_asked(copy: Path) -> None:
 
 
 def test_a_law_is_fitted_and_compared(copy: Path) -> None:
-    found = after(copy, "A law", LAW)
+    found = after(copy, "An alternative to a law", LAW)
     assert found["fitted"] == pytest.approx({"alpha": -0.5, "beta": 3}, abs=0.01)
     assert found["compared"][0] == "square root of R" and len(found["compared"]) == 5
 

@@ -19,7 +19,7 @@ from repro.trust.recovery import Recovery, recoveries
 
 @dataclass(frozen=True)
 class Design(BaseDesign):
-    """The stages of a study: the domain of every size comes first in `domains`; runs go by size, domain and ratio."""
+    """The stages of a study: `domains[0]` is that of every size; runs are ordered by size, domain and ratio."""
 
     general: Tokens
     domains: tuple[Tokens, ...]

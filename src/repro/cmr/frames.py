@@ -117,7 +117,7 @@ class DomainResults(Results):
         return self.analysis.epsilon
 
     def curves(self, t: ArrayLike, *, band: bool = False) -> pd.DataFrame:
-        """As `Results.curves`. No curve begins before the first point measured: there, Equation 6 is not held back."""
+        """As `Results.curves`. No curve begins before the first point measured, where nothing constrains Equation 6."""
         measured = self.analysis.measured()
         fitted: pd.DataFrame = self.analysis.curves(t)
         laws = [laws.general for group in self.analysis.groups for laws in group.token_laws]

@@ -49,7 +49,7 @@ class Division:
 
     benchmark: share of the built-in items (by group) that is set aside for questions; questions: how many of them each
     benchmark asks, except HumanEval, which asks all it has; validation: share of the text held out; near_duplicate:
-    share of a text's word 5-grams from which another text repeats it.
+    Jaccard similarity of two texts, or share of a question's word 5-grams in a text, that counts as a repeat.
     """
 
     benchmark: Fraction

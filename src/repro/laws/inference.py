@@ -28,7 +28,7 @@ CONDITION = 1e3  # condition number of the normalised columns from which coeffic
 ALIKE = 0.9999  # cosine from which two basis functions count as nearly equal
 FEW = 2  # residual degrees of freedom below which a fit is hardly tested
 CONSTANT = 1e-12  # spread of y, as a share of its size, up to which it is rounding
-BEYOND = 2.0  # how many times beyond the largest, or short of the smallest, x a law is evaluated without a warning
+BEYOND = 2.0  # warn when x is more than this factor outside the data
 
 
 class Design(NamedTuple):

@@ -49,12 +49,12 @@ class Drawn:
 class Runs:
     """Random numbers of a bootstrap over runs, n draws of it.
 
-    times: by a run's label, what its deviation is multiplied by, (n,), standard normal. luck: uniform (n,), the
-    quantile at which the estimated spread of the runs lies.
+    multipliers: for each run's label, what its deviation is multiplied by, (n,), standard normal. spread_quantile:
+    uniform (n,), the quantile at which the estimated spread of the runs lies.
     """
 
-    times: Mapping[Any, Array]
-    luck: Array
+    multipliers: Mapping[Any, Array]
+    spread_quantile: Array
 
     @classmethod
     def drawn(cls, labels: ArrayLike, n: int, rng: np.random.Generator) -> Runs:
@@ -188,8 +188,8 @@ def _by_run(design: Design, labels: NDArray[np.generic], shared: Runs) -> Drawn:
     """
     names = np.unique(labels).tolist()
     df = len(names) - 1
-    scale = np.sqrt(len(names) / df) * np.sqrt(df / stats.chi2.ppf(shared.luck, df))
-    own = np.stack([shared.times[label] * scale for label in labels.tolist()], axis=1)
+    scale = np.sqrt(len(names) / df) * np.sqrt(df / stats.chi2.ppf(shared.spread_quantile, df))
+    own = np.stack([shared.multipliers[label] * scale for label in labels.tolist()], axis=1)
     x, place = np.unique(design.x, return_inverse=True)
     total = np.zeros(len(x))
     np.add.at(total, place, design.weights)

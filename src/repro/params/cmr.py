@@ -62,7 +62,7 @@ class Params(Section):
     second_domain: DomainParams = text("another domain, for the smallest model only")
     validation_share: InnerShare = text("share of the general documents held out")
     domain_validation_share: InnerShare = text("share of a domain's documents held out")
-    replay_share: InnerShare = text("share of the general documents kept for continual pretraining")
+    replay_share: InnerShare = text("share of the general documents kept for replay in continual pretraining")
     near_duplicate: NearDuplicate
     vocabulary: Count = text("entries of the tokenizer", ge=257)
     models: tuple[ModelParams, ...] = text("shapes of the models, smallest first", min_length=1)

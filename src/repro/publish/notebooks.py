@@ -94,7 +94,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], *, extr
 
     """
     declared.check(notebook, parameters)
-    inputs = inputs_digest(notebook, parameters, extra)  # now: what changes meanwhile must not count as done
+    inputs = inputs_digest(notebook, parameters, extra)  # before it runs, so that later edits make the page stale
     output.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(output)
     part = output.with_name(f".{output.stem}.{os.getpid()}.part.ipynb")

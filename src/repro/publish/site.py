@@ -43,23 +43,21 @@ def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
         out: the folder of the site, usually ``_build/html``. Replaced only after success.
 
     Raises:
-        SiteFailed: a notebook is missing, was not executed to its end or is not as it was then, or jupyter-book
-        warned or failed.
+        SiteFailed: a notebook is missing, incomplete or modified since it was executed, or jupyter-book warned or
+        failed.
 
     """
     for name, path in notebooks.items():
         if stamp_of(path) is None:
-            raise SiteFailed(
-                f"notebook {name}: {path} is missing, was not executed to its end or is not as it was then"
-            )
+            raise SiteFailed(f"notebook {name}: {path} is missing, incomplete or modified since it was executed")
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(LOCK), fallback_to_soft=False):  # two at once would stage their pages in one folder
         digest, record = _digest(root, notebooks), out / RECORD
         if (out / "index.html").exists() and record.exists() and record.read_text() == digest:
             return False
         work = out.parent / SOURCE
-        # Always from nothing: Sphinx repeats no warning for a page it need not read again, so a second try of a
-        # book with an error in it would pass.
+        # Always from scratch: Sphinx does not repeat warnings of cached pages, so a second try of a book with an
+        # error in it would pass.
         shutil.rmtree(work, ignore_errors=True)
         _stage(root, notebooks, work / BOOK)
         built = _jupyter_book(root / CONFIG, work)

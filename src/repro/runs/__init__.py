@@ -1,6 +1,7 @@
 """Runs as frozen values, kept in a store of finished folders. Knows no machine learning.
 
-A stage is a frozen value (`spec`): every field is part of its identity, and the stages it builds on are fields too. So
+A stage is a frozen value (`spec`): every field is part of its identity (but names for display,
+marked as such), and the stages it builds on are fields too. So
 its key is a Merkle hash, and no list of dependencies can drift from the code. Where and how fast a stage runs is never
 part of it. A finished folder is the only status (`store`): work happens in a ``.part`` folder, a manifest of hashes
 seals it (`folder`), and one rename publishes it with a record of what produced it (`provenance`).

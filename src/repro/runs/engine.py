@@ -141,11 +141,11 @@ def _serial(stages: list[Stage], store: Store, machine: Machine, progress: Progr
     return errors
 
 
-def _summary(left: list[Stage], errors: Errors, store: Store, of: int) -> str:
-    """What became of the stages in `left`, upstream first, of `of` that were to run."""
+def _summary(left: list[Stage], errors: Errors, store: Store, total: int) -> str:
+    """What happened to the stages in `left`, upstream first, of `total` that were to run."""
     failed = sum(stage.key in errors for stage in left)
     rest = f", and {len(left) - failed} not run" if failed < len(left) else ""
-    lines = [f"{failed} of {of} runs failed{rest}:"]
+    lines = [f"{failed} of {total} runs failed{rest}:"]
     untried = traces = 0
     for stage in left:
         error = errors.get(stage.key)

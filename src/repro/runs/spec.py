@@ -100,7 +100,7 @@ class Stage:
     """One step of a study. Subclasses are frozen dataclasses that fill a folder in `execute`."""
 
     version: ClassVar[int] = 1  # raised by hand when the code changes what the stage computes
-    weights: ClassVar[str | None] = None  # pattern of the files that only stages which build on this one read
+    weights: ClassVar[str | None] = None  # pattern of the files that only downstream stages read
 
     def execute(self, work: Work) -> None:  # noqa: ARG002
         """Fill ``work.path``; every file in it but those of `Work.scratch` becomes part of the result.

@@ -265,7 +265,7 @@ def _or_unwritable(path: Path) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock, stage: Stage) -> None:
-    """Take the lock of a stage; a user who has to wait for it is told."""
+    """Take the lock of a stage; warn the user if we have to wait for it."""
     try:
         lock.acquire(timeout=QUIET_SECONDS)
     except Timeout:

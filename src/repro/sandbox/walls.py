@@ -105,7 +105,7 @@ def _third_party(library: Path, name: str) -> Iterator[Path]:
 
 
 def walled(command: list[str], extra: Mapping[str, Path], limits: Limits, info: int, calls: int) -> list[str]:
-    """The command line that runs `command` inside; `extra` are more paths to see, by where they are to be seen.
+    """The command line that runs `command` inside; `extra` are more paths to mount, keyed by the path inside.
 
     `info` and `calls` are file descriptors: bubblewrap describes itself on the one and reads its filter from the other.
     Raises SandboxBroken if a tool is not installed.

@@ -1,4 +1,4 @@
-"""Tables that paper B prints beside Table 6: the SFT-only ablation, other models, CPT steps, and the set-up."""
+"""Tables as paper B prints them: Table 6, the SFT-only ablation, other models, CPT steps, and the set-up."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Every figure of paper A as a function of frames: printed numbers and ours go through the same code.
+"""Every figure of paper A as a function of `Results`: printed numbers and ours go through the same code.
 
 Each function returns an Altair chart on a transparent ground, with tooltips, axes in named units, and legends
 that highlight on a click. Their files: ``tradeoff`` (Figures 1, 2, 8), ``tokens`` (4, 7, 9,
-10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points), ``intervals``, ``corpora``.
+10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points, intervals), ``corpora``.
 """
 
 from repro.cmr.figures.corpora import corpus_distance as corpus_distance, corpus_sizes as corpus_sizes

@@ -1,6 +1,7 @@
 """The built-in domains, a module each, and every data package there is.
 
-To add a domain, write a module whose `RECIPE` says how it is made, and name the module in `MODULES`.
+To add a domain, write a module whose `RECIPE` says how it is made, and name the module in `MODULES`; the task in
+`lm/tasks` and a preset that uses it complete it ("Adding to it" in the book).
 """
 
 from repro.data.domains import chemistry, coding, general, health

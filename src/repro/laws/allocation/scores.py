@@ -21,7 +21,7 @@ from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
-ENOUGH = 5  # degrees of freedom within allocations from which on repeated runs tell the noise
+ENOUGH = 5  # least degrees of freedom within allocations for noise estimated from repeated runs
 ROUNDING = 1e-12  # scores that differ by no more than this share of the largest are equal
 CLOSE = 1e-6  # a score and the mean of its answers may differ by this share of the largest answer
 MOST_ITEMS = 1e9

@@ -324,6 +324,7 @@ def _runs_warnings(
 
 
 def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tuple[TokenLaws, ...]:
+    """The laws with the 95% intervals of their coefficients and turning points; a draw without one counts as never."""
     if draws is None:
         return tuple(laws.values())
     drawn = []

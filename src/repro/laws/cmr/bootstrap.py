@@ -22,7 +22,7 @@ from repro.laws.solver import Array
 
 AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
 FINE = 1e9  # ratios are told apart to this many places when their noise is seeded
-LEAST = 0.05  # the least share of a point's noise that the fit is taken to leave in its residual
+LEAST = 0.05  # least share of a point's noise assumed to remain in its residual
 
 
 class Curve(NamedTuple):
@@ -89,11 +89,11 @@ def _refitted(
     for fit, curve in zip(fits, curves, strict=True):
         rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
         if _several(curve):
-            drawn = noise.draws(fit.design, len(runs.luck), rng, runs=curve.runs, method="runs", shared=runs)
+            drawn = noise.draws(fit.design, len(runs.spread_quantile), rng, runs=curve.runs, method="runs", shared=runs)
         elif fit.df_resid:
-            drawn = noise.draws(fit.design, len(runs.luck), rng, method="ar1", correlation=rho)
+            drawn = noise.draws(fit.design, len(runs.spread_quantile), rng, method="ar1", correlation=rho)
         else:
-            series = noise.ar1_series(rng, len(runs.luck), fit.n, sigma, rho or 0.0)
+            series = noise.ar1_series(rng, len(runs.spread_quantile), fit.n, sigma, rho or 0.0)
             drawn = noise.Drawn(fit.x, fit.predict(fit.x) + series, fit.weights, "ar1")
         params = fit.law.fit_many(drawn.x, drawn.y, drawn.weights)
         frames.append(pd.DataFrame(params))
@@ -104,9 +104,9 @@ def _refitted(
 def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, params: dict[str, Array], t_max: float) -> Array:
     """How far the loss at T_max deviates in each draw, (n,).
 
-    Measured there in several runs: as their mean does. Measured in one: as the drawn loss does from the curve refitted,
-    scaled up to the noise of a point that the fit did not see; a drift so slow that the law follows it counts as the
-    course of this run, not as noise. Not measured there, or in one of several runs: as the law's prediction does.
+    If several runs were measured at T_max, it is the deviation of their mean. If the only run was, it is the drawn loss
+    minus the refitted curve, scaled up to the noise of a point that the fit did not see: a drift so slow that the law
+    follows it counts as the course of this run, not as noise. Otherwise it is the deviation of the law's prediction.
     """
     last = int(np.argmax(drawn.x))
     reached = drawn.x[last] >= (1 - AT_END) * t_max

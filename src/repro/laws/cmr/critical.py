@@ -1,8 +1,8 @@
 """The critical mixture ratio (Definition 3 of paper A) by both of its conditions, with intervals from bootstrap draws.
 
 By turning point: Equation 8 (Section 5.3) at T_max. Its interval comes from where each draw's turning points pass
-T_max, which takes no law; Equation 8 serves only draws in which no two ratios lie on either side. By tolerance: where
-L(R) (Section 5.1) of the general loss crosses what is tolerated.
+T_max, which needs no law; Equation 8 is used only for draws in which they do not pass it between two ratios. By
+tolerance: where L(R) (Section 5.1) of the general loss crosses what is tolerated.
 
 Either interval is widened to hold the value itself, and that of an alternative law where the data do not reject it: the
 form of a law is uncertain too.
@@ -27,7 +27,7 @@ from repro.laws.law import Fit
 from repro.laws.solver import Array
 
 MOST = 0.5  # share of draws in which a thing must exist for it to have an interval
-SOME = 0.05  # share of draws without it from which that is worth a warning
+SOME = 0.05  # warn if more than this share of draws lacks it
 
 PAIRS = 3  # Equation 8 has three parameters
 EXACT = 1e-3  # turning points are taken to be known no better than this, relatively
@@ -301,7 +301,7 @@ def _tolerance_ratios(law: pd.DataFrame, limit: float) -> Array:
 
 
 def _crossing(law: Fit, limit: float) -> float | None:
-    """The largest R in [0, 1] at which a monotone law is at most ``limit``."""
+    """The largest R in [0, 1] at which a law of R is at most ``limit``; the law must be monotone."""
     if float(law.predict(1.0)) <= limit:
         return 1.0
     if float(law.predict(TINY)) > limit:

@@ -54,8 +54,8 @@ def turning_points(
         horizon: how far to look, in multiples of t_max.
 
     Returns:
-        The crossings, shape (B,): three powers of T have at most one from + to -. A curve that falls all the way up to
-        t_max has turned at 0.0; one still rising at the horizon has none, NaN.
+        The crossings, shape (B,): a sum of three powers of T changes from + to - at most once. A curve that falls all
+        the way up to t_max has turned at 0.0; one still rising at the horizon has none, NaN.
 
     Raises:
         ValueError: for a missing or non-finite coefficient, or lagrange <= 0, t_max <= 0 or horizon < 1.
@@ -66,7 +66,7 @@ def turning_points(
         raise ValueError(f"a turning point needs lagrange > 0, t_max > 0, horizon >= 1, not {values}")
     DOMAIN_TOKEN_LAW.require(domain)
     GENERAL_TOKEN_LAW.require(general)
-    # T times Equation 27, over lambda (so that an infinite multiplier needs no case of its own), of u = ln(T / t_max).
+    # Equation 27 times T over lambda, as a function of u = ln(T / t_max); divided by lambda, it holds for infinity too.
     terms = [(domain["alpha1"], domain["s1"], 1 / lagrange), (general["alpha2"], general["s2"], 1.0)]
     terms.append((general["alpha3"], general["s3"], 1.0))
     powers = [np.atleast_1d(np.asarray(power, dtype=float)) for _, power, _ in terms]
