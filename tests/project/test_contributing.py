@@ -137,6 +137,7 @@ def test_every_example_is_short() -> None:
     assert not {name: len(changed(diff)) for name, diff in DIFFS.items() if len(changed(diff)) > LONGEST}
 
 
+@pytest.mark.ci
 def test_a_domain_takes_four_edits_and_builds_pairs_and_questions(copy: Path) -> None:
     edited = re.findall(r"^\+\+\+ b/(\S+)$", DIFFS["A domain"], re.MULTILINE)
     assert len(edited) == 4
@@ -149,6 +150,7 @@ def test_a_domain_takes_four_edits_and_builds_pairs_and_questions(copy: Path) ->
     assert built["prompt"].startswith("Question: Which module is this? ")
 
 
+@pytest.mark.ci
 def test_a_benchmark_is_asked(copy: Path) -> None:
     asked = after(copy, "A benchmark", TASKS + BENCHMARK)
     assert asked == {"ours": True, "chance": 0.25, "status": ["scored"] * 3, "length": [9] * 3, "signs": True}
