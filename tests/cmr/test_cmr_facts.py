@@ -76,7 +76,7 @@ def test_turning_points_are_in_order_only_if_there_are_some(times: list[float], 
         ([0.1, 0.1], [0.2, 0.4], "ends 2.0 to 4.0 times as far above its start as at R = 3/4"),
         ([0.1, -0.02], [0.2, 0.4], "ends +0.200 to +0.400 nats from its start, against -0.020 to +0.100 at R = 3/4"),
         ([0.1, 0.0], [0.2, 0.2], "ends +0.200 nats from its start, against +0.000 to +0.100 at R = 3/4"),
-        ([np.nan, np.nan], [0.2, 0.2], "is not known here, for want of such runs"),
+        ([np.nan, np.nan], [0.2, 0.2], "is not known here, because there are no such runs"),
     ],
 )
 def test_without_replay_compares_only_what_can_be_compared(mixed: list[float], alone: list[float], says: str) -> None:

@@ -10,8 +10,8 @@ from repro.cmr.published import paper
 from repro.laws import GENERAL_TOKEN_LAW, ratio_label
 from repro.show.words import Facts, ratios, span
 
-NOT_RUN = "is not known here, for want of such runs"
-NO_FITS = "not known, for want of fits"
+NOT_RUN = "is not known here, because there are no such runs"
+NO_FITS = "not known, because there are no fits"
 _EXPONENT = GENERAL_TOKEN_LAW.nonlinear[0]
 LEAST = 0.01  # nats: a smaller increment is not one to divide by
 OFFSET_SIZE = "3.1B"  # the size whose fitted general loss begins above the others
