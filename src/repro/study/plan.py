@@ -1,6 +1,7 @@
 """What a study would cost, and where its runs would go: what `repro plan` says before anything is submitted."""
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,7 +34,7 @@ class Row:
         return max(self.flops / rate[0], self.steps * rate[1] / at_a_time) / 3600
 
 
-class Costs:
+class Costs(ABC):
     """What a study would cost; the plan of each paper is a dataclass of this kind.
 
     rates: by device, sustained operations a second and the least seconds of an optimiser step; derived: the properties
@@ -45,9 +46,9 @@ class Costs:
     at_a_time: int
 
     @property
+    @abstractmethod
     def rows(self) -> Sequence[Row]:
         """The lines of the plan."""
-        raise NotImplementedError
 
     @property
     def runs(self) -> int:
