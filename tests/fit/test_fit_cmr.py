@@ -148,6 +148,24 @@ def test_the_order_of_rows_says_nothing(tmp_path: Path) -> None:
         assert other["critical_ratio"][route]["ci"] == pytest.approx(one["critical_ratio"][route]["ci"], rel=1e-4)
 
 
+def test_ratios_that_differ_by_rounding_are_one(tmp_path: Path) -> None:
+    """As 0.3 and 1 - 0.7 do."""
+    frame = studies.losses(RATIOS, sizes=1)
+    rounded = frame.assign(ratio=np.where(frame.index % 2, np.nextafter(frame["ratio"], 0), frame["ratio"]))
+    assert rounded["ratio"].nunique() > frame["ratio"].nunique()
+    for name, each in (("a", frame), ("b", rounded)):
+        saved(each, tmp_path, f"{name}.csv")
+        assert fit("cmr", f"{name}.csv", "--bootstrap", "0", "--json", f"{name}.json", at=tmp_path).returncode == 0
+    one, other = (strict((tmp_path / f"{name}.json").read_text())["groups"][0] for name in "ab")
+    assert [len(each["token_laws"]) for each in (one, other)] == [len(RATIOS)] * 2
+    routes = [each["critical_ratio"]["tolerance"]["value"] for each in (one, other)]
+    assert routes[0] == pytest.approx(routes[1], rel=1e-9)
+    twice = rounded.iloc[[*range(len(rounded)), len(rounded) - 1]]
+    twice = twice.assign(ratio=[*rounded["ratio"], np.nextafter(rounded["ratio"].iloc[-1], 0)])
+    saved(twice, tmp_path, "c.csv")
+    assert "the same size, domain, ratio, tokens and seed as line 66" in fit("cmr", "c.csv", at=tmp_path).stderr
+
+
 def test_the_base_may_come_from_the_command_line(tmp_path: Path) -> None:
     frame = studies.losses(RATIOS, sizes=1)
     saved(frame, tmp_path, "with.csv")

@@ -22,7 +22,7 @@ from repro.laws import (
     ratio_label,
 )
 from repro.laws.cmr.critical import ByTolerance, ByTurningPoint
-from repro.laws.cmr.losses import ABOUT, Base
+from repro.laws.cmr.losses import ABOUT, Base, one_value_each
 
 COLUMNS = (
     Column("ratio", low=0, high=1, blank=True, share=True),  # not read before continual pretraining
@@ -197,6 +197,7 @@ def _read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd
 
     """
     frame, faults = read(path, COLUMNS)
+    frame = frame.assign(ratio=one_value_each(frame["ratio"]))
     blank = frame[frame["ratio"].isna() & ~(frame["tokens"] == 0)]
     reported = {fault.line for fault in faults if fault.column in ("ratio", "tokens")}
     faults += [Fault(int(line), COLUMNS[0].fault(""), "ratio") for line in blank["line"] if line not in reported]

@@ -12,6 +12,7 @@ NUMBERS = ("tokens", "general_loss", "domain_loss")
 DEFAULTS: dict[str, str | int] = {"size": "model", "domain": "domain", "seed": 0}
 KEYS = ["size", "domain"]
 ABOUT = 1 + 1e-9  # a point at T_max counts as up to it in spite of rounding
+SAME = 1e-9  # ratios that differ by no more are one ratio, written with different rounding
 
 
 class Base(NamedTuple):
@@ -73,7 +74,16 @@ def _checked(losses: pd.DataFrame) -> pd.DataFrame:
     _refuse(frame, frame["tokens"] < 0, "tokens", "0 or more")
     trained = frame["tokens"] > 0
     _refuse(frame, trained & ~frame["ratio"].between(0, 1), "ratio", "between 0 and 1")
-    return frame
+    return frame.assign(ratio=one_value_each(frame["ratio"]))
+
+
+def one_value_each(ratios: pd.Series) -> pd.Series:
+    """The ratios with those that differ by rounding (0.1 and 0.09999999999999998) made equal, to the most frequent."""
+    counts = ratios.value_counts().sort_index()
+    values = counts.index.to_numpy(float)
+    cluster = np.cumsum(np.diff(values, prepend=values[:1]) > SAME)
+    usual = counts.groupby(cluster).transform(lambda same: same.idxmax())
+    return ratios.map(usual)
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, name: str, allowed: str) -> None:
