@@ -159,12 +159,23 @@ def test_refuses_bad_settings() -> None:
         fit.conf_int(1.5)
     with pytest.raises(ValueError, match="at least one"):
         fit.bootstrap(0)
+    with pytest.raises(ValueError, match="method is 'wild'; it must be one of 'ar1', 'runs', 'binomial'"):
+        fit.bootstrap(3, method="wild")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no value for s1"):
         DOMAIN_TOKEN_LAW.evaluate({"alpha1": 1.0, "beta1": 0.0}, 1.0)
     with pytest.raises(ValueError, match="bounds"):
         Law("bad", "", (Nonlinear("k", 1, 1),), (Linear("c"),), saturating().basis)
     with pytest.raises(ValueError, match="repeat"):
         Law("bad", "", (Nonlinear("k", 0, 1),), (Linear("k"),), saturating().basis)
+
+
+def test_a_basis_that_does_not_fit_its_declaration_is_refused() -> None:
+    short = Law("short", "", (), (Linear("a"), Linear("b")), lambda x: (x,))
+    with pytest.raises(ValueError, match="short: a basis of 1 columns for 2 coefficients"):
+        short.fit(T, T)
+    infinite = Law("infinite", "", (Nonlinear("k", -1, 1),), (Linear("a"),), lambda x, k: (x**k,))
+    with pytest.raises(ValueError, match=r"infinite: rows \[0\] of x: a basis function is not finite there"):
+        infinite.fit(np.append(0.0, T), np.append(0.0, T))
 
 
 def test_positive_exponents_take_zero() -> None:

@@ -240,6 +240,11 @@ class Law:
 
     def _solutions(self, x: Array, y: Array, weights: Array, tolerance: float) -> dict[str, Array]:
         """Parameters by name, each (B,): theta kept off singular values, with the coefficients of ``basis`` there."""
+        lowest = [part.low for part in self.nonlinear]
+        with np.errstate(all="ignore"):
+            counts = [len(basis(x, *lowest)) for basis in (self.basis, self.conditioned) if basis is not None]
+        if wrong := [count for count in counts if count != len(self.linear)]:
+            raise ValueError(f"{self.name}: a basis of {wrong[0]} columns for {len(self.linear)} coefficients")
         try:
             theta = self._separated(solve(self.problem(x, y, weights), tolerance))
         except ValueError as error:
@@ -428,7 +433,7 @@ class Fit:
             method: "ar1", "runs" or "binomial" instead of what follows from the data.
 
         Raises:
-            ValueError: with no residual degrees of freedom, when there is no noise to learn from, or n < 1.
+            ValueError: for an unknown method, n < 1, or no noise to learn from.
 
         """
         drawn = noise.draws(self.design, n, np.random.default_rng(seed), runs=runs, items=items, method=method)

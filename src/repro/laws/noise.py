@@ -73,8 +73,8 @@ def draws(
     correlation: float | None = None,
     shared: Runs | None = None,
 ) -> Drawn:
-    """``n`` data sets like the one of a fit. Raises ValueError for n < 1, a method whose data are missing, or no
-    residuals to learn the noise from.
+    """``n`` data sets like the one of a fit. Raises ValueError for n < 1, an unknown method or one whose data are
+    missing, or no residuals to learn the noise from.
 
     Args:
         design: of a fit with at least one residual degree of freedom, or with runs or items.
@@ -89,6 +89,8 @@ def draws(
     """
     if n < 1:
         raise ValueError(f"a bootstrap needs at least one replicate, not {n}")
+    if method not in (None, *WORDS):
+        raise ValueError(f"method is {method!r}; it must be one of {', '.join(map(repr, WORDS))}")
     labels = None if runs is None else np.asarray(runs)
     several = labels is not None and len(np.unique(labels)) > 1
     chosen: Method = method or ("binomial" if items is not None else "runs" if several else "ar1")
