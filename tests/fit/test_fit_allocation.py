@@ -35,6 +35,7 @@ def test_the_answer_has_the_promised_shape(tmp_path: Path) -> None:
     assert best["cpt_fraction"] == pytest.approx(1 - best["sft_tokens"] / BUDGET)
     assert set(found["flatness"]) >= {"statistic", "df", "p_value"}
     assert found["flatness"]["p_value"] < 1e-3
+    assert set(found["trend"]) == {"slope", "p_value", "method"} and 0 <= found["trend"]["p_value"] <= 1
     first, impossible = found["predictions"]
     assert first["cpt_fraction"] == pytest.approx(1 - best["sft_tokens"] / 25e9)
     assert first["ci"][0] < first["cpt_fraction"] < first["ci"][1]

@@ -32,8 +32,9 @@ def peaks(paper: Paper) -> Facts:
     """Whether there is a peak at all.
 
     flat_names, flat_count, benchmarks: which benchmarks cannot be told from flat (p > 0.05), how many, of how many;
-    flat_verdict: the sentence on them; widest, widest_name: the widest interval of a peak, as highest over lowest SFT
-    tokens (0 and "none" without intervals), and whose it is; open_count: how many intervals reach the edge of the data.
+    flat_verdict: the sentence on them; rising: on how many scores rise with ln S (p <= 0.05); widest, widest_name: the
+    widest interval of a peak, as highest over lowest SFT tokens (0 and "none" without intervals), and whose it is;
+    open_count: how many intervals reach the edge of the data.
     """
     optima = paper.optima
     flat = list(optima.loc[optima["p_value"] > LEVEL, "benchmark"])
@@ -45,6 +46,7 @@ def peaks(paper: Paper) -> Facts:
         "flat_count": len(flat),
         "flat_verdict": verdict,
         "benchmarks": len(optima),
+        "rising": int(((optima["slope_p"] <= LEVEL) & (optima["slope"] > 0)).sum()),
         "widest": float(ratio.max()) if len(ratio) else 0.0,
         "widest_name": join(ratio.index[ratio >= ratio.max() / SAME]) or "none",
         "open_count": int(best["edge"].sum()),

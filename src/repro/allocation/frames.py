@@ -124,8 +124,9 @@ def optima(fits: Fits) -> pd.DataFrame:
     """The peak of each benchmark and metric, and the test of equal scores beside it.
 
     Columns benchmark, metric; sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high (NaN without a peak); highest (SFT
-    tokens of the best score); statistic, p_value, test; edge (whether the peak or its interval reaches the edge of what
-    was tried); preferred (the law of least AIC, "" where there are too few allocations to compare all three).
+    tokens of the best score); statistic, p_value, test; slope, slope_p (of the scores in ln S, and the test that it is
+    0); edge (whether the peak or its interval reaches the edge of what was tried); preferred (the law of least AIC, ""
+    where there are too few allocations to compare all three).
     """
     rows = []
     for (name, metric), fit in fits.items():
@@ -137,10 +138,11 @@ def optima(fits: Fits) -> pd.DataFrame:
             "cpt_fraction": best.cpt_fraction, "cpt_low": cpt_low, "cpt_high": cpt_high,
             "highest": float(fit.points["sft_tokens"].iloc[int(fit.points["score"].argmax())]),
             "statistic": test.statistic, "p_value": test.p_value, "test": test.method,
+            "slope": fit.trend.slope, "slope_p": fit.trend.p_value,
             "edge": _at_edge(fit, low, high), "preferred": _preferred(fit),
         })  # fmt: skip
     columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "cpt_low", "cpt_high", "highest"]
-    columns += ["statistic", "p_value", "test", "edge", "preferred"]
+    columns += ["statistic", "p_value", "test", "slope", "slope_p", "edge", "preferred"]
     return pd.DataFrame(rows, columns=columns).astype({"sft_tokens": float, "cpt_fraction": float})
 
 

@@ -181,13 +181,16 @@ class Paper(frames.Results):
 
     @property
     def flatness(self) -> pd.DataFrame:
-        """Whether scores differ at all: benchmark, items, error (standard error of a score), statistic, df, p_value."""
+        """Whether scores differ (benchmark, items, error, the standard error of a score, statistic, df, p_value), and
+        whether they change with ln S (slope, slope_p).
+        """
         rows = []
         for (name, _), fit in self.fits.items():
             score, items, test = fit.points["score"].mean(), float(fit.points["n_items"].iloc[0]), fit.flatness
             rows.append({
                 "benchmark": name, "items": items, "error": float(np.sqrt(score * (1 - score) / items)),
                 "statistic": test.statistic, "df": test.df, "p_value": test.p_value,
+                "slope": fit.trend.slope, "slope_p": fit.trend.p_value,
             })  # fmt: skip
         return pd.DataFrame(rows)
 

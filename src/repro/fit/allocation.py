@@ -126,6 +126,11 @@ class Answer:
                 "p_value": finite(test.p_value),
                 "method": test.method,
             },
+            "trend": {
+                "slope": finite(allocation.trend.slope),
+                "p_value": finite(allocation.trend.p_value),
+                "method": allocation.trend.method,
+            },
             "predictions": [
                 {"budget": other.budget, "cpt_fraction": finite(other.cpt_fraction), "ci": pair(other.interval)}
                 for other in allocation.predictions
@@ -157,12 +162,14 @@ class Answer:
 
     def tests(self) -> Table:
         """Whether there is a peak at all."""
-        test, fit = self.allocation.flatness, self.allocation.fit
+        test, trend, fit = self.allocation.flatness, self.allocation.trend, self.allocation.fit
         df = ", ".join(f"{part:g}" for part in (test.df if isinstance(test.df, tuple) else (test.df,)))
         rows = (
             ("are all scores equal? statistic", number(test.statistic)),
             ("degrees of freedom", df),
             ("p value", number(test.p_value, 2)),
+            ("do scores change with ln S? slope", number(trend.slope, 3)),
+            ("p value of the slope", number(trend.p_value, 2)),
             ("R\u00b2 of Equation 1", number(self.allocation.r2, 4)),
             ("residual standard error", number(fit.rse, 3)),
         )
@@ -184,7 +191,7 @@ def report(answer: Answer) -> Report:
         ("Eq. 1", "P(S) = P_base + A exp(-(ln S - μ)² / 2σ²) - λ / (S - S_min), S in SFT tokens"),
         ("Other budgets", "Eq. 2: the best number of SFT tokens, exp μ, is taken to be the same for every budget"),
         ("Fit and intervals", f"{answer.allocation.method}; seed {answer.options.seed}"),
-        ("Test", answer.allocation.flatness.method),
+        ("Tests", f"{answer.allocation.flatness.method}; {answer.allocation.trend.method}"),
     )
     return Report(title, lead, (answer.best(),), answer.warnings, assumed, (section,))
 

@@ -43,13 +43,14 @@ def optima(results: Results) -> Styler:
         "interval of it": between(rows["cpt_low"], rows["cpt_high"], "{:.3f}".format),
         "highest score at": rows["highest"].map(short_tokens, na_action="ignore"),
         "all equal? p": rows["p_value"],
+        "no slope? p": rows["slope_p"],
     })  # fmt: skip
-    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value}
+    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value, "no slope? p": p_value}
     return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
 
 
 def flatness(paper: Paper) -> Styler:
-    """The test of equal scores."""
+    """The test of equal scores, and the slope of the scores in ln S with its test."""
     names = {
         "benchmark": "benchmark",
         "items": "items",
@@ -57,12 +58,16 @@ def flatness(paper: Paper) -> Styler:
         "statistic": "chi-square",
         "df": "degrees of freedom",
         "p_value": "p",
+        "slope": "points for each unit of ln S",
+        "slope_p": "p of the slope",
     }
     formats: dict[str, Format] = {
         "items": "{:,.0f}", "standard error of a score": "{:.1%}", "chi-square": "{:.1f}",
         "degrees of freedom": "{:.0f}", "p": p_value,
+        "points for each unit of ln S": "{:+.1f}", "p of the slope": p_value,
     }  # fmt: skip
-    return styled(paper.flatness[list(names)].rename(columns=names), formats, NONE, index=False)
+    rows = paper.flatness.assign(slope=100 * paper.flatness["slope"])
+    return styled(rows[list(names)].rename(columns=names), formats, NONE, index=False)
 
 
 def alternatives(results: Results) -> Styler:

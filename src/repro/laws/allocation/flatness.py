@@ -1,4 +1,4 @@
-"""A test of "the score is the same at every allocation", to be read beside every peak."""
+"""Tests to be read beside every peak: are all scores equal, and do they change steadily with ln S?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.contingency_tables import Table
 from statsmodels.stats.proportion import proportions_chisquare
 
 from repro.laws.allocation.scores import Scores, equal_answers
@@ -27,6 +28,44 @@ class Flatness:
     df: float | tuple[float, float]
     p_value: float
     method: str
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A test of "the score does not change with ln S", with one degree of freedom.
+
+    It sees a steady rise or fall, which the test of equal scores, with a degree of freedom for each allocation, can
+    miss. slope: change of the score for each unit of ln S (NaN where all scores are equal). method: the test in words.
+    """
+
+    slope: float
+    p_value: float
+    method: str
+
+
+def trend(scores: Scores) -> Trend:
+    """The slope of the scores in ln S, tested as the data allow.
+
+    With the answers to each question, and no repeated runs to learn the noise from: the slope of each question's
+    answers, by a t test over the questions, which are the same at every allocation. Else, with items: the
+    Cochran-Armitage test (linear by linear association, Agresti 2013, Section 3.4). Else a t test of the least-squares
+    slope, from the scatter about the line.
+    """
+    logs, values = np.log(scores.tokens), scores.values
+    if scores.equal:
+        return Trend(float("nan"), 1.0, "no test: all scores are equal")
+    line = stats.linregress(logs, values)
+    if scores.errors != "runs" and scores.answers is not None:
+        away = logs - logs.mean()
+        slopes = away @ scores.answers / (away @ away)
+        test = stats.ttest_1samp(slopes, 0.0)
+        return Trend(float(line.slope), float(test.pvalue), "t test of the slope over the same questions")
+    if scores.errors != "runs" and scores.items is not None:
+        right = values * scores.items
+        table = Table(np.column_stack([right, scores.items - right]), shift_zeros=False)
+        association = table.test_ordinal_association(row_scores=logs, col_scores=np.array([1.0, 0.0]))
+        return Trend(float(line.slope), float(association.pvalue), "Cochran-Armitage test for a trend in proportions")
+    return Trend(float(line.slope), float(line.pvalue), "t test of the least-squares slope")
 
 
 def flatness(scores: Scores, fit: Fit, seed: int = 0) -> Flatness:

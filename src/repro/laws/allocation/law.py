@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from repro.laws.allocation.flatness import Flatness, flatness
+from repro.laws.allocation.flatness import Flatness, Trend, flatness, trend
 from repro.laws.allocation.optimum import Optimum, Prediction, optimum, prediction
 from repro.laws.allocation.scores import Scores, alike, checked
 from repro.laws.allocation.warnings import allocation_warnings
@@ -77,6 +77,7 @@ class Allocation:
     fit: Fit
     optimum: Optimum
     flatness: Flatness
+    trend: Trend
     predictions: tuple[Prediction, ...]
     alternatives: pd.DataFrame = field(repr=False, compare=False)
     points: pd.DataFrame = field(repr=False, compare=False)
@@ -170,7 +171,7 @@ def analyse_allocation(
     test = flatness(data, fit, seed)
     table = _compared(data, fit)
     return Allocation(
-        data.budget, fit, best, test, tuple(prediction(float(n), best) for n in predict), table, data.rows,
+        data.budget, fit, best, test, trend(data), tuple(prediction(float(n), best) for n in predict), table, data.rows,
         allocation_warnings(data, fit, best, test, table),
     )  # fmt: skip
 
