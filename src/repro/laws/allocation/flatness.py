@@ -32,10 +32,8 @@ class Flatness:
 
 @dataclass(frozen=True)
 class Trend:
-    """A test of "the score does not change with ln S", with one degree of freedom.
-
-    It sees a steady rise or fall, which the test of equal scores, with a degree of freedom for each allocation, can
-    miss. slope: change of the score for each unit of ln S (NaN where all scores are equal). method: the test in words.
+    """A test of "the score does not change with ln S": it sees a steady change that a test with more degrees of freedom
+    can miss. slope: of the score, for each unit of ln S (NaN where all scores are equal). method: the test in words.
     """
 
     slope: float
@@ -46,10 +44,8 @@ class Trend:
 def trend(scores: Scores) -> Trend:
     """The slope of the scores in ln S, tested as the data allow.
 
-    With the answers to each question, and no repeated runs to learn the noise from: the slope of each question's
-    answers, by a t test over the questions, which are the same at every allocation. Else, with items: the
-    Cochran-Armitage test (linear by linear association, Agresti 2013, Section 3.4). Else a t test of the least-squares
-    slope, from the scatter about the line.
+    Enough repeated runs, or neither answers nor items: a t test of the least-squares slope. With answers: a t test of
+    each question's slope, over the questions. With items: the Cochran-Armitage test (Agresti 2013, Section 3.4).
     """
     logs, values = np.log(scores.tokens), scores.values
     if scores.equal:
@@ -78,23 +74,17 @@ def flatness(scores: Scores, fit: Fit, seed: int = 0) -> Flatness:
     if scores.equal:
         return Flatness(0.0, float(scores.allocations - 1), 1.0, "no test: all scores are equal")
     if scores.errors == "runs":
-        return _between_runs(scores)
+        groups = scores.groups()
+        test = stats.f_oneway(*groups)
+        df = float(len(groups) - 1), float(scores.within)
+        return Flatness(float(test.statistic), df, float(test.pvalue), "one-way analysis of variance between runs")
     if scores.answers is not None:
         return Flatness(*equal_answers(scores.answers))
-    items = scores.items
-    return _against_flat_line(fit, seed) if items is None else _proportions(scores.values, items)
-
-
-def _between_runs(scores: Scores) -> Flatness:
-    groups = scores.groups()
-    test = stats.f_oneway(*groups)
-    df = float(len(groups) - 1), float(scores.within)
-    return Flatness(float(test.statistic), df, float(test.pvalue), "one-way analysis of variance between runs")
-
-
-def _proportions(values: Array, items: Array) -> Flatness:
-    statistic, p_value, _ = proportions_chisquare(values * items, items)
-    return Flatness(float(statistic), float(len(items) - 1), float(p_value), "chi-square test of equal proportions")
+    if scores.items is None:
+        return _against_flat_line(fit, seed)
+    statistic, p_value, _ = proportions_chisquare(scores.values * scores.items, scores.items)
+    method = "chi-square test of equal proportions"
+    return Flatness(float(statistic), float(len(scores.items) - 1), float(p_value), method)
 
 
 def _against_flat_line(fit: Fit, seed: int) -> Flatness:
