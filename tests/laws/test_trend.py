@@ -47,6 +47,7 @@ def by_answers(rng: np.random.Generator) -> Trend:
     return of(answers.mean(axis=1), answers)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("drawn", [by_items, by_residuals, by_answers])
 def test_level_truths_are_called_sloped_one_time_in_twenty(drawn: Callable[[np.random.Generator], Trend]) -> None:
     rng = np.random.default_rng(1)
