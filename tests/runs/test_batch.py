@@ -236,6 +236,7 @@ def settled(tmp_path: Path) -> int:
     raise AssertionError("more and more are submitted where none starts")
 
 
+@pytest.mark.ci
 def test_nodes_on_which_no_job_starts_leave_the_others_to_their_work(
     tmp_path: Path, pretend: Callable[[System], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def scores(body: Callable[[dict[str, str]], str]) -> dict[str, Outcome]:
         }
 
 
+@pytest.mark.ci
 @needs_data
 def test_every_canonical_solution_passes() -> None:
     found = scores(lambda problem: problem["canonical_solution"])
@@ -149,6 +150,7 @@ def test_every_canonical_solution_passes() -> None:
     assert {task: outcome for task, outcome in found.items() if outcome.status != "passed"} == {}
 
 
+@pytest.mark.ci
 @needs_data
 def test_every_empty_solution_fails() -> None:
     found = scores(lambda problem: "    pass\n")
