@@ -1,7 +1,6 @@
 """Figures of paper B's study draw from whatever a study has: one allocation, none without CPT, no score at all."""
 
 import json
-import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import vl_convert
 
+from helpers.charts import drawn, values
 from repro.allocation import figures
 from repro.allocation.figures.parts import PLACE, TokenAxis
 from repro.lm import cka
@@ -71,18 +70,6 @@ def losses() -> pd.DataFrame:
         pd.DataFrame({"tokens": tokens, "corpus": corpus, "loss": 3 - slope * tokens / 1e7, "se": 0.02})
         for corpus, slope in (("domain, held out", 2), ("general, held out", -1))
     ])  # fmt: skip
-
-
-def drawn(chart: Any) -> str:
-    """The chart as SVG, with no warning from altair on the way."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        spec = chart.to_dict()
-    return vl_convert.vegalite_to_svg(spec)
-
-
-def values(chart: Any) -> list[dict[str, Any]]:
-    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
 
 
 FIGURES: dict[str, Callable[[], Any]] = {

@@ -2,15 +2,14 @@
 
 import json
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import vl_convert
 
+from helpers.charts import drawn, values
 from helpers.studies import Given
 from repro.cmr import figures, paper
 from repro.cmr.frames import FIGURE_5, DomainResults, Results
@@ -50,19 +49,6 @@ FIGURES: dict[str, Callable[[Results], Any]] = {
     "critical_ratio": figures.critical_ratio,
     "turning_points": figures.turning_points,
 }
-
-
-def drawn(chart: Any) -> str:
-    """The chart as SVG, with no warning from altair on the way."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        spec = chart.to_dict()
-    return vl_convert.vegalite_to_svg(spec)
-
-
-def values(chart: Any) -> list[dict[str, Any]]:
-    """All rows embedded in a chart."""
-    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
 
 
 @pytest.mark.parametrize("name", FIGURES)
