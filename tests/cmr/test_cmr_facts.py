@@ -261,8 +261,9 @@ def test_what_binds_is_said_at_every_tolerance() -> None:
 
 def test_a_tolerance_that_no_ratio_keeps_is_what_binds() -> None:
     found = results("full").tolerances(among=(-1.0,))
-    assert found.loc[found["epsilon"] == -1, "tolerance_ratio"].isna().all()
-    assert found.loc[found["tolerance_ratio"].isna(), "binds"].eq("tolerance").all()
+    rows = found[found["epsilon"] == -1]
+    assert (rows["tolerance_bound"] == "at most").all()
+    assert rows.loc[rows["tolerance_ratio"] < rows["critical_ratio"], "binds"].eq("tolerance").all()
 
 
 def test_corpora() -> None:

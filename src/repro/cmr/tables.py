@@ -135,12 +135,24 @@ _DEFINITIONS = {
 
 
 def _shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
-    """Critical ratios with their intervals, for each of the definitions that the frame has."""
-    return {
-        name: with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}")
-        for column, (name, ends) in _DEFINITIONS.items()
-        if column in frame
-    }
+    """Critical ratios with their intervals, for each of the definitions that the frame has.
+
+    A bound is said to be one, and the interval of one run to be that.
+    """
+    shares = {}
+    for column, (name, ends) in _DEFINITIONS.items():
+        if column not in frame:
+            continue
+        texts = list(with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}"))
+        if f"{ends}_bound" in frame:
+            bounds = [f"{bound} " if bound else "" for bound in frame[f"{ends}_bound"]]
+            runs = frame.get("runs", pd.Series(0, frame.index))
+            rows = zip(bounds, texts, runs, strict=True)
+            texts = [
+                bound + (t.replace(")", ", one run)") if alone == 1 else t) if t else None for bound, t, alone in rows
+            ]
+        shares[name] = pd.Series(texts, frame.index, dtype=object)
+    return shares
 
 
 def critical_ratios(results: Results) -> Styler:
@@ -163,8 +175,7 @@ def critical_ratios(results: Results) -> Styler:
 def tolerances(results: DomainResults) -> Styler:
     """The largest ratio by tolerance at several tolerances, beside that by turning point."""
     frame = results.tolerances()
-    shares = with_intervals(frame["tolerance_ratio"], frame, "tolerance", "{:.1%}", lambda end: f"{100 * end:.1f}")
-    frame = frame.assign(text=shares, at="\u03b5 = " + frame["epsilon"].map("{:g}".format))
+    frame = frame.assign(text=_shares(frame)["by tolerance"], at="\u03b5 = " + frame["epsilon"].map("{:g}".format))
     columns = in_order(frame["at"])
     rows = frame.pivot(index="size", columns="at", values="text").reindex(in_order(frame["size"]))[columns]
     rows["by turning point"] = frame.groupby("size")["critical_ratio"].first()
