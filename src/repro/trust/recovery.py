@@ -6,6 +6,7 @@ either a stage, cached like a training run.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -50,13 +51,14 @@ REFITS_TOGETHER = 2000  # refits solved in one call
 
 RECOVERY = "recovery.csv"
 SETS_A_STAGE = 25  # some ten seconds, so that workers share the study and an interruption loses little
-OPERATIONS = {"critical ratio": 8e7, "best allocation": 3e7}  # per draw: operations of training that take as long
+OPERATIONS = {"critical ratio": 2e8, "best allocation": 3e7}  # per draw: operations of training that take as long
 
 Recovered = Literal["critical ratio", "best allocation"]
 
 
 End = Literal["power", "exponential", "steep"]
 ENDS: tuple[End, ...] = ("power", "exponential", "steep")
+CELLS = tuple(itertools.product(DESIGNS, (1, 2, 3), ENDS))  # ratios, seeds, form of the end
 
 
 @dataclass(frozen=True)
@@ -304,13 +306,19 @@ def _fitted(simulated: list[Simulated], draws: int, rng: np.random.Generator) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(Stage):
-    """``sets`` synthetic studies analysed with ``draws`` bootstrap draws; ``number`` seeds them."""
+    """``sets`` synthetic studies analysed with ``draws`` bootstrap draws; ``number`` seeds them.
 
-    version: ClassVar[int] = 4
+    seeds, ratios, form: of studies of the critical ratio, see :func:`coverage`.
+    """
+
+    version: ClassVar[int] = 5
     law: Recovered
     number: int
     sets: int
     draws: int
+    seeds: int = 1
+    ratios: int = 6
+    form: End = "power"
 
     @property
     def label(self) -> str:
@@ -321,17 +329,29 @@ class Recovery(Stage):
         return OPERATIONS[self.law] * self.sets * self.draws
 
     def execute(self, work: Work) -> None:
-        study = coverage if self.law == "critical ratio" else allocation_coverage
-        study(self.sets, self.draws, self.number).to_csv(work.path / RECOVERY, index=False)
+        if self.law == "critical ratio":
+            study = coverage(self.sets, self.draws, self.number, self.seeds, self.ratios, self.form)
+            study = study.assign(seeds=self.seeds, ratios=self.ratios, form=self.form)
+        else:
+            study = allocation_coverage(self.sets, self.draws, self.number)
+        study.to_csv(work.path / RECOVERY, index=False)
 
 
 def recoveries(sets: int, draws: int) -> tuple[Recovery, ...]:
-    """Stages that together make ``sets`` sets for each of the two laws."""
-    sizes = [min(SETS_A_STAGE, sets - start) for start in range(0, sets, SETS_A_STAGE)]
-    laws: tuple[Recovered, ...] = ("critical ratio", "best allocation")
-    return tuple(
-        Recovery(law=law, number=number, sets=size, draws=draws) for law in laws for number, size in enumerate(sizes)
-    )
+    """Stages that together make ``sets`` sets for each of the two laws, those of the critical ratio spread over `CELLS`
+    as evenly as they go.
+    """
+    stages = []
+    for place, (ratios, seeds, form) in enumerate(CELLS):
+        for number, size in enumerate(_parts(sets // len(CELLS) + (place < sets % len(CELLS)))):
+            cell: dict[str, Any] = {"seeds": seeds, "ratios": ratios, "form": form}
+            stages.append(Recovery(law="critical ratio", number=number, sets=size, draws=draws, **cell))
+    best = enumerate(_parts(sets))
+    return (*stages, *(Recovery(law="best allocation", number=n, sets=size, draws=draws) for n, size in best))
+
+
+def _parts(sets: int) -> list[int]:
+    return [min(SETS_A_STAGE, sets - start) for start in range(0, sets, SETS_A_STAGE)]
 
 
 def read_recovery(path: Path) -> pd.DataFrame:
