@@ -61,14 +61,11 @@ def test_warnings_of_one_kind_are_counted_together_whatever_their_numbers() -> N
         "s1 = \u2026 cannot be told from 0: a logarithm fits as well"
     )
     assert kind("Equation 8 gives 1.2e-05, no positive ratio") == "Equation 8 gives \u2026, no positive ratio"
-    assert facts.warnings(found.iloc[:0])["most_frequent"] == "none"
 
 
 @pytest.mark.parametrize("name", ["full", "only the domain"])
-def test_alternatives_are_compared_in_words_even_where_nothing_can_be_judged(name: str) -> None:
+def test_alternatives_are_compared_even_where_nothing_can_be_judged(name: str) -> None:
     table = frames.alternatives(study(name))
-    says = facts.alternatives(table)
-    assert all(isinstance(text, str) and text for text in says.values())
     assert set(table["kind"]) == set(tables.KINDS)
     assert "nan" not in tables.alternatives(table).to_html()
     judged = table[table["aicc_judged"] > 0]
