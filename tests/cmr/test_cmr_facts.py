@@ -273,3 +273,11 @@ def test_corpora() -> None:
     assert told["shares"] == "none of the general text comes from the source of far"
     assert told["nearest_first"] == "general, kept < far"
     assert told["dropped"] == "3 from general and 3 from far"
+
+
+def test_the_control_is_told_beside_the_smallest_mixture() -> None:
+    ends = results("with the control").analysis.curves([100.0])
+    found = facts.control(ends)
+    assert found.startswith("ends -0.0")
+    assert found.endswith(" at R = 1/8")
+    assert facts.control(ends[ends["ratio"] > 0]) == "is not known here, because there are no such runs"

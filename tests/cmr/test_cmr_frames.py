@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from helpers.studies import DISTANCES, STUDIES, results, study
+from helpers.studies import DISTANCES, STUDIES, losses, results, study
 from repro.cmr import figures, tables
 from repro.cmr.frames import DomainResults
 from repro.laws import analyse
 
-DRAWN = ["full", "only the domain", "three seeds", "few points"]
-FAST = [("full", 30), ("only a quarter", 0), ("few points", 0)]
+DRAWN = ["full", "only the domain", "three seeds", "few points", "with the control"]
+FAST = [("full", 30), ("only a quarter", 0), ("few points", 0), ("with the control", 30)]
 EVERY = [*((name, 0) for name in STUDIES), *((name, 30) for name in DRAWN)]
 
 
@@ -118,3 +118,20 @@ def _turning_earlier_with_ratio() -> pd.DataFrame:
         })
         for ratio, at in ((1 / 4, 0.8), (1 / 2, 0.5), (3 / 4, 0.3))
     ], ignore_index=True)  # fmt: skip
+
+
+def test_general_text_alone_is_measured_and_changes_no_critical_ratio() -> None:
+    """R = 0 is a control: it has curves, but neither Equation 8 nor the feasible ratios take it for a mixture."""
+    ratios = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4]
+    alone = losses([0.0], sizes=1)
+    with_it, without = (
+        analyse(frame).groups[0]
+        for mixed in [losses(ratios, sizes=1)]
+        for frame in (pd.concat([mixed, alone[alone["tokens"] > 0]]), mixed)
+    )
+    assert [laws.ratio for laws in with_it.token_laws] == [0.0, *ratios]
+    assert with_it.feasible == without.feasible
+    ours, theirs = (group.critical_ratio for group in (with_it, without))
+    assert ours.turning_point.value == theirs.turning_point.value
+    assert ours.tolerance.value == theirs.tolerance.value
+    assert 0.0 not in set(DomainResults(analyse(losses([0.0, *ratios]))).turning_points()["ratio"])

@@ -30,7 +30,8 @@ def test_every_preset_checks_and_says_the_same_things(name: str) -> None:
         assert params.required(schema) <= set(values)
         assert params.check(values, schema).preset == name
     if params.Params in schemas:
-        assert len(design(params.check(values)).continual) == 29 * len(values["seeds"])
+        control = 4 * (0 in values["ratios"])  # general text only, at each of four sizes
+        assert len(design(params.check(values)).continual) == (29 + control) * len(values["seeds"])
 
 
 def test_the_presets_are_those_of_the_project() -> None:
@@ -76,6 +77,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ratios": ["half"]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got 'half'"),
     ({"ratios": [True]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got True"),
     ({"ratios": [math.nan]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got nan"),
+    ({"ratios": [0]}, r"ratios must have one above 0: alone, 0 \(general text only\) compares with nothing"),
     ({"ratios": []}, r"ratios: .*at least 1 item.*, got \[\]"),
     ({"ratios": 0.5}, r"ratios: must be a list, got 0\.5"),
     ({"ratios": [0.5, "1/2"]}, r"ratios must not repeat a value"),

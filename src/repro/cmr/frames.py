@@ -138,6 +138,7 @@ class DomainResults(Results):
             Trajectory(group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
             for group in self.analysis.groups
             for laws in group.token_laws
+            if laws.ratio > 0  # general text alone is a control: it has no part in how T0 grows with R
         )
         return turning_points(trajectories, self._unit)
 
@@ -341,7 +342,7 @@ def _used(ratios: pd.Series, among: Sequence[float] | None) -> NDArray[np.bool_]
 
 def _along(law: Fit, ratios: pd.Series, known: pd.Series, band: bool) -> dict[str, object]:
     """The law from the smallest to the largest ratio, "extrapolated" outside the known ones."""
-    grid = np.union1d(np.linspace(float(ratios.min()), float(ratios.max()), 61), known)
+    grid = np.union1d(np.linspace(float(ratios[ratios > 0].min()), float(ratios.max()), 61), known)  # 0: maybe a pole
     kind = np.where((grid >= known.min()) & (grid <= known.max()), "fitted", "extrapolated")
     limits = law.interval(grid) if band else None
     ends = {} if limits is None else {"low": limits["lower"].to_numpy(), "high": limits["upper"].to_numpy()}

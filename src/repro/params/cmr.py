@@ -78,7 +78,9 @@ class Params(Section):
     weight_decay: WeightDecay
     clip: Clip
     precision: Literal["fp32", "bf16"] = text("precision of matrix products: fp32 or bf16")
-    ratios: tuple[Share, ...] = text("domain shares R of the mixture, for every size", min_length=1)
+    ratios: tuple[Share, ...] = text(
+        "domain shares R of the mixture, for every size; 0 is the control, general text only", min_length=1
+    )
     second_ratios: tuple[Share, ...] = text("domain shares R for the second domain", min_length=1)
     seeds: Seeds
     validation_points: Count = text("points of a loss curve after the first", ge=5)
@@ -105,6 +107,9 @@ class Params(Section):
                 least = f"{self.validation_points} steps (validation_points) of {self.batch} x {self.sequence_length}"
                 raise ValueError(f"{name} must be at least {step * self.validation_points}: {least} tokens")
         self.require_distinct("ratios", "second_ratios", "seeds")
+        for name in ("ratios", "second_ratios"):
+            if not any(getattr(self, name)):
+                raise ValueError(f"{name} must have one above 0: alone, 0 (general text only) compares with nothing")
         if self.validation_share + self.replay_share >= 1:
             raise ValueError("validation_share + replay_share must leave some text to pretrain on")
         names = [self.domain.name, self.second_domain.name]

@@ -17,6 +17,7 @@ from repro.cmr.facts.critical import (
 from repro.cmr.facts.fits import (
     beyond_the_law as beyond_the_law,
     by_size as by_size,
+    control as control,
     held_out_errors as held_out_errors,
     no_replay as no_replay,
     predicted as predicted,

@@ -26,6 +26,7 @@ def trade_off(results: DomainResults) -> Facts:
         "turned": len(inside),
         "still_rising": _still_rising(results.sizes, points),
         "order": turning_order(points),
+        "control": control(ends),
         "no_replay": no_replay(ends),
         "published_no_replay": no_replay(paper.curves([T_MAX])),
         "by_size": by_size(ends),
@@ -67,6 +68,22 @@ def _falls(rises: np.ndarray) -> str:
     if rises[-1] < rises[0]:
         return "lower for the largest model than for the smallest, but not from each size to the next"
     return "not lower for the largest model than for the smallest"
+
+
+def control(ends: pd.DataFrame) -> str:
+    """How the general loss ends with general text only (R = 0) and at the smallest ratio above, in words.
+
+    ends: increments at the end of training, as `Results.curves` gives them.
+    """
+    wide = ends.pivot(index="size", columns="ratio", values="general")
+    above = [float(ratio) for ratio in wide.columns if ratio > 0]
+    if 0.0 not in wide.columns or not above:
+        return NOT_RUN
+    pair = wide[[0.0, min(above)]].dropna()
+    if pair.empty:
+        return NOT_RUN
+    alone, mixed = (span(pair[ratio], "+.3f") for ratio in (0.0, min(above)))
+    return f"ends {alone} nats from its start, against {mixed} at R = {ratio_label(min(above))}"
 
 
 def no_replay(ends: pd.DataFrame) -> str:

@@ -236,18 +236,19 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
     drawn = {name: _end_draws(levels[name], laws, draws, name) for name in LOSSES}
     ratio_law = {name: _ratio_law(name, levels[name], drawn[name], warnings) for name in LOSSES}
-    points = [(item.ratio, item.turning_point) for item in kept]
-    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times)
+    mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
+    points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
+    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
     general = ratio_law["general"]
     tolerance, yet_more = by_tolerance(general, run.base.general, settings.epsilon, drawn["general"])
     feasible = tuple(
         item.ratio
-        for item in kept
+        for item in (kept[place] for place in mixed)
         if (turn := item.turning_point.value) is not None
         and turn <= settings.end
         and ends[item.ratio][0] <= settings.epsilon
     )
-    if kept and not feasible:
+    if mixed and not feasible:
         warnings.append("no measured ratio is feasible")
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *yet_more)
