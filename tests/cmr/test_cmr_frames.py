@@ -52,7 +52,8 @@ def test_every_figure_and_table_is_drawn_of_every_study(name: str, bootstrap: in
         assert "undefined" not in svg
     stylers = [
         tables.held_out(ours), tables.fit_quality(ours), tables.coefficients(ours), tables.critical_ratios(ours),
-        tables.turning_points(ours), tables.tolerances(ours), tables.two_domains(ours, near, DISTANCES),
+        tables.turning_points(ours), tables.tolerances(ours), tables.multipliers(ours),
+        tables.two_domains(ours, near, DISTANCES),
     ]  # fmt: skip
     assert all("<table" in styler.to_html() for styler in stylers)
     assert not any(word in styler.to_html() for styler in stylers for word in ("nan", "inf "))
@@ -135,3 +136,17 @@ def test_general_text_alone_is_measured_and_changes_no_critical_ratio() -> None:
     assert ours.turning_point.value == theirs.turning_point.value
     assert ours.tolerance.value == theirs.tolerance.value
     assert 0.0 not in set(DomainResults(analyse(losses([0.0, *ratios]))).turning_points()["ratio"])
+
+
+@pytest.mark.parametrize("bootstrap", [0, 30])
+def test_the_critical_ratio_at_other_multipliers(bootstrap: int) -> None:
+    """At the analysis's own multiplier it is the analysis's; a smaller one turns curves earlier."""
+    ours = results("full", bootstrap=bootstrap)
+    found, columns = ours.multipliers([100.0, 300.0]), ["critical_ratio", "turning_lower", "turning_upper"]
+    assert set(found["lagrange"]) == {100.0, 300.0, ours.analysis.lagrange}
+    own = found[found["lagrange"] == ours.analysis.lagrange].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own[columns], ours.critical_ratios()[columns], rtol=1e-6)
+    wide = found.pivot(index="size", columns="lagrange", values="critical_ratio").dropna()
+    assert len(wide)
+    assert (wide[100.0] > wide[300.0]).all()
+    assert (wide[300.0] > wide[ours.analysis.lagrange]).all()

@@ -34,6 +34,15 @@ def test_every_preset_checks_and_says_the_same_things(name: str) -> None:
         assert len(design(params.check(values)).continual) == (29 + control) * len(values["seeds"])
 
 
+def test_learning_rates_run_the_smallest_size_again_and_leave_the_other_runs_as_they_are() -> None:
+    plain, more = (design(params.check(SMOKE | {"learning_rates": given})) for given in ([], [0.5, 3]))
+    assert not plain.rates
+    assert more.continual == plain.continual
+    assert [run.training.peak for run in more.rates] == [0.5e-3] * 7 + [3e-3] * 7
+    assert {run.base for run in more.rates} == {plain.pretraining[0]}
+    assert set(more.stages) == {*plain.stages, *more.rates}
+
+
 def test_the_presets_are_those_of_the_project() -> None:
     assert {"smoke", "quick", "desk", "h100", "paper-cmr", "paper-allocation"} <= set(PRESETS)
 
@@ -77,6 +86,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ratios": ["half"]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got 'half'"),
     ({"ratios": [True]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got True"),
     ({"ratios": [math.nan]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got nan"),
+    ({"learning_rates": [1, 3]}, r"learning_rates must not have 1: continual_lr itself is always run"),
+    ({"learning_rates": [3, 3]}, r"learning_rates must not repeat a value"),
+    ({"learning_rates": ["1/3"]}, r"learning_rates\[0\]: must be a number, not text"),
     ({"ratios": [0]}, r"ratios must have one above 0: alone, 0 \(general text only\) compares with nothing"),
     ({"ratios": []}, r"ratios: .*at least 1 item.*, got \[\]"),
     ({"ratios": 0.5}, r"ratios: must be a list, got 0\.5"),

@@ -30,6 +30,7 @@ RUN = np.arange(1, 101)  # T along a run
 FIGURE_5 = np.arange(1, 251)  # T of the paper's Figure 5, where runs end at 100
 HELD_OUT = 1 / 4  # the ratio that the paper's Table 2 predicts from the others
 TOLERANCES = (0.02, 0.05, 0.1)  # nats per token: the paper's, and others that one might have chosen
+MULTIPLIERS = (100.0, 300.0, 1000.0, 3000.0, 7000.0)  # of Equation 27: the range that the paper solves with
 Coefficients = Mapping[str, float]
 
 
@@ -211,6 +212,20 @@ class DomainResults(Results):
         """
         every = sorted({*among, self.epsilon})
         return pd.DataFrame([_at_tolerance(group, epsilon) for group in self.analysis.groups for epsilon in every])
+
+    def multipliers(self, among: Sequence[float] = MULTIPLIERS) -> pd.DataFrame:
+        """The critical ratio by turning point at several multipliers of Equation 27, the analysis's own among them.
+
+        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%); NaN where a thing does not exist.
+        """
+        rows = []
+        for group in self.analysis.groups:
+            for lagrange in sorted({*among, self.analysis.lagrange}):
+                by = group.by_multiplier(lagrange, self.analysis.settings)
+                low, high = _ends(by.interval)
+                value = np.nan if by.value is None else by.value
+                rows.append((group.size, lagrange, value, low, high))
+        return pd.DataFrame(rows, columns=["size", "lagrange", "critical_ratio", "turning_lower", "turning_upper"])
 
 
 class Trajectory(NamedTuple):

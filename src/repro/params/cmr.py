@@ -82,6 +82,9 @@ class Params(Section):
         "domain shares R of the mixture, for every size; 0 is the control, general text only", min_length=1
     )
     second_ratios: tuple[Share, ...] = text("domain shares R for the second domain", min_length=1)
+    learning_rates: tuple[Positive, ...] = text(
+        "multiples of continual_lr tried beside it, for the smallest size", default=()
+    )
     seeds: Seeds
     validation_points: Count = text("points of a loss curve after the first", ge=5)
     validation_sequences: Count = text("held-out sequences that losses are measured on", ge=2)
@@ -106,7 +109,9 @@ class Params(Section):
             if getattr(self, name) < step * self.validation_points:
                 least = f"{self.validation_points} steps (validation_points) of {self.batch} x {self.sequence_length}"
                 raise ValueError(f"{name} must be at least {step * self.validation_points}: {least} tokens")
-        self.require_distinct("ratios", "second_ratios", "seeds")
+        self.require_distinct("ratios", "second_ratios", "learning_rates", "seeds")
+        if 1 in self.learning_rates:
+            raise ValueError("learning_rates must not have 1: continual_lr itself is always run")
         for name in ("ratios", "second_ratios"):
             if not any(getattr(self, name)):
                 raise ValueError(f"{name} must have one above 0: alone, 0 (general text only) compares with nothing")

@@ -76,7 +76,7 @@ def control(ends: pd.DataFrame) -> str:
     ends: increments at the end of training, as `Results.curves` gives them.
     """
     wide = ends.pivot(index="size", columns="ratio", values="general")
-    above = [float(ratio) for ratio in wide.columns if ratio > 0]
+    above = [ratio for ratio in wide.columns.astype(float) if ratio > 0]
     if 0.0 not in wide.columns or not above:
         return NOT_RUN
     pair = wide[[0.0, min(above)]].dropna()

@@ -29,7 +29,7 @@ from repro.laws.cmr.critical import (
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.cmr.losses import ABOUT, Base, Trajectories, trajectories
-from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
+from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point, turning_points
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
@@ -77,6 +77,24 @@ class Group:
     def by_tolerance(self, epsilon: float) -> ByTolerance:
         """The critical ratio by tolerance as it would be at another tolerance (nats per token)."""
         return by_tolerance(self.ratio_law["general"], self.base.general, epsilon, self.ends)[0]
+
+    def by_multiplier(self, lagrange: float, settings: Settings) -> ByTurningPoint:
+        """The critical ratio by turning point as it would be with another multiplier in Equation 27.
+
+        settings: those of the analysis. The same draws give the interval, so that multipliers compare.
+        """
+        solved = settings.equation_27 | {"lagrange": lagrange}
+        laws = [item for item in self.token_laws if item.ratio > 0]
+        points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for item in laws]
+        drawn = [
+            turning_points(
+                {n: a[n] for n in DOMAIN_TOKEN_LAW.names}, {n: b[n] for n in GENERAL_TOKEN_LAW.names}, **solved
+            )
+            for a, b in ((item.domain.draws, item.general.draws) for item in laws)
+            if a is not None and b is not None
+        ]
+        times = np.column_stack(drawn) if drawn and len(drawn) == len(laws) else None
+        return by_turning_point(points, settings.end, times)[0]
 
 
 @dataclass(frozen=True)
