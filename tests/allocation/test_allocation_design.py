@@ -130,6 +130,22 @@ def test_seeds_share_the_data_and_the_base_and_nothing_that_is_trained() -> None
     assert {one.trial.seed for one in two.drift} == {5}
 
 
+def test_snapshots_of_one_sft_and_fixed_steps_stand_beside_the_budget_s_allocations() -> None:
+    """One CPT and one SFT along it, for the first domain; steps are counted in the key only where they are given."""
+    plain, more = designed(), designed(snapshots=[400, 100], sft_steps=7)
+    assert keys(plain) < keys(more)
+    trials = [trial for trial in more.trials if trial.kind in ("snapshot", "fixed steps")]
+    assert [(t.kind, t.budget, t.cpt_tokens, t.sft_tokens) for t in trials] == [
+        ("snapshot", None, 1000, 100), ("snapshot", None, 1000, 400),
+        ("fixed steps", 1000, 900, 100), ("fixed steps", 1000, 700, 300), ("fixed steps", 1000, 0, 1000),
+    ]  # fmt: skip
+    one, other = (trial.model for trial in trials[:2])
+    assert isinstance(other, Sft) and other.after == one and trials[0].before is trials[1].before
+    assert [trial.model.steps for trial in trials if isinstance(trial.model, Sft)] == [None, None, 7, 7, 7]
+    assert all(trial.model.after is None for trial in trials[2:] if isinstance(trial.model, Sft))
+    assert {trial.domain for trial in trials} == {"health"}
+
+
 # What is asked for where
 
 

@@ -22,7 +22,7 @@ from repro.study.base import BaseDesign
 
 PHASES = ("base to CPT", "CPT to SFT")
 MODELS = ("CPT only", "CPT and SFT")
-Kind = Literal["base", "allocation", "SFT only", "other budget", "CPT ablation"]
+Kind = Literal["base", "allocation", "SFT only", "other budget", "CPT ablation", "snapshot", "fixed steps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +127,10 @@ class DomainRuns:
         return tuple(sorted(self.params.cpt_ablation)) if self.first else ()
 
     @cached_property
+    def snapshots(self) -> tuple[int, ...]:
+        return tuple(sorted(self.params.snapshots)) if self.first else ()
+
+    @cached_property
     def tokens(self) -> tuple[Tokens, Tokens]:
         """Tokens of the domain's text and of the replayed text."""
         tokenizer = self.base if isinstance(self.base, Base) else self.base.tokens.tokenizer
@@ -147,6 +151,7 @@ class DomainRuns:
     def trajectories(self) -> dict[tuple[int, int], Adapted]:
         """(seed, CPT tokens) -> the model after so much CPT; each goes on from the one before it."""
         wanted = {budget - sft for budget, listed in self.budgets for sft in listed} | set(self.ablation)
+        wanted |= {self.params.budget} if self.snapshots else set()
         models: dict[tuple[int, int], Adapted] = {}
         for seed in self.params.seeds:
             models[seed, 0] = self.base
@@ -164,6 +169,7 @@ class DomainRuns:
         """(seed, CPT tokens, SFT tokens) -> the model after both; those of one CPT go on from each other."""
         wanted = {(budget - sft, sft) for budget, listed in self.budgets for sft in listed}
         wanted |= {(cpt, self.params.cpt_ablation_sft) for cpt in self.ablation}
+        wanted |= {(self.params.budget, sft) for sft in self.snapshots}
         wanted |= {(0, sft) for sft in self.params.sft_only_tokens} | {(0, 0)}
         models: dict[tuple[int, int, int], Adapted] = {}
         for (seed, cpt), start in self.trajectories.items():
@@ -186,6 +192,12 @@ class DomainRuns:
                 *(self._trial("SFT only", None, 0, sft, seed) for sft in sorted(self.params.sft_only_tokens)),
                 *(self._trial("other budget", n, n - sft, sft, seed) for n, listed in others for sft in listed),
                 *(self._trial("CPT ablation", None, c, self.params.cpt_ablation_sft, seed) for c in self.ablation),
+                *(self._trial("snapshot", None, main, sft, seed) for sft in self.snapshots),
+                *(
+                    self._trial("fixed steps", main, main - sft, sft, seed, self.params.sft_steps)
+                    for sft in allocations
+                    if sft and self.first and self.params.sft_steps
+                ),
             )
         )
 
@@ -240,8 +252,10 @@ class DomainRuns:
     def _main(self) -> Sequence[Trial]:
         return [t for t in self.trials if t.kind == "allocation" and t.seed == self.params.seeds[0]]
 
-    def _trial(self, kind: Kind, budget: int | None, cpt: int, sft: int, seed: int) -> Trial:
-        model = self.tunings[seed, cpt, sft]
+    def _trial(self, kind: Kind, budget: int | None, cpt: int, sft: int, seed: int, steps: int | None = None) -> Trial:
+        model, before = self.tunings[seed, cpt, sft], self.trajectories[seed, cpt]
+        if steps:
+            model = self._sft(before, sft, seed, None, steps)
         evaluation = Evaluate(
             model=model,
             material=self.domain,
@@ -267,7 +281,7 @@ class DomainRuns:
             cpt_tokens=cpt,
             sft_tokens=sft,
             seed=seed,
-            before=self.trajectories[seed, cpt],
+            before=before,
             model=model,
             evaluation=evaluation,
             programs=programs,
@@ -290,7 +304,7 @@ class DomainRuns:
             after=after,
         )
 
-    def _sft(self, start: Adapted, tokens: int, seed: int, after: Sft | None) -> Sft:
+    def _sft(self, start: Adapted, tokens: int, seed: int, after: Sft | None, steps: int | None = None) -> Sft:
         given = self.params
         return Sft(
             start=start,  # type: ignore[arg-type]
@@ -304,6 +318,7 @@ class DomainRuns:
             tokens=tokens,
             seed=seed,
             after=after,
+            steps=steps,
         )
 
     def _training(self, rank: int, alpha: int, peak: float, warmup: int, batch: int) -> LoraTraining:

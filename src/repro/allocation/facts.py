@@ -305,13 +305,15 @@ def execution(params: AllocationParams, not_executed: str) -> str:
     return f"Programs that models write were executed, {where}."
 
 
-def left_out(params: AllocationParams, name: str) -> str:
-    """A sentence for a part of a study that a preset may leave out, "" where it runs: "cpt_ablation" or so."""
+def left_out(params: AllocationParams, name: str, elsewhere: str = "desk") -> str:
+    """A sentence for a part of a study that a preset may leave out, "" where it runs: "cpt_ablation" or so.
+
+    elsewhere: a preset that runs it.
+    """
     if getattr(params, name):
         return ""
-    return (
-        f"The parameters \u201c{params.preset}\u201d run none: {name} is empty. Others, such as \u201cdesk\u201d, do."
-    )
+    others = f"Others, such as \u201c{elsewhere}\u201d, do."
+    return f"The parameters \u201c{params.preset}\u201d run none: {name} is empty. {others}"
 
 
 def noise(params: AllocationParams) -> str:

@@ -142,7 +142,7 @@ class Study(BaseStudy):
         return results.tuning([
             read_training(self.file(trial.model, PROGRESS)).assign(**self._place(trial))
             for trial in tuned.values()
-            if trial.seed == self.params.seeds[0]
+            if trial.seed == self.params.seeds[0] and trial.kind != "fixed steps"
         ])  # fmt: skip
 
     def drift(self) -> pd.DataFrame:
