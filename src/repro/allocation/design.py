@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from repro.allocation.materials import base_of, material, require
 from repro.lm.evaluation import PROGRAMS
@@ -21,6 +21,7 @@ from repro.stages.tokens import PairTokens, Tokens
 from repro.study.base import BaseDesign
 
 PHASES = ("base to CPT", "CPT to SFT")
+FLOOR = ("CPT with another seed", "SFT with another seed")
 MODELS = ("CPT only", "CPT and SFT")
 Kind = Literal["base", "allocation", "SFT only", "other budget", "CPT ablation", "snapshot", "fixed steps"]
 
@@ -46,7 +47,7 @@ class Trial:
 
 
 class PhaseDrift(NamedTuple):
-    """Drift of one phase of an allocation's training, from the base model to CPT or from CPT to SFT (Figure 3)."""
+    """Drift of one phase of an allocation's training (Figure 3), or of its model from the one with another seed."""
 
     trial: Trial
     phase: str
@@ -72,13 +73,14 @@ class Design(BaseDesign):
     trials: tuple[Trial, ...]
     held_out: tuple[HeldOut, ...]
     drift: tuple[PhaseDrift, ...]
+    floor: tuple[PhaseDrift, ...]
     ratio_drift: tuple[NeighbourDrift, ...]
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage that gives a result of its own."""
         scored = (stage for trial in self.trials for stage in (trial.evaluation, *trial.programs))
-        drift = (*(drift.stage for drift in self.drift), *(drift.stage for drift in self.ratio_drift))
+        drift = (*(drift.stage for drift in (*self.drift, *self.floor)), *(drift.stage for drift in self.ratio_drift))
         every = (*self.replays, *self.materials, *scored, *self.held_out, *drift)
         return tuple({stage.key: stage for stage in every}.values())
 
@@ -100,6 +102,7 @@ def design(params: AllocationParams, *, programs: bool = True) -> Design:
         tuple(trial for part in parts for trial in part.trials),
         tuple(stage for part in parts for stage in part.held_out),
         tuple(drift for part in parts for drift in part.drift),
+        tuple(drift for part in parts for drift in part.floor),
         tuple(drift for part in parts for drift in part.ratio_drift),
     )
 
@@ -205,13 +208,9 @@ class DomainRuns:
     def held_out(self) -> Iterable[HeldOut]:
         for model in self.trajectories.values():
             yield HeldOut(
-                model=model,
-                domain=self.tokens[0],
-                replay=self.tokens[1],
-                length=self.params.cpt_length,
-                sequences=self.params.held_out_sequences,
-                precision=self.params.lora_precision,
-            )
+                model=model, domain=self.tokens[0], replay=self.tokens[1], length=self.params.cpt_length,
+                sequences=self.params.held_out_sequences, precision=self.params.lora_precision,
+            )  # fmt: skip
 
     @property
     def drift(self) -> Iterable[PhaseDrift]:
@@ -222,15 +221,22 @@ class DomainRuns:
                 if isinstance(trial.model, Sft):
                     yield PhaseDrift(trial, PHASES[1], self._drift(trial.before, trial.model))
 
+    @property
+    def floor(self) -> Iterable[PhaseDrift]:
+        """What another seed of weights and data does to the middle allocation of the first domain."""
+        both = [trial for trial in self._main() if isinstance(trial.before, Cpt) and trial.sft_tokens]
+        if self.first and (seed := self.params.drift_floor_seed) is not None and both:
+            trial = both[len(both) // 2]
+            cpt = self._cpt(trial.cpt_tokens, seed, None)
+            sft = self._sft(cpt, trial.sft_tokens, seed, None)
+            yield PhaseDrift(trial, FLOOR[0], self._drift(trial.before, cpt))
+            yield PhaseDrift(trial, FLOOR[1], self._drift(trial.model, sft))
+
     def _drift(self, first: Adapted, second: Adapted) -> Drift:
         return Drift(
-            first=first,
-            second=second,
-            pairs=self.pairs[0],
-            seed=self.params.seeds[0],
-            examples=self.params.drift_examples,
-            precision=self.params.lora_precision,
-        )
+            first=first, second=second, pairs=self.pairs[0], seed=self.params.seeds[0],
+            examples=self.params.drift_examples, precision=self.params.lora_precision,
+        )  # fmt: skip
 
     @property
     def ratio_drift(self) -> Iterable[NeighbourDrift]:
@@ -239,14 +245,11 @@ class DomainRuns:
             if isinstance(more.model, Sft) and isinstance(fewer.before, Cpt):
                 for tuned, model in enumerate(MODELS):
                     stage = RatioDrift(
-                        earlier=more.before,
-                        later=fewer.before,
-                        more=more.model,
-                        fewer=fewer.model if isinstance(fewer.model, Sft) else None,
-                        tuned=bool(tuned),
-                        examples=self.params.drift_examples,
-                        precision=self.params.lora_precision,
-                    )
+                        earlier=more.before, later=fewer.before, more=more.model,
+                        fewer=fewer.model if isinstance(fewer.model, Sft) else None, tuned=bool(tuned),
+                        examples=self.params.drift_examples, precision=self.params.lora_precision,
+                        share=self.params.drift_share,
+                    )  # fmt: skip
                     yield NeighbourDrift(fewer, more, model, stage)
 
     def _main(self) -> Sequence[Trial]:
@@ -256,82 +259,46 @@ class DomainRuns:
         model, before = self.tunings[seed, cpt, sft], self.trajectories[seed, cpt]
         if steps:
             model = self._sft(before, sft, seed, None, steps)
-        evaluation = Evaluate(
-            model=model,
-            material=self.domain,
-            benchmarks=self.domain.benchmarks,
-            chat=self.params.chat_template,
-            precision=self.params.lora_precision,
-        )
+        given: dict[str, Any] = {
+            "model": model, "material": self.domain, "precision": self.params.lora_precision,
+        }  # fmt: skip
+        evaluation = Evaluate(**given, benchmarks=self.domain.benchmarks, chat=self.params.chat_template)
         programs = tuple(
-            Programs(
-                model=model,
-                material=self.domain,
-                benchmark=name,
-                precision=self.params.lora_precision,
-                isolated=not self.params.unsafe_no_sandbox,
-            )
+            Programs(**given, benchmark=name, isolated=not self.params.unsafe_no_sandbox)
             for name in self.domain.benchmarks
             if self.programs and name in PROGRAMS
         )
         return Trial(
-            kind=kind,
-            domain=self.domain.name,
-            budget=budget,
-            cpt_tokens=cpt,
-            sft_tokens=sft,
-            seed=seed,
-            before=before,
-            model=model,
-            evaluation=evaluation,
-            programs=programs,
-        )
+            kind=kind, domain=self.domain.name, budget=budget, cpt_tokens=cpt, sft_tokens=sft, seed=seed,
+            before=before, model=model, evaluation=evaluation, programs=programs,
+        )  # fmt: skip
 
     def _cpt(self, tokens: int, seed: int, after: Cpt | None) -> Cpt:
         given = self.params
         step = given.cpt_batch * given.cpt_length
         return Cpt(
-            base=self.base,
-            domain=self.tokens[0],
-            replay=self.tokens[1],
-            replay_share=given.lora_replay_share,
-            training=self._training(
-                given.cpt_rank, given.cpt_alpha, given.cpt_lr, given.cpt_warmup_steps, given.cpt_batch
-            ),
-            length=given.cpt_length,
-            tokens=tokens // step * step,
-            seed=seed,
-            after=after,
-        )
+            base=self.base, domain=self.tokens[0], replay=self.tokens[1], replay_share=given.lora_replay_share,
+            training=self._training("cpt"), length=given.cpt_length, tokens=tokens // step * step,
+            seed=seed, after=after,
+        )  # fmt: skip
 
     def _sft(self, start: Adapted, tokens: int, seed: int, after: Sft | None, steps: int | None = None) -> Sft:
         given = self.params
         return Sft(
             start=start,  # type: ignore[arg-type]
-            pairs=self.pairs[0],
-            replay=self.pairs[1],
-            replay_share=given.lora_replay_share,
-            training=self._training(
-                given.sft_rank, given.sft_alpha, given.sft_lr, given.sft_warmup_steps, given.sft_batch
-            ),
+            pairs=self.pairs[0], replay=self.pairs[1], replay_share=given.lora_replay_share,
+            training=self._training("sft"), tokens=tokens, seed=seed, after=after, steps=steps,
             mode=given.sft_adapter if isinstance(start, Cpt) else "continue",  # without CPT there is no difference
-            tokens=tokens,
-            seed=seed,
-            after=after,
-            steps=steps,
-        )
+        )  # fmt: skip
 
-    def _training(self, rank: int, alpha: int, peak: float, warmup: int, batch: int) -> LoraTraining:
+    def _training(self, phase: str) -> LoraTraining:
+        """The recipe of "cpt" or "sft"."""
+        given = self.params.model_dump()
         return LoraTraining(
-            rank=rank,
-            alpha=alpha,
-            peak=float(peak),
-            warmup=warmup,
-            batch=batch,
-            weight_decay=float(self.params.weight_decay),
-            clip=float(self.params.clip),
-            precision=self.params.lora_precision,
-        )
+            **{name: given[f"{phase}_{name}"] for name in ("rank", "alpha", "batch")},
+            peak=float(given[f"{phase}_lr"]), warmup=given[f"{phase}_warmup_steps"],
+            weight_decay=float(given["weight_decay"]), clip=float(given["clip"]), precision=given["lora_precision"],
+        )  # fmt: skip
 
 
 def _part(params: AllocationParams, number: int, base: Base | Pretrain, programs: bool) -> DomainRuns:

@@ -223,6 +223,17 @@ def drift(phases: pd.DataFrame, between: pd.DataFrame, scores_: pd.DataFrame) ->
     }
 
 
+def drift_floor(params: AllocationParams, floor: pd.DataFrame) -> Facts:
+    """From `Study.drift_floor`: what another seed alone does, and how many examples drift rests on, in words."""
+    told = [f"{row['drift']:.4f} ({row['phase']})" for row in floor.to_dict("records")]
+    count = (
+        f"at most {params.drift_examples}"
+        if params.drift_share is None
+        else f"a random {float(params.drift_share):.0%}"
+    )
+    return {"floor": join(told) or NOT_RUN, "examples": params.drift_examples, "between_examples": count}
+
+
 def _correlation(phases: pd.DataFrame, scores_: pd.DataFrame) -> str:
     rows = scores_[(scores_["kind"] == "allocation") & (scores_["metric"] == LIKELIHOOD)]
     rows = rows[rows["benchmark"] == scores_["benchmark"].iloc[0]].groupby("sft_tokens")["score"].mean()

@@ -128,17 +128,11 @@ class Study(BaseStudy):
     def shapes(self) -> pd.DataFrame:
         """The models as the columns of Table 1, with their parameter counts."""
         rows = [
-            {
-                "size": stage.size,
-                "hidden_size": stage.shape.hidden,
-                "intermediate_size": stage.shape.intermediate,
-                "attention_heads": stage.shape.heads,
-                "layers": stage.shape.layers,
-                "vocabulary_size": stage.vocabulary,
-                "parameters": stage.parameters,
-            }
+            {"size": stage.size, "hidden_size": stage.shape.hidden, "intermediate_size": stage.shape.intermediate,
+             "attention_heads": stage.shape.heads, "layers": stage.shape.layers,
+             "vocabulary_size": stage.vocabulary, "parameters": stage.parameters}
             for stage in self.design.pretraining
-        ]
+        ]  # fmt: skip
         return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
     def pretraining(self) -> pd.DataFrame:
@@ -224,12 +218,7 @@ class Study(BaseStudy):
         else:
             base, kind, domain, ratio = stage.base, "continual", stage.domain.text.name, float(stage.ratio)
         return {
-            "stage": kind,
-            "size": base.size,
-            "domain": domain,
-            "ratio": ratio,
-            "seed": stage.seed,
-            "parameters": base.parameters,
-            "tokens": stage.training.whole_tokens,
+            "stage": kind, "size": base.size, "domain": domain, "ratio": ratio, "seed": stage.seed,
+            "parameters": base.parameters, "tokens": stage.training.whole_tokens,
             "seconds": self.store.record(stage)["seconds"] if self.store.has(stage) else math.nan,
-        }
+        }  # fmt: skip

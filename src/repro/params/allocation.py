@@ -182,6 +182,10 @@ class AllocationParams(Section):
     clip: Clip
     lora_precision: Literal["fp32", "bf16"] = text("precision of frozen weights and matrix products: fp32 or bf16")
     drift_examples: Count = text("pairs, or CPT sequences, that drift is measured on", ge=4)
+    drift_share: InnerShare | None = text(
+        "random share of what changed between allocations that drift is measured on; null: drift_examples", default=None
+    )
+    drift_floor_seed: Whole | None = text("another seed, whose drift is the noise floor; null: none", default=None)
     drift_estimator: Literal["debiased", "plain"] = text("estimator of CKA: debiased or plain")
     printed_steps: tuple[Count, Count] | None = text("steps of CPT and SFT that the paper prints", default=None)
     seeds: Seeds
@@ -198,6 +202,8 @@ class AllocationParams(Section):
     def _consistent(self) -> "AllocationParams":
         require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
         require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
+        if self.drift_floor_seed == self.seeds[0]:
+            raise ValueError("drift_floor_seed must differ from the first of seeds, which drift is measured on")
         self.require_distinct("sft_tokens", "sft_only_tokens", "cpt_ablation", "snapshots", "seeds")
         budgets = [(self.budget, self.sft_tokens), *((other.budget, other.sft_tokens) for other in self.other_budgets)]
         for budget, tokens in budgets:
