@@ -18,7 +18,8 @@ SMOKE: dict[str, Any] = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
 MODEL = {"hidden": 16, "intermediate": 48, "layers": 1, "heads": 2}
 
 
-OF_ONE_PAPER = {"paper-cmr": (params.Params,), "paper-allocation": (params.AllocationParams,)}
+OF_B = (params.AllocationParams,)
+OF_ONE_PAPER = {"paper-cmr": (params.Params,), "paper-allocation": OF_B, "paper-allocation-replay": OF_B}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -41,6 +42,14 @@ def test_learning_rates_run_the_smallest_size_again_and_leave_the_other_runs_as_
     assert [run.training.peak for run in more.rates] == [0.5e-3] * 7 + [3e-3] * 7
     assert {run.base for run in more.rates} == {plain.pretraining[0]}
     assert set(more.stages) == {*plain.stages, *more.rates}
+
+
+def test_the_papers_setting_with_replay_differs_in_replay_and_in_how_drift_is_sampled_only() -> None:
+    plain, replayed = (params.read(params.preset_file(f"paper-allocation{end}")) for end in ("", "-replay"))
+    assert {name for name in replayed if replayed[name] != plain.get(name)} == {
+        "preset", "replay", "lora_replay_share", "drift_share",
+    }  # fmt: skip
+    assert 2_019_000 in replayed["sft_tokens"]
 
 
 def test_the_presets_are_those_of_the_project() -> None:
@@ -243,7 +252,7 @@ def test_whatever_way_a_parameter_is_set_it_counts(line: str, says: str) -> None
         ({"preset": "mine", "raitos": None}, "'raitos': unknown parameter"),
         (
             {"preset": "quikc"},
-            r"preset: no preset 'quikc'; there are desk, h100, paper-allocation, paper-cmr, quick, smoke",
+            r"preset: no preset 'quikc'; there are desk, h100, paper-allocation, .*, paper-cmr, quick, smoke",
         ),
         ({"preset": ["quick"]}, r"preset: no preset \['quick'\]"),
         ({"preset": None}, "preset: missing; there are desk"),
