@@ -20,7 +20,7 @@ from repro.cli import main
 from repro.params import AllocationParams, ParamsError
 from repro.runs.spec import Stage, closure
 from repro.stages.base import Base
-from repro.stages.drift import Drift, RatioDrift
+from repro.stages.drift import Drift, RatioDrift, spread
 from repro.stages.evaluate import Evaluate, HeldOut, Programs
 from repro.stages.lora import Cpt, Sft
 from repro.stages.pretrain import Pretrain
@@ -128,6 +128,44 @@ def test_seeds_share_the_data_and_the_base_and_nothing_that_is_trained() -> None
     bases = [(trial.domain, trial.seed) for trial in two.trials if trial.kind == "base"]
     assert bases == [("health", 5), ("coding", 5)], "it is not trained, so no seed changes it"
     assert {one.trial.seed for one in two.drift} == {5}
+
+
+def test_the_noise_floor_is_the_middle_allocation_with_another_seed() -> None:
+    plain, more = designed(), designed(drift_floor_seed=3)
+    assert not plain.floor and keys(plain) < keys(more)
+    assert [(one.trial.sft_tokens, one.phase, one.stage.second.seed) for one in more.floor] == [  # type: ignore[union-attr]
+        (300, "CPT with another seed", 3), (300, "SFT with another seed", 3),
+    ]  # fmt: skip
+    assert keys(more, Cpt) - keys(plain, Cpt) == {one.stage.second.key for one in more.floor[:1]}
+    with pytest.raises(ParamsError, match="drift_floor_seed must differ from the first of seeds"):
+        checked(drift_floor_seed=0)
+
+
+def test_drift_on_a_random_share_is_another_run_and_on_examples_the_same() -> None:
+    plain, share = designed(), designed(drift_share="3/10")
+    assert not keys(plain, RatioDrift) & keys(share, RatioDrift)
+    assert keys(plain, Drift) == keys(share, Drift)
+    stage, other = plain.ratio_drift[0].stage, share.ratio_drift[0].stage
+    assert stage._chosen(range(100)) == spread(range(100), stage.examples)
+    drawn = other._chosen(range(100))
+    assert len(set(drawn)) == 30 and drawn == other._chosen(range(100)) != sorted(drawn)
+    assert other._chosen([]) == [] and len(other._chosen([5, 6])) == 1
+
+
+def test_snapshots_of_one_sft_and_fixed_steps_stand_beside_the_budget_s_allocations() -> None:
+    """One CPT and one SFT along it, for the first domain; steps are counted in the key only where they are given."""
+    plain, more = designed(), designed(snapshots=[400, 100], sft_steps=7)
+    assert keys(plain) < keys(more)
+    trials = [trial for trial in more.trials if trial.kind in ("snapshot", "fixed steps")]
+    assert [(t.kind, t.budget, t.cpt_tokens, t.sft_tokens) for t in trials] == [
+        ("snapshot", None, 1000, 100), ("snapshot", None, 1000, 400),
+        ("fixed steps", 1000, 900, 100), ("fixed steps", 1000, 700, 300), ("fixed steps", 1000, 0, 1000),
+    ]  # fmt: skip
+    one, other = (trial.model for trial in trials[:2])
+    assert isinstance(other, Sft) and other.after == one and trials[0].before is trials[1].before
+    assert [trial.model.steps for trial in trials if isinstance(trial.model, Sft)] == [None, None, 7, 7, 7]
+    assert all(trial.model.after is None for trial in trials[2:] if isinstance(trial.model, Sft))
+    assert {trial.domain for trial in trials} == {"health"}
 
 
 # What is asked for where

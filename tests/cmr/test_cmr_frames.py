@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from helpers.studies import DISTANCES, STUDIES, results, study
+from helpers.studies import DISTANCES, STUDIES, losses, results, study
 from repro.cmr import figures, tables
 from repro.cmr.frames import DomainResults
 from repro.laws import analyse
 
-DRAWN = ["full", "only the domain", "three seeds", "few points"]
-FAST = [("full", 30), ("only a quarter", 0), ("few points", 0)]
+DRAWN = ["full", "only the domain", "three seeds", "few points", "with the control"]
+FAST = [("full", 30), ("only a quarter", 0), ("few points", 0), ("with the control", 30)]
 EVERY = [*((name, 0) for name in STUDIES), *((name, 30) for name in DRAWN)]
 
 
@@ -52,7 +52,8 @@ def test_every_figure_and_table_is_drawn_of_every_study(name: str, bootstrap: in
         assert "undefined" not in svg
     stylers = [
         tables.held_out(ours), tables.fit_quality(ours), tables.coefficients(ours), tables.critical_ratios(ours),
-        tables.turning_points(ours), tables.tolerances(ours), tables.two_domains(ours, near, DISTANCES),
+        tables.turning_points(ours), tables.tolerances(ours), tables.multipliers(ours),
+        tables.two_domains(ours, near, DISTANCES),
     ]  # fmt: skip
     assert all("<table" in styler.to_html() for styler in stylers)
     assert not any(word in styler.to_html() for styler in stylers for word in ("nan", "inf "))
@@ -118,3 +119,34 @@ def _turning_earlier_with_ratio() -> pd.DataFrame:
         })
         for ratio, at in ((1 / 4, 0.8), (1 / 2, 0.5), (3 / 4, 0.3))
     ], ignore_index=True)  # fmt: skip
+
+
+def test_general_text_alone_is_measured_and_changes_no_critical_ratio() -> None:
+    """R = 0 is a control: it has curves, but neither Equation 8 nor the feasible ratios take it for a mixture."""
+    ratios = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4]
+    alone = losses([0.0], sizes=1)
+    with_it, without = (
+        analyse(frame).groups[0]
+        for mixed in [losses(ratios, sizes=1)]
+        for frame in (pd.concat([mixed, alone[alone["tokens"] > 0]]), mixed)
+    )
+    assert [laws.ratio for laws in with_it.token_laws] == [0.0, *ratios]
+    assert with_it.feasible == without.feasible
+    ours, theirs = (group.critical_ratio for group in (with_it, without))
+    assert ours.turning_point.value == theirs.turning_point.value
+    assert ours.tolerance.value == theirs.tolerance.value
+    assert 0.0 not in set(DomainResults(analyse(losses([0.0, *ratios]))).turning_points()["ratio"])
+
+
+@pytest.mark.parametrize("bootstrap", [0, 30])
+def test_the_critical_ratio_at_other_multipliers(bootstrap: int) -> None:
+    """At the analysis's own multiplier it is the analysis's; a smaller one turns curves earlier."""
+    ours = results("full", bootstrap=bootstrap)
+    found, columns = ours.multipliers([100.0, 300.0]), ["critical_ratio", "turning_lower", "turning_upper"]
+    assert set(found["lagrange"]) == {100.0, 300.0, ours.analysis.lagrange}
+    own = found[found["lagrange"] == ours.analysis.lagrange].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own[columns], ours.critical_ratios()[columns], rtol=1e-6)
+    wide = found.pivot(index="size", columns="lagrange", values="critical_ratio").dropna()
+    assert len(wide)
+    assert (wide[100.0] > wide[300.0]).all()
+    assert (wide[300.0] > wide[ours.analysis.lagrange]).all()

@@ -157,3 +157,14 @@ def test_the_same_frame_gives_the_same_html() -> None:
 )
 def test_counts(number: float, text: str) -> None:
     assert tables.count(number) == text
+
+
+def test_learning_rates_have_a_row_each() -> None:
+    frame = pd.DataFrame({
+        "size": "a", "learning_rate": [1e-3, 3e-3], "critical_ratio": [0.4, np.nan], "turning_lower": [0.3, np.nan],
+        "turning_upper": [0.5, np.nan], "tolerance_ratio": [0.2, 0.1], "both": [0.2, np.nan],
+    })  # fmt: skip
+    head, first, second = cells(tables.learning_rates(frame))
+    assert head == ["learning rate", "model size", "by turning point", "by tolerance", "both"]
+    assert first == ["0.001", "a", "40.0%(30.0 to 50.0)", "20.0%", "20.0%"]
+    assert second == ["0.003", "a", tables.DASH, "10.0%", tables.DASH]

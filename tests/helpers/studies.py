@@ -42,6 +42,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "large ratios": {"ratios": [3 / 4, 1.0]},
     "small ratios": {"ratios": [1 / 8, 1 / 4, 1 / 2]},
     "one size": {"ratios": [1 / 8, 1 / 4, 1 / 3, 1 / 2, 1.0], "sizes": 1},
+    "with the control": {"ratios": [0.0, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0]},
     "three seeds": {"ratios": [1 / 8, 1 / 4, 1 / 2, 1.0], "seeds": 3},
     "few points": {"ratios": [1 / 4, 1 / 2], "points": 4},
 }

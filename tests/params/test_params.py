@@ -18,7 +18,8 @@ SMOKE: dict[str, Any] = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
 MODEL = {"hidden": 16, "intermediate": 48, "layers": 1, "heads": 2}
 
 
-OF_ONE_PAPER = {"paper-cmr": (params.Params,), "paper-allocation": (params.AllocationParams,)}
+OF_B = (params.AllocationParams,)
+OF_ONE_PAPER = {"paper-cmr": (params.Params,), "paper-allocation": OF_B, "paper-allocation-replay": OF_B}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -30,7 +31,25 @@ def test_every_preset_checks_and_says_the_same_things(name: str) -> None:
         assert params.required(schema) <= set(values)
         assert params.check(values, schema).preset == name
     if params.Params in schemas:
-        assert len(design(params.check(values)).continual) == 29 * len(values["seeds"])
+        control = 4 * (0 in values["ratios"])  # general text only, at each of four sizes
+        assert len(design(params.check(values)).continual) == (29 + control) * len(values["seeds"])
+
+
+def test_learning_rates_run_the_smallest_size_again_and_leave_the_other_runs_as_they_are() -> None:
+    plain, more = (design(params.check(SMOKE | {"learning_rates": given})) for given in ([], [0.5, 3]))
+    assert not plain.rates
+    assert more.continual == plain.continual
+    assert [run.training.peak for run in more.rates] == [0.5e-3] * 7 + [3e-3] * 7
+    assert {run.base for run in more.rates} == {plain.pretraining[0]}
+    assert set(more.stages) == {*plain.stages, *more.rates}
+
+
+def test_the_papers_setting_with_replay_differs_in_replay_and_in_how_drift_is_sampled_only() -> None:
+    plain, replayed = (params.read(params.preset_file(f"paper-allocation{end}")) for end in ("", "-replay"))
+    assert {name for name in replayed if replayed[name] != plain.get(name)} == {
+        "preset", "replay", "lora_replay_share", "drift_share",
+    }  # fmt: skip
+    assert 2_019_000 in replayed["sft_tokens"]
 
 
 def test_the_presets_are_those_of_the_project() -> None:
@@ -76,6 +95,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ratios": ["half"]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got 'half'"),
     ({"ratios": [True]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got True"),
     ({"ratios": [math.nan]}, r"ratios\[0\]: must be a number or a fraction such as 1/3, got nan"),
+    ({"learning_rates": [1, 3]}, r"learning_rates must not have 1: continual_lr itself is always run"),
+    ({"learning_rates": [3, 3]}, r"learning_rates must not repeat a value"),
+    ({"learning_rates": ["1/3"]}, r"learning_rates\[0\]: must be a number, not text"),
+    ({"ratios": [0]}, r"ratios must have one above 0: alone, 0 \(general text only\) compares with nothing"),
     ({"ratios": []}, r"ratios: .*at least 1 item.*, got \[\]"),
     ({"ratios": 0.5}, r"ratios: must be a list, got 0\.5"),
     ({"ratios": [0.5, "1/2"]}, r"ratios must not repeat a value"),
@@ -229,7 +252,7 @@ def test_whatever_way_a_parameter_is_set_it_counts(line: str, says: str) -> None
         ({"preset": "mine", "raitos": None}, "'raitos': unknown parameter"),
         (
             {"preset": "quikc"},
-            r"preset: no preset 'quikc'; there are desk, h100, paper-allocation, paper-cmr, quick, smoke",
+            r"preset: no preset 'quikc'; there are desk, h100, paper-allocation, .*, paper-cmr, quick, smoke",
         ),
         ({"preset": ["quick"]}, r"preset: no preset \['quick'\]"),
         ({"preset": None}, "preset: missing; there are desk"),

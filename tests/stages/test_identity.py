@@ -208,7 +208,9 @@ ELSEWHERE = {
     [
         respelt,
         lambda: spelt(**ELSEWHERE),
-        lambda: spelt(ratios=["0.125", 0.25, "2/6", 0.5, 0.75, 1.0], second_ratios=["2/16", 0.25, "1/3", 0.5, 0.75]),
+        lambda: spelt(
+            ratios=["0", "0.125", 0.25, "2/6", 0.5, 0.75, 1.0], second_ratios=["2/16", 0.25, "1/3", 0.5, 0.75]
+        ),
         lambda: spelt().replace("\n", "\r\n"),
     ],
     ids=["another hand", "where and how fast", "fractions", "line ends"],

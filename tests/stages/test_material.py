@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,6 +175,14 @@ def test_padding_decides_nothing_of_a_loss() -> None:
             return sorted(token_losses(model, PairBatches(source, len(pairs))(0), torch.float32).tolist())
 
     assert losses(short, long) == pytest.approx(sorted(losses(short) + losses(long)), abs=1e-5)
+
+
+def test_batches_of_an_epoch_come_again() -> None:
+    batches = PairBatches(PairStream([pair([n, n], 1) for n in range(9)], seed=3), 2)
+    again = replace(batches, epoch=3)
+    assert [again(step).tokens.tolist() for step in range(7)] == [
+        batches(step % 3).tokens.tolist() for step in range(7)
+    ]
 
 
 def test_a_budget_is_spent_in_whole_steps_of_tokens_without_padding() -> None:

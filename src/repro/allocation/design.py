@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from repro.allocation.materials import base_of, material, require
 from repro.lm.evaluation import PROGRAMS
@@ -21,8 +21,9 @@ from repro.stages.tokens import PairTokens, Tokens
 from repro.study.base import BaseDesign
 
 PHASES = ("base to CPT", "CPT to SFT")
+FLOOR = ("CPT with another seed", "SFT with another seed")
 MODELS = ("CPT only", "CPT and SFT")
-Kind = Literal["base", "allocation", "SFT only", "other budget", "CPT ablation"]
+Kind = Literal["base", "allocation", "SFT only", "other budget", "CPT ablation", "snapshot", "fixed steps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Trial:
 
 
 class PhaseDrift(NamedTuple):
-    """Drift of one phase of an allocation's training, from the base model to CPT or from CPT to SFT (Figure 3)."""
+    """Drift of one phase of an allocation's training (Figure 3), or of its model from the one with another seed."""
 
     trial: Trial
     phase: str
@@ -72,13 +73,14 @@ class Design(BaseDesign):
     trials: tuple[Trial, ...]
     held_out: tuple[HeldOut, ...]
     drift: tuple[PhaseDrift, ...]
+    floor: tuple[PhaseDrift, ...]
     ratio_drift: tuple[NeighbourDrift, ...]
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage that gives a result of its own."""
         scored = (stage for trial in self.trials for stage in (trial.evaluation, *trial.programs))
-        drift = (*(drift.stage for drift in self.drift), *(drift.stage for drift in self.ratio_drift))
+        drift = (*(drift.stage for drift in (*self.drift, *self.floor)), *(drift.stage for drift in self.ratio_drift))
         every = (*self.replays, *self.materials, *scored, *self.held_out, *drift)
         return tuple({stage.key: stage for stage in every}.values())
 
@@ -100,6 +102,7 @@ def design(params: AllocationParams, *, programs: bool = True) -> Design:
         tuple(trial for part in parts for trial in part.trials),
         tuple(stage for part in parts for stage in part.held_out),
         tuple(drift for part in parts for drift in part.drift),
+        tuple(drift for part in parts for drift in part.floor),
         tuple(drift for part in parts for drift in part.ratio_drift),
     )
 
@@ -127,6 +130,10 @@ class DomainRuns:
         return tuple(sorted(self.params.cpt_ablation)) if self.first else ()
 
     @cached_property
+    def snapshots(self) -> tuple[int, ...]:
+        return tuple(sorted(self.params.snapshots)) if self.first else ()
+
+    @cached_property
     def tokens(self) -> tuple[Tokens, Tokens]:
         """Tokens of the domain's text and of the replayed text."""
         tokenizer = self.base if isinstance(self.base, Base) else self.base.tokens.tokenizer
@@ -147,6 +154,7 @@ class DomainRuns:
     def trajectories(self) -> dict[tuple[int, int], Adapted]:
         """(seed, CPT tokens) -> the model after so much CPT; each goes on from the one before it."""
         wanted = {budget - sft for budget, listed in self.budgets for sft in listed} | set(self.ablation)
+        wanted |= {self.params.budget} if self.snapshots else set()
         models: dict[tuple[int, int], Adapted] = {}
         for seed in self.params.seeds:
             models[seed, 0] = self.base
@@ -164,6 +172,7 @@ class DomainRuns:
         """(seed, CPT tokens, SFT tokens) -> the model after both; those of one CPT go on from each other."""
         wanted = {(budget - sft, sft) for budget, listed in self.budgets for sft in listed}
         wanted |= {(cpt, self.params.cpt_ablation_sft) for cpt in self.ablation}
+        wanted |= {(self.params.budget, sft) for sft in self.snapshots}
         wanted |= {(0, sft) for sft in self.params.sft_only_tokens} | {(0, 0)}
         models: dict[tuple[int, int, int], Adapted] = {}
         for (seed, cpt), start in self.trajectories.items():
@@ -186,6 +195,12 @@ class DomainRuns:
                 *(self._trial("SFT only", None, 0, sft, seed) for sft in sorted(self.params.sft_only_tokens)),
                 *(self._trial("other budget", n, n - sft, sft, seed) for n, listed in others for sft in listed),
                 *(self._trial("CPT ablation", None, c, self.params.cpt_ablation_sft, seed) for c in self.ablation),
+                *(self._trial("snapshot", None, main, sft, seed) for sft in self.snapshots),
+                *(
+                    self._trial("fixed steps", main, main - sft, sft, seed, self.params.sft_steps)
+                    for sft in allocations
+                    if sft and self.first and self.params.sft_steps
+                ),
             )
         )
 
@@ -193,13 +208,9 @@ class DomainRuns:
     def held_out(self) -> Iterable[HeldOut]:
         for model in self.trajectories.values():
             yield HeldOut(
-                model=model,
-                domain=self.tokens[0],
-                replay=self.tokens[1],
-                length=self.params.cpt_length,
-                sequences=self.params.held_out_sequences,
-                precision=self.params.lora_precision,
-            )
+                model=model, domain=self.tokens[0], replay=self.tokens[1], length=self.params.cpt_length,
+                sequences=self.params.held_out_sequences, precision=self.params.lora_precision,
+            )  # fmt: skip
 
     @property
     def drift(self) -> Iterable[PhaseDrift]:
@@ -210,15 +221,22 @@ class DomainRuns:
                 if isinstance(trial.model, Sft):
                     yield PhaseDrift(trial, PHASES[1], self._drift(trial.before, trial.model))
 
+    @property
+    def floor(self) -> Iterable[PhaseDrift]:
+        """What another seed of weights and data does to the middle allocation of the first domain."""
+        both = [trial for trial in self._main() if isinstance(trial.before, Cpt) and trial.sft_tokens]
+        if self.first and (seed := self.params.drift_floor_seed) is not None and both:
+            trial = both[len(both) // 2]
+            cpt = self._cpt(trial.cpt_tokens, seed, None)
+            sft = self._sft(cpt, trial.sft_tokens, seed, None)
+            yield PhaseDrift(trial, FLOOR[0], self._drift(trial.before, cpt))
+            yield PhaseDrift(trial, FLOOR[1], self._drift(trial.model, sft))
+
     def _drift(self, first: Adapted, second: Adapted) -> Drift:
         return Drift(
-            first=first,
-            second=second,
-            pairs=self.pairs[0],
-            seed=self.params.seeds[0],
-            examples=self.params.drift_examples,
-            precision=self.params.lora_precision,
-        )
+            first=first, second=second, pairs=self.pairs[0], seed=self.params.seeds[0],
+            examples=self.params.drift_examples, precision=self.params.lora_precision,
+        )  # fmt: skip
 
     @property
     def ratio_drift(self) -> Iterable[NeighbourDrift]:
@@ -227,96 +245,60 @@ class DomainRuns:
             if isinstance(more.model, Sft) and isinstance(fewer.before, Cpt):
                 for tuned, model in enumerate(MODELS):
                     stage = RatioDrift(
-                        earlier=more.before,
-                        later=fewer.before,
-                        more=more.model,
-                        fewer=fewer.model if isinstance(fewer.model, Sft) else None,
-                        tuned=bool(tuned),
-                        examples=self.params.drift_examples,
-                        precision=self.params.lora_precision,
-                    )
+                        earlier=more.before, later=fewer.before, more=more.model,
+                        fewer=fewer.model if isinstance(fewer.model, Sft) else None, tuned=bool(tuned),
+                        examples=self.params.drift_examples, precision=self.params.lora_precision,
+                        share=self.params.drift_share,
+                    )  # fmt: skip
                     yield NeighbourDrift(fewer, more, model, stage)
 
     def _main(self) -> Sequence[Trial]:
         return [t for t in self.trials if t.kind == "allocation" and t.seed == self.params.seeds[0]]
 
-    def _trial(self, kind: Kind, budget: int | None, cpt: int, sft: int, seed: int) -> Trial:
-        model = self.tunings[seed, cpt, sft]
-        evaluation = Evaluate(
-            model=model,
-            material=self.domain,
-            benchmarks=self.domain.benchmarks,
-            chat=self.params.chat_template,
-            precision=self.params.lora_precision,
-        )
+    def _trial(self, kind: Kind, budget: int | None, cpt: int, sft: int, seed: int, steps: int | None = None) -> Trial:
+        model, before = self.tunings[seed, cpt, sft], self.trajectories[seed, cpt]
+        if steps:
+            model = self._sft(before, sft, seed, None, steps)
+        given: dict[str, Any] = {
+            "model": model, "material": self.domain, "precision": self.params.lora_precision,
+        }  # fmt: skip
+        evaluation = Evaluate(**given, benchmarks=self.domain.benchmarks, chat=self.params.chat_template)
         programs = tuple(
-            Programs(
-                model=model,
-                material=self.domain,
-                benchmark=name,
-                precision=self.params.lora_precision,
-                isolated=not self.params.unsafe_no_sandbox,
-            )
+            Programs(**given, benchmark=name, isolated=not self.params.unsafe_no_sandbox)
             for name in self.domain.benchmarks
             if self.programs and name in PROGRAMS
         )
         return Trial(
-            kind=kind,
-            domain=self.domain.name,
-            budget=budget,
-            cpt_tokens=cpt,
-            sft_tokens=sft,
-            seed=seed,
-            before=self.trajectories[seed, cpt],
-            model=model,
-            evaluation=evaluation,
-            programs=programs,
-        )
+            kind=kind, domain=self.domain.name, budget=budget, cpt_tokens=cpt, sft_tokens=sft, seed=seed,
+            before=before, model=model, evaluation=evaluation, programs=programs,
+        )  # fmt: skip
 
     def _cpt(self, tokens: int, seed: int, after: Cpt | None) -> Cpt:
         given = self.params
         step = given.cpt_batch * given.cpt_length
         return Cpt(
-            base=self.base,
-            domain=self.tokens[0],
-            replay=self.tokens[1],
-            replay_share=given.lora_replay_share,
-            training=self._training(
-                given.cpt_rank, given.cpt_alpha, given.cpt_lr, given.cpt_warmup_steps, given.cpt_batch
-            ),
-            length=given.cpt_length,
-            tokens=tokens // step * step,
-            seed=seed,
-            after=after,
-        )
+            base=self.base, domain=self.tokens[0], replay=self.tokens[1], replay_share=given.lora_replay_share,
+            training=self._training("cpt"), length=given.cpt_length, tokens=tokens // step * step,
+            seed=seed, after=after,
+        )  # fmt: skip
 
-    def _sft(self, start: Adapted, tokens: int, seed: int, after: Sft | None) -> Sft:
+    def _sft(self, start: Adapted, tokens: int, seed: int, after: Sft | None, steps: int | None = None) -> Sft:
         given = self.params
         return Sft(
             start=start,  # type: ignore[arg-type]
-            pairs=self.pairs[0],
-            replay=self.pairs[1],
-            replay_share=given.lora_replay_share,
-            training=self._training(
-                given.sft_rank, given.sft_alpha, given.sft_lr, given.sft_warmup_steps, given.sft_batch
-            ),
+            pairs=self.pairs[0], replay=self.pairs[1], replay_share=given.lora_replay_share,
+            training=self._training("sft"), tokens=tokens, seed=seed, after=after, steps=steps,
             mode=given.sft_adapter if isinstance(start, Cpt) else "continue",  # without CPT there is no difference
-            tokens=tokens,
-            seed=seed,
-            after=after,
-        )
+        )  # fmt: skip
 
-    def _training(self, rank: int, alpha: int, peak: float, warmup: int, batch: int) -> LoraTraining:
+    def _training(self, phase: str) -> LoraTraining:
+        """The recipe of "cpt" or "sft"."""
+        given = self.params.model_dump()
         return LoraTraining(
-            rank=rank,
-            alpha=alpha,
-            peak=float(peak),
-            warmup=warmup,
-            batch=batch,
-            weight_decay=float(self.params.weight_decay),
-            clip=float(self.params.clip),
-            precision=self.params.lora_precision,
-        )
+            **{name: given[f"{phase}_{name}"] for name in ("rank", "alpha", "batch")},
+            peak=float(given[f"{phase}_lr"]), warmup=given[f"{phase}_warmup_steps"],
+            weight_decay=float(given["weight_decay"]), clip=float(given["clip"]), precision=given["lora_precision"],
+        )  # fmt: skip
 
 
 def _part(params: AllocationParams, number: int, base: Base | Pretrain, programs: bool) -> DomainRuns:

@@ -223,6 +223,17 @@ def drift(phases: pd.DataFrame, between: pd.DataFrame, scores_: pd.DataFrame) ->
     }
 
 
+def drift_floor(params: AllocationParams, floor: pd.DataFrame) -> Facts:
+    """From `Study.drift_floor`: what another seed alone does, and how many examples drift rests on, in words."""
+    told = [f"{row['drift']:.4f} ({row['phase']})" for row in floor.to_dict("records")]
+    count = (
+        f"at most {params.drift_examples}"
+        if params.drift_share is None
+        else f"a random {float(params.drift_share):.0%}"
+    )
+    return {"floor": join(told) or NOT_RUN, "examples": params.drift_examples, "between_examples": count}
+
+
 def _correlation(phases: pd.DataFrame, scores_: pd.DataFrame) -> str:
     rows = scores_[(scores_["kind"] == "allocation") & (scores_["metric"] == LIKELIHOOD)]
     rows = rows[rows["benchmark"] == scores_["benchmark"].iloc[0]].groupby("sft_tokens")["score"].mean()
@@ -305,13 +316,15 @@ def execution(params: AllocationParams, not_executed: str) -> str:
     return f"Programs that models write were executed, {where}."
 
 
-def left_out(params: AllocationParams, name: str) -> str:
-    """A sentence for a part of a study that a preset may leave out, "" where it runs: "cpt_ablation" or so."""
+def left_out(params: AllocationParams, name: str, elsewhere: str = "desk") -> str:
+    """A sentence for a part of a study that a preset may leave out, "" where it runs: "cpt_ablation" or so.
+
+    elsewhere: a preset that runs it.
+    """
     if getattr(params, name):
         return ""
-    return (
-        f"The parameters \u201c{params.preset}\u201d run none: {name} is empty. Others, such as \u201cdesk\u201d, do."
-    )
+    others = f"Others, such as \u201c{elsewhere}\u201d, do."
+    return f"The parameters \u201c{params.preset}\u201d run none: {name} is empty. {others}"
 
 
 def noise(params: AllocationParams) -> str:

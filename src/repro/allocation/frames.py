@@ -35,7 +35,7 @@ class Results(Protocol):
 
     @property
     def points(self) -> pd.DataFrame:
-        """The scores drawn with the law: sft_tokens, score, low, high; trained ("CPT and SFT" | "SFT only") of ours."""
+        """The scores drawn with the law: sft_tokens, score, low, high; trained (a name of `points`) of ours."""
 
     @property
     def baselines(self) -> pd.DataFrame:
@@ -107,6 +107,7 @@ def with_ends(frame: pd.DataFrame) -> pd.DataFrame:
 def points(scores: pd.DataFrame) -> pd.DataFrame:
     """Our scores as `Results.points`: the columns of `results.scores`, trained, low, high."""
     trained = {"allocation": "CPT and SFT", "SFT only": "SFT only"}
+    trained |= {"snapshot": "snapshots of one SFT", "fixed steps": "SFT of fixed steps"}
     rows = scores[scores["kind"].isin(trained)]
     return with_ends(rows.assign(trained=rows["kind"].map(trained)))
 

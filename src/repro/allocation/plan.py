@@ -13,7 +13,7 @@ from repro.runs.spec import Stage, closure
 from repro.stages.base import Base
 from repro.stages.drift import Drift, RatioDrift
 from repro.stages.evaluate import Evaluate, HeldOut, Programs
-from repro.stages.lora import Cpt, Sft
+from repro.stages.lora import PAIR, Cpt, Sft
 from repro.stages.models import parameters
 from repro.study.plan import CORE, DEVICE, DEVICE_GIB, GIB, Costs, Row, activations, beyond_one, gib, sharing, short
 
@@ -23,7 +23,6 @@ ADAPTER_STATE = 16  # bytes on disk: the adapter, and the state that a longer ru
 # LoRA on every linear layer of a Llama-type model: rank x (inputs + outputs) weights a layer, where the layers hold
 # most of the model's weights; for SmolLM2-135M rank 8 gives 2.4M, for Mistral-7B rank 256 gives 671M.
 VOCABULARY = 40_000  # of a model of the hub, about
-PAIR = 50  # tokens of a pair, about
 KINDS: Mapping[str, tuple[type[Stage], ...]] = {
     "CPT": (Cpt,),
     "SFT": (Sft,),

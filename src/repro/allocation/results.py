@@ -274,9 +274,10 @@ def tuning(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def tokens(trials: Sequence[Trial], trained: Callable[[Cpt | Sft], int]) -> pd.DataFrame:
     """Tokens trained with shared beginnings, and by training every trial from the base model: phase, trained, naive.
 
-    trained: the tokens that a finished run took in all, those of the run it went on from among them.
+    trained: the tokens that a finished run took in all, those of the run it went on from among them. Runs of fixed
+    steps, whose tokens are not a budget's, are left out.
     """
-    distinct = {trial.model.key: trial for trial in trials}.values()
+    distinct = {trial.model.key: trial for trial in trials if trial.kind != "fixed steps"}.values()
     phases: dict[str, list[Cpt | Sft]] = {
         "CPT": [trial.before for trial in distinct if isinstance(trial.before, Cpt)],
         "SFT": [trial.model for trial in distinct if isinstance(trial.model, Sft)],

@@ -11,7 +11,7 @@ import pandas as pd
 
 from repro import params as parameters
 from repro.allocation import frames, results
-from repro.allocation.design import Design, Trial, design
+from repro.allocation.design import Design, PhaseDrift, Trial, design
 from repro.data.corpora import STATISTICS, read_statistics
 from repro.home import home
 from repro.lm.evaluation import PROGRAMS
@@ -85,7 +85,7 @@ class Study(BaseStudy):
             "held_out": design.held_out,
             "tuning": models,
             "tokens": models,
-            "drift": [*(drift.stage for drift in design.drift), *models],
+            "drift": [*(drift.stage for drift in (*design.drift, *design.floor)), *models],
             "ratio_drift": [*(drift.stage for drift in design.ratio_drift), *models],
         }
         self.run(stage for name in names for stage in needs[name])
@@ -142,15 +142,24 @@ class Study(BaseStudy):
         return results.tuning([
             read_training(self.file(trial.model, PROGRESS)).assign(**self._place(trial))
             for trial in tuned.values()
-            if trial.seed == self.params.seeds[0]
+            if trial.seed == self.params.seeds[0] and trial.kind != "fixed steps"
         ])  # fmt: skip
 
     def drift(self) -> pd.DataFrame:
         """Drift from the base to CPT and from CPT to SFT (Figure 3), one row per layer: see `results.phases`."""
         self.prepare("drift")
+        return self._phases(self.design.drift)
+
+    def drift_floor(self) -> pd.DataFrame:
+        """Drift between models of which only the seed differs, as :meth:`drift` has it; empty where none was run."""
+        return self._phases(self.design.floor)
+
+    def _phases(self, found: Iterable[PhaseDrift]) -> pd.DataFrame:
+        found = list(found)
+        self.run([stage for drift in found for stage in (drift.stage, drift.trial.before, drift.trial.model)])
         drifts = [
             pd.read_parquet(self.file(drift.stage, DRIFT)).assign(phase=drift.phase, **self._place(drift.trial))
-            for drift in self.design.drift
+            for drift in found
         ]
         return results.phases(drifts, self.params.drift_estimator)
 

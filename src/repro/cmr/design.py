@@ -19,18 +19,22 @@ from repro.trust.recovery import Recovery, recoveries
 
 @dataclass(frozen=True)
 class Design(BaseDesign):
-    """The stages of a study: `domains[0]` is that of every size; runs are ordered by size, domain and ratio."""
+    """The stages of a study: `domains[0]` is that of every size; runs are ordered by size, domain and ratio.
+
+    rates: the smallest size on `domains[0]` once more, at other learning rates.
+    """
 
     general: Tokens
     domains: tuple[Tokens, ...]
     pretraining: tuple[Pretrain, ...]
     continual: tuple[Continue, ...]
+    rates: tuple[Continue, ...]
     recovery: tuple[Recovery, ...]
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage that gives a result of its own."""
-        return (self.general, *self.domains, *self.pretraining, *self.continual, *self.recovery)
+        return (self.general, *self.domains, *self.pretraining, *self.continual, *self.rates, *self.recovery)
 
     def require_data(self) -> None:
         """Make sure that packaged texts have been fetched and are the pinned ones.
@@ -79,8 +83,14 @@ def design(params: Params) -> Design:
     smallest = pretraining[: len(params.seeds)]
     continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
     continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
+    rates = [
+        _continue(params, base, domains[0], ratio, multiple)
+        for multiple in params.learning_rates
+        for base in smallest
+        for ratio in params.ratios
+    ]
     recovery = recoveries(params.recovery_sets, params.recovery_draws)
-    return Design(general, domains, pretraining, tuple(continual), recovery)
+    return Design(general, domains, pretraining, tuple(continual), tuple(rates), recovery)
 
 
 def _distinct_sizes(models: tuple[Pretrain, ...]) -> None:
@@ -102,9 +112,10 @@ def _pretrain(params: Params, general: Tokens, shape: Shape, seed: int) -> Pretr
     return Pretrain(tokens=general, shape=shape, training=training, sequences=params.validation_sequences, seed=seed)
 
 
-def _continue(params: Params, base: Pretrain, domain: Tokens, ratio: Fraction) -> Continue:
+def _continue(params: Params, base: Pretrain, domain: Tokens, ratio: Fraction, multiple: float = 1.0) -> Continue:
     # Warm-up in steps, not as a share: with a constant rate after it, a shorter run is the beginning of a longer one.
-    training = _training(params, params.continual_tokens, params.continual_lr, params.continual_warmup_steps, floor=1.0)
+    peak = multiple * params.continual_lr
+    training = _training(params, params.continual_tokens, peak, params.continual_warmup_steps, floor=1.0)
     sequences = params.validation_sequences
     return Continue(base=base, domain=domain, ratio=ratio, training=training, sequences=sequences, seed=base.seed)
 

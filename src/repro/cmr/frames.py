@@ -30,6 +30,7 @@ RUN = np.arange(1, 101)  # T along a run
 FIGURE_5 = np.arange(1, 251)  # T of the paper's Figure 5, where runs end at 100
 HELD_OUT = 1 / 4  # the ratio that the paper's Table 2 predicts from the others
 TOLERANCES = (0.02, 0.05, 0.1)  # nats per token: the paper's, and others that one might have chosen
+MULTIPLIERS = (100.0, 300.0, 1000.0, 3000.0, 7000.0)  # of Equation 27: the range that the paper solves with
 Coefficients = Mapping[str, float]
 
 
@@ -138,6 +139,7 @@ class DomainResults(Results):
             Trajectory(group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
             for group in self.analysis.groups
             for laws in group.token_laws
+            if laws.ratio > 0  # general text alone is a control: it has no part in how T0 grows with R
         )
         return turning_points(trajectories, self._unit)
 
@@ -210,6 +212,24 @@ class DomainResults(Results):
         """
         every = sorted({*among, self.epsilon})
         return pd.DataFrame([_at_tolerance(group, epsilon) for group in self.analysis.groups for epsilon in every])
+
+    def multipliers(self, among: Sequence[float] = MULTIPLIERS) -> pd.DataFrame:
+        """The critical ratio by turning point at several multipliers of Equation 27, the analysis's own among them.
+
+        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), turning_bound; NaN where a thing does
+        not exist.
+        """
+        rows = []
+        for group in self.analysis.groups:
+            for lagrange in sorted({*among, self.analysis.lagrange}):
+                own = lagrange == self.analysis.lagrange
+                by = (
+                    group.critical_ratio.turning_point if own else group.by_multiplier(lagrange, self.analysis.settings)
+                )
+                value = np.nan if by.value is None else by.value
+                rows.append((group.size, lagrange, value, *_ends(by.interval), by.bound))
+        ends = ["turning_lower", "turning_upper", "turning_bound"]
+        return pd.DataFrame(rows, columns=["size", "lagrange", "critical_ratio", *ends])
 
 
 class Trajectory(NamedTuple):
@@ -335,7 +355,7 @@ def _used(ratios: pd.Series, among: Sequence[float] | None) -> NDArray[np.bool_]
 
 def _along(law: Fit, ratios: pd.Series, known: pd.Series, band: bool) -> dict[str, object]:
     """The law from the smallest to the largest ratio, "extrapolated" outside the known ones."""
-    grid = np.union1d(np.linspace(float(ratios.min()), float(ratios.max()), 61), known)
+    grid = np.union1d(np.linspace(float(ratios[ratios > 0].min()), float(ratios.max()), 61), known)  # 0: maybe a pole
     kind = np.where((grid >= known.min()) & (grid <= known.max()), "fitted", "extrapolated")
     limits = law.interval(grid) if band else None
     ends = {} if limits is None else {"low": limits["lower"].to_numpy(), "high": limits["upper"].to_numpy()}

@@ -103,7 +103,7 @@ def plan(params: Params) -> Plan:
     """
     found = design(params)
     sizes = tuple(
-        _size(params, base, [run for run in found.continual if run.base == base], len(params.seeds))
+        _size(params, base, [run for run in (*found.continual, *found.rates) if run.base == base], len(params.seeds))
         for base in found.pretraining
         if base.seed == params.seeds[0]
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ class Study(BaseStudy):
         """Tokens that the most demanding run takes from a part; NaN for held-out text."""
         if part == VALIDATION:
             return math.nan
-        runs = [run for run in self.design.continual if stage in (run.domain, run.base.tokens)]
+        every = (*self.design.continual, *self.design.rates)
+        runs = [run for run in every if stage in (run.domain, run.base.tokens)]
         if stage == self.design.general and part == TRAINING:
             used = [float(run.training.tokens) for run in self.design.pretraining]
         elif part == REPLAY:
@@ -126,17 +128,11 @@ class Study(BaseStudy):
     def shapes(self) -> pd.DataFrame:
         """The models as the columns of Table 1, with their parameter counts."""
         rows = [
-            {
-                "size": stage.size,
-                "hidden_size": stage.shape.hidden,
-                "intermediate_size": stage.shape.intermediate,
-                "attention_heads": stage.shape.heads,
-                "layers": stage.shape.layers,
-                "vocabulary_size": stage.vocabulary,
-                "parameters": stage.parameters,
-            }
+            {"size": stage.size, "hidden_size": stage.shape.hidden, "intermediate_size": stage.shape.intermediate,
+             "attention_heads": stage.shape.heads, "layers": stage.shape.layers,
+             "vocabulary_size": stage.vocabulary, "parameters": stage.parameters}
             for stage in self.design.pretraining
-        ]
+        ]  # fmt: skip
         return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
     def pretraining(self) -> pd.DataFrame:
@@ -182,6 +178,21 @@ class Study(BaseStudy):
             raise ValueError(f"no domain {name!r} in this study; there are {', '.join(losses['domain'].unique())}")
         return DomainResults(self._analysis(rows))
 
+    def learning_rates(self) -> pd.DataFrame:
+        """The smallest size on its first domain at each continual learning rate: a row for each, in ascending order.
+
+        Columns learning_rate, and those of :meth:`repro.cmr.frames.DomainResults.critical_ratios`.
+        """
+        first = self.design.continual[0]
+        own = [run for run in self.design.continual if (run.base.shape, run.domain) == (first.base.shape, first.domain)]
+        runs = sorted([*own, *self.design.rates], key=lambda run: run.training.peak)
+        self.run(runs)
+        rows = []
+        for rate, alike in groupby(runs, key=lambda run: run.training.peak):
+            losses = pd.concat(map(self._losses, alike), ignore_index=True)
+            rows.append(DomainResults(self._analysis(losses)).critical_ratios().assign(learning_rate=rate))
+        return pd.concat(rows, ignore_index=True)
+
     def _analysis(self, losses: pd.DataFrame) -> Analysis:
         chosen = self.params
         return analyse(losses, epsilon=chosen.epsilon, lagrange=chosen.lagrange, bootstrap=chosen.bootstrap)
@@ -198,7 +209,7 @@ class Study(BaseStudy):
 
     def runs(self) -> pd.DataFrame:
         """The training runs: stage, size, domain, ratio, seed, parameters, tokens, seconds (NaN if not done)."""
-        stages: list[Pretrain | Continue] = [*self.design.pretraining, *self.design.continual]
+        stages: list[Pretrain | Continue] = [*self.design.pretraining, *self.design.continual, *self.design.rates]
         return pd.DataFrame([self._run_row(stage) for stage in stages])
 
     def _run_row(self, stage: Pretrain | Continue) -> dict[str, Any]:
@@ -207,12 +218,7 @@ class Study(BaseStudy):
         else:
             base, kind, domain, ratio = stage.base, "continual", stage.domain.text.name, float(stage.ratio)
         return {
-            "stage": kind,
-            "size": base.size,
-            "domain": domain,
-            "ratio": ratio,
-            "seed": stage.seed,
-            "parameters": base.parameters,
-            "tokens": stage.training.whole_tokens,
+            "stage": kind, "size": base.size, "domain": domain, "ratio": ratio, "seed": stage.seed,
+            "parameters": base.parameters, "tokens": stage.training.whole_tokens,
             "seconds": self.store.record(stage)["seconds"] if self.store.has(stage) else math.nan,
-        }
+        }  # fmt: skip

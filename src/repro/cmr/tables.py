@@ -175,13 +175,32 @@ def critical_ratios(results: Results) -> Styler:
 def tolerances(results: DomainResults) -> Styler:
     """The largest ratio by tolerance at several tolerances, beside that by turning point."""
     frame = results.tolerances()
-    frame = frame.assign(text=_shares(frame)["by tolerance"], at="\u03b5 = " + frame["epsilon"].map("{:g}".format))
-    columns = in_order(frame["at"])
-    rows = frame.pivot(index="size", columns="at", values="text").reindex(in_order(frame["size"]))[columns]
-    rows["by turning point"] = frame.groupby("size")["critical_ratio"].first()
-    rows = rows.rename_axis(index="model size", columns=None).reset_index()
-    formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), "by turning point": "{:.1%}"}
+    by_turning = frame.groupby("size")["critical_ratio"].first()
+    beside = {"by turning point": by_turning}
+    return _across(frame, "by tolerance", "\u03b5 = " + frame["epsilon"].map("{:g}".format), beside)
+
+
+def multipliers(results: DomainResults) -> Styler:
+    """The critical ratio by turning point at several Lagrange multipliers of Equation 27."""
+    frame = results.multipliers()
+    return _across(frame, "by turning point", "\u03bb = " + frame["lagrange"].map("{:g}".format), {})
+
+
+def _across(frame: pd.DataFrame, route: str, at: pd.Series, beside: Mapping[str, pd.Series]) -> Styler:
+    """Critical ratios with their intervals, a row for each size and a column for each text ``at``; then ``beside``."""
+    columns, sizes = in_order(at), in_order(frame["size"])
+    wide = frame.assign(text=_shares(frame)[route], at=at).pivot(index="size", columns="at", values="text")
+    rows = wide.reindex(sizes)[columns].assign(**beside).rename_axis(index="model size", columns=None).reset_index()
+    formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
     return styled(rows, formats, "no ratio qualifies, or too few turn", index=False)
+
+
+def learning_rates(frame: pd.DataFrame) -> Styler:
+    """The critical ratios at each continual learning rate; from `Study.learning_rates`."""
+    shares, names = _shares(frame), {"learning_rate": "learning rate", "size": "model size"}
+    formats: dict[str, Format] = {"learning_rate": "{:.3g}", **dict.fromkeys(shares, two_lines)}
+    why = "does not exist within the horizon, or no ratio qualifies"
+    return _renamed(frame[list(names)].assign(**shares), names, formats, why)
 
 
 def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Styler:

@@ -74,10 +74,14 @@ class PairStream:
 
 @dataclass(frozen=True)
 class PairBatches:
-    """Batches of `size` pairs; batch `step` (from 0) depends on nothing but `step`."""
+    """Batches of `size` pairs; batch `step` (from 0) depends on nothing but `step`.
+
+    epoch: the steps after which the same batches come again, in the same order; None: they never do.
+    """
 
     source: Sequences[EncodedPair]
     size: int
+    epoch: int | None = None
 
     def __call__(self, step: int) -> Batch:
         """Pairs padded on the right to the longest; only tokens of answers and ends of text count.
@@ -105,4 +109,5 @@ class PairBatches:
         return steps, taken
 
     def _of(self, step: int) -> list[EncodedPair]:
-        return [self.source.sequence(step * self.size + i) for i in range(self.size)]
+        first = (step if self.epoch is None else step % self.epoch) * self.size
+        return [self.source.sequence(first + i) for i in range(self.size)]

@@ -156,6 +156,12 @@ class AllocationParams(Section):
     other_budgets: tuple[BudgetParams, ...] = text("other budgets and their SFT tokens, for the first domain (Table 4)")
     cpt_ablation: tuple[Count, ...] = text("CPT tokens tried before the same SFT, for the first domain (Table A.1)")
     cpt_ablation_sft: Whole = text("SFT tokens after each cpt_ablation")
+    snapshots: tuple[Count, ...] = text(
+        "SFT tokens along one SFT after CPT on the whole budget, for the first domain (the paper's design)", default=()
+    )
+    sft_steps: Count | None = text(
+        "SFT steps, over whatever tokens: each allocation once more, for the first domain", default=None
+    )
     cpt_length: Count = text("tokens in a CPT sequence")
     cpt_batch: Count = text("sequences in a CPT step")
     cpt_lr: Positive = text("learning rate of CPT, constant after warm-up")
@@ -176,6 +182,10 @@ class AllocationParams(Section):
     clip: Clip
     lora_precision: Literal["fp32", "bf16"] = text("precision of frozen weights and matrix products: fp32 or bf16")
     drift_examples: Count = text("pairs, or CPT sequences, that drift is measured on", ge=4)
+    drift_share: InnerShare | None = text(
+        "random share of what changed between allocations that drift is measured on; null: drift_examples", default=None
+    )
+    drift_floor_seed: Whole | None = text("another seed, whose drift is the noise floor; null: none", default=None)
     drift_estimator: Literal["debiased", "plain"] = text("estimator of CKA: debiased or plain")
     printed_steps: tuple[Count, Count] | None = text("steps of CPT and SFT that the paper prints", default=None)
     seeds: Seeds
@@ -192,7 +202,9 @@ class AllocationParams(Section):
     def _consistent(self) -> "AllocationParams":
         require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
         require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
-        self.require_distinct("sft_tokens", "sft_only_tokens", "cpt_ablation", "seeds")
+        if self.drift_floor_seed == self.seeds[0]:
+            raise ValueError("drift_floor_seed must differ from the first of seeds, which drift is measured on")
+        self.require_distinct("sft_tokens", "sft_only_tokens", "cpt_ablation", "snapshots", "seeds")
         budgets = [(self.budget, self.sft_tokens), *((other.budget, other.sft_tokens) for other in self.other_budgets)]
         for budget, tokens in budgets:
             if max(tokens) > budget:

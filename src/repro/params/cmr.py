@@ -78,8 +78,13 @@ class Params(Section):
     weight_decay: WeightDecay
     clip: Clip
     precision: Literal["fp32", "bf16"] = text("precision of matrix products: fp32 or bf16")
-    ratios: tuple[Share, ...] = text("domain shares R of the mixture, for every size", min_length=1)
+    ratios: tuple[Share, ...] = text(
+        "domain shares R of the mixture, for every size; 0 is the control, general text only", min_length=1
+    )
     second_ratios: tuple[Share, ...] = text("domain shares R for the second domain", min_length=1)
+    learning_rates: tuple[Positive, ...] = text(
+        "multiples of continual_lr tried beside it, for the smallest size", default=()
+    )
     seeds: Seeds
     validation_points: Count = text("points of a loss curve after the first", ge=5)
     validation_sequences: Count = text("held-out sequences that losses are measured on", ge=2)
@@ -104,7 +109,12 @@ class Params(Section):
             if getattr(self, name) < step * self.validation_points:
                 least = f"{self.validation_points} steps (validation_points) of {self.batch} x {self.sequence_length}"
                 raise ValueError(f"{name} must be at least {step * self.validation_points}: {least} tokens")
-        self.require_distinct("ratios", "second_ratios", "seeds")
+        self.require_distinct("ratios", "second_ratios", "learning_rates", "seeds")
+        if 1 in self.learning_rates:
+            raise ValueError("learning_rates must not have 1: continual_lr itself is always run")
+        for name in ("ratios", "second_ratios"):
+            if not any(getattr(self, name)):
+                raise ValueError(f"{name} must have one above 0: alone, 0 (general text only) compares with nothing")
         if self.validation_share + self.replay_share >= 1:
             raise ValueError("validation_share + replay_share must leave some text to pretrain on")
         names = [self.domain.name, self.second_domain.name]

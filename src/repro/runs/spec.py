@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 KEY_LENGTH = 16
 SCRATCH = "checkpoint"
+LATER = {"identity": "later"}  # metadata of a field that counts only where it is not at its default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,8 @@ class Stage:
 def canonical(value: Any) -> Any:
     """`value` as JSON literals with one spelling per meaning.
 
-    Fields marked ``metadata={"identity": False}`` (where a file lies on this machine, say) are left out. Raises
+    Fields marked ``metadata={"identity": False}`` (where a file lies on this machine, say) are left out, and those
+    marked ``LATER`` at their default: a field that came later leaves the keys of earlier runs as they were. Raises
     TypeError for anything without a stable serialisation (a path, a set, an open file, a function), and ValueError for
     NaN and infinities, which JSON cannot hold.
     """
@@ -163,10 +165,15 @@ def canonical(value: Any) -> Any:
         case tuple():
             return [canonical(item) for item in value]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            named = [field for field in dataclasses.fields(value) if field.metadata.get("identity", True)]
+            named = [field for field in dataclasses.fields(value) if _counts(field, value)]
             head = {"type": type(value).__name__} | ({"version": value.version} if isinstance(value, Stage) else {})
             return head | {field.name: canonical(getattr(value, field.name)) for field in named}
     raise TypeError(f"{type(value).__name__} has no stable serialisation and cannot be part of a stage")
+
+
+def _counts(field: "dataclasses.Field[Any]", value: Any) -> bool:
+    how = field.metadata.get("identity", True)
+    return bool(how) and (how != "later" or getattr(value, field.name) != field.default)
 
 
 def closure(stages: list[Stage]) -> list[Stage]:

@@ -5,14 +5,16 @@ in addition, and what SFT no longer trains on. "New" is domain material; "replay
 which is how we read the paper's word.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from repro.runs.spec import Stage, Work
+from repro.runs.spec import LATER, Stage, Work
 from repro.stages.lora import Cpt, Sft
 from repro.stages.models import Adapted, load, parameters, parts_of
 from repro.stages.tokens import PairTokens, encoded_pairs
@@ -68,7 +70,8 @@ class RatioDrift(Stage):
     """Drift between the models of two neighbouring allocations on the data that changed between them (Figure 2).
 
     earlier, later: the continual pretraining of each, `later` with more tokens; more, fewer: the tuning of each,
-    `fewer` None if nothing is left to tune on; tuned: compare the tuned models, else those before tuning.
+    `fewer` None if nothing is left to tune on; tuned: compare the tuned models, else those before tuning. share: of
+    what changed in each category, drawn at random, as in the paper; None: at most `examples`, evenly spread.
     """
 
     version: ClassVar[int] = 1
@@ -79,6 +82,7 @@ class RatioDrift(Stage):
     tuned: bool
     examples: int
     precision: str
+    share: Fraction | None = field(default=None, metadata=LATER)
 
     @property
     def label(self) -> str:
@@ -126,9 +130,15 @@ class RatioDrift(Stage):
         new = [place for place in places if mixture.is_domain(place)]
         replayed = [place for place in places if not mixture.is_domain(place)]
         return {
-            name: [tokens_at(place) for place in spread(chosen, self.examples)]
-            for name, chosen in zip(names, (new, replayed), strict=True)
+            name: [tokens_at(place) for place in self._chosen(changed)]
+            for name, changed in zip(names, (new, replayed), strict=True)
         }
+
+    def _chosen(self, changed: Sequence[int]) -> list[int]:
+        if self.share is None:
+            return spread(changed, self.examples)
+        drawn = np.random.default_rng(self.more.seed).permutation(changed)[: math.ceil(self.share * len(changed))]
+        return [int(place) for place in drawn]
 
 
 def _cost(model: Adapted, examples: int) -> float:

@@ -7,7 +7,7 @@ longer one. `after` names such a shorter run, from whose state training goes on,
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 
 from repro.data.corpora import TRAINING
-from repro.runs.spec import Stage, Work
+from repro.runs.spec import LATER, Stage, Work
 from repro.stages.base import Base
 from repro.stages.parallel import Shared
 from repro.stages.pretrain import Pretrain
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from repro.lm.instructions import PairBatches
     from repro.lm.mixing import Batches, Mixture
 
+PAIR = 50  # tokens of a pair, about: only costs use it
 STATE, PROGRESS = "state.safetensors", "progress.json"
 
 
@@ -108,7 +109,8 @@ class Sft(Shared):
 
     mode: what is trained after CPT: "continue" goes on with its adapter; "merge" trains a fresh one with CPT's merged
     into the weights, and so rounded to their precision (CPT's own model is not rounded); "second" trains a fresh one
-    with CPT's frozen beneath it. tokens: of prompts and answers, rounded down to whole steps.
+    with CPT's frozen beneath it. tokens: of prompts and answers, rounded down to whole steps. steps: how many to take
+    over these tokens, in as many epochs as that is; None: as many as one epoch has.
     """
 
     version: ClassVar[int] = 1
@@ -121,6 +123,7 @@ class Sft(Shared):
     tokens: int
     seed: int
     after: "Sft | None" = field(default=None, metadata={"identity": False}, compare=False)
+    steps: int | None = field(default=None, metadata=LATER)
 
     @property
     def base(self) -> Base | Pretrain:
@@ -129,11 +132,14 @@ class Sft(Shared):
     @property
     def label(self) -> str:
         before = f"after {self.start.whole_tokens:,} of CPT" if isinstance(self.start, Cpt) else "without CPT"
-        return f"SFT on {self.pairs.name}, {self.tokens:,} tokens {before}"
+        steps = f" in {self.steps:,} steps" if self.steps else ""
+        return f"SFT on {self.pairs.name}, {self.tokens:,} tokens{steps} {before}"
 
     @property
     def new_tokens(self) -> int:
         """About how many tokens this stage itself trains on, without those of `after`."""
+        if self.steps:
+            return self.steps * self.training.batch * PAIR
         return self.tokens - (self.after.tokens if self.after else 0)
 
     @property
@@ -150,7 +156,7 @@ class Sft(Shared):
         if not steps:
             least = batches.tokens(0)
             raise ValueError(f"{self.tokens} SFT tokens are not enough for one step, which takes {least}")
-        _train(work, self, self._model(work), batches, steps, taken)
+        _train(work, self, self._model(work), replace(batches, epoch=steps), self.steps or steps, taken)
 
     def batches(self, work: Work) -> "PairBatches":
         """The pairs of every step: the domain's and replayed general ones."""
@@ -182,7 +188,7 @@ def name_of(base: Base | Pretrain) -> str:
 
 
 def read_progress(file: Path) -> dict[str, Any]:
-    """The `PROGRESS` of a finished run: steps, tokens, and the training losses of its steps, nats per token."""
+    """The `PROGRESS` of a finished run: steps, tokens (once, however many epochs), losses of steps (nats per token)."""
     progress: dict[str, Any] = json.loads(file.read_text())
     return progress
 

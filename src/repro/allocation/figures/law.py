@@ -14,7 +14,9 @@ from repro.allocation.frames import Results
 from repro.show import style
 
 FITTED, PRINTED = "peak of Equation 1", "peak in the paper"
-TRAINED = {"CPT and SFT": style.DOMAIN_RAMP[0], "SFT only": style.DOMAIN_RAMP[2]}
+TRAINED = dict(zip(
+    ("CPT and SFT", "snapshots of one SFT", "SFT only", "SFT of fixed steps"), style.DOMAIN_RAMP, strict=False
+))  # fmt: skip
 _MARKS = {FITTED: style.DOMAIN_RAMP[1], PRINTED: style.DOMAIN_RAMP[3]}
 _TESTED = {"predicted": style.DOMAIN_RAMP[3], "tested best": style.DOMAIN_RAMP[2]}
 _TITLES = {"accuracy": "Accuracy", "log-likelihood": "Log-likelihood of the right answer (nats/byte)"}

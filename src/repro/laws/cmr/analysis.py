@@ -33,7 +33,7 @@ from repro.laws.cmr.critical import (
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.cmr.losses import ABOUT, SEQUENCES, Base, Trajectories, trajectories
-from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
+from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point, turning_points
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
@@ -94,6 +94,24 @@ class Group:
     def by_tolerance(self, epsilon: float) -> ByTolerance:
         """The critical ratio by tolerance as it would be at another tolerance (nats per token)."""
         return by_tolerance(self.ends, self.ratio_law["general"], self.base.general, epsilon)[0]
+
+    def by_multiplier(self, lagrange: float, settings: Settings) -> ByTurningPoint:
+        """The critical ratio by turning point as it would be with another multiplier in Equation 27.
+
+        settings: those of the analysis. The same draws give the interval, so that multipliers compare.
+        """
+        solved = settings.equation_27 | {"lagrange": lagrange}
+        laws = [item for item in self.token_laws if item.ratio > 0]
+        points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for item in laws]
+        drawn = [
+            turning_points(
+                {n: a[n] for n in DOMAIN_TOKEN_LAW.names}, {n: b[n] for n in GENERAL_TOKEN_LAW.names}, **solved
+            )
+            for a, b in ((item.domain.draws, item.general.draws) for item in laws)
+            if a is not None and b is not None
+        ]
+        times = np.column_stack(drawn) if drawn and len(drawn) == len(laws) else None
+        return by_turning_point(points, settings.end, times)[0]
 
 
 @dataclass(frozen=True)
@@ -255,19 +273,20 @@ def _group(run: Trajectories, settings: Settings) -> Group:
         name: _ends(run.base[i], {r: e[i] for r, e in ends.items()}, laws, draws, name) for i, name in enumerate(LOSSES)
     }
     ratio_law = {name: _ratio_law(name, at_end[name], warnings) for name in LOSSES}
-    points = [(item.ratio, item.turning_point) for item in kept]
-    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times)
+    mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
+    points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
+    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
     tolerance, yet_more = by_tolerance(
         at_end["general"], ratio_law["general"], run.base.general, settings.epsilon
     )  # fmt: skip
     feasible = tuple(
         item.ratio
-        for item in kept
+        for item in (kept[place] for place in mixed)
         if (turn := item.turning_point.value) is not None
         and turn <= settings.end
         and ends[item.ratio][0] <= settings.epsilon
     )
-    if kept and not feasible:
+    if mixed and not feasible:
         warnings.append("no measured ratio is feasible")
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *yet_more)
