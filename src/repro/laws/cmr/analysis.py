@@ -29,6 +29,7 @@ from repro.laws.cmr.critical import (
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.cmr.losses import ABOUT, Base, Trajectories, trajectories
+from repro.laws.cmr.quality import cleaned, effect
 from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
 from repro.laws.solver import Array
@@ -36,6 +37,8 @@ from repro.laws.solver import Array
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
 ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a warning
 LOSSES = ("general", "domain")
+UNCHANGED = "the general loss does not change by more than its noise: no turning points and no critical ratio"
+ALIKE = "the general loss does not differ between ratios by more than its noise"
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def analyse(
         ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
 
     """
-    runs = trajectories(losses)
+    runs = [cleaned(run) for run in trajectories(losses)]
     end = float(losses["tokens"].max()) if t_max is None else float(t_max)
     unit = end / 100 if unit is None else float(unit)
     settings = Settings(end, unit, epsilon, lagrange, horizon, bootstrap, seed)
@@ -219,11 +222,12 @@ def analyse(
 
 def _group(run: Trajectories, settings: Settings) -> Group:
     """The analysis of one size on one domain."""
-    warnings: list[str] = []
+    warnings: list[str] = [*run.notes]
     if run.disagreement > ROUGH * settings.epsilon:
         apart = f"{run.disagreement:.3g}"
         warnings.append(f"general losses at 0 tokens differ by up to {apart} within one seed: their mean is taken")
     inside = run.points[run.points["tokens"] <= settings.t_max * ABOUT]
+    found = effect(inside)
     rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
     laws = {ratio: fits for ratio, rows in rows_of.items() if (fits := _token_laws(ratio, rows, settings, warnings))}
     ends = {
@@ -231,9 +235,13 @@ def _group(run: Trajectories, settings: Settings) -> Group:
         for ratio, rows in rows_of.items()
         if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
     }
+    levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
+    if not found.changes:
+        return _unchanged(run, laws, levels, settings)
+    if not found.differs and len(laws) > 1:
+        warnings.append(ALIKE)
     draws = _draws(run, laws, rows_of, settings, warnings)
     kept = _with_intervals(laws, draws)
-    levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
     drawn = {name: _end_draws(levels[name], laws, draws, name) for name in LOSSES}
     ratio_law = {name: _ratio_law(name, levels[name], drawn[name], warnings) for name in LOSSES}
     points = [(item.ratio, item.turning_point) for item in kept]
@@ -253,6 +261,17 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     every = (*warnings, *more, *yet_more)
     critical = CriticalRatio(turning, tolerance)
     return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, drawn["general"])
+
+
+def _unchanged(
+    run: Trajectories, laws: Mapping[float, TokenLaws], levels: Mapping[str, Mapping[float, float]], settings: Settings
+) -> Group:
+    """A group whose general loss is noise: its fits, and nothing that would follow from a change."""
+    warnings = [*run.notes, UNCHANGED]
+    kept = tuple(item._replace(turning_point=TurningPoint(None, "none")) for item in laws.values())
+    ratio_law = {name: _ratio_law(name, levels[name], None, warnings) for name in LOSSES}
+    critical = CriticalRatio(ByTurningPoint(None, None), ByTolerance(settings.epsilon, None))
+    return Group(run.size, run.domain, run.base, ratio_law, kept, (), critical, tuple(warnings))
 
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
