@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import ndimage, stats
 
 from repro.laws.cmr.critical import ratio_label
 from repro.laws.cmr.losses import Trajectories
@@ -32,8 +32,9 @@ BESIDE = 5  # neighbours on either side that an outlier is compared with
 LEAST = 8  # points of a run that show what an outlier is
 MISFIT = 2e-3  # share of a loss's range within which the smooth curve may miss it
 LEFT = 5.0  # an exploded run leaves its past by so many times all the change there was before
+STEPS = 12  # of the reweighting
 POWER = 0.3  # losses are about linear in this power of T
-BEYOND = 2.0  # ... and ends so many times as high as every other run
+BEYOND = 2.0  # ... and ends above its base by so many times the change of any other run
 LOSSES = ("general", "domain")
 SHOWN = 10  # rows named in a warning
 
@@ -110,8 +111,8 @@ def cleaned(run: Trajectories) -> Trajectories:
     """The trajectories without copied runs, exploded runs and outlying points, long runs condensed; ``notes`` say so.
 
     Copies: the same losses at the same tokens as another seed of the ratio; they count once. Exploded: the median of
-    what follows some point lies above all before it by five times the change up to there, or the whole run by five
-    times the change of any other run; and the run ends more than twice as high above its base as any other. Outliers:
+    what follows some point lies above all before it by five times the change up to there, and the run ends above its
+    base by more than twice the change of any other run; without such a point, by more than five times. Outliers:
     further from a smooth curve of their run than six robust standard deviations (more in short runs), and on the same
     side of their neighbours before and after. Condensed: runs of more than 60 points, to the means of 60 groups of
     equally many neighbours, so that their noise stays even.
@@ -174,7 +175,7 @@ def _without_exploded(points: pd.DataFrame, word: str) -> Step:
         for (name, rows), course, doubtful in zip(runs, courses, suspect, strict=True):
             others = sound[-1] if doubtful or np.max(np.abs(_steadied(course))) < sound[-1] else sound[-2]
             end = float(np.median(course[-3:]))
-            if end > BEYOND * others and (doubtful or float(np.median(course)) > LEFT * others):
+            if end > (BEYOND if doubtful else LEFT) * others:
                 gone.append(rows)
                 text = f"the {loss} loss explodes to {end:.3g} above its base, other runs move by {others:.3g} at most"
                 notes.append(f"{name}: {text}; the run is left out ({_span(rows, word)})")
@@ -230,17 +231,14 @@ def _smooth(rows: pd.DataFrame, loss: str) -> Array:
     """A polynomial in ln T, reweighted (bisquare) until outliers have no weight: the course of one run, (n,)."""
     logs, y = np.log(rows["tokens"].to_numpy(float)), rows[loss].to_numpy(float)
     columns = np.vander((logs - logs.mean()) / (np.std(logs) or 1.0), 3 if len(y) < 2 * LEAST else 4)
-    weights = np.ones(len(y))
-    curve = np.full(len(y), np.median(y))
-    for turn in range(30):
+    # From running medians on, which no point moves: not even the first, on which the curve would else hang.
+    curve, weights = y, np.ones(len(y))
+    target = ndimage.median_filter(y, BESIDE, mode="mirror")
+    for _ in range(STEPS):
         root = np.sqrt(weights)
-        before, curve = curve, columns @ np.linalg.lstsq(columns * root[:, None], y * root)[0]
-        rest = np.abs(y - curve)
+        curve = columns @ np.linalg.lstsq(columns * root[:, None], target * root)[0]
         scale = max(float(stats.median_abs_deviation(y - curve, scale="normal")), NOTHING)
-        # First as if by absolute deviations, from which the bisquare finds the right curve.
-        weights = 1 / np.maximum(rest, scale) if turn < 10 else np.clip(1 - (rest / (4.685 * scale)) ** 2, 0, None) ** 2
-        if turn > 10 and np.max(np.abs(curve - before)) < NOTHING:
-            break
+        target, weights = y, np.clip(1 - ((y - curve) / (4.685 * scale)) ** 2, 0, None) ** 2
     return np.asarray(curve)
 
 
