@@ -216,8 +216,8 @@ class DomainResults(Results):
     def multipliers(self, among: Sequence[float] = MULTIPLIERS) -> pd.DataFrame:
         """The critical ratio by turning point at several multipliers of Equation 27, the analysis's own among them.
 
-        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), turning_bound; NaN where a thing does
-        not exist.
+        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), turning_bound; NaN where a
+        thing does not exist.
         """
         rows = []
         for group in self.analysis.groups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from repro.fit import plausible
 from repro.fit.report import Table, as_text, finite, fit_json, interval, number, pair, rough
 from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws import (
@@ -37,6 +39,7 @@ GROUP = ("size", "domain")
 RUN = (*GROUP, "ratio", "tokens", "seed")
 POINTS = max(len(DOMAIN_TOKEN_LAW.names), len(GENERAL_TOKEN_LAW.names))
 NO_DRAWS = "--bootstrap is 0: there are no intervals, and Eq. 8 takes all turning points as equally well known"
+MANY = 5_000  # rows from which on the command says how far it is
 Result = TurningPoint | Critical
 
 
@@ -65,6 +68,8 @@ def fit(file: Path, options: Options) -> Answer:
 
     """
     losses, notes = _read_losses(file, options.t_max, options.base)
+    if len(losses) > MANY:
+        print(f"{file}: {len(losses):,} rows read; fitting the laws", file=sys.stderr, flush=True)
     analysis = analyse(
         losses,
         t_max=options.t_max,
@@ -103,7 +108,11 @@ class Answer:
         of_groups = (
             f"{self.name(group)}: {warning}" if self.keys else warning
             for group in self.analysis.groups
-            for warning in (*group.warnings, *(self._without_interval(group) if self.drawn else ()))
+            for warning in (
+                *group.warnings,
+                *plausible.patterns(group),
+                *(self._without_interval(group) if self.drawn else ()),
+            )
         )
         return (*self.notes, *rough(self.options.bootstrap), *(() if self.drawn else (NO_DRAWS,)), *of_groups)
 
@@ -190,8 +199,19 @@ class Answer:
         of = f" (intervals: {', '.join(scopes)})" if scopes else ""
         return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:,.10g}{of}", head, tuple(rows))
 
+    def goodness(self) -> Table:
+        """How well Equation 6 fits: the worst of a group's ratios, for each loss."""
+        rows = []
+        for group in self.analysis.groups:
+            losses = [[laws.general for laws in group.token_laws], [laws.domain for laws in group.token_laws]]
+            ends = [(max(fit.rse for fit in fits), min(fit.r2 for fit in fits)) for fits in losses if fits]
+            rows.append((self.name(group) or "all", *(number(value, 3) for both in ends for value in both)))
+        head = ("", "general residual s.e.", "R\u00b2", "domain residual s.e.", "R\u00b2")
+        return Table("How well Eq. 6 fits, at the ratio where it fits worst", head, tuple(rows))
+
     def __str__(self) -> str:
-        return as_text([*map(self.turning_points, self.analysis.groups), self.critical_ratios()], self.warnings)
+        turning = map(self.turning_points, self.analysis.groups)
+        return as_text([*turning, self.critical_ratios(), self.goodness()], self.warnings)
 
 
 def _ends(result: Result) -> tuple[float, float] | None:
@@ -222,11 +242,17 @@ def _read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd
     reported = {fault.line for fault in faults if fault.column in ("ratio", "tokens")}
     faults += [Fault(int(line), COLUMNS[0].fault(""), "ratio") for line in blank["line"] if line not in reported]
     faults += repeated(frame.assign(ratio=frame["ratio"].fillna(-1)), faults, RUN)
+    frame, impossible = plausible.possible(frame)
     if not faults:
         faults = _too_little(frame, float(frame["tokens"].max()) if t_max is None else t_max, base)
     if faults:
         raise WrongTable(path, faults)
-    return _with_base(frame, base)
+    read_as, notes = _with_base(frame, base)
+    end = float(frame["tokens"].max()) if t_max is None else t_max
+    doubts = [
+        f"{name}: {text}" if name else text for name, rows in _groups(read_as) for text in plausible.doubts(rows, end)
+    ]
+    return read_as, [*impossible, *doubts, *notes]
 
 
 def _groups(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -262,11 +288,11 @@ def _first(rows: pd.DataFrame) -> int:
 
 
 def _with_base(frame: pd.DataFrame, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
-    """The frame with numbered seeds and a base in each group, without the file's line numbers."""
+    """The frame with numbered seeds and a base in each group."""
     frame = numbered(frame).assign(ratio=frame["ratio"].fillna(0.0))
     if base is None:
-        return frame.drop(columns="line"), []
+        return frame, []
     lacking = [rows.head(1) for _, rows in _groups(frame) if not (rows["tokens"] == 0).any()]
     added = [row.assign(ratio=0.0, tokens=0.0, general_loss=base.general, domain_loss=base.domain) for row in lacking]
     notes = [] if added else ["--base-general and --base-domain were not needed: the file has rows with tokens 0"]
-    return pd.concat([*added, frame], ignore_index=True).drop(columns="line"), notes
+    return pd.concat([*added, frame], ignore_index=True), notes

@@ -33,6 +33,7 @@ from repro.laws.cmr.critical import (
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.cmr.losses import ABOUT, SEQUENCES, Base, Trajectories, trajectories
+from repro.laws.cmr.quality import cleaned, effect
 from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point, turning_points
 from repro.laws.law import Fit
 from repro.laws.solver import Array
@@ -40,6 +41,8 @@ from repro.laws.solver import Array
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
 ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a warning
 LOSSES = ("general", "domain")
+UNCHANGED = "the general loss does not change by more than its noise: no turning points and no critical ratio"
+ALIKE = "the general loss does not differ between ratios by more than its noise"
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,7 @@ def analyse(
         ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
 
     """
-    runs = trajectories(losses)
+    runs = [cleaned(run) for run in trajectories(losses)]
     end = float(losses["tokens"].max()) if t_max is None else float(t_max)
     unit = end / 100 if unit is None else float(unit)
     settings = Settings(end, unit, epsilon, lagrange, horizon, bootstrap, seed)
@@ -255,11 +258,12 @@ def analyse(
 
 def _group(run: Trajectories, settings: Settings) -> Group:
     """The analysis of one size on one domain."""
-    warnings: list[str] = []
+    warnings: list[str] = [*run.notes]
     if run.disagreement > ROUGH * settings.epsilon:
         apart = f"{run.disagreement:.3g}"
         warnings.append(f"general losses at 0 tokens differ by up to {apart} within one seed: their mean is taken")
     inside = run.points[run.points["tokens"] <= settings.t_max * ABOUT]
+    found = effect(inside)
     rows_of = {float(rows["ratio"].iloc[0]): rows for _, rows in inside.groupby("ratio")}
     laws = {ratio: fits for ratio, rows in rows_of.items() if (fits := _token_laws(ratio, rows, settings, warnings))}
     ends = {
@@ -267,11 +271,14 @@ def _group(run: Trajectories, settings: Settings) -> Group:
         for ratio, rows in rows_of.items()
         if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
     }
+    if not found.changes:
+        at_end = {name: _at_end(run, i, ends, laws) for i, name in enumerate(LOSSES)}
+        return _unchanged(run, laws, at_end, settings)
+    if not found.differs and len(laws) > 1:
+        warnings.append(ALIKE)
     draws = _draws(run, laws, rows_of, settings, warnings)
     kept = _with_intervals(laws, draws)
-    at_end = {
-        name: _ends(run.base[i], {r: e[i] for r, e in ends.items()}, laws, draws, name) for i, name in enumerate(LOSSES)
-    }
+    at_end = {name: _at_end(run, i, ends, laws, draws) for i, name in enumerate(LOSSES)}
     ratio_law = {name: _ratio_law(name, at_end[name], warnings) for name in LOSSES}
     mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
     points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
@@ -291,11 +298,25 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *yet_more)
     critical = CriticalRatio(turning, tolerance)
-    seeds = min(int(rows["seed"].nunique()) for rows in rows_of.values())
-    return Group(
-        run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, at_end["general"], seeds,
-        SEQUENCES["general"] in run.points,
-    )  # fmt: skip
+    at_ends = at_end["general"]
+    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, at_ends, *_basis(run))
+
+
+def _basis(run: Trajectories) -> tuple[int, bool]:
+    """The fewest runs at any ratio, and whether losses by held-out sequence are known."""
+    return int(run.points.groupby("ratio")["seed"].nunique().min()), SEQUENCES["general"] in run.points
+
+
+def _unchanged(
+    run: Trajectories, laws: Mapping[float, TokenLaws], ends: Mapping[str, Ends], settings: Settings
+) -> Group:
+    """A group whose general loss is noise: its fits, and nothing that would follow from a change."""
+    warnings = [*run.notes, UNCHANGED]
+    kept = tuple(item._replace(turning_point=TurningPoint(None, "none")) for item in laws.values())
+    ratio_law = {name: _ratio_law(name, ends[name], warnings) for name in LOSSES}
+    none = CriticalRatio(ByTurningPoint(value=None, law=None), ByTolerance(value=None, epsilon=settings.epsilon))
+    every = tuple(warnings)
+    return Group(run.size, run.domain, run.base, ratio_law, kept, (), none, every, ends["general"], *_basis(run))
 
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
@@ -391,15 +412,20 @@ def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tup
     return tuple(drawn)
 
 
-def _ends(
-    base: float, increments: Mapping[float, float], laws: Mapping[float, TokenLaws], draws: Draws | None, name: str
+def _at_end(
+    run: Trajectories,
+    loss: int,
+    increments: Mapping[float, tuple[float, float]],
+    laws: Mapping[float, TokenLaws],
+    draws: Draws | None = None,
 ) -> Ends:
-    """Losses at T_max; without draws if one of the ratios has none."""
-    ratios, losses = np.array(list(increments)), base + np.array(list(increments.values()))
+    """Losses at T_max, of the loss at this place of `LOSSES`; without draws if one of the ratios has none."""
+    ratios = np.array(list(increments))
+    losses = run.base[loss] + np.array([end[loss] for end in increments.values()])
     if draws is None or not len(ratios) or any(ratio not in laws for ratio in increments):
         return Ends(ratios, losses)
     places = [list(laws).index(ratio) for ratio in increments]
-    moved = draws.general_end if name == "general" else draws.domain_end
+    moved = (draws.general_end, draws.domain_end)[loss]
     return Ends(ratios, losses, losses + moved[:, places])
 
 

@@ -29,10 +29,11 @@ class Base(NamedTuple):
 class Trajectories:
     """One model size on one domain: its base, and increments at every point with tokens > 0.
 
-    points: columns ratio, tokens, seed, general, domain, ordered by ratio, tokens and seed; each seed's increments are
-    over that seed's own base. Where losses by held-out sequence were given, general_sequences and domain_sequences hold
-    their increments, an array (m,) at each point. disagreement: the largest difference of general losses of one seed at
-    0 tokens.
+    points: columns ratio, tokens, seed, general, domain, row, ordered by ratio, tokens and seed; each seed's increments
+    are over that seed's own base. Where losses by held-out sequence were given, general_sequences and domain_sequences
+    hold their increments, an array (m,) at each point. disagreement: the largest difference of general losses of one
+    seed at 0 tokens. counted: what ``row`` counts, a "line" of a file (column line of the frame) or a "row" (the index).
+    notes: what was left out or condensed.
     """
 
     size: str
@@ -40,6 +41,8 @@ class Trajectories:
     base: Base
     points: pd.DataFrame = field(repr=False, compare=False)
     disagreement: float = 0.0
+    counted: str = "row"
+    notes: tuple[str, ...] = ()
 
     def measured(self, t_max: float) -> pd.DataFrame:
         """Mean increments over seeds, in the columns of :meth:`repro.laws.Analysis.measured`."""
@@ -116,13 +119,15 @@ def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
         "seed": after["seed"].to_numpy(),
         "general": after["general_loss"].to_numpy(float) - own[:, 0],
         "domain": after["domain_loss"].to_numpy(float) - own[:, 1],
+        "row": (after["line"] if "line" in after else after.index.to_series()).to_numpy(),
     })  # fmt: skip
     for name in SEQUENCES.values():
         if (changes := _by_sequence(name, before, after)) is not None:
             points[name] = pd.Series(changes, dtype=object)
     apart = before.groupby("seed")["general_loss"].agg(lambda losses: losses.max() - losses.min()).max()
     base = Base(float(mean["general_loss"]), float(mean["domain_loss"]))
-    return Trajectories(size, domain, base, points.reset_index(drop=True), float(apart))
+    counted = "line" if "line" in rows else "row"
+    return Trajectories(size, domain, base, points.reset_index(drop=True), float(apart), counted)
 
 
 def _by_sequence(name: str, before: pd.DataFrame, after: pd.DataFrame) -> list[Array] | None:
