@@ -196,7 +196,7 @@ def test_clear_peaks_are_shown_by_the_analysis_as_by_the_study_of_peaks() -> Non
     assert found["tested"].mean() >= 0.6
     tokens, peaked = np.geomspace(1e5, 1e7, 16), np.random.default_rng(0).binomial(2000, clean()) / 2000
     whole = analyse(frame(peaked, tokens, n_items=2000), bootstrap=60)
-    assert whole.peak_shown and not told(whole, "no peak is shown") and whole.peak.p_value < 0.05
+    assert whole.peak_shown and not told(whole, "no peak is shown") and whole.peak.p_value <= 0.01
     assert shown([checked(frame(peaked, n_items=2000), BUDGET)], 60, 0) == [True]
 
 

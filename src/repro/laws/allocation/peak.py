@@ -17,6 +17,7 @@ from repro.laws.solver import Array
 SIMULATIONS = 300  # at most, behind the p value
 TOGETHER = 30  # of them, before asking whether more can matter
 ENOUGH = 15  # simulated data sets with as good a peak: more would not make p small
+ASKED = 0.01  # for the p value: a peak decides how a budget is spent, and a single outlying score can look like one
 EXACT = 1e-20  # share of the sum of squares about the mean up to which what a law leaves is rounding
 
 
@@ -33,7 +34,7 @@ class Peak:
 
 def peak(data: Scores, fit: Fit, best: Optimum, test: Flatness, rivals: Sequence[Law], seed: int = 0) -> Peak:
     """A peak is shown where the test of equal scores rejects, the peak and its interval lie inside what was tried, and
-    no monotone law, of ``rivals``, describes the scores as well (5% each).
+    no monotone law, of ``rivals``, describes the scores as well (p at most `ASKED`).
     """
     if best.sft_tokens is None or data.equal or best.interval is None:
         none = "Equation 1 has none" if best.sft_tokens is None else "it has no interval, which takes a bootstrap"
@@ -43,8 +44,8 @@ def peak(data: Scores, fit: Fit, best: Optimum, test: Flatness, rivals: Sequence
 
 
 def _missing(data: Scores, best: Optimum, test: Flatness, against: str, p_value: float) -> Iterator[str]:
-    if p_value > LEVEL:
-        yield f"a {against} describes the scores as well (p = {p_value:.2f})"
+    if p_value > ASKED:
+        yield f"a {against} describes the scores as well (p = {p_value:.2f}; a peak needs {ASKED:g})"
     if test.p_value > LEVEL:
         yield f"the test of equal scores sees no difference (p = {test.p_value:.2f})"
     if best.open_sides(data.tokens):
