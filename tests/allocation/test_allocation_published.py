@@ -8,7 +8,7 @@ import vl_convert
 
 from helpers.fitting import without_held_out
 from repro import allocation
-from repro.allocation import facts, figures, published, tables
+from repro.allocation import facts, figures, frames, published, tables
 from repro.allocation.published import Paper
 
 
@@ -104,10 +104,22 @@ def test_equation_2_in_tokens_shows_what_fractions_hide(paper: Paper) -> None:
     assert numbers["error_35B"] == pytest.approx(-0.00002)
 
 
-def test_the_facts_of_the_page_name_the_flat_benchmarks(paper: Paper) -> None:
+def test_the_facts_of_the_page_say_that_scores_rise_and_no_peak_is_shown(paper: Paper) -> None:
     numbers = facts.peaks(paper)
-    assert numbers["flat_names"] == "MedQA, HumanEval and HumanEval+"
-    assert numbers["flat_count"] == 3 and numbers["benchmarks"] == 4
+    assert numbers["verdict"] == (
+        "scores rise with SFT tokens on MedQA, HumanEval, HumanEval+ and ChemBench4K (with Holm's correction: MedQA "
+        "and ChemBench4K), but without the allocation with the fewest on ChemBench4K alone; no peak is shown"
+    )
+    assert numbers["benchmarks"] == 4
+
+
+def test_tests_are_corrected_for_their_number_by_holm(paper: Paper) -> None:
+    tests = paper.flatness.sort_values("slope_p")
+    by_hand = np.minimum(np.maximum.accumulate(tests["slope_p"].to_numpy() * [4, 3, 2, 1]), 1)
+    assert tests["slope_p_holm"].to_numpy() == pytest.approx(by_hand)
+    untested = frames.holm(tests.assign(p_value=[np.nan, 0.01, 0.5, 0.03]))["p_value_holm"]
+    assert np.isnan(untested.iloc[0]) and untested.iloc[1:].tolist() == pytest.approx([0.03, 0.5, 0.06])
+    assert "p (Holm)" in tables.flatness(paper).to_html()
 
 
 def test_tables_show_tokens_first_and_seven_digits_of_fractions(paper: Paper) -> None:

@@ -643,13 +643,16 @@ def test_a_law_is_said_to_be_flat_only_where_the_test_says_so() -> None:
     told = facts.law(optima.assign(p_value=0.001), scores)
     assert "flat" not in told["flat"] and told["flat"].count("accuracy") == 2
     assert (told["fitted"], len(optima)) == ("all 4", 4)
-    flat = facts.law(optima.assign(p_value=0.2), scores)["flat"]
+    flat = facts.law(optima.assign(p_value=0.2, slope_p=0.5), scores)["flat"]
     assert "mmlu, health by accuracy" in flat and flat.endswith("cannot be told from flat") and "differ" not in flat
-    one = optima.head(2).assign(p_value=[np.nan, 0.01], edge=[True, False])
+    sloped = facts.law(optima.assign(p_value=0.2, slope_p=0.01), scores)["flat"]
+    assert sloped.endswith("change steadily with SFT tokens, though the test of equal scores sees no difference")
+    one = optima.head(2).assign(p_value=[np.nan, 0.01], peak_shown=[True, False])
     words = facts.law(one, scores)
     assert "mmlu, health by accuracy could not be tested" in words["flat"]
     assert "mmlu, health by log-likelihood differ" in words["flat"] and "flat" not in words["flat"]
-    assert words["peaks"].startswith("the peak of mmlu, health by accuracy, or its interval, reaches the edge")
+    assert words["peaks"] == "a peak is shown for mmlu, health by accuracy (1 of 2)"
+    assert facts.law(one.assign(peak_shown=False), scores)["peaks"] == "no peak is shown"
     assert words["fitted"] == "2 of 4"
     assert facts.law(optima.head(0), scores)["fitted"] == "none"
 

@@ -36,6 +36,8 @@ def test_the_answer_has_the_promised_shape(tmp_path: Path) -> None:
     assert set(found["flatness"]) >= {"statistic", "df", "p_value"}
     assert found["flatness"]["p_value"] < 1e-3
     assert set(found["trend"]) == {"slope", "p_value", "method"} and 0 <= found["trend"]["p_value"] <= 1
+    assert isinstance(found["peak_shown"], bool) and set(found["peak"]) == {"p_value", "against"}
+    assert found["peak_shown"] != any(text.startswith("no peak is shown: ") for text in found["warnings"])
     first, impossible = found["predictions"]
     assert first["cpt_fraction"] == pytest.approx(1 - best["sft_tokens"] / 25e9)
     assert first["ci"][0] < first["cpt_fraction"] < first["ci"][1]
@@ -88,6 +90,15 @@ def test_the_order_of_the_rows_changes_nothing(tmp_path: Path) -> None:
         flags = ["--budget", "30e9", "--bootstrap", "20", "--json", f"{name}.json"]
         assert fit("allocation", f"{name}.csv", *flags, at=tmp_path).returncode == 0
     assert (tmp_path / "one.json").read_text() == (tmp_path / "other.json").read_text()
+
+
+def test_rising_scores_show_no_peak_and_the_optimum_says_so(tmp_path: Path) -> None:
+    saved(scores(score=0.3 + 0.05 * np.log(TOKENS / TOKENS[0]), n_items=4000).round(4), tmp_path, "s.csv")
+    done = fit("allocation", "s.csv", "--budget", "30e9", "--bootstrap", "30", "--json", "o.json", at=tmp_path)
+    found = strict((tmp_path / "o.json").read_text())
+    assert found["peak_shown"] is False and found["optimum"]["sft_tokens"] is not None
+    assert any(text.startswith("no peak is shown: ") for text in found["warnings"])
+    assert "by Equation 1 (no peak is shown)" in done.stdout
 
 
 def test_equal_scores_have_no_optimum_and_one_reason(tmp_path: Path) -> None:

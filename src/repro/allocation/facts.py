@@ -31,22 +31,25 @@ MODES = {
 def peaks(paper: Paper) -> Facts:
     """Whether there is a peak at all.
 
-    flat_names, flat_count, benchmarks: which benchmarks cannot be told from flat (p > 0.05), how many, of how many;
-    flat_verdict: the sentence on them; rising: on how many scores rise with ln S (p <= 0.05); widest, widest_name: the
-    widest interval of a peak, as highest over lowest SFT tokens (0 and "none" without intervals), and whose it is;
-    open_count: how many intervals reach the edge of the data.
+    verdict: on which benchmarks scores rise with SFT tokens, also after Holm's correction and without the fewest
+    tokens, and whether a peak is shown, in words; peaks: the last of these; benchmarks: how many there are; widest,
+    widest_name: the widest interval of a peak, as highest over lowest SFT tokens (0 and "none" without intervals), and
+    whose it is; open_count: how many intervals reach the edge of the data.
     """
-    optima = paper.optima
-    flat = list(optima.loc[optima["p_value"] > LEVEL, "benchmark"])
+    optima, tests = paper.optima, paper.flatness
+    columns = ("slope_p", "slope_p_holm", "slope_p_without")
+    rise, still, later = (join(tests.loc[(tests["slope"] > 0) & (tests[c] <= LEVEL), "benchmark"]) for c in columns)
+    peaks = _peaks(list(optima["benchmark"]), list(optima["peak_shown"]))
     best = optima.dropna(subset=["low", "high"]).set_index("benchmark")
     ratio = best["high"] / best["low"]
-    verdict = f"the sixteen scores of {join(flat)} cannot be told from equal" if flat else "no benchmark is flat"
+    verdict = (
+        f"scores rise with SFT tokens on {rise or 'no benchmark'} (with Holm's correction: {still or 'none'}), but "
+        f"without the allocation with the fewest on {later or 'none'} alone; {peaks}"
+    )
     return {
-        "flat_names": join(flat) or "none",
-        "flat_count": len(flat),
-        "flat_verdict": verdict,
+        "verdict": verdict,
+        "peaks": peaks,
         "benchmarks": len(optima),
-        "rising": int(((optima["slope_p"] <= LEVEL) & (optima["slope"] > 0)).sum()),
         "widest": float(ratio.max()) if len(ratio) else 0.0,
         "widest_name": join(ratio.index[ratio >= ratio.max() / SAME]) or "none",
         "open_count": int(best["edge"].sum()),
@@ -143,22 +146,23 @@ def law(optima: pd.DataFrame, scores_: pd.DataFrame) -> Facts:
         none = f"there is no fit: Equation 1 needs {FEWEST} allocations with SFT tokens, and scores"
         return {"peaks": none, "flat": "there is nothing to test", "laws": none, "fitted": "none"}
     names = [f"{row['benchmark']} by {row['metric']}" for row in optima.to_dict("records")]
-    tests = list(zip(names, optima["p_value"], strict=True))
-    edge = [name for name, at in zip(names, optima["edge"], strict=True) if at]
+    tests = list(zip(names, optima["p_value"], optima["slope_p"], strict=True))
     return {
-        "peaks": _peaks(len(names), edge),
+        "peaks": _peaks(names, list(optima["peak_shown"])),
         "flat": _flat(tests),
         "laws": _laws(names, list(optima["preferred"])),
         "fitted": f"all {len(names)}" if len(names) == count else f"{len(names)} of {count}",
     }
 
 
-def _flat(tests: list[tuple[str, float]]) -> str:
-    flat = [name for name, p in tests if p > LEVEL]
-    differ = [name for name, p in tests if p <= LEVEL]
-    untested = [name for name, p in tests if p != p]
+def _flat(tests: list[tuple[str, float, float]]) -> str:
+    flat = [name for name, p, slope_p in tests if p > LEVEL and not slope_p <= LEVEL]
+    sloped = [name for name, p, slope_p in tests if p > LEVEL and slope_p <= LEVEL]
+    differ = [name for name, p, _ in tests if p <= LEVEL]
+    untested = [name for name, p, _ in tests if p != p]
     words = {
         "cannot be told from flat": flat,
+        "change steadily with SFT tokens, though the test of equal scores sees no difference": sloped,
         "differ by more than the choice of questions explains": differ,
         "could not be tested": untested,
     }
@@ -172,16 +176,13 @@ def _laws(names: list[str], preferred: list[str]) -> str:
         where = join(name for name, best in zip(names, preferred, strict=True) if best == law)
         words.append(f"{law.replace(EQUATION_1, 'Equation 1')} for {where}")
     without = [name for name, law in zip(names, preferred, strict=True) if not law]
-    few = f"too few allocations to compare all three for {join(without)}"
+    few = f"too few allocations to compare all laws for {join(without)}"
     return "; ".join([*words, *([few] if without else [])])
 
 
-def _peaks(count: int, edge: list[str]) -> str:
-    if not edge:
-        return "every peak and its interval lie inside what was tried"
-    if len(edge) == count:
-        return "every peak, or its interval, reaches the edge of what was tried, so that no best split is shown"
-    return f"the peak of {join(edge)}, or its interval, reaches the edge of what was tried"
+def _peaks(names: list[str], shown: list[bool]) -> str:
+    found = [name for name, at in zip(names, shown, strict=True) if at]
+    return f"a peak is shown for {join(found)} ({len(found)} of {len(names)})" if found else "no peak is shown"
 
 
 def paired(pairs: pd.DataFrame) -> Facts:

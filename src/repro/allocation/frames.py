@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from repro.allocation.results import ACCURACY, METRICS, chance, matrix
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
@@ -16,7 +17,6 @@ Fits = Mapping[tuple[str, str], Allocation]  # by benchmark and metric
 Pairs = list[tuple[dict[str, Any], dict[str, Any], str]]  # two trials and what comparing them is called
 FEWEST = 6  # allocations with SFT that Equation 1 needs
 NORMAL = 1.96
-EDGE = 1.001  # an interval that ends this near to the fewest or the most tokens reaches the edge
 
 
 class Results(Protocol):
@@ -61,7 +61,7 @@ class Results(Protocol):
 
     @property
     def alternatives(self) -> pd.DataFrame:
-        """Equation 1 beside a flat line and a quadratic: see :func:`alternatives`."""
+        """Equation 1 beside its alternatives: see :func:`alternatives`."""
         return alternatives(self.fits)
 
     @property
@@ -126,8 +126,8 @@ def optima(fits: Fits) -> pd.DataFrame:
 
     Columns benchmark, metric; sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high (NaN without a peak); highest (SFT
     tokens of the best score); statistic, p_value, test; slope, slope_p (of the scores in ln S, and the test that it is
-    0); edge (whether the peak or its interval reaches the edge of what was tried); preferred (the law of least AIC, ""
-    where there are too few allocations to compare all three).
+    0); edge (whether the peak or its interval reaches the edge of what was tried); peak_shown; preferred (the law of
+    least AIC, "" where there are too few allocations to compare all); p_value_holm, slope_p_holm: see :func:`holm`.
     """
     rows = []
     for (name, metric), fit in fits.items():
@@ -140,11 +140,24 @@ def optima(fits: Fits) -> pd.DataFrame:
             "highest": float(fit.points["sft_tokens"].iloc[int(fit.points["score"].argmax())]),
             "statistic": test.statistic, "p_value": test.p_value, "test": test.method,
             "slope": fit.trend.slope, "slope_p": fit.trend.p_value,
-            "edge": _at_edge(fit, low, high), "preferred": _preferred(fit),
+            "edge": bool(best.open_sides(fit.points["sft_tokens"].to_numpy(float))), "peak_shown": fit.peak_shown,
+            "preferred": _preferred(fit),
         })  # fmt: skip
     columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "cpt_low", "cpt_high", "highest"]
-    columns += ["statistic", "p_value", "test", "slope", "slope_p", "edge", "preferred"]
-    return pd.DataFrame(rows, columns=columns).astype({"sft_tokens": float, "cpt_fraction": float})
+    columns += ["statistic", "p_value", "test", "slope", "slope_p", "edge", "peak_shown", "preferred"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return holm(frame.astype({"sft_tokens": float, "cpt_fraction": float, "peak_shown": bool}))
+
+
+def holm(tests: pd.DataFrame) -> pd.DataFrame:
+    """The same with p_value_holm and slope_p_holm: p_value and slope_p corrected for the number of rows by Holm's
+    method (statsmodels' `multipletests`); NaN where there is no test.
+    """
+    for name in ("p_value", "slope_p"):
+        there = tests[name].astype(float).dropna()
+        corrected = multipletests(there, method="holm")[1] if len(there) else there
+        tests = tests.assign(**{f"{name}_holm": pd.Series(corrected, index=there.index, dtype=float)})
+    return tests
 
 
 def _preferred(fit: Allocation) -> str:
@@ -152,14 +165,8 @@ def _preferred(fit: Allocation) -> str:
     return str(fit.alternatives["law"].iloc[0]) if comparable else ""
 
 
-def _at_edge(fit: Allocation, low: float, high: float) -> bool:
-    tokens, peak = fit.points["sft_tokens"], fit.optimum.sft_tokens
-    ends = [end for end in (low, high, peak) if end is not None and end == end]
-    return not ends or min(ends) <= tokens.min() * EDGE or max(ends) >= tokens.max() / EDGE
-
-
 def alternatives(fits: Fits) -> pd.DataFrame:
-    """Equation 1 beside a flat line and a quadratic: benchmark, metric, law, parameters, criterion, delta_aicc, loo.
+    """Equation 1 beside its alternatives: benchmark, metric, law, parameters, criterion, delta_aicc, loo.
 
     criterion: what delta_aicc is a difference of: "AIC", "AICc" or "QAICc" (:func:`repro.laws.comparison.compare`).
     """

@@ -18,7 +18,8 @@ import pandas as pd
 
 from repro.allocation import frames
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
-from repro.laws.allocation.scores import with_errors
+from repro.laws.allocation.flatness import trend
+from repro.laws.allocation.scores import checked, with_errors
 
 
 class Benchmark(NamedTuple):
@@ -182,17 +183,20 @@ class Paper(frames.Results):
     @property
     def flatness(self) -> pd.DataFrame:
         """Whether scores differ (benchmark, items, error, the standard error of a score, statistic, df, p_value), and
-        whether they change with ln S (slope, slope_p).
+        whether they change with ln S (slope, slope_p; slope_p_without: without the allocation with the fewest SFT
+        tokens); p_value_holm, slope_p_holm as `frames.holm` has them.
         """
         rows = []
         for (name, _), fit in self.fits.items():
+            rest = fit.points[fit.points["sft_tokens"] > fit.points["sft_tokens"].min()].drop(columns="cpt_fraction")
             score, items, test = fit.points["score"].mean(), float(fit.points["n_items"].iloc[0]), fit.flatness
             rows.append({
                 "benchmark": name, "items": items, "error": float(np.sqrt(score * (1 - score) / items)),
                 "statistic": test.statistic, "df": test.df, "p_value": test.p_value,
                 "slope": fit.trend.slope, "slope_p": fit.trend.p_value,
+                "slope_p_without": trend(checked(rest, fit.budget)).p_value,
             })  # fmt: skip
-        return pd.DataFrame(rows)
+        return frames.holm(pd.DataFrame(rows))
 
     @property
     def predictions(self) -> pd.DataFrame:

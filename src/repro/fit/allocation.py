@@ -131,6 +131,8 @@ class Answer:
                 "p_value": finite(allocation.trend.p_value),
                 "method": allocation.trend.method,
             },
+            "peak_shown": allocation.peak_shown,
+            "peak": {"p_value": finite(allocation.peak.p_value), "against": allocation.peak.against or None},
             "predictions": [
                 {"budget": other.budget, "cpt_fraction": finite(other.cpt_fraction), "ci": pair(other.interval)}
                 for other in allocation.predictions
@@ -149,7 +151,8 @@ class Answer:
         best, budget = self.allocation.optimum, self.allocation.budget
         splits = [(budget, best.cpt_fraction, best.cpt_interval)]
         splits += [(other.budget, other.cpt_fraction, other.interval) for other in self.allocation.predictions]
-        rows = [("best SFT tokens", number(best.sft_tokens), interval(best.interval))]
+        caution = "" if self.allocation.peak_shown else " by Equation 1 (no peak is shown)"
+        rows = [(f"best SFT tokens{caution}", number(best.sft_tokens), interval(best.interval))]
         for tokens, fraction, ends in splits:  # with more digits, as in a large budget all begin with the same nines
             rows.append((f"best CPT fraction of {tokens:g} tokens", number(fraction, 7), interval(ends, 7)))
         return Table("Best split", ("", "value", "95% interval"), tuple(rows))
@@ -162,7 +165,7 @@ class Answer:
 
     def tests(self) -> Table:
         """Whether there is a peak at all."""
-        test, trend, fit = self.allocation.flatness, self.allocation.trend, self.allocation.fit
+        test, trend, fit, peak = (getattr(self.allocation, name) for name in ("flatness", "trend", "fit", "peak"))
         df = ", ".join(f"{part:g}" for part in (test.df if isinstance(test.df, tuple) else (test.df,)))
         rows = (
             ("are all scores equal? statistic", number(test.statistic)),
@@ -170,6 +173,8 @@ class Answer:
             ("p value", number(test.p_value, 2)),
             ("do scores change with ln S? slope", number(trend.slope, 3)),
             ("p value of the slope", number(trend.p_value, 2)),
+            (f"p value of a {peak.against or 'monotone curve'}, against Equation 1", number(peak.p_value, 2)),
+            ("is a peak shown?", "yes" if self.allocation.peak_shown else "no"),
             ("R\u00b2 of Equation 1", number(self.allocation.r2, 4)),
             ("residual standard error", number(fit.rse, 3)),
         )

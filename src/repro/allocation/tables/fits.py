@@ -22,6 +22,7 @@ def printed_optima(paper: Paper) -> Styler:
     rows = paper.optima
     table = pd.DataFrame({
         "benchmark": rows["benchmark"],
+        "peak shown": rows["peak_shown"].map({True: "yes", False: "no"}),
         "best SFT tokens": rows["sft_tokens"].map(millions, na_action="ignore"),
         "95% interval": between(rows["low"], rows["high"], millions),
         "the paper's": rows["printed_tokens"].map(millions, na_action="ignore"),
@@ -29,7 +30,7 @@ def printed_optima(paper: Paper) -> Styler:
         "the paper's fraction": rows["printed_fraction"],
         "highest score at": 1 - rows["highest"] / published.value("budget"),
     })  # fmt: skip
-    return styled(table, dict.fromkeys(table.columns[4:], FRACTION), NO_PEAK, index=False)
+    return styled(table, dict.fromkeys(table.columns[5:], FRACTION), NO_PEAK, index=False)
 
 
 def optima(results: Results) -> Styler:
@@ -37,15 +38,16 @@ def optima(results: Results) -> Styler:
     rows = results.optima
     table = pd.DataFrame({
         "benchmark": rows["benchmark"], "metric": rows["metric"],
+        "peak shown": rows["peak_shown"].map({True: "yes", False: "no"}),
         "best SFT tokens": rows["sft_tokens"].map(short_tokens, na_action="ignore"),
         "95% interval": between(rows["low"], rows["high"], short_tokens),
         "best CPT fraction": rows["cpt_fraction"],
         "interval of it": between(rows["cpt_low"], rows["cpt_high"], "{:.3f}".format),
         "highest score at": rows["highest"].map(short_tokens, na_action="ignore"),
-        "all equal? p": rows["p_value"],
-        "no slope? p": rows["slope_p"],
+        "all equal? p": rows["p_value"], "all equal? p (Holm)": rows["p_value_holm"],
+        "no slope? p": rows["slope_p"], "no slope? p (Holm)": rows["slope_p_holm"],
     })  # fmt: skip
-    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}", "all equal? p": p_value, "no slope? p": p_value}
+    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}"} | dict.fromkeys(table.columns[-4:], p_value)
     return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
 
 
@@ -58,20 +60,23 @@ def flatness(paper: Paper) -> Styler:
         "statistic": "chi-square",
         "df": "degrees of freedom",
         "p_value": "p",
+        "p_value_holm": "p (Holm)",
         "slope": "points for each unit of ln S",
         "slope_p": "p of the slope",
+        "slope_p_holm": "p of the slope (Holm)",
+        "slope_p_without": "without the fewest tokens",
     }
-    formats: dict[str, Format] = {
+    formats: dict[str, Format] = dict.fromkeys(names.values(), p_value)
+    formats |= {
         "items": "{:,.0f}", "standard error of a score": "{:.1%}", "chi-square": "{:.1f}",
-        "degrees of freedom": "{:.0f}", "p": p_value,
-        "points for each unit of ln S": "{:+.1f}", "p of the slope": p_value,
+        "degrees of freedom": "{:.0f}", "points for each unit of ln S": "{:+.1f}", "benchmark": str,
     }  # fmt: skip
     rows = paper.flatness.assign(slope=100 * paper.flatness["slope"])
     return styled(rows[list(names)].rename(columns=names), formats, NONE, index=False)
 
 
 def alternatives(results: Results) -> Styler:
-    """Equation 1 beside a flat line and a quadratic: the criterion above the best law's, and the error when left out.
+    """Equation 1 beside its alternatives: the criterion above the best law's, and the error when left out.
 
     Errors are in points, or nats a byte for the log-likelihood. An infinite criterion, where there are too few scores
     for a law's parameters, is a dash.

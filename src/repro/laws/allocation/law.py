@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from repro.laws.allocation.flatness import Flatness, Trend, flatness, trend
 from repro.laws.allocation.optimum import Optimum, Prediction, optimum, prediction
+from repro.laws.allocation.peak import Peak, peak
 from repro.laws.allocation.scores import Scores, alike, checked
-from repro.laws.allocation.warnings import allocation_warnings
+from repro.laws.allocation.warnings import QUADRATIC, allocation_warnings
 from repro.laws.comparison import compare
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law, Linear, Nonlinear
@@ -50,17 +51,37 @@ def allocation_law(sft_tokens: ArrayLike) -> Law:
     )
 
 
+def monotone_laws(equation_1: Law) -> tuple[Law, ...]:
+    """What scores without a peak may look like: laws that only rise or only fall, with the bounds of ``equation_1``.
+
+    The saturating curve is half-way at ln S = half, within the data; the cliff is Equation 1 without its bump.
+    """
+    mu, _, s_min = equation_1.nonlinear
+    a, b = Linear("a"), Linear("b")
+    return (
+        Law("flat line", r"P(S) = P_{base}", (), (Linear("p_base"),), lambda s: (1.0 + 0.0 * s,)),
+        Law("straight line in ln S", r"P(S) = a + b \ln S", (), (a, b), lambda s: (1.0, np.log(s))),
+        Law(
+            "saturating curve", r"P(S) = a + b / (1 + e^{half} / S)", (Nonlinear("half", mu.low, mu.high),), (a, b),
+            lambda s, half: (1.0, 1 / (1 + np.exp(half) / s)),
+        ),
+        Law(
+            "cliff without a peak", r"P(S) = P_{base} - \lambda / (S - S_{min})", (s_min,),
+            (Linear("p_base"), Linear("penalty", sign=1)), lambda s, s_min: (1.0, -1 / (s - s_min)),
+        ),
+    )  # fmt: skip
+
+
 ALTERNATIVES = (
-    Law("flat line", r"P(S) = P_{base}", (), (Linear("p_base"),), lambda s: (1.0 + 0.0 * s,)),
     Law(
-        name="quadratic in ln S",
+        name=QUADRATIC,
         latex=r"P(S) = a + b \ln S + c \ln^2 S",
         nonlinear=(),
         linear=(Linear("a"), Linear("b"), Linear("c")),
         basis=lambda s: (1.0, np.log(s), np.log(s) ** 2),
     ),
 )
-"""What Equation 1 is compared with; a law added here is in every comparison."""
+"""What Equation 1 is compared with besides the monotone laws; a law added here is in every comparison."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,7 @@ class Allocation:
     optimum: Optimum
     flatness: Flatness
     trend: Trend
+    peak: Peak
     predictions: tuple[Prediction, ...]
     alternatives: pd.DataFrame = field(repr=False, compare=False)
     points: pd.DataFrame = field(repr=False, compare=False)
@@ -87,6 +109,11 @@ class Allocation:
     def params(self) -> dict[str, float]:
         """p_base, amplitude, mu, sigma, s_min, penalty."""
         return {name: self.fit.params[name] for name in NAMES}
+
+    @property
+    def peak_shown(self) -> bool:
+        """Whether the data show the peak of Equation 1; `peak` has the test, and the reasons where they do not."""
+        return not self.peak.missing
 
     @property
     def equal(self) -> bool:
@@ -168,12 +195,12 @@ def analyse_allocation(
     draws = draw(data, fit, bootstrap, seed) if bootstrap and known else None
     fit = replace(fit, draws=draws, method=_method(data, fit, bootstrap, known))
     best = optimum(data, fit)
-    test = flatness(data, fit, seed)
-    table = _compared(data, fit)
-    return Allocation(
-        data.budget, fit, best, test, trend(data), tuple(prediction(float(n), best) for n in predict), table, data.rows,
-        allocation_warnings(data, fit, best, test, table),
-    )  # fmt: skip
+    test, slope, rivals = flatness(data, fit, seed), trend(data), monotone_laws(law)
+    shown = peak(data, fit, best, test, rivals, seed)
+    table = _compared(data, fit, rivals)
+    others = tuple(prediction(float(n), best) for n in predict)
+    warnings = allocation_warnings(data, fit, best, test, slope, shown, table)
+    return Allocation(data.budget, fit, best, test, slope, shown, others, table, data.rows, warnings)
 
 
 def _level(law: Law, data: Scores) -> Fit:
@@ -186,10 +213,10 @@ def _level(law: Law, data: Scores) -> Fit:
     )  # fmt: skip
 
 
-def _compared(data: Scores, fit: Fit) -> pd.DataFrame:
+def _compared(data: Scores, fit: Fit, rivals: tuple[Law, ...]) -> pd.DataFrame:
     # Equal scores are compared as zeros: every law has a constant, so this removes rounding errors only, and the laws,
     # which all fit exactly, stay in the order given.
-    laws = (*ALTERNATIVES, fit.law) if data.equal else (fit.law, *ALTERNATIVES)
+    laws = (*rivals, fit.law, *ALTERNATIVES) if data.equal else (fit.law, *rivals, *ALTERNATIVES)
     values = np.zeros(fit.n) if data.equal else fit.y
     # The questions tell the size of the errors only where scores scatter about the law no more than they allow.
     known = data.errors == "items" or (data.errors == "answers" and data.excess(fit) == 1)

@@ -9,7 +9,9 @@ import numpy as np
 from repro.laws.allocation.scores import Scores
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
+from repro.laws.solver import Array
 
+EDGE = 1e-3  # share of the range of ln S that counts as its edge
 FINE = 2000  # places at which the highest point of the curve is looked for
 
 Interval = tuple[float, float]
@@ -38,6 +40,16 @@ class Optimum:
     cpt_fraction: float | None
     cpt_interval: Interval | None
     highest: float
+
+    def open_sides(self, tokens: Array) -> list[str]:
+        """On which sides, "below" or "above", the peak or its interval reaches the end of ascending tokens (n,)."""
+        if self.sft_tokens is None:
+            return ["below", "above"]
+        first, last = np.log(tokens[[0, -1]])
+        margin = EDGE * (last - first)
+        low, high = np.log(self.interval or (self.sft_tokens, self.sft_tokens))
+        low, high = min(low, np.log(self.sft_tokens)), max(high, np.log(self.sft_tokens))
+        return [name for name, near in (("below", low <= first + margin), ("above", high >= last - margin)) if near]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from statsmodels.regression.linear_model import WLS
 
-from repro.laws.allocation.flatness import Flatness
-from repro.laws.allocation.optimum import Optimum
+from repro.laws.allocation.flatness import Flatness, Trend
+from repro.laws.allocation.optimum import EDGE, Optimum
+from repro.laws.allocation.peak import Peak
 from repro.laws.allocation.scores import Scores
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
@@ -16,18 +18,21 @@ from repro.laws.law import Fit
 FEW = 7  # fewer allocations than this hardly test the fit
 SHIFT = 0.1  # how far the highest point may lie from exp(mu), as a share of it
 SHARE = 0.025  # of draws without a peak: from here on they can move the ends of a 95% interval
+QUADRATIC = "quadratic in ln S"
 CLEARLY = 0.9  # of Equation 1's error of allocations left out: a law below it predicts them better
-EDGE = 1e-3  # share of the range of ln S that counts as its edge
 
 
-def allocation_warnings(data: Scores, fit: Fit, best: Optimum, test: Flatness, table: pd.DataFrame) -> tuple[str, ...]:
+def allocation_warnings(
+    data: Scores, fit: Fit, best: Optimum, test: Flatness, slope: Trend, peak: Peak, table: pd.DataFrame
+) -> tuple[str, ...]:
     """All that apply, the most serious first."""
     if data.equal:
         nothing = "there is no peak, no allocation is shown to be best, and there are no intervals"
         return (f"all scores are equal: {nothing}", *_rows(data))
     texts = [
+        *(f"no peak is shown: {', and '.join(peak.missing)}" for _ in peak.missing[:1]),
+        *_flat(test, slope),
         *_peak(data, fit, best),
-        *_flat(test),
         *_alternatives(fit, table),
         *_data(data, fit),
         *_rows(data),
@@ -57,9 +62,15 @@ def _peak(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
         )
 
 
-def _flat(test: Flatness) -> Iterator[str]:
-    if test.p_value > LEVEL:
+def _flat(test: Flatness, slope: Trend) -> Iterator[str]:
+    if slope.p_value <= LEVEL:
+        yield f"the scores {'rise' if slope.slope > 0 else 'fall'} with ln S (p {_chance(slope.p_value)})"
+    elif test.p_value > LEVEL:
         yield f"the scores cannot be told from equal (p = {test.p_value:.2f}), so no allocation is shown to be best"
+
+
+def _chance(p_value: float) -> str:
+    return "below 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
 
 
 def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
@@ -67,7 +78,8 @@ def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
     own, best = rows.loc[fit.law.name], str(table["law"].iloc[0])
     gap = float(rows["delta_aicc"][fit.law.name])
     if best != fit.law.name and np.isfinite(gap):
-        yield f"a {best} describes the scores better by {criterion}, by {gap:.1f}"
+        vertex = f", and {_vertex(fit)}" if best == QUADRATIC else ""
+        yield f"a {best} describes the scores better by {criterion}, by {gap:.1f}{vertex}"
     # By either measure alone an alternative is often ahead by chance where Equation 1 is true.
     ahead = rows[(rows["aicc"] < own["aicc"]) & (rows["loo"] < CLEARLY * own["loo"])]
     if len(ahead):
@@ -78,7 +90,23 @@ def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _vertex(fit: Fit) -> str:
+    """Whether a quadratic has a peak: it rises at the fewest tokens and falls at the most, each clearly, so that the
+    interval of its vertex (Fieller's) lies between them (Lind & Mehlum 2010).
+    """
+    logs = np.log(fit.x)
+    quadratic = WLS(fit.y, np.vander(logs, 3, increasing=True), weights=fit.weights).fit()
+    rises, falls = quadratic.t_test([[0, 1, 2 * end] for end in (logs.min(), logs.max())]).conf_int(LEVEL)
+    inside = rises[0] > 0 > falls[1]
+    return "its peak lies inside what was tried" if inside else "it is no peak, as its vertex may lie beyond the data"
+
+
 def _data(data: Scores, fit: Fit) -> Iterator[str]:
+    if data.errors == "items":
+        yield (
+            "scores are taken as independent samples of items, as answers to single items are not given: where all "
+            "models answer the same items, a comparison item by item is sharper"
+        )
     if data.allocations < FEW:
         yield f"{data.allocations} allocations for six parameters: the fit is hardly tested"
     excess = data.excess(fit)
@@ -110,10 +138,7 @@ def _draws(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
     share = _spikes(data, fit.draws)
     if share > SHARE:
         yield f"{share:.0%} of the bootstrap draws put a peak far above every score, where nothing was measured"
-    slack = 1 + EDGE * np.log(data.tokens[-1] / data.tokens[0])
-    below, above = best.interval[0] <= data.tokens[0] * slack, best.interval[1] >= data.tokens[-1] / slack
-    sides = [name for name, near in (("below", below), ("above", above)) if near]
-    if sides:
+    if sides := best.open_sides(data.tokens):
         yield f"the interval of the best allocation is open {' and '.join(sides)}: it reaches the edge of the data"
 
 
