@@ -32,7 +32,7 @@ class Trajectories:
     points: columns ratio, tokens, seed, general, domain, row, ordered by ratio, tokens and seed; each seed's increments
     are over that seed's own base. Where losses by held-out sequence were given, general_sequences and domain_sequences
     hold their increments, an array (m,) at each point. disagreement: the largest difference of general losses of one
-    seed at 0 tokens. counted: what ``row`` counts, a "line" of a file (column line of the frame) or a "row" (the index).
+    seed at 0 tokens. counted: what ``row`` counts, a "line" of a file (column line) or a "row", its index.
     notes: what was left out or condensed.
     """
 
