@@ -14,6 +14,7 @@ from repro.stages.tokens import Tokenizer, Tokens
 from repro.stages.training import Training
 from repro.study.base import BaseDesign
 from repro.study.texts import require_packages, sources
+from repro.trust.peaks import Peaks, peak_stages
 from repro.trust.recovery import Recovery, recoveries
 
 
@@ -26,11 +27,12 @@ class Design(BaseDesign):
     pretraining: tuple[Pretrain, ...]
     continual: tuple[Continue, ...]
     recovery: tuple[Recovery, ...]
+    peaks: tuple[Peaks, ...]
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage that gives a result of its own."""
-        return (self.general, *self.domains, *self.pretraining, *self.continual, *self.recovery)
+        return (self.general, *self.domains, *self.pretraining, *self.continual, *self.recovery, *self.peaks)
 
     def require_data(self) -> None:
         """Make sure that packaged texts have been fetched and are the pinned ones.
@@ -80,7 +82,8 @@ def design(params: Params) -> Design:
     continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
     continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
     recovery = recoveries(params.recovery_sets, params.recovery_draws)
-    return Design(general, domains, pretraining, tuple(continual), recovery)
+    peaks = peak_stages(params.recovery_sets, params.recovery_draws)
+    return Design(general, domains, pretraining, tuple(continual), recovery, peaks)
 
 
 def _distinct_sizes(models: tuple[Pretrain, ...]) -> None:
