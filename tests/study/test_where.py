@@ -175,6 +175,7 @@ def test_every_kind_of_stage_can_be_named_and_those_that_train_can_be_shared() -
     import repro.stages.drift
     import repro.stages.evaluate
     import repro.stages.texts
+    import repro.trust.peaks
     import repro.trust.recovery  # noqa: F401
 
     def below(stage: type[Stage]) -> set[type[Stage]]:

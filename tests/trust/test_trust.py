@@ -8,7 +8,7 @@ import vl_convert
 from helpers.studies import losses, study
 from repro.laws import analyse
 from repro.laws.allocation import NAME as EQUATION_1
-from repro.trust import facts, figures, frames, recovered, tables
+from repro.trust import facts, figures, frames, peaks, recovered, tables
 
 
 def drawn(chart: object) -> str:
@@ -162,3 +162,17 @@ def test_the_preferred_law_of_each_benchmark_is_named() -> None:
     })  # fmt: skip
     assert facts.preferred(frame) == "the flat line for A and B and Equation 1 for C"
     assert facts.preferred(frame, "loo") == "none, because there are too few points"
+
+
+def test_claims_of_peaks_are_counted_and_told() -> None:
+    stages = peaks.peak_stages(3, 20)
+    assert {stage.shape for stage in stages} == set(peaks.SHAPES) and all(stage.sets == 3 for stage in stages)
+    assert [stage.sets for stage in peaks.peak_stages(120, 20)][:3] == [50, 50, 20]
+    found = [peaks.claims(shape, 164, 3, 20).assign(shape=shape, items=164) for shape in ("flat", "peak")]
+    assert found[0].equals(peaks.claims("flat", 164, 3, 20).assign(shape="flat", items=164)), "not repeatable"
+    table = peaks.rates(pd.concat([found[0].assign(tested=[True, False, False]), found[1].assign(tested=True)]))
+    assert list(table["tested"]) == [pytest.approx(1 / 3), 1]
+    assert (table["tested_low"] < table["tested"]).all() and (table["tested"] <= table["tested_high"]).all()
+    assert "33.3% (6.1% to 79.2%)" in peaks.table(table).to_html()
+    says = peaks.facts(table)
+    assert (says["tested_false"], says["tested_real"]) == ("33.3% (95% interval 6.1% to 79.2%)", "100.0%")

@@ -14,6 +14,7 @@ from repro.stages.tokens import Tokenizer, Tokens
 from repro.stages.training import Training
 from repro.study.base import BaseDesign
 from repro.study.texts import require_packages, sources
+from repro.trust.peaks import Peaks, peak_stages
 from repro.trust.recovery import Recovery, recoveries
 
 
@@ -30,11 +31,13 @@ class Design(BaseDesign):
     continual: tuple[Continue, ...]
     rates: tuple[Continue, ...]
     recovery: tuple[Recovery, ...]
+    peaks: tuple[Peaks, ...]
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage that gives a result of its own."""
-        return (self.general, *self.domains, *self.pretraining, *self.continual, *self.rates, *self.recovery)
+        trained = (*self.domains, *self.pretraining, *self.continual, *self.rates)
+        return (self.general, *trained, *self.recovery, *self.peaks)
 
     def require_data(self) -> None:
         """Make sure that packaged texts have been fetched and are the pinned ones.
@@ -90,7 +93,8 @@ def design(params: Params) -> Design:
         for ratio in params.ratios
     ]
     recovery = recoveries(params.recovery_sets, params.recovery_draws)
-    return Design(general, domains, pretraining, tuple(continual), tuple(rates), recovery)
+    peaks = peak_stages(params.recovery_sets, params.recovery_draws)
+    return Design(general, domains, pretraining, tuple(continual), tuple(rates), recovery, peaks)
 
 
 def _distinct_sizes(models: tuple[Pretrain, ...]) -> None:

@@ -24,6 +24,7 @@ from repro.stages.pretrain import Continue, Pretrain
 from repro.stages.tokens import Tokens, tokens_of
 from repro.stages.training import LOSSES, read_losses
 from repro.study.base import BaseStudy
+from repro.trust.peaks import PEAKS
 from repro.trust.recovery import RECOVERY, Recovered, read_recovery
 
 
@@ -206,6 +207,11 @@ class Study(BaseStudy):
         stages = [stage for stage in self.design.recovery if stage.law == law]
         self.run(stages)
         return pd.concat([read_recovery(self.file(stage, RECOVERY)) for stage in stages], ignore_index=True)
+
+    def claims(self) -> pd.DataFrame:
+        """Peaks claimed in simulated scores, a row for each set: see :func:`repro.trust.peaks.claims`."""
+        self.run(self.design.peaks)
+        return pd.concat([pd.read_csv(self.file(stage, PEAKS)) for stage in self.design.peaks], ignore_index=True)
 
     def runs(self) -> pd.DataFrame:
         """The training runs: stage, size, domain, ratio, seed, parameters, tokens, seconds (NaN if not done)."""

@@ -10,7 +10,7 @@ from repro.params.values import Count, Line, Positive, Section, instead, matches
 # text, models and questions ready; and the rest.
 TRAINING = ("pretrain", "continue", "cpt", "sft")
 PREPARING = ("base", "text", "tokenizer", "tokens", "material", "pairtokens")
-KINDS = (*TRAINING, *PREPARING, "evaluate", "programs", "heldout", "drift", "ratiodrift", "recovery")
+KINDS = (*TRAINING, *PREPARING, "evaluate", "programs", "heldout", "drift", "ratiodrift", "recovery", "peaks")
 
 
 def _directive(value: str) -> str:

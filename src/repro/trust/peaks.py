@@ -10,21 +10,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy.optimize import OptimizeWarning, curve_fit
+from statsmodels.stats.proportion import proportion_confint
 
 from repro.laws.allocation.flatness import flatness
 from repro.laws.allocation.law import allocation_law, draw, monotone_laws
 from repro.laws.allocation.optimum import optimum
-from repro.laws.allocation.peak import against_monotone
+from repro.laws.allocation.peak import ASKED, against_monotone
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 from repro.runs.spec import Stage, Work
+from repro.show.tables import styled
+from repro.show.words import Facts
 from repro.trust.recovery import ALLOCATIONS, BUDGET, TOKENS, simulate_scores
 
 PEAKS = "peaks.csv"
@@ -32,6 +36,7 @@ ITEMS = (164, 1273, 4100)  # of HumanEval, MedQA and ChemBench4K, as paper B's s
 SETS_A_STAGE = 50
 OPERATIONS = 1e9  # a set: operations of training that take as long
 NORMAL = 1.96
+KINDS = {"tested": "peak shown here", "plain": "curve_fit: peak inside", "plain_interval": "and its interval"}
 
 Shape = Literal["flat", "straight line in ln S", "saturating", "cliff", "peak"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
@@ -89,7 +94,7 @@ def shown(studies: Sequence[Scores], draws: int, seed: int) -> list[bool]:
         if not (data.equal or optimum(data, fit).open_sides(data.tokens) or flatness(data, fit).p_value > LEVEL):
             left[k] = data, fit
     p_values = against_monotone(list(left.values()), monotone_laws(law), seed) if left else []
-    left = {k: study for (k, study), (_, p) in zip(left.items(), p_values, strict=True) if p <= LEVEL}
+    left = {k: study for (k, study), (_, p) in zip(left.items(), p_values, strict=True) if p <= ASKED}
     drawn = {k: replace(fit, draws=draw(data, fit, draws, seed + k)) for k, (data, fit) in left.items()}
     return [k in drawn and not optimum(data, drawn[k]).open_sides(data.tokens) for k, data in enumerate(studies)]
 
@@ -120,23 +125,69 @@ def plain(data: Scores) -> tuple[bool, bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks(Stage):
-    """``sets`` simulated studies of one shape with so many items a score; ``number`` seeds them."""
+    """``sets`` simulated studies of one shape for each number of items; ``number`` seeds them."""
 
     version: ClassVar[int] = 1
     shape: Shape
-    items: int
     number: int
     sets: int
     draws: int
 
     @property
     def label(self) -> str:
-        return f"claim peaks, {self.shape}, {self.items} items, {self.number + 1}"
+        return f"claim peaks, {self.shape}, {self.number + 1}"
 
     @property
     def cost(self) -> float:
         return OPERATIONS * self.sets
 
     def execute(self, work: Work) -> None:
-        found = claims(self.shape, self.items, self.sets, self.draws, self.number)
-        found.assign(shape=self.shape, items=self.items).to_csv(work.path / PEAKS, index=False)
+        each = [claims(self.shape, n, self.sets, self.draws, self.number).assign(items=n) for n in of(self.shape)]
+        pd.concat(each).assign(shape=self.shape).to_csv(work.path / PEAKS, index=False)
+
+
+def of(shape: Shape) -> tuple[int, ...]:
+    """The numbers of items a shape is tried with; 0 where each set draws its own."""
+    return (0,) if shape == "peak" else ITEMS
+
+
+def peak_stages(sets: int, draws: int) -> tuple[Peaks, ...]:
+    """Stages that together make ``sets`` sets of each shape and number of items."""
+    sizes = [min(SETS_A_STAGE, sets - start) for start in range(0, sets, SETS_A_STAGE)]
+    return tuple(Peaks(shape=s, number=k, sets=size, draws=draws) for s in SHAPES for k, size in enumerate(sizes))
+
+
+def rates(found: pd.DataFrame) -> pd.DataFrame:
+    """Of :func:`claims` with shape and items: shape, items, sets, and for each kind of claim its share and the ends of
+    the 95% interval (Wilson) of that: <kind>, <kind>_low, <kind>_high.
+    """
+    rows = []
+    for (shape, items), part in found.groupby(["shape", "items"], sort=False):
+        row: dict[str, Any] = {"shape": shape, "items": items, "sets": len(part)}
+        for kind in KINDS:
+            low, high = proportion_confint(int(part[kind].sum()), len(part), method="wilson")
+            row |= {kind: float(part[kind].mean()), f"{kind}_low": float(low), f"{kind}_high": float(high)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def table(frame: pd.DataFrame) -> Styler:
+    """How often a peak is claimed; from :func:`rates`."""
+    columns = {
+        name: [f"{p:.1%} ({a:.1%} to {b:.1%})" for p, a, b in frame[[k, f"{k}_low", f"{k}_high"]].to_numpy()]
+        for k, name in KINDS.items()
+    }
+    items = frame["items"].map(lambda n: f"{n:,}" if n else "1,000 to 4,000")
+    return styled(frame[["shape"]].assign(items=items, sets=frame["sets"], **columns), {}, "not run", index=False)
+
+
+def facts(frame: pd.DataFrame) -> Facts:
+    """From :func:`rates`: for tested and plain, the largest share of false claims, and the share of real peaks."""
+    none = frame[frame["shape"] != "peak"]
+    words: Facts = {}
+    for kind in ("tested", "plain"):
+        worst, real = none.iloc[int(none[kind].argmax())], frame.loc[frame["shape"] == "peak", kind].mean()
+        low, high = (worst[f"{kind}_{end}"] for end in ("low", "high"))
+        words[f"{kind}_false"] = f"{worst[kind]:.1%} (95% interval {low:.1%} to {high:.1%})"
+        words[f"{kind}_real"] = f"{real:.1%}"
+    return words
