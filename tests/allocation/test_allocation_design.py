@@ -17,6 +17,7 @@ from repro.allocation.facts import execution
 from repro.allocation.plan import plan
 from repro.allocation.study import Study, open_study, why_not_executed
 from repro.cli import main
+from repro.lm.pretrained import PackageModel
 from repro.params import AllocationParams, ParamsError
 from repro.runs.spec import Stage, closure
 from repro.stages.base import Base
@@ -361,3 +362,16 @@ def test_a_model_of_our_own_is_pretrained_on_the_replayed_text() -> None:
     assert plan(checked(base_model={"own": OWN})).base_model == "a model of our own"
     with pytest.raises(ParamsError, match=r"^base_model\.own\.tokens: must be at least 300, 5 steps of CPT's size$"):
         designed(base_model={"own": OWN | {"tokens": 299}})
+
+
+@pytest.mark.parametrize(("seeds", "says"), [([0], "one seed, so that no interval"), ([0, 1], "two seeds")])
+def test_the_scale_says_what_results_rest_on(seeds: list[int], says: str) -> None:
+    study = open_study(checked(seeds=seeds))
+    assert study.scale.endswith("another seed would change" if len(seeds) == 1 else says)
+    assert study.base_name in study.scale and says in study.scale
+    assert f"drift on {study.params.drift_examples} examples" in study.scale
+
+
+def test_a_packaged_model_is_described_by_its_file() -> None:
+    model = PackageModel(package="smollm2", sha256="")
+    assert model.described == "SmolLM2-135M-Instruct, 4-bit weights expanded to bf16"

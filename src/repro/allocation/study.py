@@ -15,9 +15,11 @@ from repro.allocation.design import Design, PhaseDrift, Trial, design
 from repro.data.corpora import STATISTICS, read_statistics
 from repro.home import home
 from repro.lm.evaluation import PROGRAMS
+from repro.lm.pretrained import PackageModel
 from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
+from repro.show.words import short_tokens, some
 from repro.stages.drift import DRIFT
 from repro.stages.evaluate import HELD_OUT, ITEMS
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
@@ -70,8 +72,21 @@ class Study(BaseStudy):
 
     @property
     def base_name(self) -> str:
-        """What the base model is called."""
-        return name_of(self.design.base)
+        """What the base model is, with what a data package did to its weights."""
+        source = getattr(self.design.base, "source", None)
+        return source.described if isinstance(source, PackageModel) else name_of(self.design.base)
+
+    @property
+    def scale(self) -> str:
+        """The note on how little results rest on: parameters, tokens, steps, items, examples of drift and seeds."""
+        chosen, seeds = self.params, some(len(self.params.seeds), "seed")
+        steps = max((trial.before.steps for trial in self.design.trials if isinstance(trial.before, Cpt)), default=0)
+        return (
+            f"{self.base_name} ({short_tokens(self.design.base.parameters)} parameters); {short_tokens(chosen.budget)} "
+            f"tokens, at most {some(steps, 'step')} of CPT; {chosen.benchmark_items:,} questions at most of each "
+            f"built-in benchmark; drift on {chosen.drift_examples} examples; {seeds}"
+            + (", so that no interval holds what another seed would change" if len(chosen.seeds) == 1 else "")
+        )
 
     def prepare(self, *names: str) -> None:
         """Do side by side what several methods need, named as these are: `prepare("held_out", "tuning")`."""

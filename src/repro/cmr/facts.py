@@ -160,14 +160,14 @@ def published_offsets() -> Facts:
 
 def critical(results: DomainResults) -> Facts:
     """by_size: the critical ratio by both conditions of each size, with its interval; tolerance_decides: at how many
-    of the sizes that have both ratios the tolerance is what limits it.
+    of the sizes that have both ratios, and different ones, the tolerance is what limits it.
     """
     rows = results.critical_ratios()
     binds = results.tolerances([results.epsilon])["binds"].dropna()
     return {
         "epsilon": results.epsilon,
         "by_size": join(f"{row['size']}: {_share(row)}" for _, row in rows.iterrows()),
-        "tolerance_decides": f"{int((binds == 'tolerance').sum())} of {some(len(binds), 'size')}",
+        "tolerance_decides": f"{int((binds == 'tolerance').sum())} of {len(binds)} sizes",
     }
 
 

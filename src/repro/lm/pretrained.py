@@ -6,6 +6,7 @@ Weights are read from safetensors or GGUF files only, never from pickles, and no
 import contextlib
 import hashlib
 import io
+import re
 import shutil
 import tempfile
 import zipfile
@@ -34,6 +35,13 @@ class PackageModel:
     @property
     def label(self) -> str:
         return self.package
+
+    @property
+    def described(self) -> str:
+        """The model and what became of its weights, as the package names its file: <model>.Q<bits>_<kind>.gguf."""
+        model, _, kind = Path(PACKAGES[self.package].member).stem.rpartition(".")
+        bits = re.match(r"I?Q(\d+)_", kind)
+        return f"{model}, {f'{bits[1]}-bit weights' if bits else f'weights in {kind}'} expanded to bf16"
 
     def write(self, folder: Path) -> None:
         """Convert it to bf16 safetensors in `folder`, with the tokenizer; raises what `wheel` raises."""

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from repro.laws import ratio_label
-
 Facts = dict[str, float | int | str]
 
 FRACTION = "{:.7f}"
@@ -28,16 +26,6 @@ def join(words: Iterable[str]) -> str:
     """ "a, b and c"."""
     listed = list(words)
     return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)
-
-
-def span(values: pd.Series, form: str) -> str:
-    """Lowest to highest, or one of them where both read the same: "0.1 to 0.3", "0.1"."""
-    return " to ".join(dict.fromkeys(format(value, form) for value in (values.min(), values.max())))
-
-
-def ratios(values: Iterable[float]) -> str:
-    """Mixture ratios as a list: "1/8, 1/4"."""
-    return ", ".join(map(ratio_label, values))
 
 
 def millions(number: float) -> str:
