@@ -11,7 +11,7 @@ import pytest
 
 from helpers.timing import spent
 from repro.laws import CMR_LAW, GENERAL_TOKEN_LAW, TurningPoint, analyse, turning_point
-from repro.laws.cmr.critical import by_tolerance, by_turning_point
+from repro.laws.cmr.critical import Ends, by_tolerance, by_turning_point
 from repro.laws.cmr.laws import RATIO_LAW
 from repro.laws.cmr.turning import LAGRANGE
 
@@ -125,8 +125,8 @@ def test_equation_8_needs_growing_turning_points() -> None:
     few, warnings = by_turning_point(
         [*pairs((0.1, 20), (0.2, 50), (0.05, 0.0)), (1.0, TurningPoint(None, "none"))], 100
     )
-    assert few.value is None and few.law is None
-    assert "2 ratios have one" in warnings[0]
+    assert few.law is None and few.value is not None and 0.2 < few.value < 1
+    assert "interpolated" in warnings[0] and "2 ratios have a turning point" in warnings[0]
     three, warnings = by_turning_point(pairs((0.1, 20), (0.2, 50), (0.3, 130)), 100)
     assert three.value is not None and 0.2 < three.value < 0.3
     assert any("passes through its three" in text for text in warnings)
@@ -137,25 +137,25 @@ def test_equation_8_needs_growing_turning_points() -> None:
     assert falling.value is None and falling.law is not None
     assert any("falls with T" in text for text in warnings)
     far, warnings = by_turning_point(pairs((0.1, 20), (0.2, 30), (0.3, 39), (0.4, 47)), 500)
-    assert far.value == 1.0
-    assert any("clipped" in text for text in warnings) and any("extrapolated" in text for text in warnings)
+    assert (far.value, far.bound) == (0.4, "at least")
+    assert any("at least 2/5" in text for text in warnings) and any("extrapolated" in text for text in warnings)
     none, warnings = by_turning_point(pairs((0.1, 300), (0.2, 330), (0.3, 361), (0.4, 390)), 100)
-    assert none.value is None
-    assert any("no positive ratio" in text for text in warnings)
+    assert (none.value, none.bound) == (0.1, "at most")
+    assert any("at most 1/10" in text for text in warnings)
 
 
 def test_tolerance_crossing_and_its_ends() -> None:
     ratios = np.array([1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4])
-    law = RATIO_LAW.fit(ratios, 3.0 + 0.2 * ratios**2)
-    crossing, warnings = by_tolerance(law, 3.0, 0.05)
-    assert crossing.value == pytest.approx(0.5, rel=1e-6) and not warnings
-    outside, warnings = by_tolerance(law, 3.0, 0.001)
-    assert outside.value == pytest.approx(np.sqrt(0.005), rel=1e-6)
-    assert "extrapolated" in warnings[0]
-    everything, warnings = by_tolerance(law, 3.0, 0.3)
-    assert everything.value == 1.0 and "up to R = 1" in warnings[0]
-    nothing, warnings = by_tolerance(law, 2.9, 0.05)
-    assert nothing.value is None and "at every ratio" in warnings[0]
+    ends = Ends(ratios, 3.0 + 0.2 * ratios**2)
+    law = RATIO_LAW.fit(ratios, ends.losses)
+    crossing, warnings = by_tolerance(ends, law, 3.0, 0.04)
+    assert crossing.value == pytest.approx(np.sqrt(0.2), rel=1e-6) and not warnings
+    outside, warnings = by_tolerance(ends, law, 3.0, 0.001)
+    assert (outside.value, outside.bound) == (1 / 8, "at most") and "exceeds" in warnings[0]
+    everything, warnings = by_tolerance(ends, law, 3.0, 0.3)
+    assert (everything.value, everything.bound) == (3 / 4, "at least") and "stays within" in warnings[0]
+    nothing, warnings = by_tolerance(ends, None, 2.9, 0.05)
+    assert nothing.value is None and "there is no L(R)" in warnings[0]
 
 
 RATIOS = (1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1.0)

@@ -196,19 +196,19 @@ class DomainResults(Results):
         """As `Results.critical_ratios`; NaN where a thing does not exist.
 
         Also domain, tolerance_ratio (the largest whose general loss rises by at most epsilon), both (the smaller of the
-        two, as Definition 2 asks for both conditions; NaN where one is missing), epsilon, feasible (a tuple of the
-        measured ratios that are). The 95% intervals are turning_lower, turning_upper, tolerance_lower, tolerance_upper;
-        both_lower and both_upper are the smaller of these ends: they hold where both of the others do.
+        two, as Definition 2 asks for both conditions; NaN where neither decides it), epsilon, feasible (a tuple of the
+        measured ratios that are), runs (the fewest at any ratio, which the intervals rest on). The 95% intervals are
+        turning_lower, turning_upper, tolerance_lower and so on; turning_bound and so on are "at least" or "at most"
+        where the ratios measured give only that, else None.
         """
         return pd.DataFrame([_critical_ratio(group) for group in self.analysis.groups])
 
     def tolerances(self, among: Sequence[float] = TOLERANCES) -> pd.DataFrame:
         """The critical ratio at several tolerances, the analysis's own among them: a row for each size and tolerance.
 
-        Columns size, epsilon (nats per token), tolerance_ratio with tolerance_lower and tolerance_upper, critical_ratio
+        Columns size, epsilon (nats per token), tolerance_ratio with its interval and bound, critical_ratio
         (by turning point, which no tolerance changes) and binds: "tolerance" or "turning point", whichever is smaller,
-        so that it is the critical ratio of Definition 3 ("tolerance" also where the loss exceeds it at every ratio);
-        missing where they are equal or one of the two is not known.
+        so that it is the critical ratio of Definition 3; missing where they are equal or one of the two is not known.
         """
         every = sorted({*among, self.epsilon})
         return pd.DataFrame([_at_tolerance(group, epsilon) for group in self.analysis.groups for epsilon in every])
@@ -216,7 +216,8 @@ class DomainResults(Results):
     def multipliers(self, among: Sequence[float] = MULTIPLIERS) -> pd.DataFrame:
         """The critical ratio by turning point at several multipliers of Equation 27, the analysis's own among them.
 
-        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%); NaN where a thing does not exist.
+        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), NaN where a thing does not exist;
+        turning_bound, and runs, as in :meth:`critical_ratios`.
         """
         rows = []
         for group in self.analysis.groups:
@@ -224,8 +225,9 @@ class DomainResults(Results):
                 by = group.by_multiplier(lagrange, self.analysis.settings)
                 low, high = _ends(by.interval)
                 value = np.nan if by.value is None else by.value
-                rows.append((group.size, lagrange, value, low, high))
-        return pd.DataFrame(rows, columns=["size", "lagrange", "critical_ratio", "turning_lower", "turning_upper"])
+                rows.append((group.size, lagrange, value, low, high, by.bound, group.runs))
+        ends = ["turning_lower", "turning_upper", "turning_bound", "runs"]
+        return pd.DataFrame(rows, columns=["size", "lagrange", "critical_ratio", *ends])
 
 
 class Trajectory(NamedTuple):
@@ -283,32 +285,25 @@ def _with_ends(fit: Fit) -> dict[str, float]:
 
 
 def _critical_ratio(group: Group) -> dict[str, object]:
-    turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
-    law = dict.fromkeys(("alpha4", "s4", "beta3"), np.nan) if turning.law is None else turning.law.params
-    by_turning, by_tolerance = (np.nan if by.value is None else by.value for by in (turning, tolerance))
-    ends = np.array([_ends(turning.interval), _ends(tolerance.interval)])
-    limits = dict(zip(("turning", "tolerance", "both"), [*ends, ends.min(axis=0)], strict=True))
-    return {
-        "size": group.size,
-        "domain": group.domain,
-        **law,
-        "critical_ratio": by_turning,
-        "tolerance_ratio": by_tolerance,
-        "both": float(np.minimum(by_turning, by_tolerance)),
-        **{f"{name}_lower": float(low) for name, (low, _) in limits.items()},
-        **{f"{name}_upper": float(high) for name, (_, high) in limits.items()},
-        "epsilon": tolerance.epsilon,
-        "feasible": group.feasible,
-    }
+    found = group.critical_ratio
+    law: Coefficients = dict.fromkeys(("alpha4", "s4", "beta3"), np.nan)
+    if found.turning_point.law is not None:
+        law = found.turning_point.law.params
+    routes = {"turning": found.turning_point, "tolerance": found.tolerance, "both": found.both}
+    columns = {"turning": "critical_ratio", "tolerance": "tolerance_ratio", "both": "both"}
+    row: dict[str, object] = {"size": group.size, "domain": group.domain, **law}
+    for name, route in routes.items():
+        low, high = _ends(route.interval)
+        row[columns[name]] = np.nan if route.value is None else route.value
+        row |= {f"{name}_lower": float(low), f"{name}_upper": float(high), f"{name}_bound": route.bound}
+    return row | {"epsilon": found.tolerance.epsilon, "feasible": group.feasible, "runs": group.runs}
 
 
 def _at_tolerance(group: Group, epsilon: float) -> dict[str, object]:
     tolerance, turning = group.by_tolerance(epsilon), group.critical_ratio.turning_point.value
     low, high = _ends(tolerance.interval)
     binds = None
-    if tolerance.value is None:
-        binds = None if group.ratio_law["general"] is None else "tolerance"
-    elif turning is not None and tolerance.value != turning:
+    if tolerance.value is not None and turning is not None and tolerance.value != turning:
         binds = "tolerance" if tolerance.value < turning else "turning point"
     return {
         "size": group.size,
@@ -316,6 +311,7 @@ def _at_tolerance(group: Group, epsilon: float) -> dict[str, object]:
         "tolerance_ratio": np.nan if tolerance.value is None else tolerance.value,
         "tolerance_lower": float(low),
         "tolerance_upper": float(high),
+        "tolerance_bound": tolerance.bound,
         "critical_ratio": np.nan if turning is None else turning,
         "binds": binds,
     }

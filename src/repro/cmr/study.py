@@ -200,8 +200,8 @@ class Study(BaseStudy):
     def recovery(self, law: Recovered) -> pd.DataFrame:
         """Synthetic studies of known truth, one row for each interval: see :mod:`repro.trust.recovery`.
 
-        law: "critical ratio" (columns of :func:`repro.trust.recovery.coverage`) or "best allocation" (those of
-        :func:`repro.trust.recovery.allocation_coverage`).
+        law: "critical ratio" (columns of :func:`repro.trust.recovery.coverage`, and ratios, seeds, form) or "best
+        allocation" (those of :func:`repro.trust.recovery.allocation_coverage`).
         """
         stages = [stage for stage in self.design.recovery if stage.law == law]
         self.run(stages)

@@ -135,12 +135,24 @@ _DEFINITIONS = {
 
 
 def _shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
-    """Critical ratios with their intervals, for each of the definitions that the frame has."""
-    return {
-        name: with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}")
-        for column, (name, ends) in _DEFINITIONS.items()
-        if column in frame
-    }
+    """Critical ratios with their intervals, for each of the definitions that the frame has.
+
+    A bound is said to be one, and the interval of one run to be that.
+    """
+    shares = {}
+    for column, (name, ends) in _DEFINITIONS.items():
+        if column not in frame:
+            continue
+        texts = list(with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}"))
+        if f"{ends}_bound" in frame:
+            bounds = [f"{bound} " if bound else "" for bound in frame[f"{ends}_bound"]]
+            runs = frame.get("runs", pd.Series(0, frame.index))
+            rows = zip(bounds, texts, runs, strict=True)
+            texts = [
+                bound + (t.replace(")", ", one run)") if alone == 1 else t) if t else None for bound, t, alone in rows
+            ]
+        shares[name] = pd.Series(texts, frame.index, dtype=object)
+    return shares
 
 
 def critical_ratios(results: Results) -> Styler:
@@ -163,22 +175,20 @@ def critical_ratios(results: Results) -> Styler:
 def tolerances(results: DomainResults) -> Styler:
     """The largest ratio by tolerance at several tolerances, beside that by turning point."""
     frame = results.tolerances()
-    by_turning = frame.groupby("size")["critical_ratio"].first()
-    beside = {"by turning point": by_turning}
-    return _across(frame, "tolerance_ratio", "tolerance", "\u03b5 = " + frame["epsilon"].map("{:g}".format), beside)
+    beside = {"by turning point": frame.groupby("size")["critical_ratio"].first()}
+    return _across(frame, "by tolerance", "\u03b5 = " + frame["epsilon"].map("{:g}".format), beside)
 
 
 def multipliers(results: DomainResults) -> Styler:
     """The critical ratio by turning point at several Lagrange multipliers of Equation 27."""
     frame = results.multipliers()
-    return _across(frame, "critical_ratio", "turning", "\u03bb = " + frame["lagrange"].map("{:g}".format), {})
+    return _across(frame, "by turning point", "\u03bb = " + frame["lagrange"].map("{:g}".format), {})
 
 
-def _across(frame: pd.DataFrame, value: str, ends: str, at: pd.Series, beside: Mapping[str, pd.Series]) -> Styler:
+def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping[str, pd.Series]) -> Styler:
     """Critical ratios with their intervals, a row for each size and a column for each text ``at``; then ``beside``."""
-    texts = with_intervals(frame[value], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}")
     columns, sizes = in_order(at), in_order(frame["size"])
-    wide = frame.assign(text=texts, at=at).pivot(index="size", columns="at", values="text")
+    wide = frame.assign(text=_shares(frame)[definition], at=at).pivot(index="size", columns="at", values="text")
     rows = wide.reindex(sizes)[columns].assign(**beside).rename_axis(index="model size", columns=None).reset_index()
     formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
     return styled(rows, formats, "no ratio qualifies, or too few turn", index=False)

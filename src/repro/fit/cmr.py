@@ -21,7 +21,7 @@ from repro.laws import (
     analyse,
     ratio_label,
 )
-from repro.laws.cmr.critical import ByTolerance, ByTurningPoint
+from repro.laws.cmr.critical import Critical
 from repro.laws.cmr.losses import ABOUT, Base, one_value_each
 
 COLUMNS = (
@@ -37,7 +37,7 @@ GROUP = ("size", "domain")
 RUN = (*GROUP, "ratio", "tokens", "seed")
 POINTS = max(len(DOMAIN_TOKEN_LAW.names), len(GENERAL_TOKEN_LAW.names))
 NO_DRAWS = "--bootstrap is 0: there are no intervals, and Eq. 8 takes all turning points as equally well known"
-Result = TurningPoint | ByTurningPoint | ByTolerance
+Result = TurningPoint | Critical
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ class Answer:
             "critical_ratio": {
                 "turning_point": _value(turning) | {"law": fit_json(turning.law, drawn=self.drawn)},
                 "tolerance": {"epsilon": tolerance.epsilon} | _value(tolerance),
+                "both": _value(group.critical_ratio.both),
             },
+            "runs": group.runs,
         }
 
     def _token_laws(self, laws: TokenLaws) -> dict[str, Any]:
@@ -168,13 +170,25 @@ class Answer:
     def critical_ratios(self) -> Table:
         """The critical mixture ratio of every group, by both routes, with intervals."""
         epsilon = f"by tolerance {self.analysis.epsilon:g}"
-        head = ("", "by turning point", "95% interval", epsilon, "95% interval", "feasible of those measured")
+        head = (
+            "",
+            "by turning point",
+            "95% interval",
+            epsilon,
+            "95% interval",
+            "both",
+            "95% interval",
+            "feasible of those measured",
+        )
         rows = []
         for group in self.analysis.groups:
-            routes = (group.critical_ratio.turning_point, group.critical_ratio.tolerance)
-            cells = [cell for route in routes for cell in (number(route.value, 3), interval(_ends(route), 3))]
+            found = group.critical_ratio
+            routes = (found.turning_point, found.tolerance, found.both)
+            cells = [cell for route in routes for cell in (_bounded(route), interval(_ends(route), 3))]
             rows.append((self.name(group) or "all", *cells, ", ".join(map(ratio_label, group.feasible)) or "none"))
-        return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:,.10g}", head, tuple(rows))
+        scopes = dict.fromkeys(group.scope for group in self.analysis.groups) if self.drawn else {}
+        of = f" (intervals: {', '.join(scopes)})" if scopes else ""
+        return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:,.10g}{of}", head, tuple(rows))
 
     def __str__(self) -> str:
         return as_text([*map(self.turning_points, self.analysis.groups), self.critical_ratios()], self.warnings)
@@ -186,7 +200,13 @@ def _ends(result: Result) -> tuple[float, float] | None:
 
 
 def _value(result: Result) -> dict[str, Any]:
-    return {"value": finite(result.value), "ci": pair(_ends(result))}
+    bound = {"bound": result.bound} if isinstance(result, Critical) else {}
+    return {"value": finite(result.value), "ci": pair(_ends(result))} | bound
+
+
+def _bounded(critical: Critical) -> str:
+    text = number(critical.value, 3)
+    return f"{critical.bound} {text}" if critical.bound else text
 
 
 def _read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd.DataFrame, list[str]]:

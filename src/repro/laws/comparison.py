@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from repro.laws.inference import LEVEL
-from repro.laws.law import Law
+from repro.laws.law import Law, Points
 from repro.laws.solver import Array
 
 TAIL = 5  # the last fifth is held out
@@ -28,7 +28,7 @@ class _Data(NamedTuple):
 
 def compare(
     laws: Sequence[Law],
-    x: ArrayLike,
+    x: Points,
     y: ArrayLike,
     weights: ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -39,13 +39,13 @@ def compare(
     """Laws fitted to the same data, best AICc first (ties and infinities in the order given).
 
     Args:
-        laws: with different names.
-        x: (n,) positive.
+        laws: with different names, and all of the same variables.
+        x: (n,) positive, or columns as :class:`~repro.laws.law.Law` takes them.
         y: (n,).
         weights: (n,) positive inverse variances; default: equal.
         groups: (n,) labels of points left out together, say the seed of a run; default: each its own.
         held_out: "one" predicts each group from all others; "tail" predicts the last fifth of the distinct x
-            from those before, as fits to unfinished trajectories must.
+            from those before, as fits to unfinished trajectories must (one variable only).
         known: whether weights are the inverse variances themselves, as with scores of known numbers of items. The
             criterion is then Akaike's, sse + 2 parameters, without the small-sample term, which is for a variance
             estimated from the same points. Where even the law with most parameters leaves significantly more than the
@@ -62,14 +62,16 @@ def compare(
         AICc, or with known errors AIC or QAICc.
 
     Raises:
-        ValueError: laws share a name, groups or weights do not fit x, held_out is neither word, or a law cannot be
-            fitted to the data.
+        ValueError: laws share a name or differ in variables, groups or weights do not fit x, held_out is neither word,
+            or a law cannot be fitted to the data.
 
     """
-    data = _checked(x, y, weights, groups)
     names = [law.name for law in laws]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"a comparison needs laws with different names, not {names}")
+    if len({law.variables for law in laws}) > 1:
+        raise ValueError(f"a comparison needs laws of the same variables, not {[law.variables for law in laws]}")
+    data = _checked(laws[0].points(x), y, weights, groups)
     splits = list(_splits(data, held_out))
     frame = pd.DataFrame([_row(law, data, splits) for law in laws])
     criterion = "AICc"
@@ -81,8 +83,8 @@ def compare(
     return table
 
 
-def _checked(x: ArrayLike, y: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None) -> _Data:
-    at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+def _checked(at: Array, y: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None) -> _Data:
+    values = np.asarray(y, dtype=float)
     weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
     label = np.arange(values.size) if groups is None else np.asarray(groups)
     if at.ndim != 1 or not at.shape == values.shape == weight.shape == label.shape:
@@ -94,6 +96,8 @@ def _checked(x: ArrayLike, y: ArrayLike, weights: ArrayLike | None, groups: Arra
 def _splits(data: _Data, held_out: HeldOut) -> Iterator[NDArray[np.bool_]]:
     """Masks (n,) of the points to predict."""
     if held_out == "tail":
+        if data.x.dtype.names:
+            raise ValueError("held_out='tail' needs one variable: several have no order")
         distinct = np.unique(data.x)
         yield data.x >= distinct[-max(1, round(len(distinct) / TAIL))]
     elif held_out == "one":

@@ -4,7 +4,7 @@ A :class:`Law` is y = sum_j c_j a_j(x; theta): nonlinear parameters theta with b
 optional sign, the basis functions a_j, and LaTeX for the reader. ``law.fit(x, y)`` returns a :class:`Fit`, by variable
 projection (:mod:`repro.laws.solver`). Every column is normalised and y is scaled by its spread before anything is
 solved; so for laws whose columns only rescale with x (power laws), multiplying x or y by a constant changes
-coefficients and nothing else.
+coefficients and nothing else. x may have several variables: then it is a structured array, whose columns have names.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.lib.recfunctions import structured_to_unstructured, unstructured_to_structured
 from numpy.typing import ArrayLike, NDArray
 
 from repro.laws import inference, noise
@@ -32,10 +33,12 @@ GAP = 1e-5
 HUBER = 1.345  # residuals beyond this many robust standard deviations count linearly: 95% efficient on Gaussian noise
 CONSTANT = 1e-13  # responses, or what a term adds to them, that differ by no more than this share are the same
 MAD = 0.6745  # the median absolute deviation of a standard Gaussian
-REWEIGHTINGS = 50
+REWEIGHTINGS = {"huber": 50, "log-huber": 300}  # at most: the fixed, small delta of the latter settles slowly
 SETTLED = 1e-9  # change of the curve, as a share of the range of y, at which reweighting ends
+DELTA = 1e-3  # of log loss, from which on residuals count linearly (Hoffmann et al. 2022, section 3.3)
 
-Loss = Literal["squares", "huber"]
+Loss = Literal["squares", "huber", "log-huber"]
+Points = ArrayLike | Mapping[str, ArrayLike] | pd.DataFrame
 Basis = Callable[..., Sequence[NDArray[Any] | float]]
 
 
@@ -72,6 +75,9 @@ class Law:
         degenerates; used for the search, never for what is reported, and given x divided by its largest absolute
         value. Only for laws without signs.
     ordered: the nonlinear parameters are interchangeable and are reported in ascending order.
+    variables: names of the columns of x, for a law of several variables. It takes x as a mapping or data frame of
+        columns, or as an array (..., k) in this order; ``basis`` finds each under its name, as in ``x["N"] ** -alpha``.
+        Wherever x is said to have shape (n,), each column has.
 
     x = 0 is allowed exactly where ``basis`` is finite at 0 for every theta within the bounds: by positive exponents,
     not by exponents that may be negative.
@@ -84,6 +90,7 @@ class Law:
     basis: Basis
     conditioned: Basis | None = None
     ordered: bool = False
+    variables: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be fitted."""
@@ -98,6 +105,8 @@ class Law:
             raise ValueError(f"{self.name}: a sign is -1, 0 or 1")
         if self.conditioned is not None and any(part.sign for part in self.linear):
             raise ValueError(f"{self.name}: signs belong to the columns of basis, so conditioned cannot be used")
+        if self.conditioned is not None and self.variables:
+            raise ValueError(f"{self.name}: conditioned is for laws of one variable")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,22 +130,41 @@ class Law:
         theta = np.array([params[part.name] for part in self.nonlinear], dtype=float)
         return theta, np.array([params[part.name] for part in self.linear], dtype=float)
 
+    def points(self, x: Points) -> Array:
+        """``x`` as an array of numbers, or with :attr:`variables` as a structured array with a field for each. Raises
+        ValueError if a column is missing or their number is wrong.
+        """
+        names = self.variables
+        if not names:
+            return np.asarray(x, dtype=float)
+        if isinstance(x, Mapping | pd.DataFrame) or getattr(x, "dtype", np.dtype(float)).names:
+            there = x.dtype.names if isinstance(x, np.ndarray) else x.keys()  # type: ignore[union-attr]
+            if missing := [name for name in names if name not in there]:
+                raise ValueError(f"{self.name}: x has no column {', '.join(missing)}; it needs {', '.join(names)}")
+            columns = (np.asarray(x[name], dtype=float) for name in names)  # type: ignore[index, call-overload]
+            table = np.stack(np.broadcast_arrays(*columns), axis=-1)
+        else:
+            table = np.asarray(x, dtype=float)
+        if table.ndim == 0 or table.shape[-1] != len(names):
+            raise ValueError(f"{self.name}: x must have the columns {', '.join(names)}, not the shape {table.shape}")
+        return np.asarray(unstructured_to_structured(table, names=list(names)))
+
     def columns(self, x: NDArray[Any], theta: Array) -> NDArray[Any]:
         """The basis functions at x (n,) for one theta (q,), shape (n, p)."""
         return np.stack([np.broadcast_to(part, x.shape) for part in self.basis(x, *theta)], axis=-1)
 
-    def evaluate(self, params: Mapping[str, float], x: ArrayLike) -> Array:
+    def evaluate(self, params: Mapping[str, float], x: Points) -> Array:
         """The law at ``x`` (any shape), same shape; infinite or NaN where the basis is. Raises ValueError if ``params``
         lacks a name.
         """
         theta, linear = self.split(params)
-        at = np.asarray(x, dtype=float)
+        at = self.points(x)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return np.asarray(self.columns(at.ravel(), theta) @ linear).reshape(at.shape)
 
-    def evaluate_many(self, params: Mapping[str, Array], x: ArrayLike) -> Array:
+    def evaluate_many(self, params: Mapping[str, Array], x: Points) -> Array:
         """The law at ``x`` (n,) for many parameter sets, each name (B,): shape (B, n)."""
-        at = np.asarray(x, dtype=float)
+        at = self.points(x)
         theta = [np.asarray(params[part.name], dtype=float)[:, None] for part in self.nonlinear]
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             parts = zip(self.linear, self.basis(at, *theta), strict=True)
@@ -144,8 +172,10 @@ class Law:
 
     def derivative(self, params: Mapping[str, float], x: ArrayLike) -> Array:
         """d/dx of the law at ``x`` > 0 (any shape), same shape, by the complex step: exact to rounding. Raises
-        ValueError if ``params`` lacks a name or some x is not positive.
+        ValueError if ``params`` lacks a name, some x is not positive, or the law has several variables.
         """
+        if self.variables:
+            raise ValueError(f"{self.name}: derivative is for laws of one variable")
         theta, linear = self.split(params)
         at = np.asarray(x, dtype=float)
         if not np.all(at > 0):
@@ -154,35 +184,42 @@ class Law:
         slope = (self.columns(at.ravel() + 1j * step, theta) @ linear).imag / step
         return np.asarray(slope).reshape(at.shape)
 
-    def fit(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, loss: Loss = "squares") -> Fit:
+    def fit(
+        self, x: Points, y: ArrayLike, weights: ArrayLike | None = None, loss: Loss = "squares", delta: float = DELTA
+    ) -> Fit:
         """The global least-squares fit to x (n,), y (n,), with optional weights (n,) > 0 (inverse variances).
 
         With ``loss="huber"`` residuals beyond 1.345 robust standard deviations count linearly (Huber's M-estimate), by
         iteratively reweighted least squares; each round is a global fit, and the final weights are those of the result.
+        With ``loss="log-huber"`` the residuals are those of ln y, and count linearly beyond ``delta``, in units of
+        ln y: Approach 3 of Hoffmann et al. (2022). Reweighting stops where that objective is stationary.
 
         Raises:
             ValueError: shapes differ, values are not finite, weights are not positive, there are fewer points
-                than parameters, or the basis is not finite at some x.
+                than parameters, the basis is not finite at some x, or, for log-huber, y or the law is not positive.
 
         """
+        if loss not in ("squares", *REWEIGHTINGS):
+            raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares', 'huber' or 'log-huber'")
         at, values, weight = self._checked(x, y, weights)
-        fit = Fit.of(self, self._solved(at, values, weight), at, values, weight)
-        if loss == "squares":
-            return fit
-        if loss != "huber":
-            raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares' or 'huber'")
-        return self._robust(fit, weight)
+        if loss != "log-huber":
+            fit = Fit.of(self, self._solved(at, values, weight), at, values, weight)
+            return fit if loss == "squares" else self._robust(fit, weight)
+        if not (np.all(values > 0) and delta > 0):
+            raise ValueError(f"{self.name}: log-huber takes the logarithm of y, so y and delta must be positive")
+        relative = weight / values**2
+        return self._robust(Fit.of(self, self._solved(at, values, relative), at, values, relative), weight, delta)
 
-    def fit_many(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
+    def fit_many(self, x: Points, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
         """The global fits to many data sets at once: y (B, n) at x, (n,) or (B, n); each parameter (B,).
 
         Nonlinear parameters are good to seven digits of their range, which is what bootstrap draws need. Weights (n,)
         or (B, n) may be 0 here, which leaves a point out. Raises ValueError if values are not finite, or the basis is
         not finite at some x.
         """
-        at, values = np.asarray(x, dtype=float), np.atleast_2d(np.asarray(y, dtype=float))
-        weight = np.ones_like(at) if weights is None else np.asarray(weights, dtype=float)
-        if not (np.isfinite(at).all() and np.isfinite(values).all() and np.isfinite(weight).all()):
+        at, values = self.points(x), np.atleast_2d(np.asarray(y, dtype=float))
+        weight = np.ones(at.shape) if weights is None else np.asarray(weights, dtype=float)
+        if not (_finite(at) and np.isfinite(values).all() and np.isfinite(weight).all()):
             raise ValueError(f"{self.name}: x, y or weights have values that are not finite")
         return self._solutions(at, values, weight, QUICK)
 
@@ -193,7 +230,7 @@ class Law:
         total = np.maximum(np.sum(weights * np.ones_like(y), axis=-1, keepdims=True), np.finfo(float).tiny)
         middle = np.sum(weights * y, axis=-1, keepdims=True) / total
         spread = np.linalg.norm(root * (y - middle), axis=-1, keepdims=True)
-        reach = np.max(np.abs(x), axis=-1, keepdims=True)
+        reach = np.max(np.abs(x), axis=-1, keepdims=True) if self.conditioned else np.ones(1)
         return Problem(
             basis=self.conditioned or self.basis,
             x=x / np.where(reach > 0, reach, 1.0) if self.conditioned else x,
@@ -205,14 +242,14 @@ class Law:
             ordered=self.ordered,
         )
 
-    def _checked(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:
-        at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    def _checked(self, x: Points, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:
+        at, values = self.points(x), np.asarray(y, dtype=float)
         weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
         if at.ndim != 1 or at.shape != values.shape or at.shape != weight.shape:
             shapes = f"x {at.shape}, y {values.shape}, weights {weight.shape}"
             raise ValueError(f"{self.name}: x, y and weights must be one-dimensional and equally long, not {shapes}")
         for label, array in (("x", at), ("y", values), ("weights", weight)):
-            if not np.isfinite(array).all():
+            if not _finite(array):
                 raise ValueError(f"{self.name}: {label} has values that are not finite")
         if not np.all(weight > 0):
             raise ValueError(f"{self.name}: weights must be positive")
@@ -220,14 +257,10 @@ class Law:
             raise ValueError(f"{self.name}: {len(at)} points cannot determine {len(self.names)} parameters")
         return at, values, weight
 
-    def _robust(self, fit: Fit, prior: Array) -> Fit:
-        for _ in range(REWEIGHTINGS):
-            residual = np.sqrt(prior) * (fit.y - fit.predict(fit.x))
-            scale = float(np.median(np.abs(residual))) / MAD
-            if scale == 0:  # half the points are met exactly: what deviates is left out as far as numbers allow
-                scale = np.finfo(float).eps * float(np.max(np.abs(fit.y)))
-            reach = HUBER * scale / np.maximum(np.abs(residual), np.finfo(float).tiny)
-            weight = prior * np.minimum(1.0, reach)
+    def _robust(self, fit: Fit, prior: Array, delta: float | None = None) -> Fit:
+        """Reweighted from ``fit`` until the curve stays: Huber's loss of y, or of ln y where there is a ``delta``."""
+        for _ in range(REWEIGHTINGS["huber" if delta is None else "log-huber"]):
+            weight = prior * (_huber(np.sqrt(prior) * fit.residual, fit.y) if delta is None else _log_huber(fit, delta))
             before, fit = fit, Fit.of(self, self._solved(fit.x, fit.y, weight), fit.x, fit.y, weight, robust=True)
             change = np.max(np.abs(fit.predict(fit.x) - before.predict(fit.x)))
             if change <= SETTLED * np.ptp(fit.y):
@@ -279,6 +312,32 @@ class Law:
         return apart
 
 
+def _finite(x: Array) -> bool:
+    return bool(np.isfinite(structured_to_unstructured(x) if x.dtype.names else x).all())  # type: ignore[arg-type]
+
+
+def _huber(residual: Array, y: Array) -> Array:
+    """Weights (n,) of Huber's loss, with the scale of the residuals by their median."""
+    scale = float(np.median(np.abs(residual))) / MAD
+    if scale == 0:  # half the points are met exactly: what deviates is left out as far as numbers allow
+        scale = np.finfo(float).eps * float(np.max(np.abs(y)))
+    return np.asarray(np.minimum(1.0, HUBER * scale / np.maximum(np.abs(residual), np.finfo(float).tiny)))
+
+
+def _log_huber(fit: Fit, delta: float) -> Array:
+    """Weights (n,) with which least squares of y has the gradient of Huber's loss of ln y: psi(r) / (f (f - y)) with
+    r = ln f - ln y. Raises ValueError where the law f is not positive.
+    """
+    f, y = fit.predict(fit.x), fit.y
+    if not np.all(f > 0):
+        raise ValueError(f"{fit.law.name}: not positive at some x, so it has no logarithm; give coefficients signs")
+    off = f / y - 1
+    near = np.abs(off) < CONSTANT  # r / off is 1 there, up to rounding
+    r = np.log1p(off)
+    slope = np.where(near, 1.0, r / np.where(near, 1.0, off)) / (f * y)
+    return np.asarray(slope * np.minimum(1.0, delta / np.maximum(np.abs(r), np.finfo(float).tiny)))
+
+
 @dataclass(frozen=True)
 class Fit:
     """A fitted law.
@@ -323,6 +382,11 @@ class Fit:
             law.name, law.names, tuple(part.singular for part in law.nonlinear), law.columns, theta, linear,
             self.x, self.y, self.weights, self.rse, self.df_resid, law.problem(self.x, self.y[None], self.weights),
         )  # fmt: skip
+
+    @property
+    def residual(self) -> Array:
+        """y minus the fitted law, (n,)."""
+        return self.y - self.predict(self.x)
 
     @property
     def df_resid(self) -> int:
@@ -371,11 +435,11 @@ class Fit:
         """Schwarz's criterion; the error variance counts as a parameter."""
         return float((len(self.params) + 1) * np.log(self.n) - 2 * self.loglik)
 
-    def predict(self, x: ArrayLike) -> Array:
+    def predict(self, x: Points) -> Array:
         """The fitted law at ``x`` (any shape)."""
         return self.law.evaluate(self.params, x)
 
-    def interval(self, x: ArrayLike, alpha: float = LEVEL) -> pd.DataFrame:
+    def interval(self, x: Points, alpha: float = LEVEL) -> pd.DataFrame:
         """The fitted curve at ``x`` (m,) with its pointwise interval: columns value, lower, upper.
 
         From the percentiles of the draws where there are any, else by the delta method with Student's t; NaN with no
@@ -384,7 +448,7 @@ class Fit:
         strictly between 0 and 1.
         """
         _check_level(alpha)
-        at = np.atleast_1d(np.asarray(x, dtype=float))
+        at = np.atleast_1d(self.law.points(x))
         value = self.predict(at)
         if self.draws is not None:
             curves = self.law.evaluate_many({name: self.draws[name].to_numpy() for name in self.params}, at)
@@ -430,7 +494,7 @@ class Fit:
             seed: of the random numbers.
             runs: label of each point's run; with two or more, runs deviate as wholes.
             items: number of items behind each score; their binomial error is used.
-            method: "ar1", "runs" or "binomial" instead of what follows from the data.
+            method: "ar1", "independent", "runs" or "binomial" instead of what follows from the data.
 
         Raises:
             ValueError: for an unknown method, n < 1, or no noise to learn from.

@@ -162,11 +162,13 @@ def read_losses(file: Path) -> pd.DataFrame:
     loss ("general") with the standard error of its change since the first point ("general_se"), nats per token.
 
     The standard error is over held-out sequences, paired with the same sequence before training: it says how well this
-    much text determines the change, not how much another run would differ.
+    much text determines the change, not how much another run would differ. The losses by sequence are kept beside it
+    ("general_sequences"), an array at each point.
     """
     frame = pd.read_parquet(file)
     for name in frame.columns.difference(["step", "tokens", "training_loss"]):
         changes = frame[name].map(lambda losses, first=frame[name].iloc[0]: losses - first)
         frame[f"{name}_se"] = changes.map(lambda change: change.std(ddof=1) / len(change) ** 0.5)
+        frame[f"{name}_sequences"] = frame[name]
         frame[name] = frame[name].map(lambda losses: losses.mean())
     return frame

@@ -6,6 +6,8 @@ where there is none, inf where open), covered. A study without an interval count
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
@@ -16,8 +18,8 @@ BY_TURNING, BY_TOLERANCE, BEST = "critical ratio by turning point", "critical ra
 MAIN = (BY_TURNING, BY_TOLERANCE, BEST)
 SHARES = (BY_TURNING, BY_TOLERANCE)  # the others are tokens, compared by factors
 NOMINAL = 0.95
-GOAL = (0.92, 0.98)  # the coverage that the intervals are made for
-RUN = 100.0  # turning points are in hundredths of the run
+GOAL = (0.93, 0.97)  # the coverage that the intervals are made for
+CELL = ("ratios", "seeds", "form")  # what a simulated study of continual pretraining varies
 
 
 def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
@@ -32,28 +34,38 @@ def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     rows["study"] = rows.groupby("quantity").cumcount()
     order = [*MAIN, *(name for name in dict.fromkeys(turns) if name not in MAIN)]
     rows = rows.sort_values("quantity", key=lambda column: column.map(order.index), kind="stable", ignore_index=True)
-    return rows[["quantity", "study", "truth", "estimate", "lower", "upper", "covered"]]
+    return rows.reindex(columns=["quantity", "study", *CELL, "truth", "estimate", "lower", "upper", "covered", "bound"])
 
 
-def coverage(recovered: pd.DataFrame) -> pd.DataFrame:
-    """How often the truth is inside, for each quantity.
+def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """How often the truth is inside, for each quantity, and for each value of the columns ``by``.
 
-    Columns quantity, studies, covered (share of studies), low, high (95% Wilson interval of that share), missing
-    (share of studies without an interval), open (share of intervals with no upper end), width (median: upper - lower
-    for shares, upper / lower for tokens; inf where most are open).
+    Columns quantity, those of ``by``, studies, covered (share of studies), low, high (95% Wilson interval of that
+    share), missing (share of studies without an interval), open (share of intervals with no upper end), width (median:
+    upper - lower for shares, upper / lower for tokens; inf where most are open), bounds (share of answers that are only
+    a bound).
     """
     rows = []
-    for name, studies in recovered.groupby("quantity", sort=False):
+    for (name, *cell), studies in recovered.groupby(["quantity", *by], sort=False):
         low, high = proportion_confint(int(studies["covered"].sum()), len(studies), method="wilson")
         there = studies.dropna(subset=["lower", "upper"])
         width = there["upper"] - there["lower"] if name in SHARES else there["upper"] / there["lower"]
         rows.append({
-            "quantity": name, "studies": len(studies), "covered": float(studies["covered"].mean()),
+            "quantity": name, **dict(zip(by, cell, strict=True)),
+            "studies": len(studies), "covered": float(studies["covered"].mean()),
             "low": float(low), "high": float(high), "missing": 1 - len(there) / len(studies),
             "open": float(np.isinf(there["upper"]).mean()) if len(there) else np.nan,
             "width": float(width.median()) if len(there) else np.nan,
+            "bounds": float(studies["bound"].eq(True).mean()),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def cells(recovered: pd.DataFrame) -> pd.DataFrame:
+    """:func:`coverage` of both critical ratios and of all turning points, in each design of a study."""
+    critical = recovered[recovered["quantity"] != BEST]
+    turns = critical["quantity"].where(critical["quantity"].isin(SHARES), "turning points")
+    return coverage(critical.assign(quantity=turns), CELL)
 
 
 def bias(recovered: pd.DataFrame) -> pd.DataFrame:
@@ -70,20 +82,4 @@ def bias(recovered: pd.DataFrame) -> pd.DataFrame:
             "quantity": name, "studies": len(studies), "above": float((error > 0).mean()),
             "below": float((error < 0).mean()), "none": float(error.isna().mean()), "error": float(error.median()),
         })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def late(recovered: pd.DataFrame) -> pd.DataFrame:
-    """How turning points are estimated, by where they truly lie. Columns truth ("within the run" | "beyond the run"),
-    turns (how many), early, late, none (shares found too early, too late, not at all).
-    """
-    turns = recovered[recovered["quantity"].str.startswith("T0")]
-    rows = []
-    for name, among in (
-        ("within the run", turns[turns["truth"] <= RUN]),
-        ("beyond the run", turns[turns["truth"] > RUN]),
-    ):
-        shares = [(among["estimate"] < among["truth"]), (among["estimate"] > among["truth"]), among["estimate"].isna()]
-        early, after, none = (float(share.mean()) for share in shares)
-        rows.append({"truth": name, "turns": len(among), "early": early, "late": after, "none": none})
     return pd.DataFrame(rows)

@@ -6,7 +6,8 @@ either a stage, cached like a training run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,22 +15,34 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 
 from repro.laws.allocation.law import NAMES, allocation_law
 from repro.laws.allocation.optimum import optimum
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.cmr.analysis import EPSILON, analyse
-from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
+from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW
 from repro.laws.law import Fit
 from repro.laws.noise import ar1_series
 from repro.laws.solver import Array
 from repro.runs.spec import Stage, Work
 
-RATIOS = tuple(float(Fraction(text)) for text in ("1/8", "1/4", "1/3", "1/2", "3/4", "1"))
+DESIGNS = {
+    4: ("1/8", "1/3", "1/2", "3/4"),
+    6: ("1/8", "1/4", "1/3", "1/2", "3/4", "1"),
+    9: ("1/16", "1/8", "1/4", "1/3", "3/8", "1/2", "5/8", "3/4", "1"),
+}
+RATIOS = tuple(float(Fraction(text)) for text in DESIGNS[6])
 POINTS = 25  # losses along each trajectory
 CROWDING = 1.5  # they lie at shares ** 1.5 of the run: closer where the loss moves fast
-CORRELATION = 0.45  # of neighbouring points
+CORRELATIONS = (0.2, 0.7)  # of neighbouring points
 BASE = 3.5  # losses before continual pretraining, nats per token
+SEQUENCES = 64  # held-out sequences
+SPREAD = 0.09  # standard deviation between runs of the critical ratio by turning point, as we measured it
+END_SPREAD = 0.02  # relative, of the general increment at the end
+FINE = np.linspace(0.02, 1.2, 60)  # ratios between which a mean over runs is interpolated
+HELD_OUT = 0.03  # nats: how much a held-out sequence's loss moves with training apart from the others'
+POPULATION = 64  # runs whose mean is taken for the truth of several seeds
 
 ALLOCATIONS = 16
 BUDGET = 30e9
@@ -38,28 +51,54 @@ REFITS_TOGETHER = 2000  # refits solved in one call
 
 RECOVERY = "recovery.csv"
 SETS_A_STAGE = 25  # some ten seconds, so that workers share the study and an interruption loses little
-OPERATIONS = {"critical ratio": 8e7, "best allocation": 3e7}  # per draw: operations of training that take as long
+OPERATIONS = {"critical ratio": 2e8, "best allocation": 3e7}  # per draw: operations of training that take as long
 
 Recovered = Literal["critical ratio", "best allocation"]
 
 
+End = Literal["power", "exponential", "steep"]
+ENDS: tuple[End, ...] = ("power", "exponential", "steep")
+CELLS = tuple(itertools.product(DESIGNS, (1, 2, 3), ENDS))  # ratios, seeds, form of the end
+
+
 @dataclass(frozen=True)
 class Truth:
-    """One synthetic study: Equation 8, L(R) of the general increment at T = 100, and the exponents of Equation 6."""
+    """One run of a synthetic study: Equation 8, the general increment at T = 100 as a function of R, and the exponents
+    of Equation 6.
+
+    form: of the increment: L(R) of Section 5.1, an exponential, or a line that rises steeply toward R = 1. end: its
+    coefficients: alpha, beta, and s (the exponent, the rate, or the power of the steep rise).
+    """
 
     cmr: dict[str, float]
     end: dict[str, float]
     s2: float
     s3: float
+    form: End = "power"
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> Truth:
-        """A truth with a critical ratio between 0.25 and 0.75."""
-        at_end, s4, beta3 = rng.uniform(0.25, 0.75), rng.uniform(0.25, 0.5), rng.uniform(-0.25, 0.0)
+    def drawn(cls, rng: np.random.Generator, form: End = "power") -> Truth:
+        """A truth with a critical ratio between 0.25 and 0.7."""
+        at_end, s4, beta3 = rng.uniform(0.25, 0.7), rng.uniform(0.25, 0.5), rng.uniform(-0.25, 0.0)
         cmr = {"s4": s4, "alpha4": (at_end - beta3) / 100**s4, "beta3": beta3}
-        tolerated, s, beta = rng.uniform(0.25, 0.7), rng.uniform(0.6, 1.6), rng.uniform(-0.06, 0.0)
-        end = {"s": s, "alpha": (EPSILON - beta) / tolerated**s, "beta": beta}
-        return cls(cmr, end, rng.uniform(0.2, 0.45), rng.uniform(0.6, 0.95))
+        tolerated, beta = rng.uniform(0.25, 0.7), rng.uniform(-0.06, 0.0)
+        lows, highs = {"power": (0.6, 1.6), "exponential": (1.0, 5.0), "steep": (8.0, 16.0)}[form]
+        end = {"s": rng.uniform(lows, highs), "alpha": 1.0, "beta": beta}
+        truth = cls(cmr, end, rng.uniform(0.2, 0.45), rng.uniform(0.6, 0.95), form)
+        return replace(truth, end=end | {"alpha": (EPSILON - beta) / (truth.increment(tolerated) - beta)})
+
+    def run(self, rng: np.random.Generator) -> Truth:
+        """Another run of the same study: what turns, and how high it ends, differ as runs do."""
+        turn = self.by_turning_point + SPREAD * rng.standard_normal()
+        alpha4 = (np.clip(turn, 0.1, 0.95) - self.cmr["beta3"]) / 100 ** self.cmr["s4"]
+        rise = self.end["alpha"] * np.exp(END_SPREAD * rng.standard_normal())
+        return replace(self, cmr=self.cmr | {"alpha4": float(alpha4)}, end=self.end | {"alpha": float(rise)})
+
+    def increment(self, ratio: float) -> float:
+        """The general increment at T = 100, nats per token."""
+        s = self.end["s"]
+        shape = {"power": ratio**s, "exponential": np.expm1(s * ratio) / s, "steep": ratio + 2 * ratio**s}[self.form]
+        return float(self.end["alpha"] * shape + self.end["beta"])
 
     @property
     def by_turning_point(self) -> float:
@@ -67,7 +106,7 @@ class Truth:
 
     @property
     def by_tolerance(self) -> float:
-        return float(((EPSILON - self.end["beta"]) / self.end["alpha"]) ** (1 / self.end["s"]))
+        return float(brentq(lambda ratio: self.increment(ratio) - EPSILON, 1e-9, 2.0))
 
     def turn(self, ratio: float) -> float:
         """T0 of a ratio, in hundredths of the run."""
@@ -79,52 +118,112 @@ class Truth:
         pull = self.s2 / self.s3 * turn ** (self.s2 - self.s3)
         highest = min(turn, 100.0)
         scale = rise / (highest**self.s2 - pull * highest**self.s3)
-        last = scale * (100**self.s2 - pull * 100**self.s3)
-        level = float(RATIO_LAW.evaluate(self.end, ratio)) - last
+        level = self.increment(ratio) - scale * (100**self.s2 - pull * 100**self.s3)
         return {"s2": self.s2, "s3": self.s3, "alpha2": scale, "alpha3": -scale * pull, "beta2": level}
 
-    def losses(self, rng: np.random.Generator, seeds: int = 1) -> pd.DataFrame:
-        """A frame as :func:`repro.laws.analyse` takes it, with noise; tokens are hundredths of the run."""
+    def slope(self, ratio: float, t: Array) -> Array:
+        """d/dT of the general increment at T (any shape, > 0)."""
+        p = self.general(ratio)
+        return np.asarray(p["alpha2"] * p["s2"] * t ** (p["s2"] - 1) + p["alpha3"] * p["s3"] * t ** (p["s3"] - 1))
+
+    def losses(self, rng: np.random.Generator, ratios: Sequence[float], sequences: Array, seed: int) -> pd.DataFrame:
+        """A run's frame as :func:`repro.laws.analyse` takes it, with noise; tokens are hundredths of the run.
+
+        sequences: (m, 1 + r), how much each held-out sequence's loss moves with training in general and at each ratio.
+        """
         t = 100 * (np.arange(1, POINTS + 1) / POINTS) ** CROWDING
-        start = {"ratio": 0.0, "tokens": [0.0], "general_loss": BASE, "domain_loss": BASE}
-        frames = [pd.DataFrame(start).assign(seed=seed) for seed in range(seeds)]
-        frames += [self._trajectory(rng, ratio, t).assign(seed=seed) for seed in range(seeds) for ratio in RATIOS]
-        return pd.concat(frames, ignore_index=True)
+        rho, own = rng.uniform(*CORRELATIONS), rng.normal(0, 0.3, len(sequences))
+        own += BASE - own.mean()
+        start = {"ratio": 0.0, "tokens": 0.0, "domain_loss": BASE, "general_sequences": [own]}
+        frames = [pd.DataFrame(start)]
+        for ratio, alone in zip(ratios, sequences[:, 1:].T, strict=True):
+            domain = {"s1": 0.25, "alpha1": -0.2 * ratio, "beta1": 0.1 * ratio}
+            noise = ar1_series(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, rho)[0]
+            mean = GENERAL_TOKEN_LAW.evaluate(self.general(ratio), t) + noise
+            moves = HELD_OUT * ((0.3 + ratio) * sequences[:, 0] + alone / 2)
+            frames.append(pd.DataFrame({
+                "ratio": ratio,
+                "tokens": t,
+                "general_sequences": [own + a + b * moves for a, b in zip(mean, np.sqrt(t / 100), strict=True)],
+                "domain_loss": BASE + DOMAIN_TOKEN_LAW.evaluate(domain, t)
+                + ar1_series(rng, 1, len(t), 0.004, rho)[0],
+            }))  # fmt: skip
+        frame = pd.concat(frames, ignore_index=True).assign(seed=seed)
+        return frame.assign(general_loss=frame["general_sequences"].map(np.mean))
 
-    def _trajectory(self, rng: np.random.Generator, ratio: float, t: Array) -> pd.DataFrame:
-        domain = {"s1": 0.25, "alpha1": -0.2 * ratio, "beta1": 0.1 * ratio}
-        general_noise = ar1_series(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, CORRELATION)[0]
-        domain_noise = ar1_series(rng, 1, len(t), 0.004, CORRELATION)[0]
-        return pd.DataFrame({
-            "ratio": ratio,
-            "tokens": t,
-            "general_loss": BASE + GENERAL_TOKEN_LAW.evaluate(self.general(ratio), t) + general_noise,
-            "domain_loss": BASE + DOMAIN_TOKEN_LAW.evaluate(domain, t) + domain_noise,
-        })  # fmt: skip
+
+class Known(NamedTuple):
+    """What a study's answers should be: both critical ratios, and T0 at each ratio, in hundredths of the run."""
+
+    by_turning_point: float
+    by_tolerance: float
+    turns: tuple[float, ...]
 
 
-def coverage(sets: int, draws: int, seed: int = 0, seeds: int = 1) -> pd.DataFrame:
+def known(runs: Sequence[Truth], ratios: Sequence[float]) -> Known:
+    """The truth of one run, or of the mean over many."""
+    if len(runs) == 1:
+        only = runs[0]
+        return Known(only.by_turning_point, only.by_tolerance, tuple(only.turn(ratio) for ratio in ratios))
+    at_end = np.mean([[float(run.slope(ratio, np.array(100.0))) for ratio in FINE] for run in runs], axis=0)
+    rise = np.mean([[run.increment(ratio) for ratio in FINE] for run in runs], axis=0) - EPSILON
+    logs = np.linspace(-3, 9, 400)
+    curves = [np.mean([run.slope(ratio, np.exp(logs)) for run in runs], axis=0) for ratio in ratios]
+    turns = tuple(float(np.exp(_root(logs, -curve))) for curve in curves)
+    return Known(_root(FINE, at_end), _root(FINE, rise), turns)
+
+
+def _root(x: Array, y: Array) -> float:
+    """Where y turns from negative to positive for the last time, by linear interpolation; NaN if it does not."""
+    places = np.flatnonzero((y[:-1] < 0) & (y[1:] >= 0))
+    if not len(places):
+        return float("nan")
+    k = places[-1]
+    return float(x[k] - y[k] * (x[k + 1] - x[k]) / (y[k + 1] - y[k]))
+
+
+def coverage(sets: int, draws: int, seed: int = 0, seeds: int = 1, count: int = 6, form: End = "power") -> pd.DataFrame:
     """``sets`` synthetic studies, each analysed with ``draws`` bootstrap draws: one row for each and each quantity.
 
     Columns set, quantity ("by turning point" | "by tolerance" | "turning point"), ratio (NaN but for turning points),
-    truth, estimate, lower, upper (NaN where there is none; an open side is inf), covered. Turning points are in
-    hundredths of the run. seeds: runs at each ratio.
+    truth, estimate, lower, upper (NaN where there is none; an open side is inf), covered, bound (whether the answer is
+    one). Turning points are in hundredths of the run. seeds: runs at each ratio; with one, the truth is that run's own,
+    else the mean over runs. count: of ratios, one of `DESIGNS`. form: of the increment at the end.
     """
-    return pd.concat([_study(number, draws, seed, seeds) for number in range(sets)], ignore_index=True)
+    return pd.concat([_study(number, draws, seed, seeds, count, form) for number in range(sets)], ignore_index=True)
 
 
-def _study(number: int, draws: int, seed: int, seeds: int) -> pd.DataFrame:
-    rng = np.random.default_rng([seed, number])
-    truth = Truth.drawn(rng)
-    (group,) = analyse(truth.losses(rng, seeds), unit=1.0, bootstrap=draws, seed=seed + number).groups
+def simulate_losses(
+    rng: np.random.Generator, seeds: int = 1, count: int = 6, form: End = "power"
+) -> tuple[Known, pd.DataFrame]:
+    """One study as :func:`repro.laws.analyse` takes it, and its truth; the arguments are those of :func:`coverage`.
+
+    Runs of several seeds see the same held-out sequences, and differ as runs do.
+    """
+    ratios = [float(Fraction(text)) for text in DESIGNS[count]]
+    centre = Truth.drawn(rng, form)
+    population = [centre.run(rng) for _ in range(POPULATION)] if seeds > 1 else [centre]
+    sequences = rng.standard_normal((SEQUENCES, 1 + len(ratios)))
+    runs = [run.losses(rng, ratios, sequences, place) for place, run in enumerate(population[:seeds])]
+    return known(population, ratios), pd.concat(runs, ignore_index=True)
+
+
+def _study(number: int, draws: int, seed: int, seeds: int, count: int, form: End) -> pd.DataFrame:
+    rng = np.random.default_rng([seed, number, seeds, count, ENDS.index(form)])
+    truth, losses = simulate_losses(rng, seeds, count, form)
+    (group,) = analyse(losses, unit=1.0, bootstrap=draws, seed=seed + number).groups
     critical = group.critical_ratio
     estimates: list[tuple[str, float, float, Any]] = [
         ("by turning point", np.nan, truth.by_turning_point, critical.turning_point),
         ("by tolerance", np.nan, truth.by_tolerance, critical.tolerance),
-        *(("turning point", laws.ratio, truth.turn(laws.ratio), laws.turning_point) for laws in group.token_laws),
+        *(
+            ("turning point", laws.ratio, turn, laws.turning_point)
+            for laws, turn in zip(group.token_laws, truth.turns, strict=True)
+        ),
     ]
     rows = [
         {"quantity": quantity, "ratio": ratio, **_row(true, estimate.value, estimate.interval)}
+        | {"bound": getattr(estimate, "bound", None) is not None}
         for quantity, ratio, true, estimate in estimates
     ]
     return pd.DataFrame(rows).assign(set=number)
@@ -207,13 +306,19 @@ def _fitted(simulated: list[Simulated], draws: int, rng: np.random.Generator) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(Stage):
-    """``sets`` synthetic studies analysed with ``draws`` bootstrap draws; ``number`` seeds them."""
+    """``sets`` synthetic studies analysed with ``draws`` bootstrap draws; ``number`` seeds them.
 
-    version: ClassVar[int] = 4
+    seeds, ratios, form: of studies of the critical ratio, see :func:`coverage`.
+    """
+
+    version: ClassVar[int] = 5
     law: Recovered
     number: int
     sets: int
     draws: int
+    seeds: int = 1
+    ratios: int = 6
+    form: End = "power"
 
     @property
     def label(self) -> str:
@@ -224,17 +329,29 @@ class Recovery(Stage):
         return OPERATIONS[self.law] * self.sets * self.draws
 
     def execute(self, work: Work) -> None:
-        study = coverage if self.law == "critical ratio" else allocation_coverage
-        study(self.sets, self.draws, self.number).to_csv(work.path / RECOVERY, index=False)
+        if self.law == "critical ratio":
+            study = coverage(self.sets, self.draws, self.number, self.seeds, self.ratios, self.form)
+            study = study.assign(seeds=self.seeds, ratios=self.ratios, form=self.form)
+        else:
+            study = allocation_coverage(self.sets, self.draws, self.number)
+        study.to_csv(work.path / RECOVERY, index=False)
 
 
 def recoveries(sets: int, draws: int) -> tuple[Recovery, ...]:
-    """Stages that together make ``sets`` sets for each of the two laws."""
-    sizes = [min(SETS_A_STAGE, sets - start) for start in range(0, sets, SETS_A_STAGE)]
-    laws: tuple[Recovered, ...] = ("critical ratio", "best allocation")
-    return tuple(
-        Recovery(law=law, number=number, sets=size, draws=draws) for law in laws for number, size in enumerate(sizes)
-    )
+    """Stages that together make ``sets`` sets for each of the two laws, those of the critical ratio spread over `CELLS`
+    as evenly as they go.
+    """
+    stages = []
+    for place, (ratios, seeds, form) in enumerate(CELLS):
+        for number, size in enumerate(_parts(sets // len(CELLS) + (place < sets % len(CELLS)))):
+            cell: dict[str, Any] = {"seeds": seeds, "ratios": ratios, "form": form}
+            stages.append(Recovery(law="critical ratio", number=number, sets=size, draws=draws, **cell))
+    best = enumerate(_parts(sets))
+    return (*stages, *(Recovery(law="best allocation", number=n, sets=size, draws=draws) for n, size in best))
+
+
+def _parts(sets: int) -> list[int]:
+    return [min(SETS_A_STAGE, sets - start) for start in range(0, sets, SETS_A_STAGE)]
 
 
 def read_recovery(path: Path) -> pd.DataFrame:

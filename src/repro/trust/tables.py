@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.show.tables import Format, styled
-from repro.trust.recovered import SHARES
+from repro.trust.recovered import GOAL, SHARES
 
 OWN = {
     RATIO_LAW.name: "power of R (the paper's)",
@@ -65,18 +65,30 @@ def warnings(frame: pd.DataFrame) -> Styler:
 
 
 def coverage(frame: pd.DataFrame) -> Styler:
-    """Coverage and widths; from `recovered.coverage`."""
+    """Coverage and widths; from `recovered.coverage` or `recovered.cells`."""
+    first = {"quantity": "quantity", "ratios": "ratios", "seeds": "seeds", "form": "ends rise as a"}
+    known = [name for name in first if name in frame]
+    ends = [*zip(frame["low"], frame["high"], strict=True)]
     table = pd.DataFrame({
-        "quantity": frame["quantity"],
+        **{first[name]: frame[name] for name in known},
         "studies": frame["studies"],
         "truth inside": frame["covered"],
-        "95% interval of that": [f"{a:.1%} to {b:.1%}" for a, b in zip(frame["low"], frame["high"], strict=True)],
+        "95% interval of that": [f"{low:.1%} to {high:.1%}" for low, high in ends],
+        f"{GOAL[0]:.0%} to {GOAL[1]:.0%}?": [_reached(low, high) for low, high in ends],
         "no interval": frame["missing"],
+        "only a bound": frame["bounds"],
         "open above": frame["open"],
         "median width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
     })  # fmt: skip
-    formats: dict[str, Format] = {"truth inside": "{:.1%}", "no interval": "{:.1%}", "open above": "{:.0%}"}
-    return styled(table, formats, "no study has an interval", index=False)
+    formats: dict[str, Format] = dict.fromkeys(["truth inside", "no interval", "only a bound"], "{:.1%}")
+    return styled(table, formats | {"open above": "{:.0%}"}, "no study has an interval", index=False)
+
+
+def _reached(low: float, high: float) -> str:
+    """Whether a share with this interval is what the intervals are made for."""
+    if low > GOAL[1]:
+        return "more"
+    return "less" if high < GOAL[0] else "as far as can be told"
 
 
 def _width(quantity: str, width: float) -> str | None:

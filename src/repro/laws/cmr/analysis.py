@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, draw
 from repro.laws.cmr.critical import (
     ByTolerance,
     ByTurningPoint,
+    Critical,
+    Ends,
+    both,
     by_tolerance,
     by_turning_point,
     interval_of,
@@ -28,8 +32,8 @@ from repro.laws.cmr.critical import (
     stretched,
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
-from repro.laws.cmr.losses import ABOUT, Base, Trajectories, trajectories
-from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point, turning_points
+from repro.laws.cmr.losses import ABOUT, SEQUENCES, Base, Trajectories, trajectories
+from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
@@ -40,10 +44,15 @@ LOSSES = ("general", "domain")
 
 @dataclass(frozen=True)
 class CriticalRatio:
-    """The critical mixture ratio (Definition 3) by both of its conditions."""
+    """The critical mixture ratio (Definition 3) by each of its conditions, and by both."""
 
     turning_point: ByTurningPoint
     tolerance: ByTolerance
+
+    @cached_property
+    def both(self) -> Critical:
+        """The smaller of the two, where it is decided."""
+        return both(self.turning_point, self.tolerance)
 
 
 class TokenLaws(NamedTuple):
@@ -61,7 +70,8 @@ class Group:
 
     ratio_law: L(R) at T_max of the "general" and the "domain" loss. token_laws: by ascending ratio. feasible: the
     measured ratios that are feasible (Definition 2): T0 <= T_max and a general increment at T_max within the tolerance.
-    ends: the general losses at T_max that L(R) was fitted to, in each draw of a bootstrap, (n, r).
+    ends: the general losses at T_max. runs: the fewest runs (seeds) at any ratio; an interval from one says nothing of
+    how runs differ. held_out: whether the intervals hold the sampling of held-out sequences.
     """
 
     size: str
@@ -72,11 +82,19 @@ class Group:
     feasible: tuple[float, ...]
     critical_ratio: CriticalRatio
     warnings: tuple[str, ...]
-    ends: Array | None = field(default=None, repr=False, compare=False)
+    ends: Ends = field(repr=False, compare=False)
+    runs: int
+    held_out: bool
+    draws: Draws | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def scope(self) -> str:
+        """How many runs the intervals rest on, in words."""
+        return "one run" if self.runs == 1 else f"{self.runs} runs"
 
     def by_tolerance(self, epsilon: float) -> ByTolerance:
         """The critical ratio by tolerance as it would be at another tolerance (nats per token)."""
-        return by_tolerance(self.ratio_law["general"], self.base.general, epsilon, self.ends)[0]
+        return by_tolerance(self.ends, self.ratio_law["general"], self.base.general, epsilon)[0]
 
     def by_multiplier(self, lagrange: float, settings: Settings) -> ByTurningPoint:
         """The critical ratio by turning point as it would be with another multiplier in Equation 27.
@@ -86,14 +104,8 @@ class Group:
         solved = settings.equation_27 | {"lagrange": lagrange}
         laws = [item for item in self.token_laws if item.ratio > 0]
         points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for item in laws]
-        drawn = [
-            turning_points(
-                {n: a[n] for n in DOMAIN_TOKEN_LAW.names}, {n: b[n] for n in GENERAL_TOKEN_LAW.names}, **solved
-            )
-            for a, b in ((item.domain.draws, item.general.draws) for item in laws)
-            if a is not None and b is not None
-        ]
-        times = np.column_stack(drawn) if drawn and len(drawn) == len(laws) else None
+        mixed = [place for place, item in enumerate(self.token_laws) if item.ratio > 0]
+        times = None if self.draws is None else self.draws.times_at(**solved)[:, mixed]
         return by_turning_point(points, settings.end, times)[0]
 
 
@@ -207,7 +219,8 @@ def analyse(
     Args:
         losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
             tokens = 0 hold the model before continual pre-training (one for each seed, or one for all; their
-            ratio is not read).
+            ratio is not read). Optional general_sequences, domain_sequences: arrays (m,) of the loss of each held-out
+            sequence, the same ones in every row; they are then resampled for the intervals.
         t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out of every fit.
         epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C).
         lagrange: the multiplier of Equation 27; by default the largest the paper uses, where turning points
@@ -251,14 +264,16 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     }
     draws = _draws(run, laws, rows_of, settings, warnings)
     kept = _with_intervals(laws, draws)
-    levels = {name: {r: run.base[i] + end[i] for r, end in ends.items()} for i, name in enumerate(LOSSES)}
-    drawn = {name: _end_draws(levels[name], laws, draws, name) for name in LOSSES}
-    ratio_law = {name: _ratio_law(name, levels[name], drawn[name], warnings) for name in LOSSES}
+    at_end = {
+        name: _ends(run.base[i], {r: e[i] for r, e in ends.items()}, laws, draws, name) for i, name in enumerate(LOSSES)
+    }
+    ratio_law = {name: _ratio_law(name, at_end[name], warnings) for name in LOSSES}
     mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
     points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
     turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
-    general = ratio_law["general"]
-    tolerance, yet_more = by_tolerance(general, run.base.general, settings.epsilon, drawn["general"])
+    tolerance, yet_more = by_tolerance(
+        at_end["general"], ratio_law["general"], run.base.general, settings.epsilon
+    )  # fmt: skip
     feasible = tuple(
         item.ratio
         for item in (kept[place] for place in mixed)
@@ -271,7 +286,11 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *yet_more)
     critical = CriticalRatio(turning, tolerance)
-    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, drawn["general"])
+    seeds = min(int(rows["seed"].nunique()) for rows in rows_of.values())
+    return Group(
+        run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, at_end["general"], seeds,
+        SEQUENCES["general"] in run.points, draws,
+    )  # fmt: skip
 
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
@@ -320,10 +339,17 @@ def _draws(
     if bare:
         warnings.append(f"R = {', '.join(bare)}: no point to spare, so the noise is taken to be as at other ratios")
     curves = [
-        Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy()) for ratio, item in laws.items()
+        Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy(), _by_sequence(rows_of[ratio]))
+        for ratio, item in laws.items()
     ]
     name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # seeded by name, so other groups do not matter
     return draw(curves, settings.bootstrap, [settings.seed, name], **settings.equation_27)
+
+
+def _by_sequence(rows: pd.DataFrame) -> dict[str, Array]:
+    """The increments of each loss by held-out sequence, (points, m), where they are known."""
+    names = {loss: name for loss, name in SEQUENCES.items() if name in rows}
+    return {loss: np.stack(rows[name].tolist()) for loss, name in names.items()}
 
 
 def _runs_warnings(
@@ -360,23 +386,25 @@ def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tup
     return tuple(drawn)
 
 
-def _end_draws(
-    levels: Mapping[float, float], laws: Mapping[float, TokenLaws], draws: Draws | None, name: str
-) -> Array | None:
-    """Losses at T_max in each draw, (n, interior ratios); None if some of these ratios has no draws."""
-    interior = [ratio for ratio in levels if 0 < ratio < 1]
-    if draws is None or not interior or any(ratio not in laws for ratio in interior):
-        return None
-    places = [list(laws).index(ratio) for ratio in interior]
+def _ends(
+    base: float, increments: Mapping[float, float], laws: Mapping[float, TokenLaws], draws: Draws | None, name: str
+) -> Ends:
+    """Losses at T_max; without draws if one of the ratios has none."""
+    ratios, losses = np.array(list(increments)), base + np.array(list(increments.values()))
+    if draws is None or not len(ratios) or any(ratio not in laws for ratio in increments):
+        return Ends(ratios, losses)
+    places = [list(laws).index(ratio) for ratio in increments]
     moved = draws.general_end if name == "general" else draws.domain_end
-    return np.asarray(np.array([levels[ratio] for ratio in interior]) + moved[:, places], dtype=float)
+    return Ends(ratios, losses, losses + moved[:, places])
 
 
-def _ratio_law(name: str, losses: Mapping[float, float], draws: Array | None, warnings: list[str]) -> Fit | None:
+def _ratio_law(name: str, ends: Ends, warnings: list[str]) -> Fit | None:
     """L(R) of Section 5.1 through the ratios strictly between 0 and 1."""
-    interior = {ratio: loss for ratio, loss in losses.items() if 0 < ratio < 1}
-    if len(interior) < len(RATIO_LAW.names):
-        warnings.append(f"no L(R) of the {name} loss: {len(interior)} ratios between 0 and 1, it needs 3")
+    interior = (ends.ratios > 0) & (ends.ratios < 1)
+    if interior.sum() < len(RATIO_LAW.names):
+        warnings.append(f"no L(R) of the {name} loss: {interior.sum()} ratios between 0 and 1, it needs 3")
         return None
-    fit = RATIO_LAW.fit(list(interior), list(interior.values()))
-    return fit if draws is None else fit.with_draws(ratio_draws(fit, draws), "bootstrap of the loss curves' ends")
+    fit = RATIO_LAW.fit(ends.ratios[interior], ends.losses[interior])
+    if ends.draws is None:
+        return fit
+    return fit.with_draws(ratio_draws(fit, ends.draws[:, interior]), "bootstrap of the loss curves' ends")

@@ -1,13 +1,15 @@
 """Bootstrap draws of a group's loss curves, and of the turning points that follow from them.
 
-For each draw, every curve of a group is replaced by one with the noise its residuals show (:mod:`repro.laws.noise`),
-Equation 6 is fitted to it, and Equation 27 solved. :mod:`repro.laws.cmr.critical` continues from these draws.
+For each draw, every curve of a group is replaced by one with the noise its residuals show (:mod:`repro.laws.noise`);
+where losses by held-out sequence are known, the sequences are resampled too, the same ones for every ratio, size and
+run. Equation 6 is then fitted, and Equation 27 solved: in every other draw with exponents up to `WIDE` instead of 1,
+because no data tell where that bound should be. :mod:`repro.laws.cmr.critical` continues from these draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from repro.laws import noise
+from repro.laws.cmr.laws import GENERAL_TOKEN_LAW
 from repro.laws.cmr.turning import turning_points
 from repro.laws.inference import tangent_basis
 from repro.laws.law import Fit
@@ -22,16 +25,25 @@ from repro.laws.solver import Array
 
 AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
 FINE = 1e9  # ratios are told apart to this many places when their noise is seeded
+WIDE = 3.0  # the other upper bound of Equation 6's exponents: the paper's Table 4 has one of 3.43
 LEAST = 0.05  # least share of a point's noise assumed to remain in its residual
+
+GENERAL_TOKEN_LAW_WIDE = replace(
+    GENERAL_TOKEN_LAW, nonlinear=tuple(replace(part, high=WIDE) for part in GENERAL_TOKEN_LAW.nonlinear)
+)
 
 
 class Curve(NamedTuple):
-    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order."""
+    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order.
+
+    sequences: the increments of "general" and "domain" loss by held-out sequence, (points, m), where they are known.
+    """
 
     ratio: float
     domain: Fit
     general: Fit
     runs: NDArray[np.generic]
+    sequences: Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +52,7 @@ class Draws:
 
     general, domain: parameters of Equation 6 for each ratio, n rows each. times: T0 (n, r), NaN where a curve does not
     turn. general_end, domain_end: (n, r) deviations of the increments at T_max. methods: the noise of each curve.
+    turned: as general, but with the exponents that T0 was found with.
     """
 
     general: tuple[pd.DataFrame, ...]
@@ -48,6 +61,11 @@ class Draws:
     general_end: Array
     domain_end: Array
     methods: tuple[noise.Method, ...]
+    turned: tuple[pd.DataFrame, ...]
+
+    def times_at(self, lagrange: float, *, t_max: float, horizon: float) -> Array:
+        """What `times` would be with another multiplier."""
+        return _times(self.turned, self.domain, lagrange=lagrange, t_max=t_max, horizon=horizon)
 
 
 def draw(
@@ -60,14 +78,20 @@ def draw(
     """
     labels = np.unique(np.concatenate([curve.runs for curve in curves]))
     runs = noise.Runs.drawn(labels, n, np.random.default_rng([*entropy, 2]))
-    general, general_end = _refitted([c.general for c in curves], curves, runs, t_max, [*entropy, 0])
-    domain, domain_end = _refitted([c.domain for c in curves], curves, runs, t_max, [*entropy, 1])
-    times = [
-        turning_points(_arrays(d), _arrays(g), lagrange=lagrange, t_max=t_max, horizon=horizon)
-        for g, d in zip(general, domain, strict=True)
-    ]
+    weights: dict[int, Array] = {}  # by number of sequences, seeded by it alone: alike for every group of a study
+    moved = [_held_out(curve.sequences.get("general"), n, entropy[0], weights) for curve in curves]
+    general, general_end, drawn = _refitted([c.general for c in curves], curves, runs, moved, t_max, [*entropy, 0])
+    turned = [_half_wide(params, data) for params, data in zip(general, drawn, strict=True)]
+    moved = [_held_out(curve.sequences.get("domain"), n, entropy[0], weights) for curve in curves]
+    domain, domain_end, _ = _refitted([c.domain for c in curves], curves, runs, moved, t_max, [*entropy, 1])
+    times = _times(turned, domain, lagrange=lagrange, t_max=t_max, horizon=horizon)
     methods: tuple[noise.Method, ...] = tuple("runs" if _several(curve) else "ar1" for curve in curves)
-    return Draws(general, domain, np.stack(times, axis=1), general_end, domain_end, methods)
+    return Draws(general, domain, times, general_end, domain_end, methods, tuple(turned))
+
+
+def _times(general: Sequence[pd.DataFrame], domain: Sequence[pd.DataFrame], **solved: float) -> Array:
+    pairs = zip(general, domain, strict=True)
+    return np.stack([turning_points(_arrays(d), _arrays(g), **solved) for g, d in pairs], axis=1)
 
 
 def _several(curve: Curve) -> bool:
@@ -78,15 +102,42 @@ def _arrays(frame: pd.DataFrame) -> dict[str, Array]:
     return {str(name): frame[name].to_numpy(float) for name in frame}
 
 
+def _held_out(changes: Array | None, n: int, entropy: int, weights: dict[int, Array]) -> Array | float:
+    """How far resampling the held-out sequences moves the mean of their increments (points, m): (n, points)."""
+    if changes is None:
+        return 0.0
+    m = changes.shape[1]
+    if m not in weights:
+        counts = np.random.default_rng([entropy, 3, m]).multinomial(m, np.full(m, 1 / m), size=n)
+        weights[m] = (counts / m - 1 / m) * np.sqrt(m / (m - 1))
+    return weights[m] @ changes.T
+
+
+def _half_wide(params: pd.DataFrame, drawn: noise.Drawn) -> pd.DataFrame:
+    """Equation 6 in each draw, every other one refitted with exponents up to `WIDE`."""
+    wide = GENERAL_TOKEN_LAW_WIDE.fit_many(drawn.x, drawn.y[1::2], drawn.weights)
+    mixed = params.copy()
+    mixed.iloc[1::2] = pd.DataFrame(wide)[list(params)].to_numpy()
+    return mixed
+
+
 def _refitted(
-    fits: Sequence[Fit], curves: Sequence[Curve], runs: noise.Runs, t_max: float, entropy: list[int]
-) -> tuple[tuple[pd.DataFrame, ...], Array]:
-    """Parameters for each fit, and the deviations of the loss at T_max, (n, r)."""
+    fits: Sequence[Fit],
+    curves: Sequence[Curve],
+    runs: noise.Runs,
+    moved: Sequence[Array | float],
+    t_max: float,
+    entropy: list[int],
+) -> tuple[tuple[pd.DataFrame, ...], Array, list[noise.Drawn]]:
+    """Parameters for each fit, the deviations of the loss at T_max (n, r), and the data drawn.
+
+    moved: by how much held-out sampling moves each curve's points, in the fit's order, (n, points).
+    """
     single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
     rho = _common([fit for fit in single if fit.df_resid])
-    frames, ends = [], []
+    frames, ends, data = [], [], []
     sigma = _typical([fit for fit in fits if fit.df_resid], rho)
-    for fit, curve in zip(fits, curves, strict=True):
+    for fit, curve, shift in zip(fits, curves, moved, strict=True):
         rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
         if _several(curve):
             drawn = noise.draws(fit.design, len(runs.spread_quantile), rng, runs=curve.runs, method="runs", shared=runs)
@@ -95,18 +146,26 @@ def _refitted(
         else:
             series = noise.ar1_series(rng, len(runs.spread_quantile), fit.n, sigma, rho or 0.0)
             drawn = noise.Drawn(fit.x, fit.predict(fit.x) + series, fit.weights, "ar1")
+        at_end = np.zeros(len(drawn.y))
+        if isinstance(shift, np.ndarray):
+            if len(drawn.x) < fit.n:  # several runs at the same tokens: their mean
+                shift = np.stack([shift[:, fit.x == t].mean(axis=1) for t in drawn.x], axis=1)
+            at_end = shift[:, np.argmax(drawn.x)]
+            drawn = replace(drawn, y=drawn.y + shift)
         params = fit.law.fit_many(drawn.x, drawn.y, drawn.weights)
         frames.append(pd.DataFrame(params))
-        ends.append(_end(fit, curve, drawn, params, t_max))
-    return tuple(frames), np.stack(ends, axis=1)
+        ends.append(_end(fit, curve, drawn, params, t_max, at_end))
+        data.append(drawn)
+    return tuple(frames), np.stack(ends, axis=1), data
 
 
-def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, params: dict[str, Array], t_max: float) -> Array:
+def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, params: dict[str, Array], t_max: float, held_out: Array) -> Array:
     """How far the loss at T_max deviates in each draw, (n,).
 
     If several runs were measured at T_max, it is the deviation of their mean. If the only run was, it is the drawn loss
     minus the refitted curve, scaled up to the noise of a point that the fit did not see: a drift so slow that the law
-    follows it counts as the course of this run, not as noise. Otherwise it is the deviation of the law's prediction.
+    follows it counts as the course of this run, not as noise; what held-out sampling moves the point by, (n,), is added
+    whole. Otherwise it is the deviation of the law's prediction.
     """
     last = int(np.argmax(drawn.x))
     reached = drawn.x[last] >= (1 - AT_END) * t_max
@@ -116,7 +175,7 @@ def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, params: dict[str, Array], t
     if reached and drawn.method == "ar1":
         left = 1 - float(np.sum(tangent_basis(fit.design)[last] ** 2))
         apart = drawn.y[:, last] - fit.law.evaluate_many(params, drawn.x[[last]])[:, 0]
-        return np.asarray(apart / np.sqrt(max(left, LEAST)))
+        return np.asarray(apart / np.sqrt(max(left, LEAST)) + held_out)
     return np.asarray(fit.law.evaluate_many(params, [t_max])[:, 0] - float(fit.predict(t_max)))
 
 

@@ -1,33 +1,34 @@
 """The critical mixture ratio (Definition 3 of paper A) by both of its conditions, with intervals from bootstrap draws.
 
-By turning point: Equation 8 (Section 5.3) at T_max. Its interval comes from where each draw's turning points pass
-T_max, which needs no law; Equation 8 is used only for draws in which they do not pass it between two ratios. By
-tolerance: where L(R) (Section 5.1) of the general loss crosses what is tolerated.
+By turning point: Equation 8 (Section 5.3) at T_max, if it lies where the turning points leave room. By tolerance: where
+L(R) (Section 5.1) of the general loss crosses what is tolerated, if that lies between the measured ratios that do. A
+value never contradicts the ratios measured, and beyond them it is a bound.
 
-Either interval is widened to hold the value itself, and that of an alternative law where the data do not reject it: the
-form of a law is uncertain too.
+The form of a law is uncertain too, so each draw gives a value by every form that the data do not reject: by tolerance a
+power, an exponential and a monotone interpolation, which needs no law; by turning point Equation 8 and interpolation.
+The interval holds 95% of them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.optimize import brentq
+from scipy.interpolate import PchipInterpolator
 
-from repro.laws.cmr.laws import CMR_LAW, CMR_LOGARITHM, RATIO_LAW, RATIO_LAWS
-from repro.laws.cmr.turning import FLOOR, Interval, TurningPoint
+from repro.laws.cmr.laws import CMR_LAW, RATIO_LAW, RATIO_LAWS
+from repro.laws.cmr.turning import FLOOR, HALVINGS, Interval, TurningPoint
 from repro.laws.inference import LEVEL
-from repro.laws.law import Fit
+from repro.laws.law import Fit, Law
 from repro.laws.solver import Array
 
 MOST = 0.5  # share of draws in which a thing must exist for it to have an interval
-SOME = 0.05  # warn if more than this share of draws lacks it
 
 PAIRS = 3  # Equation 8 has three parameters
 EXACT = 1e-3  # turning points are taken to be known no better than this, relatively
@@ -35,19 +36,83 @@ BEND = 0.3  # R grows about linearly with T0 to this power, in the paper's fits 
 RARE = 0.05  # the least share of draws with a turning point that its precision is scaled by
 
 TINY = 1e-9  # the smallest ratio at which a law with a negative exponent is evaluated
+GRID = np.linspace(0, 1, 1001)  # ratios at which curves are looked through for their crossing
+
+UNKNOWN = (-np.inf, np.inf)
+Bound = Literal["at least", "at most"]
 
 
-@dataclass(frozen=True)
-class ByTurningPoint:
+@dataclass(frozen=True, kw_only=True)
+class Critical:
+    """A critical ratio, a share; None where it does not exist.
+
+    interval: 95%. bound: "at least" or "at most" where the ratios measured give no more than that; the value is then
+    the largest or the smallest of them. within: between which ratios measured it lies, infinite beyond them. draws: of
+    the bootstrap, (n, f) for f forms of the law.
+    """
+
+    value: float | None
+    interval: Interval | None = None
+    bound: Bound | None = None
+    within: Interval = UNKNOWN
+    draws: Array | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def range(self) -> Interval:
+        """Where it lies, by its value or by the ratios measured."""
+        return self.within if self.value is None or self.bound else (self.value, self.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByTurningPoint(Critical):
     """The critical ratio from Equation 8 at T_max, and that law's fit; each None where it does not exist.
 
     contradicted: the turning points contradict the law, and the value, if there is one, is theirs.
     """
 
-    value: float | None
     law: Fit | None
-    interval: Interval | None = None
     contradicted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByTolerance(Critical):
+    """The largest ratio in [0, 1] whose general loss rises by at most ``epsilon`` nats at T_max."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Ends:
+    """General losses at T_max, nats per token: ascending ratios (r,), losses (r,), and their draws (n, r)."""
+
+    ratios: Array
+    losses: Array
+    draws: Array | None = None
+
+
+def bounded(value: float | None, within: Interval) -> tuple[float | None, Bound | None]:
+    """A value, or the bound that takes its place where ``within`` is open to one side (to both: nothing is known)."""
+    low, high = within
+    if np.isinf(low) == np.isinf(high):
+        return value, None
+    return (low, "at least") if np.isinf(high) else (high, "at most")
+
+
+def both(turning: ByTurningPoint, tolerance: ByTolerance) -> Critical:
+    """The critical ratio of Definition 3, which asks for both conditions: the smaller of the two, where it is decided.
+
+    A draw without a turning point counts where the turning points measured put it: at 0, at 1, or nowhere.
+    """
+    low, high = (min(ends) for ends in zip(turning.range, tolerance.range, strict=True))
+    value, bound = (low, None) if low == high else bounded(None, (low, high))
+    draws = None
+    if tolerance.draws is not None:
+        place = {"at most": 0.0, "at least": 1.0, None: np.nan}[bounded(None, turning.within)[1]]
+        among = np.array([[place]]) if turning.draws is None else turning.draws
+        draws = np.minimum(among[:, :, None], tolerance.draws[:, None, :]).reshape(len(tolerance.draws), -1)
+    return Critical(
+        value=value, interval=_interval(draws, value, bound), bound=bound, within=(low, high), draws=draws
+    )  # fmt: skip
 
 
 def by_turning_point(
@@ -56,10 +121,10 @@ def by_turning_point(
     """Equation 8 through (T0, R), and its value at ``t_max``; with the warnings that belong to it.
 
     Only ratios that rise before they turn take part in the law (T0 > 0, extrapolated ones included, as in the paper): a
-    curve that falls from the start does not say when it turned. Fewer than three of them give no value. The value must
+    curve that falls from the start does not say when it turned. Fewer than three of them give no law. The value must
     agree with the turning points themselves, late ones (after ``t_max``, or never) and early ones (up to it): where the
     law falls with T, is not positive, or contradicts them, the value is the place where they pass ``t_max`` between two
-    neighbouring ratios, and None where there is no such place.
+    neighbouring ratios, and None where there is no such place. Where all are late or all early it is a bound.
 
     Args:
         points: (R, T0) of each ratio.
@@ -72,24 +137,59 @@ def by_turning_point(
     ratios = np.array([points[number][0] for number in order])
     times = np.array([np.nan if (value := points[n][1].value) is None else value for n in order], dtype=float)
     drawn = None if draws is None else draws[:, order]
+    within = _room(times, ratios, t_max)
     there = times > 0
-    if there.sum() < PAIRS:
-        text = f"no critical ratio by turning point: {there.sum()} ratios have one, Equation 8 needs {PAIRS}"
-        return ByTurningPoint(None, None), [f"{text}; {_where(times, ratios, t_max)}"]
-    law = CMR_LAW.fit(times[there], ratios[there])
-    weights = None if drawn is None else _precision(law, drawn[:, there])
-    if weights is not None:
-        law = CMR_LAW.fit(times[there], ratios[there], weights)
-    value, warnings, contradicted = _value(law, times, ratios, t_max)
-    warnings = [*_pair_warnings(times[there], t_max), *warnings]
-    if value is None or drawn is None or weights is None:
-        return ByTurningPoint(value, law, None, contradicted), warnings
-    smooth, parameters = _critical_ratios(drawn, ratios, t_max, weights, there)
-    law = law.with_draws(parameters, "each curve's bootstrap, refitted")
-    crossed = crossings(drawn, ratios, t_max)
-    values = np.where(np.isnan(crossed), smooth, crossed)
-    interval, more = _interval("turning point", values, value, lambda: _alternative_ratios(law, t_max))
-    return ByTurningPoint(value, law, interval, contradicted), [*warnings, *more]
+    law, weights, contradicted = None, None, False
+    if there.sum() >= PAIRS:
+        law = CMR_LAW.fit(times[there], ratios[there])
+        weights = None if drawn is None else _precision(law, drawn[:, there])
+        law = law if weights is None else CMR_LAW.fit(times[there], ratios[there], weights)
+        value, warnings, contradicted = _value(law, times, ratios, t_max)
+        value, bound = bounded(value, within)
+        if bound:
+            text = f"the critical ratio by turning point is {bound} {ratio_label(value or 0)}"
+            warnings = [f"{text}: {_where(times, ratios, t_max)}"]
+        warnings = [*_pair_warnings(times[there], t_max), *warnings]
+    else:
+        value, bound = _known(float(crossings(times[None], ratios, t_max)[0])), None
+        text = f"{there.sum()} ratios have a turning point, Equation 8 needs {PAIRS}"
+        what = "no critical ratio by turning point" if value is None else "interpolated between two turning points"
+        warnings = [f"{what}: {text}; {_where(times, ratios, t_max)}"]
+    interval, values = None, None
+    if value is not None and drawn is not None:
+        crossed = crossings(drawn, ratios, t_max)
+        smooth = crossed
+        if law is not None and weights is not None:
+            smooth, parameters = _critical_ratios(drawn, ratios, t_max, weights, there)
+            law = law.with_draws(parameters, "each curve's bootstrap, refitted")
+        early = drawn <= t_max
+        ends = np.where(early.all(axis=1), 1.0, np.where(early.any(axis=1), np.nan, 0.0))
+        values = np.stack([_first(crossed, smooth, ends), _first(smooth, crossed, ends)], axis=1)
+        interval = _interval(values, value, bound)
+    return ByTurningPoint(
+        value=value, law=law, interval=interval, contradicted=contradicted, bound=bound, within=within, draws=values
+    ), warnings  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _first(*candidates: Array) -> Array:
+    """The first of several values (n,) that exists, in each draw."""
+    first = candidates[0]
+    for other in candidates[1:]:
+        first = np.where(np.isnan(first), other, first)
+    return first
+
+
+def _room(times: Array, ratios: Array, t_max: float) -> Interval:
+    """Between which ratios turning points (r,) of ascending ratios put the critical ratio; `UNKNOWN` if mixed."""
+    early = times <= t_max
+    if not len(ratios) or np.any(np.diff(early.astype(int)) > 0):
+        return UNKNOWN
+    known = [-np.inf, *ratios.tolist(), np.inf]
+    return known[int(early.sum())], known[int(early.sum()) + 1]
 
 
 def crossings(times: Array, ratios: Array, t_max: float) -> Array:
@@ -105,40 +205,115 @@ def crossings(times: Array, ratios: Array, t_max: float) -> Array:
     crossed = (before >= 1) & (after < 1)
     share = (before - 1) / np.where(crossed, before - after, 1.0)
     place = ratios[:-1] + share * np.diff(ratios)
-    return np.where(crossed.any(axis=1), np.max(np.where(crossed, place, -np.inf), axis=1), np.nan)
+    found = np.max(np.where(crossed, place, -np.inf), axis=1, initial=-np.inf)
+    return np.where(np.isinf(found), np.nan, found)
 
 
-@dataclass(frozen=True)
-class ByTolerance:
-    """The largest ratio in [0, 1] whose general loss rises by at most ``epsilon`` nats at T_max, or None."""
+def by_tolerance(ends: Ends, law: Fit | None, base: float, epsilon: float) -> tuple[ByTolerance, list[str]]:
+    """The largest R in [0, 1] with L(R) - ``base`` <= ``epsilon``.
 
-    epsilon: float
-    value: float | None
-    interval: Interval | None = None
-
-
-def by_tolerance(
-    law: Fit | None, base: float, epsilon: float, draws: Array | None = None
-) -> tuple[ByTolerance, list[str]]:
-    """The largest R in [0, 1] with L(R) - ``base`` <= ``epsilon``; L(R) is the general loss at T_max.
-
-    L is monotone, so this is 1, None or one crossing; a warning says where it is not the crossing, or outside the
-    ratios fitted. draws: the losses that ``law`` was fitted to in each draw of a bootstrap, (n, r).
+    It lies between the largest ratio measured to be within the tolerance and the next; L(R) of Section 5.1, or else a
+    monotone interpolation, says where. law: L(R) at the ratios strictly between 0 and 1, with the draws of its
+    parameters where ``ends`` has draws; None gives no value.
     """
     if law is None:
-        return ByTolerance(epsilon, None), ["no critical ratio by tolerance: there is no L(R) of the general loss"]
-    value = _crossing(law, base + epsilon)
-    if value is None:
-        text = f"no critical ratio by tolerance: the fitted general loss exceeds {epsilon:g} at every ratio"
-        return ByTolerance(epsilon, None), [text]
-    warnings = _crossing_warnings(law, value, epsilon)
-    if draws is None:
-        return ByTolerance(epsilon, value), warnings
-    drawn = _tolerance_ratios(law.draws if law.draws is not None else ratio_draws(law, draws), base + epsilon)
-    interval, more = _interval(
-        "tolerance", drawn, value, lambda: _alternative_crossings(law, base + epsilon, draws)
-    )  # fmt: skip
-    return ByTolerance(epsilon, value, interval), [*warnings, *more]
+        text = "no critical ratio by tolerance: there is no L(R) of the general loss"
+        return ByTolerance(epsilon=epsilon, value=None), [text]
+    limit = base + epsilon
+    within = tuple(float(end[0]) for end in _bracket(ends.losses[None], ends.ratios, limit))
+    low, high = within[0], within[1]
+    forms = {RATIO_LAW.name: float(_law_crossings(law.law, _one(law.params), limit)[0])}
+    between = float(_interpolated(ends.losses[None], ends.ratios, limit)[0])
+    by_law = forms[RATIO_LAW.name]
+    value, bound = bounded(by_law if low <= by_law <= high else float(np.clip(between, low, high)), (low, high))
+    warnings = []
+    if bound:
+        side = "stays within" if bound == "at least" else "exceeds"
+        text = f"the general loss {side} {epsilon:g} at every ratio measured"
+        warnings.append(f"{text}: the critical ratio by tolerance is {bound} {ratio_label(value or 0)}")
+    elif not low <= by_law <= high:
+        measured = f"{ratio_label(low)} is within it and {ratio_label(high)} is not"
+        warnings.append(f"L(R) crosses the tolerance at {by_law:.3g}, but {measured}: interpolated between the two")
+    if ends.draws is None:
+        return ByTolerance(epsilon=epsilon, value=value, bound=bound, within=(low, high)), warnings
+    draws = _tolerance_draws(ends, law, limit)
+    interval = _interval(draws, value, bound)
+    return ByTolerance(
+        epsilon=epsilon, value=value, interval=interval, bound=bound, within=(low, high), draws=draws
+    ), warnings  # fmt: skip
+
+
+def _tolerance_draws(ends: Ends, law: Fit, limit: float) -> Array:
+    """The critical ratio in each draw by each form that the data do not reject, (n, f): never outside the ratios that
+    the draw itself has on either side of the tolerance.
+    """
+    assert ends.draws is not None
+    curves = _isotonic(ends.draws)
+    low, high = _bracket(curves, ends.ratios, limit)
+    values = [_interpolated(curves, ends.ratios, limit)]
+    inside = (ends.ratios > 0) & (ends.ratios < 1)
+    spread = np.quantile(ends.draws[:, inside], [0.16, 0.84], axis=0)  # draws of few runs have no variance
+    error = np.maximum(np.ptp(spread, axis=0) / 2, np.finfo(float).eps * np.max(np.abs(law.y)))
+    for form in (form for form in RATIO_LAWS if form.nonlinear):
+        fit = form.fit(law.x, law.y, 1 / error**2)
+        if fit.df_resid and fit.sse > stats.chi2.ppf(1 - LEVEL, fit.df_resid):
+            continue
+        own = law.draws if form.name == law.law.name else None
+        params = pd.DataFrame(form.fit_many(law.x, ends.draws[:, inside])) if own is None else own
+        values.append(np.clip(_law_crossings(form, params, limit), low, high))
+    return np.stack(values, axis=1)
+
+
+def _one(params: Mapping[str, float]) -> pd.DataFrame:
+    return pd.DataFrame([dict(params)])
+
+
+def _bracket(losses: Array, ratios: Array, limit: float) -> tuple[Array, Array]:
+    """The largest ratio with a loss (n, r) of at most ``limit``, and the next one, each (n,); infinite beyond them."""
+    known = np.array([-np.inf, *ratios, np.inf])
+    last = np.max(np.where(losses <= limit, np.arange(1, len(ratios) + 1), 0), axis=1)
+    return known[last], known[last + 1]
+
+
+def _interpolated(losses: Array, ratios: Array, limit: float) -> Array:
+    """The last place at which monotone cubic interpolation of losses (n, r) is at most ``limit``: (n,), 0 or 1 where no
+    ratio is, or the last one.
+    """
+    at = ratios[0] + (ratios[-1] - ratios[0]) * GRID
+    curve = PchipInterpolator(ratios, losses, axis=1)(at)
+    last = np.max(np.where(curve <= limit, np.arange(len(at)), 0), axis=1)
+    after = np.minimum(last + 1, len(at) - 1)
+    rows = np.arange(len(losses))
+    before, step = curve[rows, last], curve[rows, after] - curve[rows, last]
+    place = at[last] + (at[after] - at[last]) * (limit - before) / np.where(step > 0, step, np.inf)
+    within = losses <= limit
+    return np.where(~within.any(axis=1), 0.0, np.where(within[:, -1], 1.0, place))
+
+
+def _isotonic(losses: Array) -> Array:
+    """The nearest losses (n, r), by least squares, that do not fall as the ratio rises."""
+    count = losses.shape[1]
+    total = np.pad(losses, ((0, 0), (1, 0))).cumsum(axis=1)
+    highest = np.full(losses.shape, -np.inf)
+    for first in range(count):
+        means = (total[:, first + 1 :] - total[:, [first]]) / np.arange(1, count - first + 1)
+        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over where the run of ratios ends
+        highest[:, first:] = np.maximum(highest[:, first:], least)
+    return highest
+
+
+def _law_crossings(law: Law, params: pd.DataFrame, limit: float) -> Array:
+    """The largest R in [0, 1] at which a monotone law of R is at most ``limit``, for many parameter sets: (n,), 1 where
+    it stays below, 0 where it is above throughout.
+    """
+    arrays = {name: params[name].to_numpy(float) for name in law.names}
+    low, high = np.full(len(params), TINY), np.ones(len(params))
+    ends = law.evaluate_many(arrays, [TINY, 1.0])
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        below = law.evaluate_many(arrays, middle[:, None])[:, 0] <= limit
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return np.where(ends[:, 1] <= limit, 1.0, np.where(ends[:, 0] > limit, 0.0, (low + high) / 2))
 
 
 def ratio_draws(law: Fit, losses: Array) -> pd.DataFrame:
@@ -166,25 +341,13 @@ def ratio_label(ratio: float) -> str:
     return str(fraction) if abs(float(fraction) - ratio) < 1e-9 else f"{ratio:.4g}"
 
 
-def _interval(
-    route: str, drawn: Array, value: float, alternatives: Callable[[], Mapping[str, float]]
-) -> tuple[Interval | None, list[str]]:
-    """The interval of the draws, stretched to the value and to those of alternative laws; with what to know of it."""
-    lacking = float(np.isnan(drawn).mean())
-    bounds = interval_of(drawn)
-    if bounds is None:
-        return None, [f"no interval by {route}: {lacking:.0%} of the bootstrap draws have no critical ratio"]
-    warnings = [f"{lacking:.0%} of the bootstrap draws have no critical ratio by {route}"] if lacking > SOME else []
-    if not bounds[0] <= value <= bounds[1]:
-        span = f"{bounds[0]:.3g} to {bounds[1]:.3g}"
-        warnings.append(f"the law's {value:.3g} by {route} lies outside what the draws give without it, {span}")
-    low, high = stretched(bounds, value)
-    outside = {name: other for name, other in alternatives().items() if not low <= other <= high}
-    warnings += [
-        f"the interval by {route} was widened to hold {other:.3g}, from another law that fits as well ({name})"
-        for name, other in outside.items()
-    ]
-    return stretched((low, high), *outside.values()), warnings
+def _interval(draws: Array | None, value: float | None, bound: Bound | None) -> Interval | None:
+    """95% of draws (n, f), made to hold the value, and open to 0 or 1 where it is a bound."""
+    ends = None if draws is None or value is None else interval_of(draws.ravel())
+    if ends is None or value is None:
+        return None
+    open_to = {"at least": 1.0, "at most": 0.0}
+    return stretched(ends, value, *([open_to[bound]] if bound else []))
 
 
 def _value(law: Fit, times: Array, ratios: Array, t_max: float) -> tuple[float | None, list[str], bool]:
@@ -265,16 +428,6 @@ def _critical_ratios(
     return np.where(sound, value, np.nan), law
 
 
-def _alternative_ratios(law: Fit, t_max: float) -> dict[str, float]:
-    """The value at ``t_max`` of the logarithm, the limit of Equation 8 as its exponent tends to 0, where a
-    likelihood-ratio test (chi-square, one degree of freedom; the weights are inverse variances) does not reject it.
-    """
-    limit = CMR_LOGARITHM.fit(law.x, law.y, law.weights)
-    if limit.sse - law.sse > stats.chi2.ppf(1 - LEVEL, 1):
-        return {}
-    return {CMR_LOGARITHM.name: float(np.clip(limit.predict(t_max), 0, 1))}
-
-
 def _pair_warnings(times: Array, t_max: float) -> list[str]:
     texts = []
     if len(times) == PAIRS:
@@ -289,46 +442,3 @@ def _pair_warnings(times: Array, t_max: float) -> list[str]:
 
 def _amount(tokens: float) -> str:
     return f"{tokens:,.0f}" if tokens >= 1000 else f"{tokens:.4g}"
-
-
-def _tolerance_ratios(law: pd.DataFrame, limit: float) -> Array:
-    """Where L(R) of each draw reaches ``limit``: (n,), 1 where it never does, NaN where it is above throughout."""
-    ends = RATIO_LAW.evaluate_many({name: law[name].to_numpy() for name in RATIO_LAW.names}, [TINY, 1.0])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        crossing = ((limit - law["beta"]) / law["alpha"]) ** (1 / law["s"])
-    inside = np.where(ends[:, 0] > limit, np.nan, crossing)
-    return np.where(ends[:, 1] <= limit, 1.0, inside)
-
-
-def _crossing(law: Fit, limit: float) -> float | None:
-    """The largest R in [0, 1] at which a law of R is at most ``limit``; the law must be monotone."""
-    if float(law.predict(1.0)) <= limit:
-        return 1.0
-    if float(law.predict(TINY)) > limit:
-        return None
-    return float(brentq(lambda ratio: float(law.predict(ratio)) - limit, TINY, 1.0))
-
-
-def _crossing_warnings(law: Fit, value: float, epsilon: float) -> list[str]:
-    if value == 1:
-        return [f"the fitted general loss stays within {epsilon:g} up to R = 1"]
-    low, high = float(law.x.min()), float(law.x.max())
-    if low <= value <= high:
-        return []
-    span = f"{ratio_label(low)} to {ratio_label(high)}"
-    return [f"the critical ratio by tolerance is extrapolated: {value:.3g}, fitted {span}"]
-
-
-def _alternative_crossings(law: Fit, limit: float, draws: Array) -> dict[str, float]:
-    """Where the alternatives to L(R) cross ``limit``, those that a chi-square test on the draws' noise accepts."""
-    low, high = np.quantile(draws, [0.16, 0.84], axis=0)  # draws of few runs have no variance
-    error = np.maximum((high - low) / 2, np.finfo(float).eps * np.max(np.abs(law.y)))
-    crossings_of = {}
-    for alternative in RATIO_LAWS:
-        if alternative.name == law.law.name or len(law.x) <= len(alternative.names):
-            continue
-        fit = alternative.fit(law.x, law.y, 1 / error**2)
-        crossing = _crossing(fit, limit)
-        if crossing is not None and fit.sse <= stats.chi2.ppf(1 - LEVEL, fit.df_resid):
-            crossings_of[alternative.name] = crossing
-    return crossings_of

@@ -8,10 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from repro.laws.solver import Array
+
 NUMBERS = ("tokens", "general_loss", "domain_loss")
 DEFAULTS: dict[str, str | int] = {"size": "model", "domain": "domain", "seed": 0}
 KEYS = ["size", "domain"]
 ABOUT = 1 + 1e-9  # a point at T_max counts as up to it in spite of rounding
+SEQUENCES = {"general": "general_sequences", "domain": "domain_sequences"}  # losses of each held-out sequence
 SAME = 1e-9  # ratios that differ by no more are one ratio, written with different rounding
 
 
@@ -27,7 +30,9 @@ class Trajectories:
     """One model size on one domain: its base, and increments at every point with tokens > 0.
 
     points: columns ratio, tokens, seed, general, domain, ordered by ratio, tokens and seed; each seed's increments are
-    over that seed's own base. disagreement: the largest difference of general losses of one seed at 0 tokens.
+    over that seed's own base. Where losses by held-out sequence were given, general_sequences and domain_sequences hold
+    their increments, an array (m,) at each point. disagreement: the largest difference of general losses of one seed at
+    0 tokens.
     """
 
     size: str
@@ -50,7 +55,8 @@ def trajectories(losses: pd.DataFrame) -> list[Trajectories]:
     """One entry for each (size, domain), in order of appearance.
 
     losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with tokens = 0 give the
-    base: one for each seed, or one for all (the ratio of these rows is not read).
+    base: one for each seed, or one for all (the ratio of these rows is not read). general_sequences and
+    domain_sequences, if there, hold arrays (m,): the loss of each held-out sequence, the same sequences in every row.
 
     Raises ValueError for a missing column, a value that is not finite or out of range, or a group without a row at 0
     tokens or without any row beyond; it names the row and what is allowed.
@@ -111,6 +117,26 @@ def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
         "general": after["general_loss"].to_numpy(float) - own[:, 0],
         "domain": after["domain_loss"].to_numpy(float) - own[:, 1],
     })  # fmt: skip
+    for name in SEQUENCES.values():
+        if (changes := _by_sequence(name, before, after)) is not None:
+            points[name] = pd.Series(changes, dtype=object)
     apart = before.groupby("seed")["general_loss"].agg(lambda losses: losses.max() - losses.min()).max()
     base = Base(float(mean["general_loss"]), float(mean["domain_loss"]))
     return Trajectories(size, domain, base, points.reset_index(drop=True), float(apart))
+
+
+def _by_sequence(name: str, before: pd.DataFrame, after: pd.DataFrame) -> list[Array] | None:
+    """Each point's increments by held-out sequence, over its own seed's base; None where the rows have not all of them.
+
+    Raises ValueError if rows differ in their number of sequences, which cannot be the same ones then.
+    """
+    if name not in after or not all(isinstance(losses, np.ndarray) for losses in [*before[name], *after[name]]):
+        return None
+    if len(counts := {len(losses) for losses in [*before[name], *after[name]]}) > 1:
+        raise ValueError(
+            f"{name} has {min(counts)} to {max(counts)} losses; the same sequences are needed in every row"
+        )
+    bases = {seed: np.mean(list(rows), axis=0) for seed, rows in before.groupby("seed")[name]}
+    every = np.mean(list(bases.values()), axis=0)
+    pairs = zip(after[name], after["seed"], strict=True)
+    return [losses - bases.get(seed, every) for losses, seed in pairs]

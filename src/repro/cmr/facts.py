@@ -1,0 +1,233 @@
+"""Numbers that the prose of the pages quotes, all of them taken from data: nothing is typed.
+
+Each function returns names for ``display.glue``, every name for every study. What a number means, the pages say, in
+sentences that hold for any run: the verdict is in the figure or table that they point at.
+"""
+
+import html
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from repro.cmr import published
+from repro.cmr.frames import RUN, T_MAX, DomainResults, Results
+from repro.cmr.published import paper
+from repro.cmr.study import Study
+from repro.cmr.tables import count
+from repro.laws import GENERAL_TOKEN_LAW, ratio_label
+from repro.show.words import Facts, join, some
+
+OFFSET_SIZE = "3.1B"  # the size whose fitted general loss begins above the others
+NONE = "not known"
+
+
+def scale(study: Study) -> Facts:
+    """The note on how little the results of a study rest on: parameters, tokens, steps, items and seeds."""
+    params, sizes = study.params, study.shapes()["parameters"]
+    span = " to ".join(dict.fromkeys(map(count, (sizes.min(), sizes.max()))))
+    steps = params.continual_tokens // (params.batch * params.sequence_length)
+    seeds = some(len(params.seeds), "seed")
+    if len(params.seeds) == 1:
+        seeds += ", so that no interval holds what another seed would change"
+    text = (
+        f"{some(len(sizes), 'model')} of {span} parameters, "
+        f"{count(params.pretrain_tokens)} tokens of pretraining, {count(params.continual_tokens)} of continual "
+        f"pretraining in {some(steps, 'step')}; losses on {params.validation_sequences} held-out sequences of "
+        f"{params.sequence_length} tokens; {seeds}"
+    )
+    return {"scale": text}
+
+
+def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
+    """From `Study.corpora` and `Study.distances`. largest_share: of the general text that comes from one domain's
+    source; dropped: near-duplicates of held-out documents, over all corpora.
+    """
+    rows = parts.set_index(["corpus", "part"])
+    return {
+        "general_tokens": count(rows.loc[("general", "training"), "tokens"]),
+        "replay_tokens": count(rows.loc[("general", "replay"), "tokens"]),
+        "general_epochs": float(parts.query("corpus == 'general' and part == 'training'")["epochs"].iloc[0]),
+        "dropped": int(parts.drop_duplicates("corpus")["near_duplicates"].sum()),
+        "largest_share": float(distances["share"].max()),
+    }
+
+
+def shapes(frame: pd.DataFrame) -> Facts:
+    """From `Study.shapes`: the largest of ours and the smallest of the paper's, in parameters."""
+    ours, theirs = frame["parameters"], paper.shapes()["parameters"]
+    return {"largest_parameters": count(ours.max()), "papers_smallest": count(theirs.min())}
+
+
+def pretraining(losses: pd.DataFrame) -> Facts:
+    """From `Study.pretraining`; losses of a size are means over its seeds. falling: how many of the curves end lower
+    than at the measurement before.
+    """
+    runs = losses.sort_values("tokens", kind="stable").groupby(["size", "seed"], sort=False)["general_loss"]
+    sizes = losses["size"].unique()
+    mean = runs.agg(["first", "last"]).groupby(level="size", sort=False).mean().reindex(sizes)
+    return {
+        "tokens": count(losses["tokens"].max()),
+        "start_loss": float(mean["first"].mean()),
+        "smallest": str(sizes[0]),
+        "largest": str(sizes[-1]),
+        "smallest_loss": float(mean["last"].iloc[0]),
+        "largest_loss": float(mean["last"].iloc[-1]),
+        "falling": f"{int(runs.apply(lambda run: run.iloc[-1] < run.iloc[-2:].iloc[0]).sum())} of {len(runs)}",
+    }
+
+
+def trade_off(results: DomainResults) -> Facts:
+    """turned: how many trajectories rise and turn within their run. One that falls from the start does not count.
+    control: see :func:`control`.
+    """
+    points = results.turning_points()
+    inside = points[(points["status"] == "inside") & (points["t"] > 0)]
+    control_words = control(results.analysis.curves([T_MAX]))
+    return {"turned": f"{len(inside)} of {len(points)}", "control": control_words}
+
+
+def control(ends: pd.DataFrame) -> str:
+    """How the general loss ends with general text only (R = 0) and at the smallest ratio above, in words.
+
+    ends: increments at the end of training, as `Results.curves` gives them.
+    """
+    wide = ends.pivot(index="size", columns="ratio", values="general")
+    ratios = sorted(wide.columns.astype(float))[:2]
+    pair = wide[ratios].dropna()
+    if len(ratios) < 2 or ratios[0] > 0 or pair.empty:
+        return "is not known: it was not run"
+    alone, mixed = (f"{pair[ratio].min():+.3f} to {pair[ratio].max():+.3f}" for ratio in ratios)
+    return f"ends {alone} nats from its start over sizes, against {mixed} at R = {ratio_label(ratios[1])}"
+
+
+def ratio(results: DomainResults) -> Facts:
+    """Mean absolute error in percent of the held-out ratio's loss, predicted from the others, over sizes, as text."""
+    errors = held_out_errors(results.held_out().points).abs()
+    return {f"{loss}_error": _text(errors[errors.index.get_level_values("loss") == loss].mean(), ".2g", "%")
+            for loss in ("domain", "general")}  # fmt: skip
+
+
+def held_out_errors(points: pd.DataFrame) -> pd.Series:
+    """Relative error of the predicted ratio in percent, by size and loss."""
+    keyed = points.set_index(["size", "loss"])
+    guess = keyed.loc[keyed["kind"] == "held out, predicted", "value"]
+    seen = keyed.loc[keyed["kind"] == "held out, measured", "value"]
+    return ((guess / seen - 1) * 100).dropna().astype(float)
+
+
+def tokens(results: DomainResults) -> Facts:
+    """How well Equation 6 fits: medians over sizes and ratios. bounds: of the exponents of the general loss."""
+    bound = GENERAL_TOKEN_LAW.nonlinear[0]
+    return {
+        **{f"{loss}_r2": _text(_r2(results, loss), ".3f") for loss in ("general", "domain")},
+        **{f"printed_{loss}_r2": _r2(paper, loss) for loss in ("general", "domain")},
+        "mse_factor": _mse_factor(paper.fit_quality()),
+        "bounds": f"{bound.low:g} and {bound.high:g}",
+    }
+
+
+def _r2(results: Results, loss: str) -> float:
+    quality = results.fit_quality()
+    return float(quality[(quality["metric"] == "R2") & (quality["loss"] == loss)]["value"].astype(float).median())
+
+
+def _text(value: float, form: str, unit: str = "") -> str:
+    return NONE if np.isnan(value) else format(value, form) + unit
+
+
+def _mse_factor(printed: pd.DataFrame) -> float:
+    """By how much the printed errors of the domain loss are too small for the printed R2: the median over Table 3."""
+    wide = printed[printed["loss"] == "domain"].pivot(index=["size", "ratio"], columns="metric", values="value")
+    variance = paper.curves(RUN).groupby(["size", "ratio"])["domain"].var(ddof=0)
+    return float(((1 - wide["R2"]) * variance / wide["MSE"]).median())
+
+
+def published_ratio() -> Facts:
+    """Mean absolute error of R = 1/4 predicted from Table 2, in percent.
+
+    refit: fitted to its four other ratios; refit_interior: to those below 1; printed_error: of the printed predictions.
+    """
+    every, below = paper.held_out(), paper.held_out(among=(1 / 3, 1 / 2, 3 / 4))
+    seen = every.points.query("kind == 'held out, measured'").set_index("size")["value"]
+    printed = published.table("2").query("kind == 'predicted'").set_index("size")["loss"]
+    refit, refit_interior = (float(held_out_errors(held.points).abs().mean()) for held in (every, below))
+    error = float((printed / seen - 1).abs().mean() * 100)
+    return {"refit": refit, "refit_interior": refit_interior, "printed_error": error}
+
+
+def published_offsets() -> Facts:
+    """How Table 4 begins and how far its coefficients go.
+
+    offset_31b and offset_others: the fitted general increment at T = 1, nats per token, mean over ratios up to
+    1/2 (and, of the others, over sizes); largest_alpha1 and its_s1: the factor of the domain law that is largest
+    in size, and the exponent beside it.
+    """
+    begins = paper.curves([1.0]).query("ratio <= 0.5")
+    ours = begins["size"] == OFFSET_SIZE
+    table = paper.coefficients()
+    largest = table.iloc[int(table["alpha1"].abs().argmax())]
+    return {
+        "offset_31b": float(begins.loc[ours, "general"].mean()),
+        "offset_others": float(begins.loc[~ours, "general"].mean()),
+        "largest_alpha1": float(largest["alpha1"]),
+        "its_s1": float(largest["s1"]),
+    }
+
+
+def critical(results: DomainResults) -> Facts:
+    """by_size: the critical ratio by both conditions of each size, with its interval; tolerance_decides: at how many
+    of the sizes that have both ratios the tolerance is what limits it.
+    """
+    rows = results.critical_ratios()
+    binds = results.tolerances([results.epsilon])["binds"].dropna()
+    return {
+        "epsilon": results.epsilon,
+        "by_size": join(f"{row['size']}: {_share(row)}" for _, row in rows.iterrows()),
+        "tolerance_decides": f"{int((binds == 'tolerance').sum())} of {some(len(binds), 'size')}",
+    }
+
+
+def _share(row: pd.Series) -> str:
+    low, high = 100 * row["both_lower"], 100 * row["both_upper"]
+    return _text(100 * row["both"], ".1f", "%") + ("" if np.isnan(low) else f" ({low:.1f} to {high:.1f})")
+
+
+def second(first: DomainResults, other: DomainResults, distances: pd.DataFrame) -> Facts:
+    """The smallest model on two domains, nearer and farther from the general text: names, distances, critical ratios.
+
+    distances: columns corpus, distance (from the general text).
+    """
+    rows = [results.critical_ratios().iloc[0] for results in (first, other)]
+    away = distances.set_index("corpus")["distance"]
+    near, far = sorted(rows, key=lambda row: away[row["domain"]])
+    return {
+        "near": str(near["domain"]),
+        "far": str(far["domain"]),
+        "near_distance": float(away[near["domain"]]),
+        "far_distance": float(away[far["domain"]]),
+        "near_share": _share(near),
+        "far_share": _share(far),
+        "printed_near": published.critical_ratio("460M", "academic"),
+        "printed_far": published.critical_ratio("460M"),
+    }
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """Sentences that a notebook shows as a list."""
+
+    items: tuple[str, ...]
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join(f"- {item}" for item in self.items) or "None."
+
+    def _repr_html_(self) -> str:
+        if not self.items:
+            return "<p>None.</p>"
+        return "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in self.items) + "</ul>"
+
+
+def warnings(results: DomainResults) -> Bullets:
+    """What the analysis warned of, for a cell's output."""
+    return Bullets(results.analysis.warnings)
