@@ -65,7 +65,7 @@ def test_turned_counts_curves_that_turn_within_the_run(monkeypatch: pytest.Monke
     ours = results("full")
     points = pd.DataFrame({"status": ["inside", "inside", "extrapolated", "none"], "t": [40, 0, 120, np.nan]})
     monkeypatch.setattr(type(ours), "turning_points", lambda _: points)
-    assert facts.trade_off(ours) == {"turned": "1 of 4"}, "one that falls from the start has not turned"
+    assert facts.trade_off(ours)["turned"] == "1 of 4", "one that falls from the start has not turned"
 
 
 @pytest.mark.parametrize(("seeds", "says"), [([0], "one seed, so that no interval"), ([0, 1], "; two seeds")])
@@ -131,3 +131,11 @@ def test_corpora() -> None:
     told = facts.corpora(parts, DISTANCES)
     said(told)
     assert (told["dropped"], told["largest_share"], told["general_epochs"]) == (6, 0.1, 1.5)
+
+
+def test_the_control_is_told_beside_the_smallest_mixture() -> None:
+    ends = results("with the control").analysis.curves([100.0])
+    found = facts.control(ends)
+    assert found.startswith("ends -0.0")
+    assert found.endswith(" at R = 1/8")
+    assert facts.control(ends[ends["ratio"] > 0]) == "is not known: it was not run"

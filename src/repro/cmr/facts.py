@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import published
-from repro.cmr.frames import RUN, DomainResults, Results
+from repro.cmr.frames import RUN, T_MAX, DomainResults, Results
 from repro.cmr.published import paper
 from repro.cmr.study import Study
 from repro.cmr.tables import count
-from repro.laws import GENERAL_TOKEN_LAW
+from repro.laws import GENERAL_TOKEN_LAW, ratio_label
 from repro.show.words import Facts, join, some
 
 OFFSET_SIZE = "3.1B"  # the size whose fitted general loss begins above the others
@@ -78,10 +78,27 @@ def pretraining(losses: pd.DataFrame) -> Facts:
 
 
 def trade_off(results: DomainResults) -> Facts:
-    """turned: how many trajectories rise and turn within their run. One that falls from the start does not count."""
+    """turned: how many trajectories rise and turn within their run. One that falls from the start does not count.
+    control: see :func:`control`.
+    """
     points = results.turning_points()
     inside = points[(points["status"] == "inside") & (points["t"] > 0)]
-    return {"turned": f"{len(inside)} of {len(points)}"}
+    control_words = control(results.analysis.curves([T_MAX]))
+    return {"turned": f"{len(inside)} of {len(points)}", "control": control_words}
+
+
+def control(ends: pd.DataFrame) -> str:
+    """How the general loss ends with general text only (R = 0) and at the smallest ratio above, in words.
+
+    ends: increments at the end of training, as `Results.curves` gives them.
+    """
+    wide = ends.pivot(index="size", columns="ratio", values="general")
+    ratios = sorted(wide.columns.astype(float))[:2]
+    pair = wide[ratios].dropna()
+    if len(ratios) < 2 or ratios[0] > 0 or pair.empty:
+        return "is not known: it was not run"
+    alone, mixed = (f"{pair[ratio].min():+.3f} to {pair[ratio].max():+.3f}" for ratio in ratios)
+    return f"ends {alone} nats from its start over sizes, against {mixed} at R = {ratio_label(ratios[1])}"
 
 
 def ratio(results: DomainResults) -> Facts:

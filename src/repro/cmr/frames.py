@@ -216,8 +216,8 @@ class DomainResults(Results):
     def multipliers(self, among: Sequence[float] = MULTIPLIERS) -> pd.DataFrame:
         """The critical ratio by turning point at several multipliers of Equation 27, the analysis's own among them.
 
-        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), turning_bound; NaN where a
-        thing does not exist.
+        Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), NaN where a thing does not exist;
+        turning_bound, and runs, as in :meth:`critical_ratios`.
         """
         rows = []
         for group in self.analysis.groups:
@@ -227,8 +227,8 @@ class DomainResults(Results):
                     group.critical_ratio.turning_point if own else group.by_multiplier(lagrange, self.analysis.settings)
                 )
                 value = np.nan if by.value is None else by.value
-                rows.append((group.size, lagrange, value, *_ends(by.interval), by.bound))
-        ends = ["turning_lower", "turning_upper", "turning_bound"]
+                rows.append((group.size, lagrange, value, *_ends(by.interval), by.bound, group.runs))
+        ends = ["turning_lower", "turning_upper", "turning_bound", "runs"]
         return pd.DataFrame(rows, columns=["size", "lagrange", "critical_ratio", *ends])
 
 

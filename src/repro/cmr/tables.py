@@ -175,8 +175,7 @@ def critical_ratios(results: Results) -> Styler:
 def tolerances(results: DomainResults) -> Styler:
     """The largest ratio by tolerance at several tolerances, beside that by turning point."""
     frame = results.tolerances()
-    by_turning = frame.groupby("size")["critical_ratio"].first()
-    beside = {"by turning point": by_turning}
+    beside = {"by turning point": frame.groupby("size")["critical_ratio"].first()}
     return _across(frame, "by tolerance", "\u03b5 = " + frame["epsilon"].map("{:g}".format), beside)
 
 
@@ -186,10 +185,10 @@ def multipliers(results: DomainResults) -> Styler:
     return _across(frame, "by turning point", "\u03bb = " + frame["lagrange"].map("{:g}".format), {})
 
 
-def _across(frame: pd.DataFrame, route: str, at: pd.Series, beside: Mapping[str, pd.Series]) -> Styler:
+def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping[str, pd.Series]) -> Styler:
     """Critical ratios with their intervals, a row for each size and a column for each text ``at``; then ``beside``."""
     columns, sizes = in_order(at), in_order(frame["size"])
-    wide = frame.assign(text=_shares(frame)[route], at=at).pivot(index="size", columns="at", values="text")
+    wide = frame.assign(text=_shares(frame)[definition], at=at).pivot(index="size", columns="at", values="text")
     rows = wide.reindex(sizes)[columns].assign(**beside).rename_axis(index="model size", columns=None).reset_index()
     formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
     return styled(rows, formats, "no ratio qualifies, or too few turn", index=False)

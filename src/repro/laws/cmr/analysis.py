@@ -34,7 +34,7 @@ from repro.laws.cmr.critical import (
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
 from repro.laws.cmr.losses import ABOUT, SEQUENCES, Base, Trajectories, trajectories
 from repro.laws.cmr.quality import cleaned, effect
-from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point, turning_points
+from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
@@ -88,6 +88,7 @@ class Group:
     ends: Ends = field(repr=False, compare=False)
     runs: int
     held_out: bool
+    draws: Draws | None = field(default=None, repr=False, compare=False)
 
     @property
     def scope(self) -> str:
@@ -106,14 +107,8 @@ class Group:
         solved = settings.equation_27 | {"lagrange": lagrange}
         laws = [item for item in self.token_laws if item.ratio > 0]
         points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for item in laws]
-        drawn = [
-            turning_points(
-                {n: a[n] for n in DOMAIN_TOKEN_LAW.names}, {n: b[n] for n in GENERAL_TOKEN_LAW.names}, **solved
-            )
-            for a, b in ((item.domain.draws, item.general.draws) for item in laws)
-            if a is not None and b is not None
-        ]
-        times = np.column_stack(drawn) if drawn and len(drawn) == len(laws) else None
+        mixed = [place for place, item in enumerate(self.token_laws) if item.ratio > 0]
+        times = None if self.draws is None else self.draws.times_at(**solved)[:, mixed]
         return by_turning_point(points, settings.end, times)[0]
 
 
@@ -298,8 +293,8 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *yet_more)
     critical = CriticalRatio(turning, tolerance)
-    at_ends = at_end["general"]
-    return Group(run.size, run.domain, run.base, ratio_law, kept, feasible, critical, every, at_ends, *_basis(run))
+    known = (ratio_law, kept, feasible, critical, every, at_end["general"])
+    return Group(run.size, run.domain, run.base, *known, *_basis(run), draws)
 
 
 def _basis(run: Trajectories) -> tuple[int, bool]:

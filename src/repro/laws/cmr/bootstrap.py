@@ -52,6 +52,7 @@ class Draws:
 
     general, domain: parameters of Equation 6 for each ratio, n rows each. times: T0 (n, r), NaN where a curve does not
     turn. general_end, domain_end: (n, r) deviations of the increments at T_max. methods: the noise of each curve.
+    turned: as general, but with the exponents that T0 was found with.
     """
 
     general: tuple[pd.DataFrame, ...]
@@ -60,6 +61,11 @@ class Draws:
     general_end: Array
     domain_end: Array
     methods: tuple[noise.Method, ...]
+    turned: tuple[pd.DataFrame, ...]
+
+    def times_at(self, lagrange: float, *, t_max: float, horizon: float) -> Array:
+        """What `times` would be with another multiplier."""
+        return _times(self.turned, self.domain, lagrange=lagrange, t_max=t_max, horizon=horizon)
 
 
 def draw(
@@ -78,12 +84,14 @@ def draw(
     turned = [_half_wide(params, data) for params, data in zip(general, drawn, strict=True)]
     moved = [_held_out(curve.sequences.get("domain"), n, entropy[0], weights) for curve in curves]
     domain, domain_end, _ = _refitted([c.domain for c in curves], curves, runs, moved, t_max, [*entropy, 1])
-    times = [
-        turning_points(_arrays(d), _arrays(g), lagrange=lagrange, t_max=t_max, horizon=horizon)
-        for g, d in zip(turned, domain, strict=True)
-    ]
+    times = _times(turned, domain, lagrange=lagrange, t_max=t_max, horizon=horizon)
     methods: tuple[noise.Method, ...] = tuple("runs" if _several(curve) else "ar1" for curve in curves)
-    return Draws(general, domain, np.stack(times, axis=1), general_end, domain_end, methods)
+    return Draws(general, domain, times, general_end, domain_end, methods, tuple(turned))
+
+
+def _times(general: Sequence[pd.DataFrame], domain: Sequence[pd.DataFrame], **solved: float) -> Array:
+    pairs = zip(general, domain, strict=True)
+    return np.stack([turning_points(_arrays(d), _arrays(g), **solved) for g, d in pairs], axis=1)
 
 
 def _several(curve: Curve) -> bool:
