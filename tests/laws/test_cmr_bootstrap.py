@@ -202,7 +202,7 @@ def test_held_out_sequences_widen_what_they_do_not_determine() -> None:
 @pytest.mark.ci
 @pytest.mark.parametrize("quantity", ["by turning point", "by tolerance"])
 def test_intervals_cover_the_truth(covered: pd.DataFrame, quantity: str) -> None:
-    """The page on recovery does this with 200 studies; here a gross failure must show: 24 of 24 to 19 of 24."""
+    """The page on recovery does this with many studies; here a gross failure must show: 24 of 24 to 19 of 24."""
     rows = covered[covered["quantity"] == quantity]
     assert len(rows) == 24 and rows["covered"].sum() >= 19
     assert (rows["upper"] - rows["lower"]).median() < 0.5

@@ -128,7 +128,7 @@ def test_the_plan_of_the_papers_own_setting(home: Path) -> None:
 def test_one_machine_can_do_the_smoke_preset(home: Path) -> None:
     done = repro("plan", "--preset", "smoke", home=home)
     assert done.returncode == 0
-    assert done.stdout.startswith("smoke: 33 training runs")
+    assert done.stdout.startswith("smoke: 44 training runs")
     assert "One machine can do all of it." in done.stdout
 
 
@@ -136,8 +136,8 @@ def test_runs_lists_every_stage_and_does_none(home: Path) -> None:
     done = process("runs", "--preset", "smoke", "--json", str(home / "runs.json"), home=home)
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads((home / "runs.json").read_text())
-    of_cmr = 33 + 3 + 3 + 1 + 2 + 5  # runs, texts, tokens, tokenizer, recovery studies, shapes of peak studies
-    trained, evaluated, held_out, drift = 9 + 10, 12, 10, 7 + 6 + 12
+    of_cmr = 44 + 3 + 3 + 1 + 5 + 5  # runs, texts, tokens, tokenizer, recovery studies, shapes of peak studies
+    trained, evaluated, held_out, drift = 10 + 19, 20, 10, 15 + 12
     base, data = 1 + 1, 3 + 3 + 2  # a model and its tokenizer; materials, tokens and pairs
     of_allocation = trained + evaluated + held_out + drift + base + data
     assert len(rows) == len(done.stdout.splitlines())
