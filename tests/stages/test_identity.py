@@ -136,7 +136,7 @@ OWN_MODEL = SMOKE["base_model"]["own"]
 @pytest.mark.parametrize(
     ("changes", "of_a", "of_b"),
     [
-        ({"seeds": [1]}, TRAINED, ADAPTED | {"Pretrain"}),
+        ({"seeds": [2]}, TRAINED, ADAPTED | {"Pretrain"}),
         ({"precision": "bf16"}, TRAINED, set()),
         ({"lora_precision": "bf16"}, set(), ADAPTED),
         ({"vocabulary": 301}, TRAINED | {"Tokenizer", "Tokens"}, set()),

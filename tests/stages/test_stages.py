@@ -131,7 +131,9 @@ def test_the_parameter_count_is_that_of_the_real_model(shape: Shape) -> None:
 def test_losses_are_measured_from_the_start_to_the_end(small: Small) -> None:
     for stage, columns in ((small.pretrain, {"general"}), (small.adapt, {"general", "domain"})):
         losses = small.losses(stage)
-        assert set(losses) == {"step", "tokens", "training_loss"} | columns | {f"{name}_se" for name in columns}
+        assert set(losses) == {"step", "tokens", "training_loss"} | columns | {
+            f"{name}_{what}" for name in columns for what in ("se", "sequences")
+        }
         assert losses["tokens"].iloc[0] == 0
         assert losses["step"].iloc[-1] == stage.training.steps
         assert (losses["tokens"] == losses["step"] * 128).all()
