@@ -8,7 +8,7 @@ import vl_convert
 
 from helpers.fitting import without_held_out
 from repro import allocation
-from repro.allocation import facts, figures, frames, published, tables
+from repro.allocation import figures, frames, published, tables
 from repro.allocation.published import Paper
 
 
@@ -94,23 +94,43 @@ def test_a_caller_cannot_spoil_the_cached_tables() -> None:
     assert published.table("6")["medqa"].iloc[0] == 0.5475
 
 
-def test_equation_2_in_tokens_shows_what_fractions_hide(paper: Paper) -> None:
-    numbers = facts.budgets(paper)
-    assert numbers["peak_tokens"] == pytest.approx(2.31)
-    assert numbers["predicted_25B"] == pytest.approx(0.9999076, abs=1e-9)
-    assert numbers["predicted_35B"] == pytest.approx(0.999934, abs=1e-9)
-    assert numbers["token_error_25B"] == pytest.approx(171, abs=0.5)
-    assert numbers["token_error_35B"] == pytest.approx(30, abs=0.5)
-    assert numbers["error_35B"] == pytest.approx(-0.00002)
+def test_equation_2_in_tokens_shows_what_fractions_hide_as_the_page_says(paper: Paper) -> None:
+    rows = paper.predictions.query("source == 'printed peak'").set_index("budget")
+    assert list(rows["predicted"][["25B", "35B"]]) == pytest.approx([0.9999076, 0.999934], abs=1e-9)
+    assert list(rows["predicted_tokens"][["25B", "35B"]]) == pytest.approx([2.31e6, 2.31e6])
+    assert list(rows["token_error"][["25B", "35B"]]) == pytest.approx([1.71, 0.30], abs=0.005)
+    assert rows["error"]["35B"] == pytest.approx(-0.00002)
 
 
-def test_the_facts_of_the_page_say_that_scores_rise_and_no_peak_is_shown(paper: Paper) -> None:
-    numbers = facts.peaks(paper)
-    assert numbers["verdict"] == (
-        "scores rise with SFT tokens on MedQA, HumanEval, HumanEval+ and ChemBench4K (with Holm's correction: MedQA "
-        "and ChemBench4K), but without the allocation with the fewest on ChemBench4K alone; no peak is shown"
-    )
-    assert numbers["benchmarks"] == 4
+def test_scores_rise_mostly_by_the_smallest_and_no_peak_is_shown_as_the_pages_say(paper: Paper) -> None:
+    tests = paper.flatness.set_index("benchmark")
+    assert set(tests.index) == {"MedQA", "HumanEval", "HumanEval+", "ChemBench4K"}
+    assert (tests["slope"] > 0).all() and (tests["slope_p"] <= 0.05).all()
+    assert set(tests.index[tests["slope_p_holm"] <= 0.05]) == {"MedQA", "ChemBench4K"}
+    assert set(tests.index[tests["slope_p_without"] <= 0.05]) == {"ChemBench4K"}
+    assert not paper.optima["peak_shown"].any()
+
+
+def test_intervals_of_three_peaks_span_what_was_tried_as_the_page_says(paper: Paper) -> None:
+    optima, tried = paper.optima.set_index("benchmark"), published.scores()["sft_tokens"]
+    ends = optima.loc[["MedQA", "HumanEval", "HumanEval+"], ["low", "high"]].to_numpy()
+    assert ends == pytest.approx(np.array([[tried.min(), tried.max()]] * 3))
+    assert tried.max() / tried.min() == pytest.approx(8)
+
+
+def test_the_straight_line_has_the_least_of_the_criterion_as_the_page_says(paper: Paper) -> None:
+    rows = paper.alternatives
+    least = rows.loc[rows["delta_aicc"] == 0, ["benchmark", "law"]]
+    assert len(least) == 4 and set(least["law"]) == {"straight line in ln S"}
+
+
+def test_the_printed_steps_are_far_fewer_than_the_printed_budget_as_the_page_says() -> None:
+    table = published.table("A.2").set_index("aspect")["value"].str.replace(",", "")
+    rows = ["Total training steps", "Global batch size", "Sequence length"]
+    steps, batch, length = (float(table[name]) for name in rows)
+    assert (steps, batch, length) == (2000, 3, 16_384)
+    assert round(steps * batch * length / 1e6) == 98
+    assert published.value("budget") / (steps * batch * length) == pytest.approx(305, abs=1)
 
 
 def test_tests_are_corrected_for_their_number_by_holm(paper: Paper) -> None:

@@ -305,10 +305,6 @@ def test_what_a_domain_holds_and_what_was_left_out_of_it() -> None:
     }  # fmt: skip
     assert mine["dropped"].tolist() == [25, 4, 306, 0, 0, 8]
     assert mine["characters"].dropna().to_dict() == {"CPT text": 101, "CPT text, held out": 20}
-    assert facts.material(found) == {
-        "domain": "health", "pairs": 90, "questions": 25,
-        "dropped": "331 in health and 331 in general",
-    }  # fmt: skip
 
 
 def test_examples_are_the_first_pair_and_the_first_question(tmp_path: Path) -> None:
@@ -377,8 +373,6 @@ def test_drift_between_neighbours_lies_between_their_sft_tokens(tmp_path: Path) 
     found = results.between(frames, "debiased")
     assert found["category"].tolist() == ["CPT new added", "SFT new removed", "CPT new added"]
     assert found["drift"].tolist() == pytest.approx([0.2, 0.2, 0.6])
-    told = facts.drift(phased(), found, results.scores(made(SFT[:1], alone=(), budgets=(), steps=())))
-    assert told["largest"].startswith("0.6000, of CPT new added in the models with CPT only, between 256 and 64")
     figures.inter_ratio_drift(found, with_ends(results.scores(made(SFT[:2])))).to_dict()
     assert found["tokens"].tolist() == [900, 100, 900]
     assert found["at"].tolist() == pytest.approx([32 * math.sqrt(2)] * 2 + [128])
@@ -393,7 +387,6 @@ def test_neighbours_without_sft_or_without_any_data_between_them(tmp_path: Path)
         found = results.between(frames, "plain")
         assert found.empty
         assert {*place, "category", "at", "drift", "tokens"} == set(found)
-        assert facts.drift(phased(), found, results.scores(made()))["largest"] == facts.NOT_RUN
 
 
 def phased(drift: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), phase: str = "base to CPT") -> pd.DataFrame:
@@ -549,7 +542,7 @@ def glued(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def glue(**values: Any) -> None:
         display.glue(**values)
         for name, value in values.items():
-            assert isinstance(value, str | int | float), name
+            assert isinstance(value, str | int | float | np.integer), name
             assert not isinstance(value, float) or math.isfinite(value), name
             assert not isinstance(value, str) or not {"nan", "+nan", "None", "inf"} & set(value.split()), (
                 f"{name}: {value}"
@@ -559,9 +552,8 @@ def glued(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_page_of_the_law_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
+def test_the_page_of_the_law_is_made_for_every_study(name: str) -> None:
     own = cached(name)
-    glued(**facts.scores(own.scores), **facts.law(own.optima, own.scores))
     for table in (tables.study_scores(own.allocations), tables.optima(own)):
         assert "nan" not in table.to_html()
     for table in (tables.alternatives(own), tables.warnings(own)):
@@ -571,15 +563,10 @@ def test_the_page_of_the_law_has_words_for_every_study(name: str, glued: Callabl
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_page_of_ablations_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
+def test_the_page_of_ablations_is_made_for_every_study(name: str) -> None:
     own = cached(name)
-    pairs = own.ablation
-    words = facts.paired(pairs)
-    glued(**words)
     assert "nan" not in tables.study_steps(own.cpt_steps).to_html()
     figures.budgets(own).to_dict()
-    known = len(pairs) and pairs["metric"].eq(ACCURACY).any()
-    assert ("comparisons (" in str(words["by_accuracy"])) == bool(known)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -594,7 +581,11 @@ def test_splits_are_compared_with_sft_alone_at_equal_cost_in_every_study(name: s
     own = cached(name)
     pairs = own.splits
     assert len(cells(tables.paired(pairs))) == 1 + len(pairs)
-    glued(**facts.paired(pairs))
+    for metric in (ACCURACY, LIKELIHOOD):
+        part = pairs.query(f"metric == '{metric}'")
+        clear = part.query("p_value < 0.05")["difference"]  # as the page counts them
+        glued(better=(clear > 0).sum(), worse=(clear < 0).sum(), compared=len(part))
+        assert (clear > 0).sum() + (clear < 0).sum() <= len(part)
 
 
 def test_a_split_is_compared_with_sft_on_the_same_budget() -> None:
@@ -621,79 +612,8 @@ def test_the_base_model_s_scores_are_a_table_for_every_study(name: str) -> None:
     assert sorted(row[1] for row in found[1:]) == sorted(benchmarks), "one row each, whatever was not run"
 
 
-def test_the_best_and_the_worst_allocation_are_told_with_their_error() -> None:
-    frame = pd.concat([
-        answers([True, False, False, False], kind="base"),
-        *(answers([True] * k + [False] * (4 - k), sft_tokens=s) for k, s in ((1, 64), (3, 1024), (2, 4096))),
-    ])  # fmt: skip
-    assert facts.scores(results.scores(frame)) == {
-        "benchmark": "hpo_terms", "base": "25.0%", "items": 4, "error": "25.0 points",
-        "range_words": "from 25.0% at 64 SFT tokens to 75.0% at 1,024",
-    }  # fmt: skip
-
-
-def test_a_score_that_is_missing_is_not_told_as_none_right() -> None:
-    own = cached("only programs, not run")
-    told = facts.scores(own.scores)
-    assert (told["base"], told["error"]) == ("no score", "unknown")
-
-
-def test_a_law_is_said_to_be_flat_only_where_the_test_says_so() -> None:
-    optima, scores = cached("full").optima, cached("full").scores
-    told = facts.law(optima.assign(p_value=0.001), scores)
-    assert "flat" not in told["flat"] and told["flat"].count("accuracy") == 2
-    assert (told["fitted"], len(optima)) == ("all 4", 4)
-    flat = facts.law(optima.assign(p_value=0.2, slope_p=0.5), scores)["flat"]
-    assert "mmlu, health by accuracy" in flat and flat.endswith("cannot be told from flat") and "differ" not in flat
-    sloped = facts.law(optima.assign(p_value=0.2, slope_p=0.01), scores)["flat"]
-    assert sloped.endswith("change steadily with SFT tokens, though the test of equal scores sees no difference")
-    one = optima.head(2).assign(p_value=[np.nan, 0.01], peak_shown=[True, False])
-    words = facts.law(one, scores)
-    assert "mmlu, health by accuracy could not be tested" in words["flat"]
-    assert "mmlu, health by log-likelihood differ" in words["flat"] and "flat" not in words["flat"]
-    assert words["peaks"] == "a peak is shown for mmlu, health by accuracy (1 of 2)"
-    assert facts.law(one.assign(peak_shown=False), scores)["peaks"] == "no peak is shown"
-    assert words["fitted"] == "2 of 4"
-    assert facts.law(optima.head(0), scores)["fitted"] == "none"
-
-
-def test_comparisons_are_counted_by_which_is_clearly_better() -> None:
-    rows = pd.DataFrame({
-        "metric": [ACCURACY] * 4 + [LIKELIHOOD],
-        "difference": [0.1, 0.2, -0.3, -0.01, 0.25], "p_value": [0.01, 0.2, 0.04, np.nan, 0.001],
-    })  # fmt: skip
-    assert facts.paired(rows) == {
-        "by_accuracy": "better in 1, worse in 1 of 4 comparisons (-30.00 to +20.00 points)",
-        "by_likelihood": "better in 1, worse in 0 of 1 comparisons (+0.25 nats a byte)",
-    }  # fmt: skip
-
-
-def losses(change: float = -0.5, se: float = 0.1, tokens: tuple[int, ...] = (0, 512, 1024)) -> pd.DataFrame:
-    rows = [
-        {"domain": domain, "seed": 0, "tokens": t, "corpus": f"{corpus}, held out", "loss": 3.0,
-         "change": change * t / 1024 * sign, "se": se if t else 0.0}
-        for domain, sign in (("health", 1), ("coding", 99)) for corpus in ("domain", "general") for t in tokens
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-TRAINED = pd.DataFrame({"phase": ["CPT", "SFT"], "trained": [1000, 500], "naive": [5000, 1000]})
-
-
-def test_training_is_told_by_its_last_losses_and_what_sharing_saves(glued: Callable[..., None]) -> None:
-    told = facts.training(losses(), TRAINED)
-    glued(**told)
-    assert (told["domain_change"], told["domain_se"], told["domain_verdict"]) == (-0.5, 0.1, "falls")
-    assert told["cpt_tokens"] == 1024 and told["saved"] == 4.0
-    assert facts.training(losses(0.5), TRAINED)["general_verdict"] == "rises"
-    assert facts.training(losses(0.1), TRAINED)["general_verdict"] == "cannot be told from unchanged"
-
-
-def test_without_cpt_nothing_rises_or_falls(glued: Callable[..., None]) -> None:
-    told = facts.training(losses(tokens=(0,)), TRAINED * 0)
-    glued(**told)
-    assert told["saved"] == 1.0
-    assert told["domain_verdict"] == told["general_verdict"] == "cannot be told from unchanged"
+def line() -> pd.DataFrame:
+    return cached("full").score_line
 
 
 DRIFTS: dict[str, Callable[[], pd.DataFrame]] = {
@@ -710,29 +630,25 @@ DRIFTS: dict[str, Callable[[], pd.DataFrame]] = {
 @pytest.mark.parametrize("name", DRIFTS)
 @pytest.mark.filterwarnings("error")
 def test_drift_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
-    phases, scores = DRIFTS[name](), cached("full").scores
-    between = results.between([], "debiased")
-    glued(**facts.drift(phases, between, scores))
-    assert set(facts.drift(phases, between, scores)) == {"cpt_drift", "sft_drift", "correlation", "largest"}
+    phases = DRIFTS[name]()
+    told = facts.correlation(phases, line())
+    glued(correlation=told, floor=facts.floor(phases.dropna(subset=["drift"])))
+    few = name not in ("both phases", "no tuning")
+    assert (told == "too few allocations to say") == few
 
 
-def test_drift_is_told_with_its_rank_correlation_and_the_largest_change() -> None:
-    place = {"domain": "health", "sft_from": 2048, "sft_to": 1024}
-    between = results.between([
-        layers("CPT new added", [0.1], model="CPT only", **place),
-        layers("SFT new removed", [0.3], model="CPT and SFT", **place),
-        layers("SFT new removed", [0.9], model="CPT and SFT", **(place | {"domain": "coding"})),
-    ], "debiased")  # fmt: skip
-    scores = cached("full").scores
-    told = facts.drift(DRIFTS["both phases"](), between, scores)
-    assert (told["cpt_drift"], told["sft_drift"]) == ("0.1000 to 0.6000", "0.1000 to 0.6000")
-    assert told["largest"] == (
-        "0.3000, of SFT new removed in the models with CPT and SFT, between 2,048 and 1,024 SFT tokens"
-    )
-    rows = scores[(scores["kind"] == "allocation") & (scores["metric"] == LIKELIHOOD)]
-    rows = rows[(rows["benchmark"] == "mmlu, health") & (rows["sft_tokens"] > 0)].sort_values("sft_tokens")
-    rank = stats.spearmanr([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], rows["score"]).statistic
-    assert f"{rank:+.2f} for base to CPT (6 allocations)" in told["correlation"]
+def test_drift_is_told_with_its_rank_correlation_with_the_score_drawn_and_with_its_floor() -> None:
+    rows = line().query("sft_tokens > 0 and domain == 'health'").sort_values("sft_tokens")
+    ranks = [
+        f"{stats.spearmanr(drift, rows['score']).statistic:+.2f} for {phase} (6 allocations)"
+        for phase, drift in (
+            ("base to CPT", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), ("CPT to SFT", [0.6, 0.5, 0.3, 0.2, 0.1, 0.3])
+        )
+    ]  # fmt: skip
+    assert facts.correlation(DRIFTS["both phases"](), line()) == " and ".join(ranks)
+    seeds = pd.DataFrame({"drift": [0.01, 0.25], "phase": ["base to CPT", "CPT to SFT"]})
+    assert facts.floor(seeds) == "0.0100 (base to CPT) and 0.2500 (CPT to SFT)"
+    assert facts.floor(seeds.head(0)) == "this preset does not measure it"
 
 
 def test_the_score_drawn_beside_drift_is_the_first_benchmark_s_log_likelihood() -> None:

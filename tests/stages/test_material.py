@@ -373,18 +373,19 @@ def test_tokens_end_with_what_sharing_saves() -> None:
 def test_a_peak_has_its_interval_and_its_test_beside_it() -> None:
     frame = pd.DataFrame([
         {"benchmark": "hpo_terms", "metric": "accuracy", "sft_tokens": 2048.0, "low": 1000.0, "high": 4000.0,
-         "cpt_fraction": 0.875, "cpt_low": 0.75, "cpt_high": 0.9375, "highest": 4096.0, "p_value": 0.0004, "test": "Q",
-         "slope_p": 0.03},
+         "cpt_fraction": 0.875, "cpt_low": 0.75, "cpt_high": 0.9375, "highest": 4096.0, "peak_shown": True,
+         "p_value": 0.0004, "p_value_holm": 0.0008, "slope_p": 0.03, "slope_p_holm": 0.06},
         {"benchmark": "hpo_terms", "metric": "log-likelihood", "sft_tokens": np.nan, "low": np.nan, "high": np.nan,
-         "cpt_fraction": np.nan, "cpt_low": np.nan, "cpt_high": np.nan, "highest": 256.0, "p_value": np.nan,
-         "test": "T", "slope_p": np.nan},
+         "cpt_fraction": np.nan, "cpt_low": np.nan, "cpt_high": np.nan, "highest": 256.0, "peak_shown": False,
+         "p_value": np.nan, "p_value_holm": np.nan, "slope_p": np.nan, "slope_p_holm": np.nan},
     ])  # fmt: skip
     ours: Any = SimpleNamespace(optima=frame)
     first, second = cells(tables.optima(ours))[1:]
     assert first[2:] == [
-        "2.05k", "1.00k to 4.00k", "0.875", "0.750 to 0.938", "4.10k", "below 0.001", "0.03"
+        "yes", "2.05k", "1.00k to 4.00k", "0.875", "0.750 to 0.938", "4.10k", "below 0.001", "below 0.001", "0.03",
+        "0.06",
     ]  # fmt: skip
-    assert second[2:] == [*[DASH] * 4, "256", DASH, DASH]
+    assert second[2:] == ["no", *[DASH] * 4, "256", *[DASH] * 4]
     ours.optima = frame.head(0)
     assert cells(tables.optima(ours))[1:] == []
 

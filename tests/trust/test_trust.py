@@ -7,7 +7,6 @@ import vl_convert
 
 from helpers.studies import losses, study
 from repro.laws import analyse
-from repro.laws.allocation import NAME as EQUATION_1
 from repro.trust import facts, figures, frames, peaks, recovered, tables
 
 
@@ -153,15 +152,6 @@ def test_a_study_without_any_interval_is_told_without_numbers() -> None:
 def test_a_study_with_a_bootstrap_goes_the_same_way() -> None:
     analysis = analyse(losses([1 / 4, 1 / 2, 1.0], sizes=1), bootstrap=20)
     assert "bootstrap" in facts.summary(frames.surfaces(analysis))
-
-
-def test_the_preferred_law_of_each_benchmark_is_named() -> None:
-    frame = pd.DataFrame({
-        "benchmark": ["A", "A", "B", "B", "C", "C"], "law": ["flat line", EQUATION_1] * 3,
-        "delta_aicc": [0, 2, 0, 3, 4, 0], "loo": np.nan,
-    })  # fmt: skip
-    assert facts.preferred(frame) == "the flat line for A and B and Equation 1 for C"
-    assert facts.preferred(frame, "loo") == "none, because there are too few points"
 
 
 def test_claims_of_peaks_are_counted_and_told() -> None:

@@ -125,26 +125,22 @@ def optima(fits: Fits) -> pd.DataFrame:
     """The peak of each benchmark and metric, and the test of equal scores beside it.
 
     Columns benchmark, metric; sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high (NaN without a peak); highest (SFT
-    tokens of the best score); statistic, p_value, test; slope, slope_p (of the scores in ln S, and the test that it is
-    0); edge (whether the peak or its interval reaches the edge of what was tried); peak_shown; preferred (the law of
-    least AIC, "" where there are too few allocations to compare all); p_value_holm, slope_p_holm: see :func:`holm`.
+    tokens of the best score); p_value; slope_p (of the test that the scores have no slope in ln S); peak_shown;
+    p_value_holm, slope_p_holm: see :func:`holm`.
     """
     rows = []
     for (name, metric), fit in fits.items():
-        best, test = fit.optimum, fit.flatness
+        best = fit.optimum
         (low, high), (cpt_low, cpt_high) = (ends or (np.nan, np.nan) for ends in (best.interval, best.cpt_interval))
         rows.append({
             "benchmark": name, "metric": metric,
             "sft_tokens": best.sft_tokens, "low": low, "high": high,
             "cpt_fraction": best.cpt_fraction, "cpt_low": cpt_low, "cpt_high": cpt_high,
             "highest": float(fit.points["sft_tokens"].iloc[int(fit.points["score"].argmax())]),
-            "statistic": test.statistic, "p_value": test.p_value, "test": test.method,
-            "slope": fit.trend.slope, "slope_p": fit.trend.p_value,
-            "edge": bool(best.open_sides(fit.points["sft_tokens"].to_numpy(float))), "peak_shown": fit.peak_shown,
-            "preferred": _preferred(fit),
+            "p_value": fit.flatness.p_value, "slope_p": fit.trend.p_value, "peak_shown": fit.peak_shown,
         })  # fmt: skip
     columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "cpt_low", "cpt_high", "highest"]
-    columns += ["statistic", "p_value", "test", "slope", "slope_p", "edge", "peak_shown", "preferred"]
+    columns += ["p_value", "slope_p", "peak_shown"]
     frame = pd.DataFrame(rows, columns=columns)
     return holm(frame.astype({"sft_tokens": float, "cpt_fraction": float, "peak_shown": bool}))
 
@@ -158,11 +154,6 @@ def holm(tests: pd.DataFrame) -> pd.DataFrame:
         corrected = multipletests(there, method="holm")[1] if len(there) else there
         tests = tests.assign(**{f"{name}_holm": pd.Series(corrected, index=there.index, dtype=float)})
     return tests
-
-
-def _preferred(fit: Allocation) -> str:
-    comparable = bool(np.isfinite(fit.alternatives["delta_aicc"]).all())
-    return str(fit.alternatives["law"].iloc[0]) if comparable else ""
 
 
 def alternatives(fits: Fits) -> pd.DataFrame:

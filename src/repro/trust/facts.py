@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from repro.laws.allocation import NAME as EQUATION_1
-from repro.show.words import Facts, join
+from repro.show.words import Facts
 from repro.trust.frames import Surface
 
 
@@ -33,17 +32,3 @@ def summary(surfaces: Sequence[Surface]) -> str:
     if not surfaces:
         return "no curve has more points than parameters"
     return f"{surfaces[0].curve.label}\n{surfaces[0].curve.fit.summary()}"
-
-
-def preferred(frame: pd.DataFrame, by: str = "delta_aicc") -> str:
-    """Which law has the least of ``by`` for each benchmark: "the flat line for A and B and Equation 1 for C".
-
-    frame: columns benchmark, law and ``by``.
-    """
-    names = {EQUATION_1: "Equation 1"}
-    best = frame.dropna(subset=[by]).sort_values(by, kind="stable").groupby("benchmark", sort=False).head(1)
-    parts = [
-        f"{names.get(str(law), f'the {law}')} for {join(rows['benchmark'])}"
-        for law, rows in best.groupby("law", sort=False)
-    ]
-    return join(parts) or "none, because there are too few points"
