@@ -27,14 +27,12 @@ def scale(study: Study) -> Facts:
     params, sizes = study.params, study.shapes()["parameters"]
     span = " to ".join(dict.fromkeys(map(count, (sizes.min(), sizes.max()))))
     steps = params.continual_tokens // (params.batch * params.sequence_length)
-    seeds = some(len(params.seeds), "seed")
-    if len(params.seeds) == 1:
-        seeds += ", so that no interval holds what another seed would change"
+    alone = ", so that no interval holds what another seed would change" if len(params.seeds) == 1 else ""
     text = (
         f"{some(len(sizes), 'model')} of {span} parameters, "
         f"{count(params.pretrain_tokens)} tokens of pretraining, {count(params.continual_tokens)} of continual "
         f"pretraining in {some(steps, 'step')}; losses on {params.validation_sequences} held-out sequences of "
-        f"{params.sequence_length} tokens; {seeds}"
+        f"{params.sequence_length} tokens; {some(len(params.seeds), 'seed')}{alone}"
     )
     return {"scale": text}
 
@@ -47,7 +45,7 @@ def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
     return {
         "general_tokens": count(rows.loc[("general", "training"), "tokens"]),
         "replay_tokens": count(rows.loc[("general", "replay"), "tokens"]),
-        "general_epochs": float(parts.query("corpus == 'general' and part == 'training'")["epochs"].iloc[0]),
+        "general_epochs": float(rows["epochs"]["general", "training"]),
         "dropped": int(parts.drop_duplicates("corpus")["near_duplicates"].sum()),
         "largest_share": float(distances["share"].max()),
     }
@@ -78,13 +76,10 @@ def pretraining(losses: pd.DataFrame) -> Facts:
 
 
 def trade_off(results: DomainResults) -> Facts:
-    """turned: how many trajectories rise and turn within their run. One that falls from the start does not count.
-    control: see :func:`control`.
-    """
+    """turned: how many trajectories rise and turn within their run. One that falls from the start does not count."""
     points = results.turning_points()
     inside = points[(points["status"] == "inside") & (points["t"] > 0)]
-    control_words = control(results.analysis.curves([T_MAX]))
-    return {"turned": f"{len(inside)} of {len(points)}", "control": control_words}
+    return {"turned": f"{len(inside)} of {len(points)}", "control": control(results.analysis.curves([T_MAX]))}
 
 
 def control(ends: pd.DataFrame) -> str:
@@ -103,9 +98,8 @@ def control(ends: pd.DataFrame) -> str:
 
 def ratio(results: DomainResults) -> Facts:
     """Mean absolute error in percent of the held-out ratio's loss, predicted from the others, over sizes, as text."""
-    errors = held_out_errors(results.held_out().points).abs()
-    return {f"{loss}_error": _text(errors[errors.index.get_level_values("loss") == loss].mean(), ".2g", "%")
-            for loss in ("domain", "general")}  # fmt: skip
+    errors = held_out_errors(results.held_out().points).abs().groupby("loss").mean()
+    return {f"{loss}_error": _text(errors.get(loss, np.nan), ".2g", "%") for loss in ("domain", "general")}
 
 
 def held_out_errors(points: pd.DataFrame) -> pd.Series:
@@ -144,9 +138,8 @@ def _mse_factor(printed: pd.DataFrame) -> float:
 
 
 def published_ratio() -> Facts:
-    """Mean absolute error of R = 1/4 predicted from Table 2, in percent.
-
-    refit: fitted to its four other ratios; refit_interior: to those below 1; printed_error: of the printed predictions.
+    """Mean absolute error of R = 1/4 predicted from Table 2, in percent: refit to its four other ratios, refit_interior
+    to those below 1, printed_error of the printed predictions.
     """
     every, below = paper.held_out(), paper.held_out(among=(1 / 3, 1 / 2, 3 / 4))
     seen = every.points.query("kind == 'held out, measured'").set_index("size")["value"]
@@ -159,17 +152,15 @@ def published_ratio() -> Facts:
 def published_offsets() -> Facts:
     """How Table 4 begins and how far its coefficients go.
 
-    offset_31b and offset_others: the fitted general increment at T = 1, nats per token, mean over ratios up to
-    1/2 (and, of the others, over sizes); largest_alpha1 and its_s1: the factor of the domain law that is largest
-    in size, and the exponent beside it.
+    offset_31b and offset_others: the fitted general increment at T = 1, nats per token, mean over ratios up to 1/2
+    (and, of the others, over sizes); largest_alpha1 and its_s1: the largest factor of the domain law, and its exponent.
     """
-    begins = paper.curves([1.0]).query("ratio <= 0.5")
-    ours = begins["size"] == OFFSET_SIZE
+    begins = paper.curves([1.0]).query("ratio <= 0.5").set_index("size")["general"]
     table = paper.coefficients()
     largest = table.iloc[int(table["alpha1"].abs().argmax())]
     return {
-        "offset_31b": float(begins.loc[ours, "general"].mean()),
-        "offset_others": float(begins.loc[~ours, "general"].mean()),
+        "offset_31b": float(begins[OFFSET_SIZE].mean()),
+        "offset_others": float(begins.drop(OFFSET_SIZE).mean()),
         "largest_alpha1": float(largest["alpha1"]),
         "its_s1": float(largest["s1"]),
     }
@@ -194,9 +185,8 @@ def _share(row: pd.Series) -> str:
 
 
 def second(first: DomainResults, other: DomainResults, distances: pd.DataFrame) -> Facts:
-    """The smallest model on two domains, nearer and farther from the general text: names, distances, critical ratios.
-
-    distances: columns corpus, distance (from the general text).
+    """The smallest model on two domains, nearer and farther from the general text, by ``distances`` (columns corpus,
+    distance).
     """
     rows = [results.critical_ratios().iloc[0] for results in (first, other)]
     away = distances.set_index("corpus")["distance"]
@@ -223,9 +213,8 @@ class Bullets:
         return "\n".join(f"- {item}" for item in self.items) or "None."
 
     def _repr_html_(self) -> str:
-        if not self.items:
-            return "<p>None.</p>"
-        return "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in self.items) + "</ul>"
+        listed = "".join(f"<li>{html.escape(item)}</li>" for item in self.items)
+        return f"<ul>{listed}</ul>" if listed else "<p>None.</p>"
 
 
 def warnings(results: DomainResults) -> Bullets:

@@ -5,6 +5,7 @@ T is in hundredths of T_max throughout, as in :meth:`repro.laws.Analysis.curves`
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -24,6 +25,7 @@ from repro.laws import (
     TurningPoint,
     increments,
 )
+from repro.laws.cmr.critical import Critical
 
 T_MAX = 100.0
 RUN = np.arange(1, 101)  # T along a run
@@ -180,7 +182,7 @@ class DomainResults(Results):
             for laws in group.token_laws
         ]
         least = ["size", "ratio", *DOMAIN_TOKEN_LAW.names, *GENERAL_TOKEN_LAW.names]
-        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=least)
+        return pd.DataFrame(rows, columns=None if rows else least)
 
     def fit_quality(self) -> pd.DataFrame:
         rows = [
@@ -193,13 +195,11 @@ class DomainResults(Results):
         return pd.DataFrame(rows, columns=["metric", "ratio", "loss", "size", "value"])
 
     def critical_ratios(self) -> pd.DataFrame:
-        """As `Results.critical_ratios`; NaN where a thing does not exist.
-
-        Also domain, tolerance_ratio (the largest whose general loss rises by at most epsilon), both (the smaller of the
-        two, as Definition 2 asks for both conditions; NaN where neither decides it), epsilon, feasible (a tuple of the
-        measured ratios that are), runs (the fewest at any ratio, which the intervals rest on). The 95% intervals are
-        turning_lower, turning_upper, tolerance_lower and so on; turning_bound and so on are "at least" or "at most"
-        where the ratios measured give only that, else None.
+        """As `Results.critical_ratios`, NaN where a thing does not exist, and domain, tolerance_ratio (the largest that
+        raises the general loss by at most epsilon), both (the smaller, as Definition 2 asks for both conditions; NaN
+        where neither decides it), epsilon, feasible (a tuple of the measured ratios that are), runs (the fewest at any
+        ratio, which the intervals rest on). The 95% intervals are turning_lower, turning_upper, tolerance_lower and so
+        on; turning_bound and so on are "at least" or "at most" where the ratios measured give only that, else None.
         """
         return pd.DataFrame([_critical_ratio(group) for group in self.analysis.groups])
 
@@ -219,17 +219,13 @@ class DomainResults(Results):
         Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), NaN where a thing does not exist;
         turning_bound, and runs, as in :meth:`critical_ratios`.
         """
-        rows = []
-        for group in self.analysis.groups:
-            for lagrange in sorted({*among, self.analysis.lagrange}):
-                own = lagrange == self.analysis.lagrange
-                by = (
-                    group.critical_ratio.turning_point if own else group.by_multiplier(lagrange, self.analysis.settings)
-                )
-                value = np.nan if by.value is None else by.value
-                rows.append((group.size, lagrange, value, *_ends(by.interval), by.bound, group.runs))
-        ends = ["turning_lower", "turning_upper", "turning_bound", "runs"]
-        return pd.DataFrame(rows, columns=["size", "lagrange", "critical_ratio", *ends])
+        rows, own = [], self.analysis.lagrange
+        for group, lagrange in itertools.product(self.analysis.groups, sorted({*among, own})):
+            found = group.critical_ratio.turning_point
+            by = found if lagrange == own else group.by_multiplier(lagrange, self.analysis.settings)
+            row = {"size": group.size, "lagrange": lagrange, **_route("critical_ratio", "turning", by)}
+            rows.append(row | {"runs": group.runs})
+        return pd.DataFrame(rows)
 
 
 class Trajectory(NamedTuple):
@@ -286,52 +282,47 @@ def _with_ends(fit: Fit) -> dict[str, float]:
     return dict(fit.params) | {f"{n}_{end}": float(known[end][n]) for n in fit.params for end in ("lower", "upper")}
 
 
+def _route(column: str, name: str, route: Critical) -> dict[str, object]:
+    """A critical ratio under ``column``, its interval and bound as <name>_lower, <name>_upper and <name>_bound."""
+    low, high = _ends(route.interval)
+    ends = {f"{name}_lower": float(low), f"{name}_upper": float(high), f"{name}_bound": route.bound}
+    return {column: np.nan if route.value is None else route.value, **ends}
+
+
 def _critical_ratio(group: Group) -> dict[str, object]:
     found = group.critical_ratio
-    law: Coefficients = dict.fromkeys(("alpha4", "s4", "beta3"), np.nan)
-    if found.turning_point.law is not None:
-        law = found.turning_point.law.params
-    routes = {"turning": found.turning_point, "tolerance": found.tolerance, "both": found.both}
-    columns = {"turning": "critical_ratio", "tolerance": "tolerance_ratio", "both": "both"}
-    row: dict[str, object] = {"size": group.size, "domain": group.domain, **law}
-    for name, route in routes.items():
-        low, high = _ends(route.interval)
-        row[columns[name]] = np.nan if route.value is None else route.value
-        row |= {f"{name}_lower": float(low), f"{name}_upper": float(high), f"{name}_bound": route.bound}
-    return row | {"epsilon": found.tolerance.epsilon, "feasible": group.feasible, "runs": group.runs}
+    fit = found.turning_point.law
+    return {
+        "size": group.size, "domain": group.domain,
+        **(dict.fromkeys(CMR_LAW.names, np.nan) if fit is None else fit.params),
+        **_route("critical_ratio", "turning", found.turning_point),
+        **_route("tolerance_ratio", "tolerance", found.tolerance),
+        **_route("both", "both", found.both),
+        "epsilon": found.tolerance.epsilon, "feasible": group.feasible, "runs": group.runs,
+    }  # fmt: skip
 
 
 def _at_tolerance(group: Group, epsilon: float) -> dict[str, object]:
     tolerance, turning = group.by_tolerance(epsilon), group.critical_ratio.turning_point.value
-    low, high = _ends(tolerance.interval)
     binds = None
     if tolerance.value is not None and turning is not None and tolerance.value != turning:
         binds = "tolerance" if tolerance.value < turning else "turning point"
-    return {
-        "size": group.size,
-        "epsilon": epsilon,
-        "tolerance_ratio": np.nan if tolerance.value is None else tolerance.value,
-        "tolerance_lower": float(low),
-        "tolerance_upper": float(high),
-        "tolerance_bound": tolerance.bound,
-        "critical_ratio": np.nan if turning is None else turning,
-        "binds": binds,
-    }
+    by_turning = np.nan if turning is None else turning
+    row = {"size": group.size, "epsilon": epsilon, **_route("tolerance_ratio", "tolerance", tolerance)}
+    return row | {"critical_ratio": by_turning, "binds": binds}
 
 
 def held_out(ends: pd.DataFrame, *, among: Sequence[float] | None = None, band: bool = False) -> HeldOut:
-    """Section 5.1: fit L(R) without `HELD_OUT` and predict it.
+    """Section 5.1: fit L(R) to ``ends`` (columns size, ratio, loss, value) without `HELD_OUT` and predict it.
 
-    Args:
-        ends: columns size, ratio, loss, value.
-        among: the ratios fitted; by default all others strictly between 0 and 1.
-        band: give the law its 95% interval, from the few residuals it leaves (NaN where three ratios leave none).
-
+    among: the ratios fitted; by default all others strictly between 0 and 1. band: give the law its 95% interval, from
+    the few residuals it leaves (NaN where three ratios leave none).
     """
     points, laws = [], []
     for (size, loss), rows in ends.groupby(["size", "loss"], sort=False):
         out = np.isclose(rows["ratio"], HELD_OUT)
-        used = _used(rows["ratio"], among) & ~out
+        fitted = rows["ratio"].map(lambda ratio: 0 < ratio < 1 if among is None else np.isclose(ratio, among).any())
+        used = fitted.to_numpy(bool) & ~out
         kind = np.select([out, used], ["held out, measured", "measured"], "measured, not fitted")
         points.append(rows.assign(kind=kind))
         if used.sum() < len(RATIO_LAW.names):
@@ -345,12 +336,6 @@ def held_out(ends: pd.DataFrame, *, among: Sequence[float] | None = None, band: 
     none = pd.DataFrame(columns=["size", "loss", "ratio", "value", "kind"])
     columns = ["size", "ratio", "loss", "value", "kind"]
     return HeldOut(pd.concat(points, ignore_index=True)[columns], pd.concat(laws, ignore_index=True) if laws else none)
-
-
-def _used(ratios: pd.Series, among: Sequence[float] | None) -> NDArray[np.bool_]:
-    if among is None:
-        return ratios.between(0, 1, inclusive="neither").to_numpy()
-    return np.array([bool(np.isclose(ratio, among).any()) for ratio in ratios])
 
 
 def _along(law: Fit, ratios: pd.Series, known: pd.Series, band: bool) -> dict[str, object]:

@@ -25,7 +25,7 @@ from repro.stages.tokens import Tokens, tokens_of
 from repro.stages.training import LOSSES, read_losses
 from repro.study.base import BaseStudy
 from repro.trust.peaks import PEAKS
-from repro.trust.recovery import RECOVERY, Recovered, read_recovery
+from repro.trust.recovery import RECOVERY, Recovered
 
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
@@ -206,7 +206,7 @@ class Study(BaseStudy):
         """
         stages = [stage for stage in self.design.recovery if stage.law == law]
         self.run(stages)
-        return pd.concat([read_recovery(self.file(stage, RECOVERY)) for stage in stages], ignore_index=True)
+        return pd.concat([pd.read_csv(self.file(stage, RECOVERY)) for stage in stages], ignore_index=True)
 
     def claims(self) -> pd.DataFrame:
         """Peaks claimed in simulated scores, a row for each set: see :func:`repro.trust.peaks.claims`."""

@@ -38,14 +38,14 @@ def model_shapes(frame: pd.DataFrame) -> Styler:
     names = {column: column.replace("_", " ") for column in columns} | {"vocabulary_size": "vocabulary"}
     turned = frame.set_index("size")[list(names)].rename(columns=names).T
     turned.columns.name = "model size"
-    styler = styled(turned, "{:,.0f}", NOT_RUN, index=True)
-    return styler.format(count, subset=pd.IndexSlice[["parameters"], :], escape="html")
+    return styled(turned, "{:,.0f}", NOT_RUN, index=True).format(
+        count, subset=pd.IndexSlice[["parameters"], :], escape="html"
+    )
 
 
 def held_out(results: Results) -> Styler:
-    """Table 2: losses at the end of the run, the prediction of the ratio held out, and its relative error.
-
-    The paper's own predictions, where there are any, are shown beside.
+    """Table 2: losses at the end of the run, the prediction of the ratio held out, and its relative error; beside them
+    the paper's own predictions, where there are any.
     """
     points, _, _, printed = results.held_out()
     losses, sizes = in_order(points["loss"]), in_order(points["size"])
@@ -80,7 +80,7 @@ def fit_quality(results: Results) -> Styler:
     """Table 3: mean squared error and R2 of Equation 6."""
     frame = results.fit_quality()
     named = frame.assign(ratio=[ratio_label(r) for r in frame["ratio"]])
-    losses, sizes, metrics = in_order(named["loss"]), in_order(named["size"]), in_order(named["metric"])
+    losses, sizes, metrics = (in_order(named[name]) for name in ("loss", "size", "metric"))
     ratios = [ratio_label(r) for r in sorted(set(frame["ratio"]), reverse=True)]
     wide = named.pivot(index=["metric", "ratio"], columns=["loss", "size"], values="value")
     rows = pd.MultiIndex.from_product([metrics, ratios], names=["", "R"])
@@ -98,10 +98,7 @@ _EQUATION_6 = {
 
 
 def coefficients(results: Results) -> Styler:
-    """Table 4: Equation 6 by size and ratio.
-
-    Intervals are given under the pointer: beside the numbers they would be most of the table.
-    """
+    """Table 4: Equation 6 by size and ratio, intervals under the pointer: in sight they would be most of the table."""
     frame = results.coefficients()
     first = {size: place for place, size in enumerate(in_order(frame["size"]))}
     frame = frame.iloc[np.lexsort((-frame["ratio"], frame["size"].map(first)))]  # largest ratio first, as printed
@@ -127,17 +124,13 @@ def _limit(value: float) -> str:
 
 
 # The columns that hold a critical ratio: what readers call it, and the name its interval goes by.
-_DEFINITIONS = {
-    "critical_ratio": ("by turning point", "turning"),
-    "tolerance_ratio": ("by tolerance", "tolerance"),
-    "both": ("both", "both"),
-}
+_DEFINITIONS = {"critical_ratio": ("by turning point", "turning"), "tolerance_ratio": ("by tolerance", "tolerance"),
+                "both": ("both", "both")}  # fmt: skip
 
 
 def _shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
-    """Critical ratios with their intervals, for each of the definitions that the frame has.
-
-    A bound is said to be one, and the interval of one run to be that.
+    """Critical ratios with their intervals, for each of the definitions that the frame has; a bound is said to be one,
+    and the interval of one run to be that.
     """
     shares = {}
     for column, (name, ends) in _DEFINITIONS.items():
@@ -145,20 +138,17 @@ def _shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
             continue
         texts = list(with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}"))
         if f"{ends}_bound" in frame:
-            bounds = [f"{bound} " if bound else "" for bound in frame[f"{ends}_bound"]]
-            runs = frame.get("runs", pd.Series(0, frame.index))
-            rows = zip(bounds, texts, runs, strict=True)
-            texts = [
-                bound + (t.replace(")", ", one run)") if alone == 1 else t) if t else None for bound, t, alone in rows
-            ]
+            bounds = [f"{bound} " if isinstance(bound, str) else "" for bound in frame[f"{ends}_bound"]]
+            close = [", one run)" if runs == 1 else ")" for runs in frame.get("runs", [0] * len(frame))]
+            rows = zip(bounds, texts, close, strict=True)
+            texts = [bound + text.replace(")", end) if text else None for bound, text, end in rows]
         shares[name] = pd.Series(texts, frame.index, dtype=object)
     return shares
 
 
 def critical_ratios(results: Results) -> Styler:
-    """Table 5: Equation 8 by size and the critical mixture ratio at the end of training.
-
-    Of the paper, as its text prints it too; of ours, by both definitions, and the feasible ratios.
+    """Table 5: Equation 8 by size and the critical mixture ratio at the end of training: of the paper, as its text
+    prints it too; of ours, by both definitions, and the feasible ratios.
     """
     frame = results.critical_ratios()
     law = {"size": "model size", "alpha4": "\u03b14", "s4": "s4", "beta3": "\u03b23"}
@@ -203,10 +193,7 @@ def learning_rates(frame: pd.DataFrame) -> Styler:
 
 
 def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Styler:
-    """The critical ratios of the smallest size on two domains, beside their distances from the general text.
-
-    distances: columns corpus, distance.
-    """
+    """The critical ratios of the smallest size on two domains, beside their distances (columns corpus, distance)."""
     rows = pd.concat([results.critical_ratios()[:1] for results in (first, second)], ignore_index=True)
     frame = rows.assign(distance=rows["domain"].map(distances.set_index("corpus")["distance"]))
     names = {"domain": "domain", "size": "model size", "distance": "distance from general text"}
@@ -217,15 +204,11 @@ def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Sty
 
 
 def turning_points(results: Results) -> Styler:
-    """T0 by size and ratio; a trajectory that does not turn has a dash.
-
-    An interval that is open above says that the curve may never turn.
-    """
+    """T0 by size and ratio, a dash where a trajectory does not turn; with an interval open above it may never turn."""
     frame = results.turning_points()
     texts = [_turn(*row) for row in frame[["t", "lower", "upper"]].itertuples(index=False)]
     frame = frame.assign(text=pd.Series(texts, frame.index, dtype=object))
-    wide = frame.pivot(index="ratio", columns="size", values="text")
-    wide = wide.reindex(columns=in_order(frame["size"]))
+    wide = frame.pivot(index="ratio", columns="size", values="text").reindex(columns=in_order(frame["size"]))
     wide.index = pd.Index([ratio_label(r) for r in wide.index], name="R")
     return styled(wide, two_lines, "general loss does not turn within the horizon, or was not run", index=True)
 

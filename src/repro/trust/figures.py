@@ -32,9 +32,8 @@ def surfaces(surfaces: Sequence[Surface]) -> Any:
 def _surface(surface: Surface, *, titled: bool) -> Any:
     half = (surface.curve.fit.law.nonlinear[0].high - surface.curve.fit.law.nonlinear[0].low) / CELLS / 2
     excess = surface.cells["excess"]
-    cells = surface.cells.assign(
-        band=np.select([surface.cells["within"], excess <= 2, excess <= 4], _BANDS[:3], _BANDS[3])
-    )[["s2", "s3", "excess", "band"]]
+    band = np.select([surface.cells["within"], excess <= 2, excess <= 4], _BANDS[:3], _BANDS[3])
+    cells = surface.cells[["s2", "s3", "excess"]].assign(band=band)
     scale = alt.Scale(domain=[0, 1.02], nice=False)
     key = alt.Legend(title="Residual sum of squares", orient="top", symbolOpacity=1, columns=4)
     colour = alt.Color("band:N", scale=alt.Scale(domain=list(_BANDS), range=list(_BAND_COLOURS)), legend=key)
@@ -50,10 +49,9 @@ def _surface(surface: Surface, *, titled: bool) -> Any:
         alt.Y("bottom:Q", title="Larger exponent, s3" if titled else None, scale=scale), alt.Y2("top:Q"),
         colour, tooltip=tips,
     )  # fmt: skip
-    least = pd.DataFrame([{"s2": surface.curve.fit.params["s2"], "s3": surface.curve.fit.params["s3"], "excess": 1.0}])
-    mark = alt.Chart(style.inline(least)).mark_point(
-        shape="diamond", filled=True, size=130, color=_MARK, stroke="white", strokeWidth=1.5, opacity=1
-    )
+    least = pd.DataFrame([surface.curve.fit.params])[["s2", "s3"]].assign(excess=1.0)
+    look: dict[str, Any] = {"shape": "diamond", "color": _MARK, "stroke": "white", "strokeWidth": 1.5}
+    mark = alt.Chart(style.inline(least)).mark_point(filled=True, size=130, opacity=1, **look)
     mark = mark.encode(alt.X("s2:Q", scale=scale), alt.Y("s3:Q", scale=scale), tooltip=tips)
     return alt.layer(squares, mark).properties(title=surface.curve.label, width=style.PANEL, height=style.PANEL)
 
@@ -67,8 +65,8 @@ def intervals(recovered: pd.DataFrame) -> Any:
 
 def _caterpillar(rows: pd.DataFrame, name: str) -> Any:
     shares = name in SHARES
-    every = rows[["truth", "lower", "upper"]].replace([np.inf, -np.inf], np.nan)
-    low, high = float(every.min().min()), float(every.max().max())
+    every = rows[["truth", "lower", "upper"]].to_numpy(float)
+    low, high = every[np.isfinite(every)].min(), every[np.isfinite(every)].max()
     limits = [0.0, min(1.03, 1.05 * high)] if shares else [low / 1.1, high * 1.1]
     drawn = rows.sort_values("truth", ignore_index=True)
     drawn = drawn.assign(
@@ -80,9 +78,7 @@ def _caterpillar(rows: pd.DataFrame, name: str) -> Any:
     axis = alt.Axis(format="%" if shares else "~s", tickCount=5)
     title = "Domain share R" if shares else "SFT tokens"
     key = alt.Legend(title=None, orient="top", symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=4)
-    colour = alt.Color(
-        "inside:N", scale=alt.Scale(domain=[HELD, MISSED], range=list(_HELD_COLOURS)), legend=key
-    )  # fmt: skip
+    colour = alt.Color("inside:N", scale=alt.Scale(domain=[HELD, MISSED], range=list(_HELD_COLOURS)), legend=key)
     form = ".1%" if shares else ",.0f"
     tips = [style.number(f, f.capitalize(), form) for f in ("truth", "estimate", "lower", "upper")]
     base = alt.Chart(style.inline(drawn[["rank", "truth", "estimate", "lower", "upper", "inside"]]))
@@ -115,6 +111,5 @@ def coverage(frame: pd.DataFrame) -> Any:
     bars = style.bars(rows, x, y, strokeWidth=2, color=_HELD_COLOURS[0])
     dots = alt.Chart(style.inline(rows)).mark_circle(size=80, color=_HELD_COLOURS[0], opacity=1)
     dots = dots.encode(alt.X("covered:Q", scale=scale), y, tooltip=tips)
-    height = 26 * len(frame)
-    chart = alt.layer(band, style.rule("x", NOMINAL), *bars, dots).properties(width=430, height=height)
+    chart = alt.layer(band, style.rule("x", NOMINAL), *bars, dots).properties(width=430, height=26 * len(frame))
     return style.finish(chart, "Coverage of each kind of interval with its own uncertainty, and the nominal 95%")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,11 +14,11 @@ from scipy import stats
 from repro.laws import Analysis, Fit, ratio_label
 from repro.laws.cmr.laws import CMR_LAWS, DOMAIN_TOKEN_LAWS, GENERAL_TOKEN_LAWS, RATIO_LAWS
 from repro.laws.comparison import HeldOut, compare
+from repro.laws.inference import LEVEL
 from repro.laws.law import Law
 from repro.laws.solver import Array
 
 CELLS = 36  # of a score surface, along each exponent
-LEVEL = 0.05
 # Warnings of one kind differ in these: numbers, but not those that name an equation or a limit.
 _NUMBER = re.compile(r"(?<![\w.])(?<!Equation )(?<!from )(?<!bound )[-+]?\d[\d.]*(?:/\d+)?(?:e[-+]?\d+)?%?")
 _AT_RATIO = re.compile(r"^R = [\d./]+: ")
@@ -94,16 +95,6 @@ class Surface(NamedTuple):
     share: float
 
 
-def general_curves(analysis: Analysis) -> list[Curve]:
-    """Every general curve of the analysis with a residual degree of freedom: without one, no region can be given."""
-    return [
-        Curve(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
-        for group in analysis.groups
-        for laws in group.token_laws
-        if laws.general.df_resid
-    ]
-
-
 def surface(curve: Curve) -> Surface:
     """The sum of squares of one curve over both exponents, coefficients solved for at each pair; the region is that of
     the F test of both exponents together.
@@ -115,16 +106,23 @@ def surface(curve: Curve) -> Surface:
     first, second = np.meshgrid(middles, middles, indexing="ij")
     pairs = np.column_stack([first[first < second], second[first < second]])
     sse = fit.design.problem.sse
-    sums, least = sse(pairs), float(sse(fit.design.theta[None])[0])
+    excess = sse(pairs) / float(sse(fit.design.theta[None])[0])
     limit = 1 + len(low) / fit.df_resid * stats.f.ppf(1 - LEVEL, len(low), fit.df_resid)
-    excess = sums / least
     cells = pd.DataFrame({"s2": pairs[:, 0], "s3": pairs[:, 1], "excess": excess, "within": excess <= limit})
     return Surface(curve, cells, float(cells["within"].mean()))
 
 
 def surfaces(analysis: Analysis) -> list[Surface]:
-    """The surfaces of the general curves with the best and the least determined exponents: two, one or none."""
-    ranked = sorted(map(surface, general_curves(analysis)), key=lambda surface: surface.share)
+    """The surfaces of the general curves with the best and the least determined exponents: two, one or none, as a curve
+    without a residual degree of freedom has no region.
+    """
+    curves = [
+        Curve(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
+        for group in analysis.groups
+        for laws in group.token_laws
+        if laws.general.df_resid
+    ]
+    ranked = sorted(map(surface, curves), key=lambda surface: surface.share)
     return [*ranked[:1], *ranked[1:][-1:]]
 
 
@@ -132,41 +130,30 @@ def warnings(analysis: Analysis) -> pd.DataFrame:
     """Which warnings the fits and groups of an analysis raise, most frequent first.
 
     Columns source ("Equation 6, general loss", ..., "model and domain"), warning (with its numbers left out), count
-    (how many fits or groups have it), of (how many there are), example.
+    (how many fits or groups have it), of (how many there are).
     """
-    rows: list[dict[str, str | int]] = []
-    totals: dict[str, int] = {}
-    for source, owner, texts in _owners(analysis):
-        totals[source] = totals.get(source, 0) + 1
-        kinds = {_kind(text): text for text in texts}
-        rows += [{"source": source, "warning": kind, "example": f"{owner}: {text}"} for kind, text in kinds.items()]
-    if not rows:
-        return pd.DataFrame(columns=["source", "warning", "count", "of", "example"])
-    keys = ["source", "warning"]
-    frame = pd.DataFrame(rows).groupby(keys, sort=False)["example"].agg(["size", "first"]).reset_index()
-    frame = frame.rename(columns={"size": "count", "first": "example"})
-    frame["of"] = frame["source"].map(totals)
-    frame = frame.sort_values("count", ascending=False, kind="stable")
-    frame = frame.sort_values("source", key=lambda sources: sources.map(list(totals).index), kind="stable")
-    return frame[["source", "warning", "count", "of", "example"]].reset_index(drop=True)
+    owners = list(_owners(analysis))
+    totals = Counter(source for source, _ in owners)
+    counts = Counter((source, kind) for source, texts in owners for kind in dict.fromkeys(map(_kind, texts)))
+    ranked = sorted(counts, key=lambda key: (list(totals).index(key[0]), -counts[key]))
+    rows = [(source, kind, counts[source, kind], totals[source]) for source, kind in ranked]
+    return pd.DataFrame(rows, columns=["source", "warning", "count", "of"])
 
 
-def _owners(analysis: Analysis) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """(source, name, warnings) of every fit, then of every group."""
+def _owners(analysis: Analysis) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(source, warnings) of every fit, then of every group."""
     for group in analysis.groups:
-        name = f"{group.size} on {group.domain}"
         for laws in group.token_laws:
-            at = f"{name}, R = {ratio_label(laws.ratio)}"
-            yield "Equation 6, general loss", at, laws.general.warnings
-            yield "Equation 6, domain loss", at, laws.domain.warnings
+            yield "Equation 6, general loss", laws.general.warnings
+            yield "Equation 6, domain loss", laws.domain.warnings
         for loss, fit in group.ratio_law.items():
             if fit is not None:
-                yield f"L(R), {loss} loss", name, fit.warnings
+                yield f"L(R), {loss} loss", fit.warnings
         law = group.critical_ratio.turning_point.law
         if law is not None:
-            yield "Equation 8", name, law.warnings
+            yield "Equation 8", law.warnings
     for group in analysis.groups:
-        yield "model and domain", f"{group.size} on {group.domain}", group.warnings
+        yield "model and domain", group.warnings
 
 
 def _kind(text: str) -> str:

@@ -1,8 +1,6 @@
 """How often a peak is claimed where there is none, and where there is one: by Equation 1 as it is tested here, and by a
-plain least-squares fit of it.
-
-Scores of 16 allocations are made up about curves that are flat, rise (in a straight line, up to a level, or off a
-cliff), or have a peak; :class:`Peaks` makes some sets of one shape a stage.
+plain least-squares fit of it. Scores of 16 allocations are made up about curves of several shapes; :class:`Peaks` makes
+some sets of one shape a stage.
 """
 
 from __future__ import annotations
@@ -16,20 +14,19 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 from scipy.optimize import OptimizeWarning, curve_fit
-from statsmodels.stats.proportion import proportion_confint
 
 from repro.laws.allocation.flatness import flatness
 from repro.laws.allocation.law import allocation_law, draw, monotone_laws
 from repro.laws.allocation.optimum import optimum
-from repro.laws.allocation.peak import ASKED, against_monotone
+from repro.laws.allocation.peak import against_monotone, missing
 from repro.laws.allocation.scores import Scores, checked
-from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 from repro.runs.spec import Stage, Work
 from repro.show.tables import styled
 from repro.show.words import Facts
-from repro.trust.recovery import ALLOCATIONS, BUDGET, TOKENS, simulate_scores
+from repro.trust.recovered import wilson
+from repro.trust.recovery import ALLOCATIONS, BUDGET, TOKENS, fitted, parts, simulate_scores
 
 PEAKS = "peaks.csv"
 ITEMS = (164, 1273, 4100)  # of HumanEval, MedQA and ChemBench4K, as paper B's scores have them
@@ -51,13 +48,13 @@ def curve(shape: Shape, tokens: Array, rng: np.random.Generator) -> Array:
     level, change, place = rng.uniform(0.3, 0.5), rng.uniform(0.03, 0.15), rng.uniform()
     share = (logs - logs[0]) / (logs[-1] - logs[0])
     s_min = 0.9 * place * tokens[0]
-    parts = {
+    shapes = {
         "flat": 0 * share,
         "straight line in ln S": share,
         "saturating": 1 / (1 + np.exp(logs[0] + place * (logs[-1] - logs[0])) / 3 / tokens),
         "cliff": -(tokens[0] - s_min) / (tokens - s_min),
     }
-    return np.asarray(level + change * parts[shape], dtype=float)
+    return np.asarray(level + change * shapes[shape], dtype=float)
 
 
 def claims(shape: Shape, items: int, sets: int, draws: int, seed: int = 0) -> pd.DataFrame:
@@ -72,7 +69,7 @@ def claims(shape: Shape, items: int, sets: int, draws: int, seed: int = 0) -> pd
     studies = []
     for _ in range(sets):
         if shape == "peak":
-            scores = simulate_scores(rng).scores
+            scores, _ = simulate_scores(rng)
         else:
             right = rng.binomial(items, curve(shape, tokens, rng))
             scores = pd.DataFrame({"sft_tokens": tokens, "score": right / items, "n_items": items})
@@ -82,21 +79,20 @@ def claims(shape: Shape, items: int, sets: int, draws: int, seed: int = 0) -> pd
 
 
 def shown(studies: Sequence[Scores], draws: int, seed: int) -> list[bool]:
-    """`Allocation.peak_shown` of studies at the same tokens, each of equal numbers of items: each condition is looked
-    at only for those that meet the cheaper ones.
+    """`Allocation.peak_shown` of studies at the same tokens, each of equal numbers of items: what takes simulations is
+    looked at only for those that meet the cheaper conditions.
     """
-    law = allocation_law(studies[0].tokens)
-    params = law.fit_many(studies[0].tokens, np.stack([data.values for data in studies]))
-    left: dict[int, tuple[Scores, Fit]] = {}
-    for k, data in enumerate(studies):
-        values = {name: float(params[name][k]) for name in law.names}
-        fit = Fit.of(law, values, data.tokens, data.values, data.weights())
-        if not (data.equal or optimum(data, fit).open_sides(data.tokens) or flatness(data, fit).p_value > LEVEL):
-            left[k] = data, fit
-    p_values = against_monotone(list(left.values()), monotone_laws(law), seed) if left else []
-    left = {k: study for (k, study), (_, p) in zip(left.items(), p_values, strict=True) if p <= ASKED}
-    drawn = {k: replace(fit, draws=draw(data, fit, draws, seed + k)) for k, (data, fit) in left.items()}
-    return [k in drawn and not optimum(data, drawn[k]).open_sides(data.tokens) for k, data in enumerate(studies)]
+
+    def meets(data: Scores, fit: Fit, p_value: float = 0.0) -> bool:
+        return not list(missing(data, optimum(data, fit), flatness(data, fit), "", p_value))
+
+    found = enumerate(zip(studies, fitted(studies), strict=True))
+    left = {k: (data, fit) for k, (data, fit) in found if not data.equal and meets(data, fit)}
+    rivals = monotone_laws(allocation_law(studies[0].tokens))
+    tests = against_monotone(list(left.values()), rivals, seed) if left else []
+    held = {k: p_value for k, (_, p_value) in zip(left, tests, strict=True) if meets(*left[k], p_value)}
+    drawn = {k: replace(left[k][1], draws=draw(*left[k], draws, seed + k)) for k in held}
+    return [k in held and meets(data, drawn[k], held[k]) for k, data in enumerate(studies)]
 
 
 def plain(data: Scores) -> tuple[bool, bool]:
@@ -108,19 +104,16 @@ def plain(data: Scores) -> tuple[bool, bool]:
     def equation_1(s: Array, *values: float) -> Array:
         return law.evaluate(dict(zip(law.names, values, strict=True)), s)
 
-    start = {
-        "mu": float(logs[data.values.argmax()]), "sigma": 1.0, "s_min": 0.0, "p_base": float(data.values.min()),
-        "amplitude": float(np.ptp(data.values)), "penalty": 0.0,
-    }  # fmt: skip
+    start = [logs[data.values.argmax()], 1.0, 0.0, data.values.min(), np.ptp(data.values), 0.0]  # in order of law.names
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)
         try:
-            found, covariance = curve_fit(equation_1, data.tokens, data.values, [start[name] for name in law.names])
+            found, covariance = curve_fit(equation_1, data.tokens, data.values, start)
         except RuntimeError:  # no convergence within its limit of steps
             return False, False
-    values, error = dict(zip(law.names, found, strict=True)), float(np.sqrt(covariance[0, 0]))
-    inside = bool(logs[0] < values["mu"] < logs[-1] and values["amplitude"] > 0 and np.isfinite(error))
-    return inside, inside and bool(logs[0] < values["mu"] - NORMAL * error and values["mu"] + NORMAL * error < logs[-1])
+    (mu, *_, amplitude, _), error = found, float(np.sqrt(covariance[0, 0]))
+    inside = bool(logs[0] < mu < logs[-1] and amplitude > 0 and np.isfinite(error))
+    return inside, inside and bool(logs[0] < mu - NORMAL * error and mu + NORMAL * error < logs[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +146,7 @@ def of(shape: Shape) -> tuple[int, ...]:
 
 def peak_stages(sets: int, draws: int) -> tuple[Peaks, ...]:
     """Stages that together make ``sets`` sets of each shape and number of items."""
-    sizes = [min(SETS_A_STAGE, sets - start) for start in range(0, sets, SETS_A_STAGE)]
+    sizes = parts(sets, SETS_A_STAGE)
     return tuple(Peaks(shape=s, number=k, sets=size, draws=draws) for s in SHAPES for k, size in enumerate(sizes))
 
 
@@ -165,8 +158,7 @@ def rates(found: pd.DataFrame) -> pd.DataFrame:
     for (shape, items), part in found.groupby(["shape", "items"], sort=False):
         row: dict[str, Any] = {"shape": shape, "items": items, "sets": len(part)}
         for kind in KINDS:
-            low, high = proportion_confint(int(part[kind].sum()), len(part), method="wilson")
-            row |= {kind: float(part[kind].mean()), f"{kind}_low": float(low), f"{kind}_high": float(high)}
+            row |= zip((kind, f"{kind}_low", f"{kind}_high"), wilson(part[kind]), strict=True)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -22,11 +22,15 @@ GOAL = (0.93, 0.97)  # the coverage that the intervals are made for
 CELL = ("ratios", "seeds", "form")  # what a simulated study of continual pretraining varies
 
 
-def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Both recoveries as one `recovered` frame.
+def wilson(found: pd.Series) -> tuple[float, float, float]:
+    """The share of a column of bool that is true, and the ends of its 95% interval (Wilson)."""
+    low, high = proportion_confint(int(found.sum()), len(found), method="wilson")
+    return float(found.mean()), float(low), float(high)
 
-    critical: as :func:`repro.trust.recovery.coverage` gives it; best: as
-    :func:`repro.trust.recovery.allocation_coverage` does.
+
+def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """Both recoveries as one `recovered` frame: ``critical`` as :func:`repro.trust.recovery.coverage` gives it, and
+    ``best`` as :func:`repro.trust.recovery.allocation_coverage` does.
     """
     pairs = zip(critical["quantity"], critical["ratio"], strict=True)
     turns = [f"T0 at R = {ratio_label(r)}" if r == r else f"critical ratio {q}" for q, r in pairs]
@@ -47,13 +51,13 @@ def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """
     rows = []
     for (name, *cell), studies in recovered.groupby(["quantity", *by], sort=False):
-        low, high = proportion_confint(int(studies["covered"].sum()), len(studies), method="wilson")
+        covered, low, high = wilson(studies["covered"])
         there = studies.dropna(subset=["lower", "upper"])
         width = there["upper"] - there["lower"] if name in SHARES else there["upper"] / there["lower"]
         rows.append({
             "quantity": name, **dict(zip(by, cell, strict=True)),
-            "studies": len(studies), "covered": float(studies["covered"].mean()),
-            "low": float(low), "high": float(high), "missing": 1 - len(there) / len(studies),
+            "studies": len(studies), "covered": covered, "low": low, "high": high,
+            "missing": 1 - len(there) / len(studies),
             "open": float(np.isinf(there["upper"]).mean()) if len(there) else np.nan,
             "width": float(width.median()) if len(there) else np.nan,
             "bounds": float(studies["bound"].eq(True).mean()),
@@ -69,17 +73,15 @@ def cells(recovered: pd.DataFrame) -> pd.DataFrame:
 
 
 def bias(recovered: pd.DataFrame) -> pd.DataFrame:
-    """Which way the estimates err, for each quantity.
-
-    Columns quantity, studies, above, below, none (shares of studies with an estimate too high, too low, none), error
-    (median of estimate - truth for shares, of estimate / truth - 1 for tokens).
+    """Which way the estimates err, for each quantity: columns quantity, above, below, none (shares of studies with an
+    estimate too high, too low, none), error (median: estimate - truth for shares, estimate / truth - 1 for tokens).
     """
     rows = []
     for name, studies in recovered.groupby("quantity", sort=False):
         error = studies["estimate"] - studies["truth"]
         error = error if name in SHARES else error / studies["truth"]
         rows.append({
-            "quantity": name, "studies": len(studies), "above": float((error > 0).mean()),
-            "below": float((error < 0).mean()), "none": float(error.isna().mean()), "error": float(error.median()),
+            "quantity": name, "above": float((error > 0).mean()), "below": float((error < 0).mean()),
+            "none": float(error.isna().mean()), "error": float(error.median()),
         })  # fmt: skip
     return pd.DataFrame(rows)

@@ -7,10 +7,9 @@ either a stage, cached like a training run.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -54,8 +53,6 @@ SETS_A_STAGE = 25  # some ten seconds, so that workers share the study and an in
 OPERATIONS = {"critical ratio": 2e8, "best allocation": 3e7}  # per draw: operations of training that take as long
 
 Recovered = Literal["critical ratio", "best allocation"]
-
-
 End = Literal["power", "exponential", "steep"]
 ENDS: tuple[End, ...] = ("power", "exponential", "steep")
 CELLS = tuple(itertools.product(DESIGNS, (1, 2, 3), ENDS))  # ratios, seeds, form of the end
@@ -141,13 +138,9 @@ class Truth:
             noise = ar1_series(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, rho)[0]
             mean = GENERAL_TOKEN_LAW.evaluate(self.general(ratio), t) + noise
             moves = HELD_OUT * ((0.3 + ratio) * sequences[:, 0] + alone / 2)
-            frames.append(pd.DataFrame({
-                "ratio": ratio,
-                "tokens": t,
-                "general_sequences": [own + a + b * moves for a, b in zip(mean, np.sqrt(t / 100), strict=True)],
-                "domain_loss": BASE + DOMAIN_TOKEN_LAW.evaluate(domain, t)
-                + ar1_series(rng, 1, len(t), 0.004, rho)[0],
-            }))  # fmt: skip
+            general = [own + a + b * moves for a, b in zip(mean, np.sqrt(t / 100), strict=True)]
+            at = BASE + DOMAIN_TOKEN_LAW.evaluate(domain, t) + ar1_series(rng, 1, len(t), 0.004, rho)[0]
+            frames.append(pd.DataFrame({"ratio": ratio, "tokens": t, "general_sequences": general, "domain_loss": at}))
         frame = pd.concat(frames, ignore_index=True).assign(seed=seed)
         return frame.assign(general_loss=frame["general_sequences"].map(np.mean))
 
@@ -196,9 +189,8 @@ def coverage(sets: int, draws: int, seed: int = 0, seeds: int = 1, count: int = 
 def simulate_losses(
     rng: np.random.Generator, seeds: int = 1, count: int = 6, form: End = "power"
 ) -> tuple[Known, pd.DataFrame]:
-    """One study as :func:`repro.laws.analyse` takes it, and its truth; the arguments are those of :func:`coverage`.
-
-    Runs of several seeds see the same held-out sequences, and differ as runs do.
+    """One study as :func:`repro.laws.analyse` takes it, and its truth; arguments as of :func:`coverage`. Runs of
+    several seeds see the same held-out sequences, and differ as runs do.
     """
     ratios = [float(Fraction(text)) for text in DESIGNS[count]]
     centre = Truth.drawn(rng, form)
@@ -216,11 +208,9 @@ def _study(number: int, draws: int, seed: int, seeds: int, count: int, form: End
     estimates: list[tuple[str, float, float, Any]] = [
         ("by turning point", np.nan, truth.by_turning_point, critical.turning_point),
         ("by tolerance", np.nan, truth.by_tolerance, critical.tolerance),
-        *(
-            ("turning point", laws.ratio, turn, laws.turning_point)
-            for laws, turn in zip(group.token_laws, truth.turns, strict=True)
-        ),
     ]
+    for laws, turn in zip(group.token_laws, truth.turns, strict=True):
+        estimates.append(("turning point", laws.ratio, turn, laws.turning_point))
     rows = [
         {"quantity": quantity, "ratio": ratio, **_row(true, estimate.value, estimate.interval)}
         | {"bound": getattr(estimate, "bound", None) is not None}
@@ -232,20 +222,13 @@ def _study(number: int, draws: int, seed: int, seeds: int, count: int, form: End
 def _row(truth: float, value: float | None, interval: tuple[float, float] | None) -> dict[str, float | bool]:
     low, high = interval or (np.nan, np.nan)
     estimate = np.nan if value is None else value
-    return {
-        "truth": truth, "estimate": estimate, "lower": low, "upper": high, "covered": bool(low <= truth <= high),
-    }  # fmt: skip
+    covered = bool(low <= truth <= high)
+    return {"truth": truth, "estimate": estimate, "lower": low, "upper": high, "covered": covered}
 
 
-class Simulated(NamedTuple):
-    """Scores as :func:`repro.laws.allocation.analyse_allocation` takes them, and the parameters behind them."""
-
-    scores: pd.DataFrame
-    truth: Mapping[str, float]
-
-
-def simulate_scores(rng: np.random.Generator) -> Simulated:
-    """One study of 16 allocations, even in ln S over two decades, with a clear peak and binomial noise.
+def simulate_scores(rng: np.random.Generator) -> tuple[pd.DataFrame, dict[str, float]]:
+    """One study as :func:`repro.laws.allocation.analyse_allocation` takes it, and the parameters behind it: 16
+    allocations, even in ln S over two decades, with a clear peak and binomial noise.
 
     Truths are drawn anew each time: a baseline of 0.3 to 0.5, a peak 5 to 15 points high, between 20% and 80% of the
     range of ln S and 10% to 30% of it wide, a cliff that costs up to 10 points at the fewest tokens; 1,000 to 4,000
@@ -265,43 +248,41 @@ def simulate_scores(rng: np.random.Generator) -> Simulated:
     items = int(rng.integers(1000, 4001))
     share = np.clip(allocation_law(tokens).evaluate(truth, tokens), 0, 1)
     scores = pd.DataFrame({"sft_tokens": tokens, "score": rng.binomial(items, share) / items, "n_items": items})
-    return Simulated(scores, truth)
+    return scores, truth
 
 
 def allocation_coverage(sets: int = 200, draws: int = 100, seed: int = 0) -> pd.DataFrame:
-    """95% percentile intervals of the best SFT count on simulated studies with a known one.
-
-    One row for each set: truth, estimate, lower, upper (SFT tokens; the last three NaN where no peak was found) and
-    covered. The mean of covered should be near 0.95; the median of upper / lower says how much the intervals tell.
-    Raises ValueError if sets or draws is below 1.
+    """95% percentile intervals of the best SFT count on simulated studies with a known one: a row for each set, truth,
+    estimate, lower, upper (SFT tokens; the last three NaN where no peak was found) and covered. Raises ValueError if
+    sets or draws is below 1.
     """
     if sets < 1 or draws < 1:
         raise ValueError(f"a coverage study needs at least one set and one draw, not {sets} and {draws}")
     rng = np.random.default_rng(seed)
-    size = max(1, REFITS_TOGETHER // draws)
     rows: list[dict[str, float | bool]] = []
-    for start in range(0, sets, size):
-        simulated = [simulate_scores(rng) for _ in range(min(size, sets - start))]
-        for study, (data, fit) in zip(simulated, _fitted(simulated, draws, rng), strict=True):
+    for size in parts(sets, max(1, REFITS_TOGETHER // draws)):
+        scores, truths = zip(*(simulate_scores(rng) for _ in range(size)), strict=True)
+        studies = [checked(frame, BUDGET) for frame in scores]
+        for data, fit, truth in zip(studies, _refitted(studies, draws, rng), truths, strict=True):
             best = optimum(data, fit)
-            rows.append(_row(float(np.exp(study.truth["mu"])), best.sft_tokens, best.interval))
+            rows.append(_row(float(np.exp(truth["mu"])), best.sft_tokens, best.interval))
     return pd.DataFrame(rows)
 
 
-def _fitted(simulated: list[Simulated], draws: int, rng: np.random.Generator) -> list[tuple[Scores, Fit]]:
-    """Each set with its fit and draws; the refits of all sets in one call, as all share S and have equal weights."""
-    data = [checked(study.scores, BUDGET) for study in simulated]
-    tokens, law = data[0].tokens, allocation_law(data[0].tokens)
-    params = law.fit_many(tokens, np.stack([scores.values for scores in data]))
-    fits = [
-        Fit.of(law, {name: float(params[name][k]) for name in NAMES}, tokens, scores.values, scores.weights())
-        for k, scores in enumerate(data)
-    ]
-    noisy = [fit.predict(tokens) + scores.noise(fit, draws, rng) for scores, fit in zip(data, fits, strict=True)]
-    refits = law.fit_many(tokens, np.concatenate(noisy))
-    each = {name: np.split(refits[name], len(data)) for name in NAMES}
-    tables = [pd.DataFrame({name: each[name][k] for name in NAMES}) for k in range(len(data))]
-    return [(scores, replace(fit, draws=table)) for scores, fit, table in zip(data, fits, tables, strict=True)]
+def fitted(studies: Sequence[Scores]) -> list[Fit]:
+    """Equation 1 fitted to each of some studies at the same tokens, each of equal numbers of items, in one call."""
+    tokens, law = studies[0].tokens, allocation_law(studies[0].tokens)
+    params = law.fit_many(tokens, np.stack([data.values for data in studies]))
+    each = [{name: float(params[name][k]) for name in NAMES} for k in range(len(studies))]
+    return [Fit.of(law, one, tokens, d.values, d.weights()) for d, one in zip(studies, each, strict=True)]
+
+
+def _refitted(studies: Sequence[Scores], draws: int, rng: np.random.Generator) -> list[Fit]:
+    """:func:`fitted` with ``draws`` of each: the refits of all studies in one call too."""
+    fits = fitted(studies)
+    noisy = [fit.predict(fit.x) + data.noise(fit, draws, rng) for data, fit in zip(studies, fits, strict=True)]
+    refits = pd.DataFrame(fits[0].law.fit_many(fits[0].x, np.concatenate(noisy)))
+    return [replace(fit, draws=refits[k * draws : (k + 1) * draws]) for k, fit in enumerate(fits)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,17 +324,13 @@ def recoveries(sets: int, draws: int) -> tuple[Recovery, ...]:
     """
     stages = []
     for place, (ratios, seeds, form) in enumerate(CELLS):
-        for number, size in enumerate(_parts(sets // len(CELLS) + (place < sets % len(CELLS)))):
-            cell: dict[str, Any] = {"seeds": seeds, "ratios": ratios, "form": form}
+        cell: dict[str, Any] = {"seeds": seeds, "ratios": ratios, "form": form}
+        for number, size in enumerate(parts(sets // len(CELLS) + (place < sets % len(CELLS)))):
             stages.append(Recovery(law="critical ratio", number=number, sets=size, draws=draws, **cell))
-    best = enumerate(_parts(sets))
+    best = enumerate(parts(sets))
     return (*stages, *(Recovery(law="best allocation", number=n, sets=size, draws=draws) for n, size in best))
 
 
-def _parts(sets: int) -> list[int]:
-    return [min(SETS_A_STAGE, sets - start) for start in range(0, sets, SETS_A_STAGE)]
-
-
-def read_recovery(path: Path) -> pd.DataFrame:
-    """One row for each set and quantity: truth, estimate, lower, upper (inf for an open side), covered."""
-    return pd.read_csv(path)
+def parts(sets: int, size: int = SETS_A_STAGE) -> list[int]:
+    """``sets`` cut into parts of at most ``size``."""
+    return [min(size, sets - start) for start in range(0, sets, size)]

@@ -27,11 +27,9 @@ KINDS = {
 
 def nist(frame: pd.DataFrame) -> Styler:
     """The certified problems; from `nist.digits`."""
-    names = {
-        "problem": "problem", "level": "difficulty", "points": "points", "nonlinear": "nonlinear",
-        "linear": "linear", "digits": "digits, parameters", "rse_digits": "digits, s.d.",
-    }  # fmt: skip
-    table = frame[list(names)].rename(columns=names)
+    columns = ["problem", "level", "points", "nonlinear", "linear", "digits", "rse_digits"]
+    names = {"level": "difficulty", "digits": "digits, parameters", "rse_digits": "digits, s.d."}
+    table = frame[columns].rename(columns=names)
     formats: dict[str, Format] = {"digits, parameters": "{:.1f}", "digits, s.d.": "{:.1f}"}
     return styled(table, formats, "an exact sum: its residuals are rounding", index=False)
 
@@ -56,21 +54,17 @@ def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
 
 def warnings(frame: pd.DataFrame) -> Styler:
     """The gallery of warnings; from `frames.warnings`."""
-    table = pd.DataFrame({
-        "of": frame["source"],
-        "warning": frame["warning"],
-        "how often": _of(frame["count"], frame["of"]),
-    })  # fmt: skip
+    table = frame[["source", "warning"]].set_axis(["of", "warning"], axis=1)
+    table["how often"] = _of(frame["count"], frame["of"])
     return styled(table.set_index(["of", "warning"]), {}, "none", index=True)
 
 
 def coverage(frame: pd.DataFrame) -> Styler:
     """Coverage and widths; from `recovered.coverage` or `recovered.cells`."""
-    first = {"quantity": "quantity", "ratios": "ratios", "seeds": "seeds", "form": "ends rise as a"}
-    known = [name for name in first if name in frame]
+    known = [name for name in ("quantity", "ratios", "seeds", "form") if name in frame]
     ends = [*zip(frame["low"], frame["high"], strict=True)]
     table = pd.DataFrame({
-        **{first[name]: frame[name] for name in known},
+        **frame[known].rename(columns={"form": "ends rise as a"}),
         "studies": frame["studies"],
         "truth inside": frame["covered"],
         "95% interval of that": [f"{low:.1%} to {high:.1%}" for low, high in ends],

@@ -13,31 +13,19 @@ DISTANCE = "Jensen-Shannon distance (0 to 1)"
 
 
 def corpus_sizes(frame: pd.DataFrame) -> Any:
-    """Tokens of each corpus, split into training and validation.
-
-    ``frame`` has columns corpus, part ("training" | "validation"), tokens, documents.
-    """
-    names = style.in_order(frame["corpus"])
+    """Tokens of each corpus by part: columns corpus, part ("training" | "validation"), tokens, documents."""
     rows = frame.assign(millions=frame["tokens"] / 1e6)
     tips = style.tips(corpus="Corpus", part="Part", tokens=("Tokens", ",.0f"), documents=("Documents", ",.0f"))
     parts = style.in_order(frame["part"])
-    bars = (
-        alt.Chart(style.inline(rows))
-        .mark_bar()
-        .encode(
-            alt.X("millions:Q", title="Tokens (millions)", axis=alt.Axis(tickCount=8)),
-            alt.Y("corpus:N", title=None, sort=names),
-            alt.YOffset("part:N", sort=parts),
-            alt.Color(
-                "part:N",
-                sort=parts,
-                title="Part",
-                scale=alt.Scale(domain=parts, range=list(style.DOMAIN_RAMP[: len(parts)])),
-                legend=alt.Legend(orient="top", symbolOpacity=1),
-            ),
-            tooltip=tips,
-        )
-    )
+    scale = alt.Scale(domain=parts, range=list(style.DOMAIN_RAMP[: len(parts)]))
+    key = alt.Legend(orient="top", symbolOpacity=1)
+    bars = alt.Chart(style.inline(rows)).mark_bar().encode(
+        alt.X("millions:Q", title="Tokens (millions)", axis=alt.Axis(tickCount=8)),
+        alt.Y("corpus:N", title=None, sort=style.in_order(frame["corpus"])),
+        alt.YOffset("part:N", sort=parts),
+        alt.Color("part:N", sort=parts, title="Part", scale=scale, legend=key),
+        tooltip=tips,
+    )  # fmt: skip
     return style.finish(bars.properties(width=520, height=alt.Step(16)), "Tokens of each corpus by part")
 
 

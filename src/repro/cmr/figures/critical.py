@@ -85,16 +85,13 @@ def turning_points(results: Results) -> Any:
     shape = alt.Shape("status:N", scale=alt.Scale(domain=words, range=[forms[word] for word in words]), legend=key)
     tips = style.tips(size="Model size", mixture="Domain share R", t=("T0", ".1f"), status="Status")
     seen = [*turned["drawn"], T_MAX]
-    if known:
-        ends = rows[["lower", "upper"]].to_numpy(float)
-        seen += [*np.maximum(ends[np.isfinite(ends)], _EARLIEST * T_MAX)]
-    limits = _log_limits(seen, headroom=0.22 if len(lost) else 0.05)
+    ends = rows[["lower", "upper"]].to_numpy(float)
+    seen += [*np.maximum(ends[np.isfinite(ends)], _EARLIEST * T_MAX)]
+    low, high = min(seen) * 0.8, max(seen) * 1.2
+    limits = [low, high * (high / low) ** (0.22 if len(lost) else 0.05)]
     y = alt.Y("drawn:Q", title=_TITLE, scale=alt.Scale(type="log", domain=limits, nice=False))
     base = alt.Chart(style.inline(turned)).encode(x, y, colour)
-    layers: list[Any] = [
-        style.rule("y", T_MAX),
-        base.mark_line(strokeWidth=1.5).encode(opacity).add_params(pick),
-    ]
+    layers: list[Any] = [style.rule("y", T_MAX), base.mark_line(strokeWidth=1.5).encode(opacity).add_params(pick)]
     if known:
         layers += _open_bars(rows, limits, x, colour, opacity)
         tips += style.tips(lower=("Lower end", ".1f"), upper=("Upper end (none: open)", ".1f"))
@@ -140,11 +137,9 @@ def critical_ratio_intervals(*results: Results) -> Any:
 
 def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, opacity: Any) -> list[alt.Chart]:
     """A ring where each curve reaches the end of the run, its value beside it, spread so that none overlap."""
-    rows: list[dict[str, Any]] = []
-    for size, part in curves.groupby("size", sort=False):
-        if part["t"].min() <= T_MAX <= part["t"].max():
-            rows.append({"size": size, "t": T_MAX, "ratio": float(np.interp(T_MAX, part["t"], part["ratio"]))})
-    rows.sort(key=lambda row: row["ratio"])
+    rows = (
+        curves.loc[curves["t"] == T_MAX, ["size", "t", "ratio"]].sort_values("ratio", kind="stable").to_dict("records")
+    )
     floor, ceiling = float("-inf"), 1.0
     for row in rows:
         floor = row["at"] = max(row["ratio"], floor + 0.034)
@@ -152,12 +147,10 @@ def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, opacity
     for row in reversed(rows):
         row["at"] = min(row["at"], ceiling)
         ceiling = row["at"] - 0.034
-    if not rows:
-        return []
     base = alt.Chart(style.inline(pd.DataFrame(rows)))
     ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, opacity)
     words = base.mark_text(align="left", dx=4, dy=10, fontSize=11, fontWeight="bold", clip=True)
-    return [ring, words.encode(x, alt.Y("at:Q"), colour, opacity, text="says:N")]
+    return [ring, words.encode(x, alt.Y("at:Q"), colour, opacity, text="says:N")] if rows else []
 
 
 def _open_bars(rows: pd.DataFrame, limits: Sequence[float], *channels: Any) -> list[Any]:
@@ -173,14 +166,7 @@ def _open_bars(rows: pd.DataFrame, limits: Sequence[float], *channels: Any) -> l
     return [*rules, heads.encode(*channels, y=alt.value(2))] if rules else []
 
 
-def _log_limits(values: list[float], headroom: float) -> list[float]:
-    low, high = min(values) * 0.8, max(values) * 1.2
-    return [low, high * (high / low) ** headroom]
-
-
 def _route(frame: pd.DataFrame, by: str, route: str) -> pd.DataFrame:
     value, ends = ROUTES[route][:2]
-    return pd.DataFrame({
-        "name": frame[by], "route": route, "value": frame[value], "low": frame[f"{ends}_lower"],
-        "high": frame[f"{ends}_upper"],
-    })  # fmt: skip
+    columns = {by: "name", value: "value", f"{ends}_lower": "low", f"{ends}_upper": "high"}
+    return frame[list(columns)].rename(columns=columns).assign(route=route)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
@@ -39,6 +39,11 @@ class Rows(NamedTuple):
         """The rows with a ratio of at most `SMALL`."""
         return Rows(*(frame[frame["ratio"] <= SMALL + 1e-9] for frame in self))
 
+    def seen(self, *channels: Any, **mark: Any) -> list[alt.Chart]:
+        """A layer of the points measured, none where there are none."""
+        points = alt.Chart(style.inline(self.dots)).mark_circle(aria=False, **mark)
+        return [points.encode(*channels, tooltip=tooltips())] if len(self.dots) else []
+
     def span(self, column: str) -> list[float]:
         """Axis limits around the lines and dots of one increment, with a margin."""
         values = pd.concat([self.drawn[column], self.dots[column]]).astype(float)
@@ -48,11 +53,8 @@ class Rows(NamedTuple):
 
 
 def small_of(curves: pd.DataFrame, size: str) -> pd.DataFrame:
-    """The rows of one size with a ratio of at most `SMALL`; with any ratio, if none is so small.
-
-    Raises:
-        ValueError: if there is nothing to draw for this size.
-
+    """The rows of one size with a ratio of at most `SMALL`; with any ratio, if none is so small. Raises ValueError if
+    there is nothing to draw for this size.
     """
     mine = curves[curves["size"] == size]
     if mine.empty:
@@ -98,9 +100,8 @@ def mark_shape(*marks: str) -> alt.Shape:
     """Shapes of the given marks on a trajectory (`END`, `TURN`), with their legend."""
     shapes = {END: _ARROW, TURN: "diamond"}
     scale = alt.Scale(domain=list(marks), range=[shapes[mark] for mark in marks])
-    key = alt.Legend(
-        title=None, orient="top", symbolFillColor=style.GREY, symbolStrokeColor=style.GREY, symbolOpacity=1
-    )
+    key = alt.Legend(title=None, orient="top", symbolFillColor=style.GREY, symbolStrokeColor=style.GREY,
+                     symbolOpacity=1)  # fmt: skip
     return alt.Shape("mark:N", scale=scale, legend=key)
 
 

@@ -69,9 +69,6 @@ def _joined(fitted: pd.DataFrame) -> pd.DataFrame:
     rows = fitted.sort_values("ratio", kind="stable").reset_index(drop=True)
     begins = rows["kind"].ne(rows["kind"].shift())
     rows = rows.assign(part=begins.cumsum().astype(str))
-    seams = [
-        rows.loc[at - 1].to_dict() | {"kind": rows.loc[at, "kind"], "part": rows.loc[at, "part"]}
-        for at in rows.index[begins]
-        if at > 0
-    ]
+    starts = rows.index[begins][1:]
+    seams = [rows.loc[at - 1].to_dict() | rows.loc[at, ["kind", "part"]].to_dict() for at in starts]
     return pd.concat([rows, pd.DataFrame(seams)]).sort_values("ratio", kind="stable") if seams else rows

@@ -25,66 +25,39 @@ _SYMLOG = " (symmetric log axis)"
 def loss_against_tokens(results: Results, size: str, *, band: bool = False, beside: Results | None = None) -> Any:
     """Figures 4 and 7: increment of the general loss of one size against T, fitted and extrapolated (dashed).
 
-    Small ratios only, if there are any. band: with the interval of each curve; beside: results whose figure, beside
-    this one, has the same axis.
-
-    Raises:
-        ValueError: if there is nothing to draw for this size.
-
+    The ratios are those of `parts.small_of`. band: with the interval of each curve; beside: results whose figure,
+    beside this one, has the same axis.
     """
 
     def rows_of(side: Results, band: bool = False) -> parts.Rows:
         return _rows(parts.small_of(side.curves(np.arange(1, side.last_t + 1), band=band), size), side)
 
     rows = rows_of(results, band)
-    limits = None
-    if beside is not None:
-        both = [*rows.span("general"), *rows_of(beside).span("general")]
-        limits = [min(both), max(both)]
-    track = Track(
-        rows,
-        style.ratio_colour(style.ratios_of(rows.drawn)),
-        style.picked("mixture"),
-        width=600,
-        height=340,
-        title=size,
-        x_title=results.t_title,
-        y_title=style.GENERAL,
-        t_max=T_MAX,
-        limits=limits,
-    )
+    both = [] if beside is None else [*rows.span("general"), *rows_of(beside).span("general")]
+    limits = [min(both), max(both)] if both else None
+    colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
+    track = Track(rows, colour, pick, size, x_title=results.t_title, y_title=style.GENERAL, t_max=T_MAX,
+                  limits=limits, width=600, height=340)  # fmt: skip
     text = f"General loss increment of {size} against tokens, fitted and extrapolated, a line for each ratio"
     return style.finish(track.chart("zoom"), text)
 
 
 def all_loss_against_tokens(results: Results) -> Any:
-    """Figure 9: increment of the general loss against T for every size (columns) and ratio (rows).
-
-    The vertical scale is shared within a row, so sizes compare at the same ratio.
-    """
+    """Figure 9: increment of the general loss against T for every size (columns) and ratio (rows of one scale)."""
     rows = _rows(results.curves(np.arange(1, results.last_t + 1)), results)
-    there = style.ratios_of(rows.drawn)
+    there, sizes = style.ratios_of(rows.drawn), style.in_order(rows.drawn["size"])
     labels = [ratio_label(ratio) for ratio in there]
-    sizes = style.in_order(rows.drawn["size"])
     colour, pick = style.ratio_colour(there), style.picked("mixture")
     cells: list[Any] = []
     for label in labels:
         row = rows.where("mixture", label)
         for size in sizes:
+            first, last = size == sizes[0], label == labels[-1]
             track = Track(
-                row.where("size", size),
-                colour,
-                pick,
-                width=580 // len(sizes),
-                height=92,
-                t_max=T_MAX,
-                ticks=3,
-                title=f"{size}, R = {label}",
-                x_title="T" if label == labels[-1] else None,
-                y_title="Δ general loss" if size == sizes[0] else None,
-                limits=row.span("general"),
-                y_labels=size == sizes[0],
-            )
+                row.where("size", size), colour, pick, f"{size}, R = {label}", width=580 // len(sizes), height=92,
+                x_title="T" if last else None, y_title="Δ general loss" if first else None, t_max=T_MAX,
+                limits=row.span("general"), ticks=3, y_labels=first,
+            )  # fmt: skip
             cells.append(track.chart(f"zoom_{len(cells)}"))
     note = alt.Title(f"x: {results.t_title}; y: {style.GENERAL}, same scale within a row", fontSize=11)
     whole = style.grid(cells, columns=len(sizes), spacing=10).properties(title=note)
@@ -92,9 +65,8 @@ def all_loss_against_tokens(results: Results) -> Any:
 
 
 def both_losses(results: Results) -> Any:
-    """Figure 10: both increments against T up to the end of the run, a row for each size, coloured by ratio.
-
-    The general loss is on a symmetric logarithmic axis, where the largest ratio does not flatten the others.
+    """Figure 10: both increments against T up to the end of the run, a row for each size, coloured by ratio; the
+    general one on a symmetric logarithmic axis, where the largest ratio does not flatten the others.
     """
     rows = parts.Rows.of(results.curves(RUN), results.turning_points())
     colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
@@ -103,25 +75,17 @@ def both_losses(results: Results) -> Any:
     for size in sizes:
         for loss, y_title, note in (("domain", style.DOMAIN, ""), ("general", style.GENERAL, _SYMLOG)):
             track = Track(
-                rows.where("size", size),
-                colour,
-                pick,
-                loss=loss,
-                title=f"{size}, {loss} loss{note}",
-                y_title=y_title,
-                symmetric_log=loss == "general",
-                x_title=results.t_title if size == sizes[-1] else None,
-            )
+                rows.where("size", size), colour, pick, f"{size}, {loss} loss{note}", loss, y_title=y_title,
+                x_title=results.t_title if size == sizes[-1] else None, symmetric_log=loss == "general",
+            )  # fmt: skip
             cells.append(track.chart(f"zoom_{len(cells)}"))
     text = "Domain and general loss increments against tokens, a row for each model size, a line for each ratio"
     return style.finish(style.grid(cells, columns=2), text)
 
 
 def pretraining_curves(frame: pd.DataFrame) -> Any:
-    """General validation loss of every size while it is pretrained; a band from lowest to highest seed.
-
-    ``frame`` has columns size, tokens, general_loss (nats per token), and seed where there are several: the line
-    is then their mean.
+    """General validation loss of every size while it is pretrained: columns size, tokens, general_loss (nats/token),
+    and seed where there are several; then the mean, with a band from lowest to highest.
     """
     by_point = frame[frame["tokens"] > 0].groupby(["size", "tokens"], sort=False)["general_loss"]
     rows = by_point.agg(["mean", "min", "max", "size"]).rename(columns={"size": "seeds"}).reset_index()
@@ -141,11 +105,8 @@ def pretraining_curves(frame: pd.DataFrame) -> Any:
 
 
 def _rows(curves: pd.DataFrame, results: Results) -> parts.Rows:
-    return _joined(parts.Rows.of(curves, results.turning_points()))
-
-
-def _joined(rows: parts.Rows) -> parts.Rows:
-    """The last fitted row is repeated as the first extrapolated one, so that there is no gap."""
+    """The rows of curves; the last fitted one is repeated as the first extrapolated one, so that there is no gap."""
+    rows = parts.Rows.of(curves, results.turning_points())
     drawn = rows.drawn
     fitted = drawn[drawn["kind"] == "fitted"]
     last = fitted.loc[fitted.groupby(parts.KEYS, sort=False)["t"].idxmax()]
@@ -162,8 +123,8 @@ class Track:
     rows: parts.Rows
     colour: alt.Color
     pick: alt.Parameter
-    loss: str = "general"
     title: str = ""
+    loss: str = "general"
     width: int = style.PANEL
     height: int = 180
     x_title: str | None = None
@@ -176,27 +137,20 @@ class Track:
 
     def chart(self, zoom: str) -> Any:
         """The panel; ``zoom`` names its drag-and-scroll selection, unique in the figure."""
-        x = alt.X(
-            "t:Q",
-            title=self.x_title,
-            axis=alt.Axis(tickCount=self.ticks),
-            scale=alt.Scale(nice=False, zero=True),
-        )
-        y = alt.Y(f"{self.loss}:Q", title=self.y_title, axis=self._y_axis(), scale=self._y_scale())
+        along = alt.Scale(nice=False, zero=True)
+        x = alt.X("t:Q", title=self.x_title, axis=alt.Axis(tickCount=self.ticks), scale=along)
+        axis, scale = self._upright()
+        y = alt.Y(f"{self.loss}:Q", title=self.y_title, axis=axis, scale=scale)
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
         opacity = style.faded(self.pick)
         layers: list[Any] = [] if self.t_max is None else [style.rule("x", self.t_max)]
         ends = f"{self.loss}_low", f"{self.loss}_high"
-        interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
         detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
+        interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
         layers += style.band(interval, "y", x, self.colour, detail, ends=ends, opacity=0.18, line=False)
-        if len(self.rows.dots):
-            seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=11, aria=False)
-            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.6), tooltip=parts.tooltips()))
-        line = base.mark_line(strokeWidth=2).encode(
-            opacity, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"]
-        )
-        line = line.add_params(self.pick, style.zoom(zoom))
+        layers += self.rows.seen(x, y, self.colour, style.faded(self.pick, 0.6), size=11)
+        line = base.mark_line(strokeWidth=2).add_params(self.pick, style.zoom(zoom))
+        line = line.encode(opacity, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"])
         layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
         if len(self.rows.turns):
             marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
@@ -204,14 +158,8 @@ class Track:
             layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
 
-    def _y_scale(self) -> alt.Scale:
+    def _upright(self) -> tuple[alt.Axis, alt.Scale]:
         if self.symmetric_log:
-            return alt.Scale(type="symlog", constant=0.01, nice=False)
-        if self.limits is not None:
-            return alt.Scale(domain=list(self.limits), nice=False)
-        return alt.Scale(zero=False)
-
-    def _y_axis(self) -> alt.Axis:
-        if self.symmetric_log:
-            return alt.Axis(values=_TICKS, format="~g")
-        return alt.Axis(tickCount=self.ticks, labels=self.y_labels)
+            return alt.Axis(values=_TICKS, format="~g"), alt.Scale(type="symlog", constant=0.01, nice=False)
+        scale = alt.Scale(zero=False) if self.limits is None else alt.Scale(domain=list(self.limits), nice=False)
+        return alt.Axis(tickCount=self.ticks, labels=self.y_labels), scale

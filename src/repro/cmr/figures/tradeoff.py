@@ -19,18 +19,13 @@ _FIELDS = ["size", "mixture", "t", "general", "domain", "hover"]
 
 
 def trade_off(results: Results) -> Any:
-    """Figure 1: every size and ratio in the plane of the two increments, following training; dashed: the tolerance.
-
-    A row of panels for each size: small ratios on the left, at their own scale, all on the right. Where all ratios
-    are small, or none is, a size has one panel.
+    """Figure 1: every size and ratio in the plane of the two increments, following training; dashed: the tolerance. A
+    row for each size: small ratios on the left, at their own scale, all on the right, or one panel (:func:`_split`).
     """
-    rows = _rows(results)
+    rows = parts.Rows.of(results.curves(RUN), results.turning_points())
     colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
-    panels = [
-        (size, name, mine)
-        for size in style.in_order(rows.drawn["size"])
-        for name, mine in _split(rows.where("size", size))
-    ]
+    sizes = style.in_order(rows.drawn["size"])
+    panels = [(size, *panel) for size in sizes for panel in _split(rows.where("size", size))]
     cells: list[Any] = []
     for size, name, mine in panels:
         titled = len(cells) >= len(panels) - 2
@@ -41,12 +36,7 @@ def trade_off(results: Results) -> Any:
 
 
 def trade_off_zoom(results: Results, size: str) -> Any:
-    """Figure 1, right: the same plane for the small ratios of one size, large; all its ratios, if none is small.
-
-    Raises:
-        ValueError: if there is nothing to draw for this size.
-
-    """
+    """Figure 1, right: the same plane for the small ratios of one size, large, as `parts.small_of` has them."""
     rows = parts.Rows.of(parts.small_of(results.curves(RUN), size), results.turning_points())
     colour = style.ratio_colour(style.ratios_of(rows.drawn))
     plane = Plane(rows, colour, style.picked("mixture"), size, width=600, height=360)
@@ -63,16 +53,12 @@ def same_ratio(results: Results) -> Any:
 
 
 def cross_sections(results: Results, ratios: Sequence[float] | None = None) -> Any:
-    """Figure 8: the trade-off cut at each ratio (all ratios unless given), coloured by size.
-
-    Raises:
-        ValueError: if none of the ratios is in the curves.
-
+    """Figure 8: the trade-off cut at each ratio (all unless given), coloured by size. Raises ValueError if none of the
+    ratios is in the curves.
     """
-    rows = _rows(results)
+    rows = parts.Rows.of(results.curves(RUN), results.turning_points())
     there = [ratio_label(ratio) for ratio in style.ratios_of(rows.drawn)]
-    asked = there if ratios is None else [ratio_label(ratio) for ratio in ratios]
-    wanted = [label for label in asked if label in there]
+    wanted = there if ratios is None else [label for label in map(ratio_label, ratios) if label in there]
     if not wanted:
         raise ValueError(f"none of these ratios was run; there are {', '.join(there)}")
     colour, pick = style.size_colour(style.in_order(rows.drawn["size"])), style.picked("size")
@@ -83,10 +69,6 @@ def cross_sections(results: Results, ratios: Sequence[float] | None = None) -> A
         cells.append(plane.chart(f"zoom_{place}"))
     text = "General against domain loss increment, a panel for each ratio, a line for each model size"
     return style.finish(style.grid(cells, columns=2), text)
-
-
-def _rows(results: Results) -> parts.Rows:
-    return parts.Rows.of(results.curves(RUN), results.turning_points())
 
 
 def _split(rows: parts.Rows) -> list[tuple[str, parts.Rows]]:
@@ -112,39 +94,23 @@ class Plane:
 
     def chart(self, zoom: str) -> Any:
         """The panel; ``zoom`` is a name, unique in the figure, for its drag-and-scroll selection."""
-        x_span = self.rows.span("domain")
-        y_span = self.rows.span("general")
-        x = alt.X(
-            "domain:Q",
-            title=style.DOMAIN if self.titled else None,
-            axis=alt.Axis(tickCount=5, labelSeparation=8),
-            scale=_scale(x_span),
-        )
+        x_span, y_span = self.rows.span("domain"), self.rows.span("general")
+        title, axis = style.DOMAIN if self.titled else None, alt.Axis(tickCount=5, labelSeparation=8)
+        x = alt.X("domain:Q", title=title, axis=axis, scale=_scale(x_span))
         y = alt.Y("general:Q", title=style.GENERAL, scale=_scale(y_span))
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
         opacity = style.faded(self.pick)
-        path = base.mark_line(strokeWidth=2, clip=True).encode(opacity, order="t:Q", detail=["size:N", "mixture:N"])
-        path = path.add_params(self.pick, style.zoom(zoom))
+        path = base.mark_line(strokeWidth=2, clip=True).add_params(self.pick, style.zoom(zoom))
+        path = path.encode(opacity, order="t:Q", detail=["size:N", "mixture:N"])
         layers = [style.rule("y", 0.0, (1, 3)).encode(y=alt.Y("at:Q", scale=_scale(y_span)))]
         if self.epsilon is not None and self.epsilon <= y_span[1]:
             layers.append(style.rule("y", self.epsilon))
-        if len(self.rows.dots):
-            seen = alt.Chart(style.inline(self.rows.dots)).mark_circle(size=9, clip=True, aria=False)
-            layers.append(seen.encode(x, y, self.colour, style.faded(self.pick, 0.55), tooltip=parts.tooltips()))
+        layers += self.rows.seen(x, y, self.colour, style.faded(self.pick, 0.55), size=9, clip=True)
+        layers += [path, style.hover(base, parts.tooltips(), size=70, clip=True, aria=False)]
         marks = alt.Chart(style.inline(self._marks(x_span, y_span))).mark_point(filled=True, size=75, clip=True)
-        layers += [
-            path,
-            style.hover(base, parts.tooltips(), size=70, clip=True, aria=False),
-            marks.encode(
-                x,
-                y,
-                self.colour,
-                parts.mark_shape(parts.END, parts.TURN),
-                opacity,
-                alt.Angle("angle:Q", scale=None),
-                tooltip=[*style.tips(mark="Mark"), *parts.tooltips()],
-            ),
-        ]
+        shape, turned = parts.mark_shape(parts.END, parts.TURN), alt.Angle("angle:Q", scale=None)
+        tips = [*style.tips(mark="Mark"), *parts.tooltips()]
+        layers.append(marks.encode(x, y, self.colour, shape, opacity, turned, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
 
     def _marks(self, x_span: Sequence[float], y_span: Sequence[float]) -> pd.DataFrame:

@@ -74,17 +74,16 @@ def flatness(scores: Scores, fit: Fit, seed: int = 0) -> Flatness:
     if scores.equal:
         return Flatness(0.0, float(scores.allocations - 1), 1.0, "no test: all scores are equal")
     if scores.errors == "runs":
-        groups = scores.groups()
-        test = stats.f_oneway(*groups)
-        df = float(len(groups) - 1), float(scores.within)
-        return Flatness(float(test.statistic), df, float(test.pvalue), "one-way analysis of variance between runs")
+        test = stats.f_oneway(*scores.groups())
+        dfs = float(scores.allocations - 1), float(scores.within)
+        return Flatness(float(test.statistic), dfs, float(test.pvalue), "one-way analysis of variance between runs")
     if scores.answers is not None:
         return Flatness(*equal_answers(scores.answers))
     if scores.items is None:
         return _against_flat_line(fit, seed)
     statistic, p_value, _ = proportions_chisquare(scores.values * scores.items, scores.items)
-    method = "chi-square test of equal proportions"
-    return Flatness(float(statistic), float(len(scores.items) - 1), float(p_value), method)
+    df = float(len(scores.items) - 1)
+    return Flatness(float(statistic), df, float(p_value), "chi-square test of equal proportions")
 
 
 def _against_flat_line(fit: Fit, seed: int) -> Flatness:
@@ -94,11 +93,9 @@ def _against_flat_line(fit: Fit, seed: int) -> Flatness:
     usual distribution (Davies 1977, 1987). Nor does it depend on the level or the size of the noise, so standard normal
     scores give its distribution.
     """
+    why = "because mu, sigma and s_min mean nothing where the truth is flat and the F tables do not hold"
+    method = f"F of Equation 1 against a flat line; p value from {SIMULATIONS} simulated flat data sets, {why}"
     extra, df_resid = len(fit.params) - 1, fit.df_resid
-    method = (
-        f"F of Equation 1 against a flat line; p value from {SIMULATIONS} simulated flat data sets, because mu, sigma "
-        "and s_min mean nothing where the truth is flat and the F tables do not hold"
-    )
     df = float(extra), float(df_resid)
     if not df_resid:
         return Flatness(float("nan"), df, float("nan"), method)

@@ -74,13 +74,10 @@ def monotone_laws(equation_1: Law) -> tuple[Law, ...]:
 
 ALTERNATIVES = (
     Law(
-        name=QUADRATIC,
-        latex=r"P(S) = a + b \ln S + c \ln^2 S",
-        nonlinear=(),
-        linear=(Linear("a"), Linear("b"), Linear("c")),
-        basis=lambda s: (1.0, np.log(s), np.log(s) ** 2),
+        QUADRATIC, r"P(S) = a + b \ln S + c \ln^2 S", (), (Linear("a"), Linear("b"), Linear("c")),
+        lambda s: (1.0, np.log(s), np.log(s) ** 2),
     ),
-)
+)  # fmt: skip
 """What Equation 1 is compared with besides the monotone laws; a law added here is in every comparison."""
 
 
@@ -142,9 +139,8 @@ class Allocation:
         return self.fit.conf_int(alpha).loc[list(NAMES)]
 
     def curve(self, sft_tokens: ArrayLike | None = None, alpha: float = LEVEL) -> pd.DataFrame:
-        """The fitted curve with its pointwise band: columns sft_tokens, cpt_fraction, score, lower, upper.
-
-        By default at 200 points within the data, even in ln S. The band is NaN where all scores are equal.
+        """The fitted curve with its pointwise band, NaN where all scores are equal: columns sft_tokens, cpt_fraction,
+        score, lower, upper. By default at 200 points within the data, even in ln S.
         """
         ends = self.points["sft_tokens"].min(), self.points["sft_tokens"].max()
         at = np.geomspace(*ends, 200) if sft_tokens is None else np.atleast_1d(np.asarray(sft_tokens, dtype=float))
@@ -152,9 +148,7 @@ class Allocation:
             band = pd.DataFrame({"score": self.fit.predict(at), "lower": np.nan, "upper": np.nan})
         else:
             band = self.fit.interval(at, alpha).rename(columns={"value": "score"})
-        band.insert(0, "cpt_fraction", 1 - at / self.budget)
-        band.insert(0, "sft_tokens", at)
-        return band
+        return pd.DataFrame({"sft_tokens": at, "cpt_fraction": 1 - at / self.budget, **band})
 
 
 def analyse_allocation(
@@ -187,8 +181,8 @@ def analyse_allocation(
         raise ValueError(f"bootstrap is {bootstrap}; it must be 0 or more")
     data = checked(scores, budget, answers)
     if data.allocations < len(NAMES):
-        few = f"{data.allocations} allocations with SFT tokens"
-        raise ValueError(f"{few} cannot determine Equation 1, which has {len(NAMES)} parameters")
+        few = f"{data.allocations} allocations with SFT tokens cannot determine Equation 1"
+        raise ValueError(f"{few}, which has {len(NAMES)} parameters")
     law = allocation_law(data.tokens)
     fit = _level(law, data) if data.equal else law.fit(data.tokens, data.values, data.weights())
     known = not data.equal and (bool(fit.df_resid) or data.errors != "residuals")

@@ -40,10 +40,11 @@ def peak(data: Scores, fit: Fit, best: Optimum, test: Flatness, rivals: Sequence
         none = "Equation 1 has none" if best.sft_tokens is None else "it has no interval, which takes a bootstrap"
         return Peak(float("nan"), "", (none,))
     ((against, p_value),) = against_monotone([(data, fit)], rivals, seed)
-    return Peak(p_value, against, tuple(_missing(data, best, test, against, p_value)))
+    return Peak(p_value, against, tuple(missing(data, best, test, against, p_value)))
 
 
-def _missing(data: Scores, best: Optimum, test: Flatness, against: str, p_value: float) -> Iterator[str]:
+def missing(data: Scores, best: Optimum, test: Flatness, against: str, p_value: float) -> Iterator[str]:
+    """In words, what scores that are not all equal lack for a peak to be shown."""
     if p_value > ASKED:
         yield f"a {against} describes the scores as well (p = {p_value:.2f}; a peak needs {ASKED:g})"
     if test.p_value > LEVEL:

@@ -56,21 +56,16 @@ def _peak(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
     if top > data.values.max() + float(np.ptp(data.values)):
         yield f"the fitted peak, {top:.3g}, stands far above every score: it lies between allocations"
     if abs(best.highest / best.sft_tokens - 1) > SHIFT:
-        yield (
-            f"the fitted curve is highest at {best.highest:,.0f} SFT tokens, not at exp(mu) = {best.sft_tokens:,.0f}: "
-            "the cliff shifts it"
-        )
+        mu = f"exp(mu) = {best.sft_tokens:,.0f}"
+        yield f"the fitted curve is highest at {best.highest:,.0f} SFT tokens, not at {mu}: the cliff shifts it"
 
 
 def _flat(test: Flatness, slope: Trend) -> Iterator[str]:
     if slope.p_value <= LEVEL:
-        yield f"the scores {'rise' if slope.slope > 0 else 'fall'} with ln S (p {_chance(slope.p_value)})"
+        chance = "below 0.001" if slope.p_value < 0.001 else f"= {slope.p_value:.2g}"
+        yield f"the scores {'rise' if slope.slope > 0 else 'fall'} with ln S (p {chance})"
     elif test.p_value > LEVEL:
         yield f"the scores cannot be told from equal (p = {test.p_value:.2f}), so no allocation is shown to be best"
-
-
-def _chance(p_value: float) -> str:
-    return "below 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
 
 
 def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
@@ -83,11 +78,8 @@ def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
     # By either measure alone an alternative is often ahead by chance where Equation 1 is true.
     ahead = rows[(rows["aicc"] < own["aicc"]) & (rows["loo"] < CLEARLY * own["loo"])]
     if len(ahead):
-        least = ahead["loo"].min()
-        yield (
-            f"a {ahead['loo'].idxmin()} predicts allocations left out better: root mean squared error {least:.3g}, "
-            f"against {own['loo']:.3g} of Equation 1"
-        )
+        errors = f"root mean squared error {ahead['loo'].min():.3g}, against {own['loo']:.3g} of Equation 1"
+        yield f"a {ahead['loo'].idxmin()} predicts allocations left out better: {errors}"
 
 
 def _vertex(fit: Fit) -> str:
@@ -112,10 +104,8 @@ def _data(data: Scores, fit: Fit) -> Iterator[str]:
     excess = data.excess(fit)
     if excess > 1:
         source = "repeated runs show" if data.errors == "runs" else "the number of items allows"
-        yield (
-            f"the scores scatter about the law with {excess:.1f} times the variance that {source}; "
-            "the intervals are widened to match"
-        )
+        times = f"{excess:.1f} times the variance that {source}"
+        yield f"the scores scatter about the law with {times}; the intervals are widened to match"
 
 
 def _rows(data: Scores) -> Iterator[str]:
@@ -135,14 +125,10 @@ def _draws(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
     missing = float((fit.draws["amplitude"] <= 0).mean())
     if missing > SHARE:
         yield f"{missing:.0%} of the bootstrap draws have no peak; they count as peaks at the edges of the data"
-    share = _spikes(data, fit.draws)
+    draws, far = fit.draws, data.values.max() + np.ptp(data.values)  # above every score by more than they differ
+    tops = draws["p_base"] + draws["amplitude"] - draws["penalty"] / (np.exp(draws["mu"]) - draws["s_min"])
+    share = float((tops > far).mean())
     if share > SHARE:
         yield f"{share:.0%} of the bootstrap draws put a peak far above every score, where nothing was measured"
     if sides := best.open_sides(data.tokens):
         yield f"the interval of the best allocation is open {' and '.join(sides)}: it reaches the edge of the data"
-
-
-def _spikes(data: Scores, draws: pd.DataFrame) -> float:
-    """The share of draws whose peak is above every score by more than the scores differ among themselves."""
-    tops = draws["p_base"] + draws["amplitude"] - draws["penalty"] / (np.exp(draws["mu"]) - draws["s_min"])
-    return float((tops > data.values.max() + np.ptp(data.values)).mean())
