@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from repro.laws import Fit, Group, ratio_label
-from repro.laws.cmr.quality import named
+from repro.laws.cmr.quality import NOTHING, named
 
 LOSSES = ("general_loss", "domain_loss")
 HIGH = 8.0  # nats per token: no pretrained model is so bad (a uniform guess among 3,000 words)
@@ -67,6 +67,8 @@ def patterns(group: Group) -> Iterator[str]:
         found = []
         for laws in group.token_laws:
             fit: Fit = getattr(laws, loss)
+            if np.ptp(fit.y) < NOTHING:
+                continue
             means = pd.Series(fit.y - fit.predict(fit.x)).groupby(fit.x).mean().to_numpy()
             changes = int(np.sum(np.diff(np.sign(means)) != 0))
             if stats.binom.cdf(changes, len(means) - 1, 0.5) < ODDS / len(group.token_laws):

@@ -319,8 +319,9 @@ def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: 
         warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
         return None
     t = rows["tokens"].to_numpy(float) / settings.unit
-    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float))
-    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float))
+    weights = rows["weight"].to_numpy(float) if "weight" in rows else None  # of means of neighbours
+    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float), weights)
+    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float), weights)
     point = turning_point(domain.params, general.params, **settings.equation_27)
     if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
         point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured

@@ -63,7 +63,9 @@ def effect(points: pd.DataFrame) -> Effect:
     logs = np.log(points["tokens"].to_numpy(float))
     powers = np.vander((logs - logs.mean()) / (np.std(logs) or 1.0), 3)
     own = (ratios[:, :, None] * powers[:, None]).reshape(len(points), -1)
-    y = points["general"].to_numpy(float)
+    root = np.sqrt(points["weight"].to_numpy(float) if "weight" in points else np.ones(len(points)))
+    seeds, own, powers = (root[:, None] * columns for columns in (seeds, own, powers))
+    y = root * points["general"].to_numpy(float)
     starts = np.flatnonzero(~points.duplicated(["ratio", "seed"]).to_numpy())
     full = np.column_stack([seeds, own])
     fits = {rho: _fitted(full, y, starts, rho, seeds.shape[1]) for rho in CORRELATIONS}
@@ -115,7 +117,7 @@ def cleaned(run: Trajectories) -> Trajectories:
     base by more than twice the change of any other run; without such a point, by more than five times. Outliers:
     further from a smooth curve of their run than six robust standard deviations (more in short runs), and on the same
     side of their neighbours before and after. Condensed: runs of more than 60 points, to the means of 60 groups of
-    equally many neighbours, so that their noise stays even.
+    neighbours, even in T^0.3 so that the steep start keeps its points, each with a weight for how many it stands for.
     """
     notes: list[str] = []
     points = run.points
@@ -247,24 +249,24 @@ def _condensed(points: pd.DataFrame, word: str) -> Step:
     counts = [len(rows) for _, rows in runs]
     if max(counts) <= DENSE:
         return points, []
-    text = f"runs of up to {max(counts):,} points are condensed to the means of {DENSE} groups of neighbours"
-    note = f"{text}: {len(points):,} {word}s become {sum(min(count, DENSE) for count in counts):,} points"
-    return pd.concat([_means(rows) if len(rows) > DENSE else rows for _, rows in runs]), [note]
+    means = pd.concat([_means(rows) if len(rows) > DENSE else rows.assign(weight=1.0) for _, rows in runs])
+    text = f"runs of up to {max(counts):,} points are condensed to the means of up to {DENSE} groups of neighbours"
+    return means, [f"{text}: {len(points):,} {word}s become {len(means):,} points"]
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
     """The mean of each group of neighbours, at the mean of T^0.3, in which losses are about linear; the last is drawn
     along the slope of the last eighth of the run to its last point.
     """
-    group = np.arange(len(rows)) * DENSE // len(rows)
-    size = np.bincount(group)
     power = rows["tokens"].to_numpy(float) ** POWER
+    place = np.floor(DENSE * (power - power[0]) / (power[-1] - power[0] or 1.0)).clip(0, DENSE - 1)
+    _, group, size = np.unique(place, return_inverse=True, return_counts=True)
     at, end = np.bincount(group, power) / size, slice(-DENSE // 8, None)
     means = {loss: np.bincount(group, rows[loss].to_numpy(float)) / size for loss in LOSSES}
     for values in means.values():
         values[-1] += np.polyfit(at[end], values[end], 1)[0] * (power[-1] - at[-1])
     tokens = np.append(at[:-1] ** (1 / POWER), rows["tokens"].iloc[-1])
-    return rows.iloc[np.flatnonzero(np.diff(group, append=DENSE))].assign(tokens=tokens, **means)
+    return rows.iloc[np.cumsum(size) - 1].assign(tokens=tokens, weight=size / size.mean(), **means)
 
 
 def _span(rows: pd.DataFrame, word: str) -> str:
