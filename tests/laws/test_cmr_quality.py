@@ -80,6 +80,13 @@ def test_a_run_that_explodes_is_named_and_left_out(loss: str, start: int) -> Non
     assert f"rows {run[0]} to {run[-1]}" in found.notes[0]
 
 
+def test_forgetting_at_the_largest_ratio_is_no_explosion() -> None:
+    losses = measured(0.01)
+    at_most = losses["ratio"] == 3 / 4
+    losses.loc[at_most, "general_loss"] += 0.2 * (losses["tokens"] / 100) ** 0.4
+    assert looked_at(losses).notes == ()
+
+
 @pytest.mark.parametrize("place", [0, 1, 9, 18, 19])
 @pytest.mark.parametrize("size", [8.0, 0.1, -0.1])
 def test_an_outlying_point_is_named_and_left_out(place: int, size: float) -> None:

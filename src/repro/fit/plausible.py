@@ -38,27 +38,16 @@ def doubts(frame: pd.DataFrame, t_max: float) -> Iterator[str]:
             text = f"{loss} is {before[loss]:.4g} before training, too high for nats per token"
             yield f"{text}: if it is a perplexity, take its natural logarithm"
     trained = frame[(frame["tokens"] > 0) & (frame["tokens"] <= t_max)].sort_values("tokens", kind="stable")
-    ends = trained.groupby("ratio")[list(LOSSES)].agg(_end)
-    if len(ends) < 3 or np.ptp(ends["domain_loss"]) == 0:
-        return
-    if float(stats.spearmanr(ends.index, ends["domain_loss"]).statistic) < RISES:
-        return
-    noise = trained.groupby("ratio")["domain_loss"].agg(_spread).median()
-    if np.ptp(ends["domain_loss"]) < 4 * noise:
+    ends = trained.groupby("ratio").tail(3).groupby("ratio")[list(LOSSES)].median()
+    noise = trained.groupby("ratio").tail(5).groupby("ratio")["domain_loss"].std().median()
+    span = np.ptp(ends["domain_loss"]) if len(ends) >= 3 else 0.0
+    if span == 0 or span < 4 * noise or stats.spearmanr(ends.index, ends["domain_loss"]).statistic < RISES:
         return
     apart = ends - before
     if (apart["domain_loss"] > 0).mean() > 0.5 and (apart["general_loss"] < 0).mean() > 0.5:
         yield "the domain loss rises with the domain's share while the general loss falls: are the two losses swapped?"
     else:
         yield "the domain loss rises with the domain's share: does the column ratio hold the share of general text?"
-
-
-def _end(losses: pd.Series) -> float:
-    return float(losses.tail(3).median())
-
-
-def _spread(losses: pd.Series) -> float:
-    return float(losses.tail(5).std())
 
 
 def patterns(group: Group) -> Iterator[str]:

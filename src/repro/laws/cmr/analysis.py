@@ -220,10 +220,8 @@ def analyse(
     """Sections 4 and 5 on a frame of losses, one group for each (size, domain).
 
     Args:
-        losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
-            tokens = 0 hold the model before continual pre-training (one for each seed, or one for all; their
-            ratio is not read). Optional general_sequences, domain_sequences: arrays (m,) of the loss of each held-out
-            sequence, the same ones in every row; they are then resampled for the intervals.
+        losses: as :func:`repro.laws.cmr.losses.trajectories` takes them; held-out sequences, where they are known, are
+            resampled for the intervals.
         t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out of every fit.
         epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C).
         lagrange: the multiplier of Equation 27; by default the largest the paper uses, where turning points

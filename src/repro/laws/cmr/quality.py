@@ -32,6 +32,7 @@ BESIDE = 5  # neighbours on either side that an outlier is compared with
 LEAST = 8  # points of a run that show what an outlier is
 MISFIT = 2e-3  # share of a loss's range within which the smooth curve may miss it
 LEFT = 5.0  # an exploded run leaves its past by so many times all the change there was before
+EXPLOSION = 1.0  # nats: forgetting at the largest ratios rises by less, and is what is measured
 STEPS = 12  # of the reweighting
 POWER = 0.3  # losses are about linear in this power of T
 BEYOND = 2.0  # ... and ends above its base by so many times the change of any other run
@@ -114,10 +115,10 @@ def cleaned(run: Trajectories) -> Trajectories:
 
     Copies: the same losses at the same tokens as another seed of the ratio; they count once. Exploded: the median of
     what follows some point lies above all before it by five times the change up to there, and the run ends above its
-    base by more than twice the change of any other run; without such a point, by more than five times. Outliers:
-    further from a smooth curve of their run than six robust standard deviations (more in short runs), and on the same
-    side of their neighbours before and after. Condensed: runs of more than 60 points, to the means of 60 groups of
-    neighbours, even in T^0.3 so that the steep start keeps its points, each with a weight for how many it stands for.
+    base by more than twice the change of any other run; without such a point, by more than five times; by one
+    nat at least. Outliers: further from a smooth curve of their run than six robust standard deviations (more in short
+    runs), and on the same side of their neighbours before and after. Condensed: runs of more than 60 points, to the
+    means of 60 groups of neighbours, even in T^0.3 so that the steep start keeps its points, weighted by their number.
     """
     notes: list[str] = []
     points = run.points
@@ -177,7 +178,7 @@ def _without_exploded(points: pd.DataFrame, word: str) -> Step:
         for (name, rows), course, doubtful in zip(runs, courses, suspect, strict=True):
             others = sound[-1] if doubtful or np.max(np.abs(_steadied(course))) < sound[-1] else sound[-2]
             end = float(np.median(course[-3:]))
-            if end > (BEYOND if doubtful else LEFT) * others:
+            if end > max(EXPLOSION, (BEYOND if doubtful else LEFT) * others):
                 gone.append(rows)
                 text = f"the {loss} loss explodes to {end:.3g} above its base, other runs move by {others:.3g} at most"
                 notes.append(f"{name}: {text}; the run is left out ({_span(rows, word)})")
