@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from repro.laws import analyse
+from repro.laws.cmr import quality
 from repro.laws.cmr.losses import Trajectories, trajectories
 from repro.laws.cmr.quality import cleaned, effect, named
 from repro.laws.noise import ar1_series
@@ -79,6 +80,13 @@ def test_a_run_that_explodes_is_named_and_left_out(loss: str, start: int) -> Non
     assert f"rows {run[0]} to {run[-1]}" in found.notes[0]
 
 
+def test_forgetting_at_the_largest_ratio_is_no_explosion() -> None:
+    losses = measured(0.01)
+    at_most = losses["ratio"] == 3 / 4
+    losses.loc[at_most, "general_loss"] += 0.2 * (losses["tokens"] / 100) ** 0.4
+    assert looked_at(losses).notes == ()
+
+
 @pytest.mark.parametrize("place", [0, 1, 9, 18, 19])
 @pytest.mark.parametrize("size", [8.0, 0.1, -0.1])
 def test_an_outlying_point_is_named_and_left_out(place: int, size: float) -> None:
@@ -101,15 +109,31 @@ def test_a_copied_run_counts_once() -> None:
 def test_long_runs_are_condensed_to_the_same_course() -> None:
     clean = measured(0.2, points=3000, rho=0.5)
     found = looked_at(clean)
-    assert len(found.points) == len(RATIOS) * 60
+    assert len(RATIOS) * 45 < len(found.points) <= len(RATIOS) * 60
     assert "condensed" in found.notes[0]
     last = found.points[found.points["tokens"] == 100]
     assert last["ratio"].tolist() == list(RATIOS)
     base = clean.loc[0, "general_loss"] - 2.9
     tokens, ratio = found.points["tokens"], found.points["ratio"]
     apart = found.points["general"] + base - 0.2 * ratio * (tokens / 100) ** 0.4
-    assert np.abs(apart).max() < 8 * NOISE * np.sqrt(3 / 50)  # 50 points a group, whose means AR(1) noise makes wider
+    # A weight of 1 stands for 3000 points over so many groups; AR(1) noise makes their means three times as variable.
+    noise = NOISE * np.sqrt(np.minimum(1, 3 / (50 * found.points["weight"])))
+    assert (np.abs(apart) / noise).max() < 8
     assert last["general"].to_numpy() + base == pytest.approx(0.2 * np.array(RATIOS), abs=6 * NOISE * np.sqrt(3 / 50))
+    assert tokens.min() < 0.1
+
+
+def test_condensed_runs_tell_turning_points_as_well_as_all_their_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = measured(0.0, points=1500)
+    share = losses["tokens"] / 100
+    losses["general_loss"] += losses["ratio"] * (0.2 * share**0.2 - 0.08 * share)
+    losses = losses[losses["ratio"].isin([0, 1 / 8, 1 / 4, 3 / 4])]
+    widths = []
+    for most in (quality.DENSE, 10**6):
+        monkeypatch.setattr(quality, "DENSE", most)
+        intervals = [item.turning_point.interval for item in analyse(losses, bootstrap=100).groups[0].token_laws]
+        widths.append(np.array([high - low for low, high in filter(None, intervals)]))
+    assert np.exp(np.mean(np.log(widths[0] / widths[1]))) < 1.1
 
 
 def test_rows_are_named_in_words() -> None:

@@ -57,12 +57,7 @@ class Options:
 
 
 def fit(file: Path, options: Options) -> Answer:
-    """Read a file of scores and fit Equation 1 of paper B to it.
-
-    Raises:
-        WrongTable: the file is not what is needed; every fault is in it.
-
-    """
+    """Read a file of scores and fit Equation 1 of paper B to it; raises WrongTable with every fault of the file."""
     scores, notes = _read_scores(file, options.budget)
     allocation = analyse_allocation(
         scores, budget=options.budget, bootstrap=options.bootstrap, seed=options.seed, predict=options.predict
@@ -252,11 +247,8 @@ def _optimum(allocation: Allocation, x: alt.X) -> list[Any]:
 
 
 def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
-    """The scores as `analyse_allocation` takes them, and what the reader should know of how they were read.
-
-    Raises:
-        WrongTable: with every fault of the file.
-
+    """The scores as `analyse_allocation` takes them, and what the reader should know of how they were read; raises
+    WrongTable with every fault of the file.
     """
     frame, faults = read(path, COLUMNS)
     split = next((name for name in (TOKENS, FRACTION) if name in frame), None)

@@ -62,10 +62,7 @@ class Options:
 def fit(file: Path, options: Options) -> Answer:
     """Read a file of losses and do the whole of paper A's analysis on it.
 
-    Raises:
-        WrongTable: the file is not what is needed; every fault is in it.
-        ValueError: an option is out of range.
-
+    Raises WrongTable, with every fault, for a file that is not what is needed; ValueError for an option out of range.
     """
     losses, notes = _read_losses(file, options.t_max, options.base)
     if len(losses) > MANY:
@@ -230,11 +227,8 @@ def _bounded(critical: Critical) -> str:
 
 
 def _read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
-    """The losses as `repro.laws.analyse` takes them, and what the reader should know of how they were read.
-
-    Raises:
-        WrongTable: with every fault of the file.
-
+    """The losses as `repro.laws.analyse` takes them, and what the reader should know of how they were read; raises
+    WrongTable with every fault of the file.
     """
     frame, faults = read(path, COLUMNS)
     frame = frame.assign(ratio=one_value_each(frame["ratio"]))

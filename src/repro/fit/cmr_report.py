@@ -110,11 +110,7 @@ def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
     at = np.linspace(float(points["tokens"].min()), BEYOND * t_max, POINTS)
     fitted = pd.concat(
         pd.DataFrame(
-            {
-                "ratio": laws.ratio,
-                "tokens": at,
-                "value": increments(laws.domain.params, laws.general.params, at)[loss],
-            }
+            {"ratio": laws.ratio, "tokens": at, "value": increments(laws.domain.params, laws.general.params, at)[loss]}
         )
         for laws in group.token_laws
     )

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from repro.laws import Fit, Group, ratio_label
-from repro.laws.cmr.quality import named
+from repro.laws.cmr.quality import NOTHING, named
 
 LOSSES = ("general_loss", "domain_loss")
 HIGH = 8.0  # nats per token: no pretrained model is so bad (a uniform guess among 3,000 words)
@@ -38,13 +38,10 @@ def doubts(frame: pd.DataFrame, t_max: float) -> Iterator[str]:
             text = f"{loss} is {before[loss]:.4g} before training, too high for nats per token"
             yield f"{text}: if it is a perplexity, take its natural logarithm"
     trained = frame[(frame["tokens"] > 0) & (frame["tokens"] <= t_max)].sort_values("tokens", kind="stable")
-    ends = trained.groupby("ratio")[list(LOSSES)].agg(_end)
-    if len(ends) < 3 or np.ptp(ends["domain_loss"]) == 0:
-        return
-    if float(stats.spearmanr(ends.index, ends["domain_loss"]).statistic) < RISES:
-        return
-    noise = trained.groupby("ratio")["domain_loss"].agg(_spread).median()
-    if np.ptp(ends["domain_loss"]) < 4 * noise:
+    ends = trained.groupby("ratio").tail(3).groupby("ratio")[list(LOSSES)].median()
+    noise = trained.groupby("ratio").tail(5).groupby("ratio")["domain_loss"].std().median()
+    span = np.ptp(ends["domain_loss"]) if len(ends) >= 3 else 0.0
+    if span == 0 or span < 4 * noise or stats.spearmanr(ends.index, ends["domain_loss"]).statistic < RISES:
         return
     apart = ends - before
     if (apart["domain_loss"] > 0).mean() > 0.5 and (apart["general_loss"] < 0).mean() > 0.5:
@@ -53,20 +50,14 @@ def doubts(frame: pd.DataFrame, t_max: float) -> Iterator[str]:
         yield "the domain loss rises with the domain's share: does the column ratio hold the share of general text?"
 
 
-def _end(losses: pd.Series) -> float:
-    return float(losses.tail(3).median())
-
-
-def _spread(losses: pd.Series) -> float:
-    return float(losses.tail(5).std())
-
-
 def patterns(group: Group) -> Iterator[str]:
     """Where residuals of Equation 6 keep their sign for longer than independent noise does (by sign changes)."""
     for loss in ("general", "domain"):
         found = []
         for laws in group.token_laws:
             fit: Fit = getattr(laws, loss)
+            if np.ptp(fit.y) < NOTHING:
+                continue
             means = pd.Series(fit.y - fit.predict(fit.x)).groupby(fit.x).mean().to_numpy()
             changes = int(np.sum(np.diff(np.sign(means)) != 0))
             if stats.binom.cdf(changes, len(means) - 1, 0.5) < ODDS / len(group.token_laws):

@@ -93,13 +93,9 @@ class Report:
 
     def html(self) -> str:
         """The page; every text in it is escaped."""
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("repro.fit", "templates"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-        )
+        blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+        loader = jinja2.PackageLoader("repro.fit", "templates")
+        environment = jinja2.Environment(loader=loader, autoescape=True, **blocks)
         return environment.get_template("report.html").render(report=self)
 
 
@@ -167,10 +163,5 @@ def fit_json(fit: Fit | None, *, drawn: bool) -> dict[str, Any] | None:
 
 
 def write(path: Path, content: Any) -> None:
-    """Write JSON that ends in a newline.
-
-    Raises:
-        ValueError: if a number in it is not finite.
-
-    """
+    """Write JSON that ends in a newline; raises ValueError if a number in it is not finite."""
     path.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

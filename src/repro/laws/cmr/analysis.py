@@ -220,10 +220,8 @@ def analyse(
     """Sections 4 and 5 on a frame of losses, one group for each (size, domain).
 
     Args:
-        losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with
-            tokens = 0 hold the model before continual pre-training (one for each seed, or one for all; their
-            ratio is not read). Optional general_sequences, domain_sequences: arrays (m,) of the loss of each held-out
-            sequence, the same ones in every row; they are then resampled for the intervals.
+        losses: as :func:`repro.laws.cmr.losses.trajectories` takes them; held-out sequences, where they are known, are
+            resampled for the intervals.
         t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out of every fit.
         epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C).
         lagrange: the multiplier of Equation 27; by default the largest the paper uses, where turning points
@@ -319,8 +317,9 @@ def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: 
         warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
         return None
     t = rows["tokens"].to_numpy(float) / settings.unit
-    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float))
-    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float))
+    weights = rows["weight"].to_numpy(float) if "weight" in rows else None  # of means of neighbours
+    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float), weights)
+    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float), weights)
     point = turning_point(domain.params, general.params, **settings.equation_27)
     if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
         point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured

@@ -181,7 +181,7 @@ def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, params: dict[str, Array], t
 
 def _typical(fits: Sequence[Fit], rho: float | None) -> float:
     """The median noise of curves of one loss, for a curve without residuals; 0 if all are without."""
-    sizes = [noise.marginal(fit.design.residual, tangent_basis(fit.design), rho or 0.0) for fit in fits]
+    sizes = [noise.marginal(_weighted(fit), tangent_basis(fit.design), rho or 0.0) for fit in fits]
     return float(np.median(sizes)) if sizes else 0.0
 
 
@@ -192,6 +192,10 @@ def _common(fits: Sequence[Fit]) -> float | None:
     residuals, bases = [], []
     for fit in fits:
         order = np.argsort(fit.x, kind="stable")
-        residuals.append(fit.design.residual[order])
+        residuals.append(_weighted(fit)[order])
         bases.append(tangent_basis(fit.design)[order])
     return noise.ar1(residuals, bases)
+
+
+def _weighted(fit: Fit) -> Array:
+    return np.asarray(np.sqrt(fit.weights) * fit.design.residual)

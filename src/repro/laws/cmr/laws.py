@@ -130,10 +130,7 @@ rise without end after they fall. The two terms are interchangeable; fits report
 GENERAL_TOKEN_LAWS = (
     GENERAL_TOKEN_LAW,
     replace(
-        DOMAIN_TOKEN_LAW,
-        name="one power of T",
-        latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \beta",
-        linear=COEFFICIENTS,
+        DOMAIN_TOKEN_LAW, name="one power of T", latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \beta", linear=COEFFICIENTS
     ),
     Law(  # what two powers tend to as their exponents meet: one parameter fewer
         name="powers that meet",

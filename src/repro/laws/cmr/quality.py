@@ -32,6 +32,7 @@ BESIDE = 5  # neighbours on either side that an outlier is compared with
 LEAST = 8  # points of a run that show what an outlier is
 MISFIT = 2e-3  # share of a loss's range within which the smooth curve may miss it
 LEFT = 5.0  # an exploded run leaves its past by so many times all the change there was before
+EXPLOSION = 1.0  # nats: forgetting at the largest ratios rises by less, and is what is measured
 STEPS = 12  # of the reweighting
 POWER = 0.3  # losses are about linear in this power of T
 BEYOND = 2.0  # ... and ends above its base by so many times the change of any other run
@@ -63,7 +64,9 @@ def effect(points: pd.DataFrame) -> Effect:
     logs = np.log(points["tokens"].to_numpy(float))
     powers = np.vander((logs - logs.mean()) / (np.std(logs) or 1.0), 3)
     own = (ratios[:, :, None] * powers[:, None]).reshape(len(points), -1)
-    y = points["general"].to_numpy(float)
+    root = np.sqrt(points["weight"].to_numpy(float) if "weight" in points else np.ones(len(points)))
+    seeds, own, powers = (root[:, None] * columns for columns in (seeds, own, powers))
+    y = root * points["general"].to_numpy(float)
     starts = np.flatnonzero(~points.duplicated(["ratio", "seed"]).to_numpy())
     full = np.column_stack([seeds, own])
     fits = {rho: _fitted(full, y, starts, rho, seeds.shape[1]) for rho in CORRELATIONS}
@@ -112,10 +115,10 @@ def cleaned(run: Trajectories) -> Trajectories:
 
     Copies: the same losses at the same tokens as another seed of the ratio; they count once. Exploded: the median of
     what follows some point lies above all before it by five times the change up to there, and the run ends above its
-    base by more than twice the change of any other run; without such a point, by more than five times. Outliers:
-    further from a smooth curve of their run than six robust standard deviations (more in short runs), and on the same
-    side of their neighbours before and after. Condensed: runs of more than 60 points, to the means of 60 groups of
-    equally many neighbours, so that their noise stays even.
+    base by more than twice the change of any other run; without such a point, by more than five times; by one
+    nat at least. Outliers: further from a smooth curve of their run than six robust standard deviations (more in short
+    runs), and on the same side of their neighbours before and after. Condensed: runs of more than 60 points, to the
+    means of 60 groups of neighbours, even in T^0.3 so that the steep start keeps its points, weighted by their number.
     """
     notes: list[str] = []
     points = run.points
@@ -175,7 +178,7 @@ def _without_exploded(points: pd.DataFrame, word: str) -> Step:
         for (name, rows), course, doubtful in zip(runs, courses, suspect, strict=True):
             others = sound[-1] if doubtful or np.max(np.abs(_steadied(course))) < sound[-1] else sound[-2]
             end = float(np.median(course[-3:]))
-            if end > (BEYOND if doubtful else LEFT) * others:
+            if end > max(EXPLOSION, (BEYOND if doubtful else LEFT) * others):
                 gone.append(rows)
                 text = f"the {loss} loss explodes to {end:.3g} above its base, other runs move by {others:.3g} at most"
                 notes.append(f"{name}: {text}; the run is left out ({_span(rows, word)})")
@@ -247,24 +250,24 @@ def _condensed(points: pd.DataFrame, word: str) -> Step:
     counts = [len(rows) for _, rows in runs]
     if max(counts) <= DENSE:
         return points, []
-    text = f"runs of up to {max(counts):,} points are condensed to the means of {DENSE} groups of neighbours"
-    note = f"{text}: {len(points):,} {word}s become {sum(min(count, DENSE) for count in counts):,} points"
-    return pd.concat([_means(rows) if len(rows) > DENSE else rows for _, rows in runs]), [note]
+    means = pd.concat([_means(rows) if len(rows) > DENSE else rows.assign(weight=1.0) for _, rows in runs])
+    text = f"runs of up to {max(counts):,} points are condensed to the means of up to {DENSE} groups of neighbours"
+    return means, [f"{text}: {len(points):,} {word}s become {len(means):,} points"]
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
     """The mean of each group of neighbours, at the mean of T^0.3, in which losses are about linear; the last is drawn
     along the slope of the last eighth of the run to its last point.
     """
-    group = np.arange(len(rows)) * DENSE // len(rows)
-    size = np.bincount(group)
     power = rows["tokens"].to_numpy(float) ** POWER
+    place = np.floor(DENSE * (power - power[0]) / (power[-1] - power[0] or 1.0)).clip(0, DENSE - 1)
+    _, group, size = np.unique(place, return_inverse=True, return_counts=True)
     at, end = np.bincount(group, power) / size, slice(-DENSE // 8, None)
     means = {loss: np.bincount(group, rows[loss].to_numpy(float)) / size for loss in LOSSES}
     for values in means.values():
         values[-1] += np.polyfit(at[end], values[end], 1)[0] * (power[-1] - at[-1])
     tokens = np.append(at[:-1] ** (1 / POWER), rows["tokens"].iloc[-1])
-    return rows.iloc[np.flatnonzero(np.diff(group, append=DENSE))].assign(tokens=tokens, **means)
+    return rows.iloc[np.cumsum(size) - 1].assign(tokens=tokens, weight=size / size.mean(), **means)
 
 
 def _span(rows: pd.DataFrame, word: str) -> str:
