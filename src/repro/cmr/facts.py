@@ -180,8 +180,10 @@ def critical(results: DomainResults) -> Facts:
 
 
 def _share(row: pd.Series) -> str:
-    low, high = 100 * row["both_lower"], 100 * row["both_upper"]
-    return _text(100 * row["both"], ".1f", "%") + ("" if np.isnan(low) else f" ({low:.1f} to {high:.1f})")
+    low, high, alone = 100 * row["both_lower"], 100 * row["both_upper"], ", one run" if row["runs"] == 1 else ""
+    bound = f"{row['both_bound']} " if isinstance(row["both_bound"], str) else ""
+    known = "" if np.isnan(low) else f" ({low:.1f} to {high:.1f}{alone})"
+    return bound + _text(100 * row["both"], ".1f", "%") + known
 
 
 def second(first: DomainResults, other: DomainResults, distances: pd.DataFrame) -> Facts:

@@ -29,6 +29,7 @@ DENSE = 60  # points of a run beyond which it is condensed to as many means
 FAR = 6.0  # robust standard deviations from its own run at which a point is an outlier, at least
 ODDS = 1e-6  # a run has an outlier by chance with about this probability for each point
 BESIDE = 5  # neighbours on either side that an outlier is compared with
+EARLY, STEEP = 3, 5.0  # the first points of a run are outliers only at so many times that distance
 LEAST = 8  # points of a run that show what an outlier is
 MISFIT = 2e-3  # share of a loss's range within which the smooth curve may miss it
 LEFT = 5.0  # an exploded run leaves its past by so many times all the change there was before
@@ -211,7 +212,9 @@ def _without_outliers(points: pd.DataFrame, word: str) -> Step:
             # A few points may lie close by chance: the others' spread is a floor.
             scale = max(spread, float(np.median(own)), MISFIT * float(np.ptp(curve)), NOTHING)
             least = scale * max(FAR, float(stats.t.isf(ODDS / 2, max(1, len(rows) - 4))))
-            far = (np.abs(rest) > least) & _stands_out(rows[loss].to_numpy(float), least / 2)
+            # No smooth curve follows the first steps of a run closely: there only what is far off is an outlier.
+            limit = least * np.where(np.arange(len(rows)) < EARLY, STEEP, 1.0)
+            far = (np.abs(rest) > limit) & _stands_out(rows[loss].to_numpy(float), least / 2)
             if far.any():
                 gone.append(rows[far])
                 where = named(rows.loc[far, "row"], word)
