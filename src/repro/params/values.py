@@ -147,8 +147,7 @@ Revision = Annotated[str, _name(rf"{WORDS}(?:/{WORDS})*", "a commit, tag or bran
 Config = Annotated[str, _name(rf"{WORDS}(?: {WORDS})*", "a configuration's name such as 20231101.en")]
 Split = Annotated[str, _name(r"\w+(?:\.\w+)*", "a split's name such as train")]
 Directory = Annotated[
-    str,
-    _name(r"\w[\w.=+, -]*(?:/\w[\w.=+, -]*)*", "a folder of the data set such as data/en, without .. in it"),
+    str, _name(r"\w[\w.=+, -]*(?:/\w[\w.=+, -]*)*", "a folder of the data set such as data/en, without .. in it")
 ]
 
 # What both papers' studies have, so that a preset says it once.

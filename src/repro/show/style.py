@@ -152,11 +152,7 @@ Along = Literal["x", "y"] | alt.X | alt.Y
 
 
 def band(
-    rows: pd.DataFrame | alt.Chart,
-    along: Along,
-    *channels: Any,
-    ends: tuple[str, str] = ("low", "high"),
-    **mark: Any,
+    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: tuple[str, str] = ("low", "high"), **mark: Any
 ) -> list[alt.Chart]:
     """The area between the columns ``ends``, as a list of one layer; an empty list if no row has both.
 
@@ -172,11 +168,7 @@ def band(
 
 
 def bars(
-    rows: pd.DataFrame | alt.Chart,
-    along: Along,
-    *channels: Any,
-    ends: tuple[str, str] = ("low", "high"),
-    **mark: Any,
+    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: tuple[str, str] = ("low", "high"), **mark: Any
 ) -> list[alt.Chart]:
     """Error bars between the columns ``ends``; arguments and result are those of :func:`band`."""
     return [interval.mark_rule(**mark) for interval in _intervals(rows, along, channels, ends)]

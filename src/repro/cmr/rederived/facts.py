@@ -77,8 +77,4 @@ def curves(rows: pd.DataFrame) -> Facts:
     last = rows[rows["t"] == rows["t"].max()].pivot(index="size", columns="source", values="ratio")
     away = (100 * (last[frames.REFIT] - last[frames.PRINTED])).reindex(list(paper.sizes))
     says = join(f"{value:+.1f} ({size})" for size, value in away.items())
-    return {
-        "parting": says,
-        "last_t": int(rows["t"].max()),
-        "last_tokens": float(rows["t"].max() * frames.UNIT / 1e9),
-    }
+    return {"parting": says, "last_t": int(rows["t"].max()), "last_tokens": float(rows["t"].max() * frames.UNIT / 1e9)}
