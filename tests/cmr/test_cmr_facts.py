@@ -9,7 +9,7 @@ import pytest
 
 from helpers.studies import DISTANCES, STUDIES, results
 from repro import cmr, params
-from repro.cmr import facts
+from repro.cmr import facts, tables
 
 
 def pretraining(sizes: int, seeds: int) -> pd.DataFrame:
@@ -79,13 +79,10 @@ def test_the_scale_says_what_results_rest_on(seeds: list[int], says: str) -> Non
         assert part in text
 
 
-def test_warnings_are_a_list_a_notebook_can_show() -> None:
-    shown = facts.warnings(results("two ratios"))
-    assert shown._repr_html_().count("<li>") == len(shown.items) > 0
-    assert "R = 1/8" in shown._repr_markdown_() or "ratios" in shown._repr_markdown_()
-    assert "&lt;b&gt;" in facts.Bullets(("<b>",))._repr_html_()
-    assert facts.Bullets(())._repr_markdown_() == "None."
-    assert facts.Bullets(())._repr_html_() == "<p>None.</p>"
+def test_warnings_are_a_table_a_notebook_can_show() -> None:
+    found = results("two ratios")
+    shown = tables.warnings(found).to_html()
+    assert shown.count("<tr>") - 1 == len(found.analysis.warnings) > 0 and "ratios" in shown
 
 
 def test_pretraining_is_a_mean_over_seeds() -> None:
@@ -131,11 +128,3 @@ def test_corpora() -> None:
     told = facts.corpora(parts, DISTANCES)
     said(told)
     assert (told["dropped"], told["largest_share"], told["general_epochs"]) == (6, 0.1, 1.5)
-
-
-def test_the_control_is_told_beside_the_smallest_mixture() -> None:
-    ends = results("with the control").analysis.curves([100.0])
-    found = facts.control(ends)
-    assert found.startswith("ends -0.0")
-    assert found.endswith(" at R = 1/8")
-    assert facts.control(ends[ends["ratio"] > 0]) == "is not known: it was not run"

@@ -47,21 +47,6 @@ def test_without_spare_points_there_is_no_surface_and_the_page_says_so() -> None
     assert facts.summary(none)
 
 
-def test_warnings_of_one_kind_are_counted_together_whatever_their_numbers() -> None:
-    found = frames.warnings(study("full"))
-    assert (found["count"] <= found["of"]).all()
-    assert not found.duplicated(["source", "warning"]).any()
-    assert "nan" not in tables.warnings(found).to_html()
-    kind = frames._kind
-    assert kind("R = 1/8: the general loss does not turn within 10 T_max") == (
-        "the general loss does not turn within \u2026 T_max"
-    )
-    assert kind("s1 = -0.0312 cannot be told from 0: a logarithm fits as well") == (
-        "s1 = \u2026 cannot be told from 0: a logarithm fits as well"
-    )
-    assert kind("Equation 8 gives 1.2e-05, no positive ratio") == "Equation 8 gives \u2026, no positive ratio"
-
-
 @pytest.mark.parametrize("name", ["full", "only the domain"])
 def test_alternatives_are_compared_even_where_nothing_can_be_judged(name: str) -> None:
     table = frames.alternatives(study(name))
@@ -105,6 +90,7 @@ def both() -> pd.DataFrame:
 def test_coverage_counts_a_missing_interval_as_a_miss(both: pd.DataFrame) -> None:
     table = recovered.coverage(both).set_index("quantity")
     turning = table.loc[recovered.BY_TURNING]
+    assert turning["error"] == pytest.approx(0.05)
     assert (turning["studies"], turning["covered"], turning["missing"]) == (20, 0.95, pytest.approx(0.05))
     assert turning["low"] < 0.95 < turning["high"]
     assert turning["width"] == pytest.approx(0.2)
@@ -113,12 +99,6 @@ def test_coverage_counts_a_missing_interval_as_a_miss(both: pd.DataFrame) -> Non
     assert table.loc[recovered.BEST, "covered"] == 0.5
     assert list(table.index[:3]) == list(recovered.MAIN)
     assert not both.duplicated(["quantity", "study"]).any()
-
-
-def test_bias_says_which_way(both: pd.DataFrame) -> None:
-    row = recovered.bias(both).set_index("quantity").loc[recovered.BY_TURNING]
-    assert (row["above"], row["below"], row["none"]) == (0.95, 0, 0.05)
-    assert row["error"] == pytest.approx(0.05)
 
 
 def test_each_design_of_a_study_has_its_own_coverage() -> None:
@@ -136,8 +116,8 @@ def test_what_recovery_says_is_drawn_and_told(both: pd.DataFrame) -> None:
     table = recovered.coverage(both)
     for chart in (figures.intervals(both), figures.coverage(table)):
         drawn(chart)
-    for styler in (tables.coverage(table), tables.bias(recovered.bias(both))):
-        assert "nan" not in styler.to_html() and "inf" not in styler.to_html()
+    text = tables.coverage(table).to_html()
+    assert "nan" not in text and "inf" not in text and "+5.0 points" in text
     assert "as far as can be told" in tables.coverage(table).to_html()
     wrong = recovered.coverage(both.assign(covered=False))
     assert "less" in tables.coverage(wrong).to_html()

@@ -4,18 +4,15 @@ Each function returns names for ``display.glue``, every name for every study. Wh
 sentences that hold for any run: the verdict is in the figure or table that they point at.
 """
 
-import html
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from repro.cmr import published
-from repro.cmr.frames import RUN, T_MAX, DomainResults, Results
+from repro.cmr.frames import RUN, DomainResults, Results
 from repro.cmr.published import paper
 from repro.cmr.study import Study
 from repro.cmr.tables import count
-from repro.laws import GENERAL_TOKEN_LAW, ratio_label
+from repro.laws import GENERAL_TOKEN_LAW
 from repro.show.words import Facts, join, some
 
 OFFSET_SIZE = "3.1B"  # the size whose fitted general loss begins above the others
@@ -79,21 +76,7 @@ def trade_off(results: DomainResults) -> Facts:
     """turned: how many trajectories rise and turn within their run. One that falls from the start does not count."""
     points = results.turning_points()
     inside = points[(points["status"] == "inside") & (points["t"] > 0)]
-    return {"turned": f"{len(inside)} of {len(points)}", "control": control(results.analysis.curves([T_MAX]))}
-
-
-def control(ends: pd.DataFrame) -> str:
-    """How the general loss ends with general text only (R = 0) and at the smallest ratio above, in words.
-
-    ends: increments at the end of training, as `Results.curves` gives them.
-    """
-    wide = ends.pivot(index="size", columns="ratio", values="general")
-    ratios = sorted(wide.columns.astype(float))[:2]
-    pair = wide[ratios].dropna()
-    if len(ratios) < 2 or ratios[0] > 0 or pair.empty:
-        return "is not known: it was not run"
-    alone, mixed = (f"{pair[ratio].min():+.3f} to {pair[ratio].max():+.3f}" for ratio in ratios)
-    return f"ends {alone} nats from its start over sizes, against {mixed} at R = {ratio_label(ratios[1])}"
+    return {"turned": f"{len(inside)} of {len(points)}"}
 
 
 def ratio(results: DomainResults) -> Facts:
@@ -203,22 +186,3 @@ def second(first: DomainResults, other: DomainResults, distances: pd.DataFrame) 
         "printed_near": published.critical_ratio("460M", "academic"),
         "printed_far": published.critical_ratio("460M"),
     }
-
-
-@dataclass(frozen=True)
-class Bullets:
-    """Sentences that a notebook shows as a list."""
-
-    items: tuple[str, ...]
-
-    def _repr_markdown_(self) -> str:
-        return "\n".join(f"- {item}" for item in self.items) or "None."
-
-    def _repr_html_(self) -> str:
-        listed = "".join(f"<li>{html.escape(item)}</li>" for item in self.items)
-        return f"<ul>{listed}</ul>" if listed else "<p>None.</p>"
-
-
-def warnings(results: DomainResults) -> Bullets:
-    """What the analysis warned of, for a cell's output."""
-    return Bullets(results.analysis.warnings)

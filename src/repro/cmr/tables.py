@@ -248,3 +248,8 @@ def _renamed(frame: pd.DataFrame, names: Mapping[str, str], formats: Mapping[str
     titles = {column: names.get(column, str(column).replace("_", " ")) for column in frame.columns}
     known = {titles[column]: form for column, form in formats.items() if column in frame}
     return styled(frame.reset_index(drop=True).rename(columns=titles), known, why, index=False)
+
+
+def warnings(results: DomainResults) -> Styler:
+    """What the analysis warned of."""
+    return styled(pd.DataFrame({"warning": list(results.analysis.warnings) or ["none"]}), {}, "none", index=False)

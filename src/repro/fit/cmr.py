@@ -176,21 +176,13 @@ class Answer:
     def critical_ratios(self) -> Table:
         """The critical mixture ratio of every group, by both routes, with intervals."""
         epsilon = f"by tolerance {self.analysis.epsilon:g}"
-        head = (
-            "",
-            "by turning point",
-            "95% interval",
-            epsilon,
-            "95% interval",
-            "both",
-            "95% interval",
-            "feasible of those measured",
-        )
+        routes = [cell for route in ("by turning point", epsilon, "both") for cell in (route, "95% interval")]
+        head = ("", *routes, "feasible of those measured")
         rows = []
         for group in self.analysis.groups:
             found = group.critical_ratio
-            routes = (found.turning_point, found.tolerance, found.both)
-            cells = [cell for route in routes for cell in (_bounded(route), interval(_ends(route), 3))]
+            every = (found.turning_point, found.tolerance, found.both)
+            cells = [cell for route in every for cell in (_bounded(route), interval(_ends(route), 3))]
             rows.append((self.name(group) or "all", *cells, ", ".join(map(ratio_label, group.feasible)) or "none"))
         scopes = dict.fromkeys(group.scope for group in self.analysis.groups) if self.drawn else {}
         of = f" (intervals: {', '.join(scopes)})" if scopes else ""

@@ -1,10 +1,8 @@
-"""From an analysis to frames on its fits: how well exponents are known, which warnings there are, which laws win."""
+"""From an analysis to frames on its fits: how well exponents are known, which laws win."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +17,6 @@ from repro.laws.law import Law
 from repro.laws.solver import Array
 
 CELLS = 36  # of a score surface, along each exponent
-# Warnings of one kind differ in these: numbers, but not those that name an equation or a limit.
-_NUMBER = re.compile(r"(?<![\w.])(?<!Equation )(?<!from )(?<!bound )[-+]?\d[\d.]*(?:/\d+)?(?:e[-+]?\d+)?%?")
-_AT_RATIO = re.compile(r"^R = [\d./]+: ")
 
 
 def alternatives(analysis: Analysis) -> pd.DataFrame:
@@ -124,37 +119,3 @@ def surfaces(analysis: Analysis) -> list[Surface]:
     ]
     ranked = sorted(map(surface, curves), key=lambda surface: surface.share)
     return [*ranked[:1], *ranked[1:][-1:]]
-
-
-def warnings(analysis: Analysis) -> pd.DataFrame:
-    """Which warnings the fits and groups of an analysis raise, most frequent first.
-
-    Columns source ("Equation 6, general loss", ..., "model and domain"), warning (with its numbers left out), count
-    (how many fits or groups have it), of (how many there are).
-    """
-    owners = list(_owners(analysis))
-    totals = Counter(source for source, _ in owners)
-    counts = Counter((source, kind) for source, texts in owners for kind in dict.fromkeys(map(_kind, texts)))
-    ranked = sorted(counts, key=lambda key: (list(totals).index(key[0]), -counts[key]))
-    rows = [(source, kind, counts[source, kind], totals[source]) for source, kind in ranked]
-    return pd.DataFrame(rows, columns=["source", "warning", "count", "of"])
-
-
-def _owners(analysis: Analysis) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(source, warnings) of every fit, then of every group."""
-    for group in analysis.groups:
-        for laws in group.token_laws:
-            yield "Equation 6, general loss", laws.general.warnings
-            yield "Equation 6, domain loss", laws.domain.warnings
-        for loss, fit in group.ratio_law.items():
-            if fit is not None:
-                yield f"L(R), {loss} loss", fit.warnings
-        law = group.critical_ratio.turning_point.law
-        if law is not None:
-            yield "Equation 8", law.warnings
-    for group in analysis.groups:
-        yield "model and domain", group.warnings
-
-
-def _kind(text: str) -> str:
-    return _NUMBER.sub("\u2026", _AT_RATIO.sub("", text))

@@ -47,13 +47,14 @@ def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     Columns quantity, those of ``by``, studies, covered (share of studies), low, high (95% Wilson interval of that
     share), missing (share of studies without an interval), open (share of intervals with no upper end), width (median:
     upper - lower for shares, upper / lower for tokens; inf where most are open), bounds (share of answers that are only
-    a bound).
+    a bound), error (median of estimate - truth for shares, of estimate / truth - 1 for tokens).
     """
     rows = []
     for (name, *cell), studies in recovered.groupby(["quantity", *by], sort=False):
         covered, low, high = wilson(studies["covered"])
         there = studies.dropna(subset=["lower", "upper"])
         width = there["upper"] - there["lower"] if name in SHARES else there["upper"] / there["lower"]
+        error = studies["estimate"] - studies["truth"]
         rows.append({
             "quantity": name, **dict(zip(by, cell, strict=True)),
             "studies": len(studies), "covered": covered, "low": low, "high": high,
@@ -61,6 +62,7 @@ def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
             "open": float(np.isinf(there["upper"]).mean()) if len(there) else np.nan,
             "width": float(width.median()) if len(there) else np.nan,
             "bounds": float(studies["bound"].eq(True).mean()),
+            "error": float((error if name in SHARES else error / studies["truth"]).median()),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -70,18 +72,3 @@ def cells(recovered: pd.DataFrame) -> pd.DataFrame:
     critical = recovered[recovered["quantity"] != BEST]
     turns = critical["quantity"].where(critical["quantity"].isin(SHARES), "turning points")
     return coverage(critical.assign(quantity=turns), CELL)
-
-
-def bias(recovered: pd.DataFrame) -> pd.DataFrame:
-    """Which way the estimates err, for each quantity: columns quantity, above, below, none (shares of studies with an
-    estimate too high, too low, none), error (median: estimate - truth for shares, estimate / truth - 1 for tokens).
-    """
-    rows = []
-    for name, studies in recovered.groupby("quantity", sort=False):
-        error = studies["estimate"] - studies["truth"]
-        error = error if name in SHARES else error / studies["truth"]
-        rows.append({
-            "quantity": name, "above": float((error > 0).mean()), "below": float((error < 0).mean()),
-            "none": float(error.isna().mean()), "error": float(error.median()),
-        })  # fmt: skip
-    return pd.DataFrame(rows)

@@ -52,13 +52,6 @@ def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
     return [f"{won} of {of}" if of else None for won, of in zip(wins, judged, strict=True)]
 
 
-def warnings(frame: pd.DataFrame) -> Styler:
-    """The gallery of warnings; from `frames.warnings`."""
-    table = frame[["source", "warning"]].set_axis(["of", "warning"], axis=1)
-    table["how often"] = _of(frame["count"], frame["of"])
-    return styled(table.set_index(["of", "warning"]), {}, "none", index=True)
-
-
 def coverage(frame: pd.DataFrame) -> Styler:
     """Coverage and widths; from `recovered.coverage` or `recovered.cells`."""
     known = [name for name in ("quantity", "ratios", "seeds", "form") if name in frame]
@@ -72,6 +65,7 @@ def coverage(frame: pd.DataFrame) -> Styler:
         "no interval": frame["missing"],
         "only a bound": frame["bounds"],
         "open above": frame["open"],
+        "median error": [_error(str(q), e) for q, e in zip(frame["quantity"], frame["error"], strict=True)],
         "median width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
     })  # fmt: skip
     formats: dict[str, Format] = dict.fromkeys(["truth inside", "no interval", "only a bound"], "{:.1%}")
@@ -93,17 +87,5 @@ def _width(quantity: str, width: float) -> str | None:
     return "open" if np.isinf(width) else f"a factor of {width:.2f}"
 
 
-def bias(frame: pd.DataFrame) -> Styler:
-    """Which way estimates err; from `recovered.bias`."""
-    table = pd.DataFrame({
-        "quantity": frame["quantity"],
-        "too high": frame["above"],
-        "too low": frame["below"],
-        "no estimate": frame["none"],
-        "median error": [
-            None if np.isnan(e) else f"{round(100 * e, 1) + 0:+.1f}{' points' if q in SHARES else '%'}"
-            for q, e in zip(frame["quantity"], frame["error"], strict=True)
-        ],
-    })  # fmt: skip
-    formats: dict[str, Format] = dict.fromkeys(["too high", "too low", "no estimate"], "{:.1%}")
-    return styled(table, formats, "no study has an estimate", index=False)
+def _error(quantity: str, error: float) -> str | None:
+    return None if np.isnan(error) else f"{round(100 * error, 1) + 0:+.1f}{' points' if quantity in SHARES else '%'}"

@@ -92,8 +92,9 @@ class Group:
 
     @property
     def scope(self) -> str:
-        """How many runs the intervals rest on, in words."""
-        return "one run" if self.runs == 1 else f"{self.runs} runs"
+        """What the intervals hold, in words."""
+        runs = "one run" if self.runs == 1 else f"{self.runs} runs"
+        return runs if self.held_out else f"{runs}, without held-out sampling"
 
     def by_tolerance(self, epsilon: float) -> ByTolerance:
         """The critical ratio by tolerance as it would be at another tolerance (nats per token)."""
