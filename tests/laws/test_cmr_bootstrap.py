@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,9 @@ from repro.laws import Analysis, analyse, ratio_label
 from repro.laws.cmr.critical import Ends, both, by_tolerance, by_turning_point, crossings, interval_of
 from repro.laws.cmr.laws import GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.laws.cmr.turning import TurningPoint
-from repro.trust.recovery import ENDS, RATIOS, End, Known, Truth, coverage, known, simulate_losses
+from repro.trust.recovery import DESIGNS, ENDS, End, Known, Truth, coverage, known, simulate_losses
+
+RATIOS = tuple(float(Fraction(text)) for text in DESIGNS[6])
 
 
 def study(seed: int = 3, seeds: int = 1) -> tuple[Known, pd.DataFrame]:

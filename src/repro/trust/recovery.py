@@ -1,8 +1,4 @@
-"""Recovery studies: synthetic data of known truth, analysed like any other, to see whether intervals hold the truth.
-
-:func:`coverage` simulates studies of paper A, :func:`allocation_coverage` those of paper B. :class:`Recovery` makes
-either a stage, cached like a training run.
-"""
+"""Recovery studies: synthetic data of known truth, analysed like any other, to see whether intervals hold the truth."""
 
 from __future__ import annotations
 
@@ -31,7 +27,6 @@ DESIGNS = {
     6: ("1/8", "1/4", "1/3", "1/2", "3/4", "1"),
     9: ("1/16", "1/8", "1/4", "1/3", "3/8", "1/2", "5/8", "3/4", "1"),
 }
-RATIOS = tuple(float(Fraction(text)) for text in DESIGNS[6])
 POINTS = 25  # losses along each trajectory
 CROWDING = 1.5  # they lie at shares ** 1.5 of the run: closer where the loss moves fast
 CORRELATIONS = (0.2, 0.7)  # of neighbouring points

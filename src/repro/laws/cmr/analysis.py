@@ -277,9 +277,7 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
     points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
     turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
-    tolerance, yet_more = by_tolerance(
-        at_end["general"], ratio_law["general"], run.base.general, settings.epsilon
-    )  # fmt: skip
+    tolerance, last = by_tolerance(at_end["general"], ratio_law["general"], run.base.general, settings.epsilon)
     feasible = tuple(
         item.ratio
         for item in (kept[place] for place in mixed)
@@ -290,7 +288,7 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     if mixed and not feasible:
         warnings.append("no measured ratio is feasible")
     warnings += _runs_warnings(laws, rows_of, draws)
-    every = (*warnings, *more, *yet_more)
+    every = (*warnings, *more, *last)
     critical = CriticalRatio(turning, tolerance)
     known = (ratio_law, kept, feasible, critical, every, at_end["general"])
     return Group(run.size, run.domain, run.base, *known, *_basis(run), draws)

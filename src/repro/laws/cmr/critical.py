@@ -11,7 +11,7 @@ The interval holds 95% of them all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -110,9 +110,8 @@ def both(turning: ByTurningPoint, tolerance: ByTolerance) -> Critical:
         place = {"at most": 0.0, "at least": 1.0, None: np.nan}[bounded(None, turning.within)[1]]
         among = np.array([[place]]) if turning.draws is None else turning.draws
         draws = np.minimum(among[:, :, None], tolerance.draws[:, None, :]).reshape(len(tolerance.draws), -1)
-    return Critical(
-        value=value, interval=_interval(draws, value, bound), bound=bound, within=(low, high), draws=draws
-    )  # fmt: skip
+    interval = _interval(draws, value, bound)
+    return Critical(value=value, interval=interval, bound=bound, within=(low, high), draws=draws)
 
 
 def by_turning_point(
@@ -151,7 +150,8 @@ def by_turning_point(
             warnings = [f"{text}: {_where(times, ratios, t_max)}"]
         warnings = [*_pair_warnings(times[there], t_max), *warnings]
     else:
-        value, bound = _known(float(crossings(times[None], ratios, t_max)[0])), None
+        place = float(crossings(times[None], ratios, t_max)[0])
+        value, bound = None if np.isnan(place) else place, None
         text = f"{there.sum()} ratios have a turning point, Equation 8 needs {PAIRS}"
         what = "no critical ratio by turning point" if value is None else "interpolated between two turning points"
         warnings = [f"{what}: {text}; {_where(times, ratios, t_max)}"]
@@ -164,23 +164,13 @@ def by_turning_point(
             law = law.with_draws(parameters, "each curve's bootstrap, refitted")
         early = drawn <= t_max
         ends = np.where(early.all(axis=1), 1.0, np.where(early.any(axis=1), np.nan, 0.0))
-        values = np.stack([_first(crossed, smooth, ends), _first(smooth, crossed, ends)], axis=1)
+        both_ways = ((crossed, smooth), (smooth, crossed))
+        pairs = [pd.Series(one).fillna(pd.Series(two)).fillna(pd.Series(ends)) for one, two in both_ways]
+        values = np.column_stack(pairs)
         interval = _interval(values, value, bound)
     return ByTurningPoint(
         value=value, law=law, interval=interval, contradicted=contradicted, bound=bound, within=within, draws=values
     ), warnings  # fmt: skip
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
-def _first(*candidates: Array) -> Array:
-    """The first of several values (n,) that exists, in each draw."""
-    first = candidates[0]
-    for other in candidates[1:]:
-        first = np.where(np.isnan(first), other, first)
-    return first
 
 
 def _room(times: Array, ratios: Array, t_max: float) -> Interval:
@@ -197,8 +187,7 @@ def crossings(times: Array, ratios: Array, t_max: float) -> Array:
     where it does not do so between any two of them; the largest such place where there are several.
 
     This is the critical ratio without a law. Interpolation is linear in T0^-0.3, which is 0 for a curve that never
-    turns, so such curves count. Equation 8 has to leave them out: among ratios that turn late it sees only those that
-    happen to turn early, and errs upwards.
+    turns, so such curves count; Equation 8 has to leave them out.
     """
     late = np.where(np.isnan(times), 0.0, np.maximum(times, FLOOR * t_max) ** -BEND) / t_max**-BEND
     before, after = late[:, :-1], late[:, 1:]
@@ -220,11 +209,9 @@ def by_tolerance(ends: Ends, law: Fit | None, base: float, epsilon: float) -> tu
         text = "no critical ratio by tolerance: there is no L(R) of the general loss"
         return ByTolerance(epsilon=epsilon, value=None), [text]
     limit = base + epsilon
-    within = tuple(float(end[0]) for end in _bracket(ends.losses[None], ends.ratios, limit))
-    low, high = within[0], within[1]
-    forms = {RATIO_LAW.name: float(_law_crossings(law.law, _one(law.params), limit)[0])}
+    low, high = (float(end[0]) for end in _bracket(ends.losses[None], ends.ratios, limit))
+    by_law = float(_law_crossings(law.law, pd.DataFrame([law.params]), limit)[0])
     between = float(_interpolated(ends.losses[None], ends.ratios, limit)[0])
-    by_law = forms[RATIO_LAW.name]
     value, bound = bounded(by_law if low <= by_law <= high else float(np.clip(between, low, high)), (low, high))
     warnings = []
     if bound:
@@ -234,38 +221,30 @@ def by_tolerance(ends: Ends, law: Fit | None, base: float, epsilon: float) -> tu
     elif not low <= by_law <= high:
         measured = f"{ratio_label(low)} is within it and {ratio_label(high)} is not"
         warnings.append(f"L(R) crosses the tolerance at {by_law:.3g}, but {measured}: interpolated between the two")
-    if ends.draws is None:
-        return ByTolerance(epsilon=epsilon, value=value, bound=bound, within=(low, high)), warnings
-    draws = _tolerance_draws(ends, law, limit)
-    interval = _interval(draws, value, bound)
+    draws = None if ends.draws is None else _tolerance_draws(ends, ends.draws, law, limit)
     return ByTolerance(
-        epsilon=epsilon, value=value, interval=interval, bound=bound, within=(low, high), draws=draws
+        epsilon=epsilon, value=value, interval=_interval(draws, value, bound), bound=bound, within=(low, high), draws=draws
     ), warnings  # fmt: skip
 
 
-def _tolerance_draws(ends: Ends, law: Fit, limit: float) -> Array:
+def _tolerance_draws(ends: Ends, draws: Array, law: Fit, limit: float) -> Array:
     """The critical ratio in each draw by each form that the data do not reject, (n, f): never outside the ratios that
     the draw itself has on either side of the tolerance.
     """
-    assert ends.draws is not None
-    curves = _isotonic(ends.draws)
+    curves = _isotonic(draws)
     low, high = _bracket(curves, ends.ratios, limit)
     values = [_interpolated(curves, ends.ratios, limit)]
     inside = (ends.ratios > 0) & (ends.ratios < 1)
-    spread = np.quantile(ends.draws[:, inside], [0.16, 0.84], axis=0)  # draws of few runs have no variance
+    spread = np.quantile(draws[:, inside], [0.16, 0.84], axis=0)  # draws of few runs have no variance
     error = np.maximum(np.ptp(spread, axis=0) / 2, np.finfo(float).eps * np.max(np.abs(law.y)))
     for form in (form for form in RATIO_LAWS if form.nonlinear):
         fit = form.fit(law.x, law.y, 1 / error**2)
         if fit.df_resid and fit.sse > stats.chi2.ppf(1 - LEVEL, fit.df_resid):
             continue
         own = law.draws if form.name == law.law.name else None
-        params = pd.DataFrame(form.fit_many(law.x, ends.draws[:, inside])) if own is None else own
+        params = pd.DataFrame(form.fit_many(law.x, draws[:, inside])) if own is None else own
         values.append(np.clip(_law_crossings(form, params, limit), low, high))
     return np.stack(values, axis=1)
-
-
-def _one(params: Mapping[str, float]) -> pd.DataFrame:
-    return pd.DataFrame([dict(params)])
 
 
 def _bracket(losses: Array, ratios: Array, limit: float) -> tuple[Array, Array]:
