@@ -222,9 +222,9 @@ def by_tolerance(ends: Ends, law: Fit | None, base: float, epsilon: float) -> tu
         measured = f"{ratio_label(low)} is within it and {ratio_label(high)} is not"
         warnings.append(f"L(R) crosses the tolerance at {by_law:.3g}, but {measured}: interpolated between the two")
     draws = None if ends.draws is None else _tolerance_draws(ends, ends.draws, law, limit)
-    return ByTolerance(
-        epsilon=epsilon, value=value, interval=_interval(draws, value, bound), bound=bound, within=(low, high), draws=draws
-    ), warnings  # fmt: skip
+    ends_at, room = _interval(draws, value, bound), (low, high)
+    found = ByTolerance(epsilon=epsilon, value=value, interval=ends_at, bound=bound, within=room, draws=draws)
+    return found, warnings
 
 
 def _tolerance_draws(ends: Ends, draws: Array, law: Fit, limit: float) -> Array:
