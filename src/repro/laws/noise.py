@@ -161,17 +161,18 @@ def ar1_series(
     return series
 
 
+def whitened(series: Array, rho: float, starts: NDArray[np.intp] | int = 0) -> Array:
+    """Series (n,) or (n, k) without the AR(1) correlation of neighbours; at ``starts`` new runs begin."""
+    white = series.copy()
+    white[1:] = (series[1:] - rho * series[:-1]) / np.sqrt(1 - rho**2)
+    white[starts] = series[starts]
+    return white
+
+
 def _whitened(residual: Array, basis: Array, rho: float) -> tuple[float, float]:
     """(generalised sum of squares left by the basis, log determinant of the basis' information)."""
-
-    def white(series: Array) -> Array:
-        rest = series.copy()
-        rest[1:] -= rho * series[:-1]
-        rest[1:] /= np.sqrt(1 - rho**2)
-        return rest
-
-    q, r = np.linalg.qr(white(basis))
-    rest = white(residual)
+    q, r = np.linalg.qr(whitened(basis, rho))
+    rest = whitened(residual, rho)
     rest = rest - q @ (q.T @ rest)
     diagonal = np.abs(np.diag(r))
     return float(rest @ rest), float(2 * np.sum(np.log(np.maximum(diagonal, np.finfo(float).tiny))))

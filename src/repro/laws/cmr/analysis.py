@@ -32,7 +32,7 @@ from repro.laws.cmr.critical import (
     stretched,
 )
 from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
-from repro.laws.cmr.losses import ABOUT, SEQUENCES, Base, Trajectories, trajectories
+from repro.laws.cmr.losses import ABOUT, LOSSES, SEQUENCES, Base, Trajectories, trajectories
 from repro.laws.cmr.quality import cleaned, effect
 from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
@@ -40,7 +40,6 @@ from repro.laws.solver import Array
 
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
 ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a warning
-LOSSES = ("general", "domain")
 UNCHANGED = "the general loss does not change by more than its noise: no turning points and no critical ratio"
 ALIKE = "the general loss does not differ between ratios by more than its noise"
 
@@ -106,10 +105,9 @@ class Group:
         settings: those of the analysis. The same draws give the interval, so that multipliers compare.
         """
         solved = settings.equation_27 | {"lagrange": lagrange}
-        laws = [item for item in self.token_laws if item.ratio > 0]
-        points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for item in laws]
-        mixed = [place for place, item in enumerate(self.token_laws) if item.ratio > 0]
-        times = None if self.draws is None else self.draws.times_at(**solved)[:, mixed]
+        laws = [(place, item) for place, item in enumerate(self.token_laws) if item.ratio > 0]
+        points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for _, item in laws]
+        times = None if self.draws is None else self.draws.times_at(**solved)[:, [place for place, _ in laws]]
         return by_turning_point(points, settings.end, times)[0]
 
 

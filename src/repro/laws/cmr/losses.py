@@ -14,7 +14,8 @@ NUMBERS = ("tokens", "general_loss", "domain_loss")
 DEFAULTS: dict[str, str | int] = {"size": "model", "domain": "domain", "seed": 0}
 KEYS = ["size", "domain"]
 ABOUT = 1 + 1e-9  # a point at T_max counts as up to it in spite of rounding
-SEQUENCES = {"general": "general_sequences", "domain": "domain_sequences"}  # losses of each held-out sequence
+LOSSES = ("general", "domain")
+SEQUENCES = {loss: f"{loss}_sequences" for loss in LOSSES}  # losses of each held-out sequence
 SAME = 1e-9  # ratios that differ by no more are one ratio, written with different rounding
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 from repro.laws.cmr.critical import ratio_label
-from repro.laws.cmr.losses import Trajectories
+from repro.laws.cmr.losses import LOSSES, Trajectories
 from repro.laws.inference import LEVEL
+from repro.laws.noise import whitened
 from repro.laws.solver import Array
 
 SURE = 0.01  # level of the tests for an effect
@@ -37,7 +38,6 @@ EXPLOSION = 1.0  # nats: forgetting at the largest ratios rises by less, and is 
 STEPS = 12  # of the reweighting
 POWER = 0.3  # losses are about linear in this power of T
 BEYOND = 2.0  # ... and ends above its base by so many times the change of any other run
-LOSSES = ("general", "domain")
 SHOWN = 10  # rows named in a warning
 
 
@@ -91,11 +91,8 @@ class _Fitted(NamedTuple):
 def _fitted(columns: Array, y: Array, starts: NDArray[np.intp], rho: float, seeds: int) -> _Fitted:
     """Least squares with AR(1) errors along runs that begin at ``starts``, and the measured base as one point more."""
     both = np.column_stack([columns, y])
-    white = both.copy()
-    white[1:] = (both[1:] - rho * both[:-1]) / np.sqrt(1 - rho**2)
-    white[starts] = both[starts]
     base = np.concatenate([np.full(seeds, 1 / seeds), np.zeros(both.shape[1] - seeds)])
-    white = np.vstack([white, base])
+    white = np.vstack([whitened(both, rho, starts), base])
     solution, _, rank, values = np.linalg.lstsq(white[:, :-1], white[:, -1])
     sse = float(np.sum((white[:, -1] - white[:, :-1] @ solution) ** 2))
     df = len(white) - int(rank)
