@@ -11,7 +11,7 @@ from repro.cmr import published
 from repro.cmr.frames import RUN, DomainResults, Results
 from repro.cmr.published import paper
 from repro.cmr.study import Study
-from repro.cmr.tables import count
+from repro.cmr.tables import count, critical_shares
 from repro.laws import GENERAL_TOKEN_LAW
 from repro.show.words import Facts, join, some
 
@@ -157,32 +157,31 @@ def critical(results: DomainResults) -> Facts:
     binds = results.tolerances([results.epsilon])["binds"].dropna()
     return {
         "epsilon": results.epsilon,
-        "by_size": join(f"{row['size']}: {_share(row)}" for _, row in rows.iterrows()),
+        "by_size": join(f"{size}: {share}" for size, share in zip(rows["size"], _by_both(rows), strict=True)),
         "tolerance_decides": f"{int((binds == 'tolerance').sum())} of {len(binds)} sizes",
     }
 
 
-def _share(row: pd.Series) -> str:
-    low, high, alone = 100 * row["both_lower"], 100 * row["both_upper"], ", one run" if row["runs"] == 1 else ""
-    bound = f"{row['both_bound']} " if isinstance(row["both_bound"], str) else ""
-    known = "" if np.isnan(low) else f" ({low:.1f} to {high:.1f}{alone})"
-    return bound + _text(100 * row["both"], ".1f", "%") + known
+def _by_both(frame: pd.DataFrame) -> list[str]:
+    """The critical ratio by both conditions of each row of `Results.critical_ratios`, as the tables write it."""
+    return [text.replace("\n", " ") if isinstance(text, str) else NONE for text in critical_shares(frame)["both"]]
 
 
 def second(first: DomainResults, other: DomainResults, distances: pd.DataFrame) -> Facts:
     """The smallest model on two domains, nearer and farther from the general text, by ``distances`` (columns corpus,
     distance).
     """
-    rows = [results.critical_ratios().iloc[0] for results in (first, other)]
-    away = distances.set_index("corpus")["distance"]
-    near, far = sorted(rows, key=lambda row: away[row["domain"]])
+    rows = pd.concat([results.critical_ratios()[:1] for results in (first, other)], ignore_index=True)
+    away = rows["domain"].map(distances.set_index("corpus")["distance"])
+    told = zip(rows["domain"], away, _by_both(rows), strict=True)
+    (near, near_distance, near_share), (far, far_distance, far_share) = sorted(told, key=lambda each: each[1])
     return {
-        "near": str(near["domain"]),
-        "far": str(far["domain"]),
-        "near_distance": float(away[near["domain"]]),
-        "far_distance": float(away[far["domain"]]),
-        "near_share": _share(near),
-        "far_share": _share(far),
+        "near": str(near),
+        "far": str(far),
+        "near_distance": float(near_distance),
+        "far_distance": float(far_distance),
+        "near_share": near_share,
+        "far_share": far_share,
         "printed_near": published.critical_ratio("460M", "academic"),
         "printed_far": published.critical_ratio("460M"),
     }

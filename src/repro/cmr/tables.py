@@ -128,7 +128,7 @@ _DEFINITIONS = {"critical_ratio": ("by turning point", "turning"), "tolerance_ra
                 "both": ("both", "both")}  # fmt: skip
 
 
-def _shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
+def critical_shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
     """Critical ratios with their intervals, for each of the definitions that the frame has; a bound is said to be one,
     and the interval of one run to be that.
     """
@@ -152,7 +152,7 @@ def critical_ratios(results: Results) -> Styler:
     """
     frame = results.critical_ratios()
     law = {"size": "model size", "alpha4": "\u03b14", "s4": "s4", "beta3": "\u03b23"}
-    shares = _shares(frame)
+    shares = critical_shares(frame)
     rows = frame[list(law)].rename(columns=law).assign(**shares)
     formats: dict[str, Format] = {**dict.fromkeys(rows.columns[1:4], "{:.4f}"), **dict.fromkeys(shares, two_lines)}
     if "feasible" in frame:
@@ -178,7 +178,7 @@ def multipliers(results: DomainResults) -> Styler:
 def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping[str, pd.Series]) -> Styler:
     """Critical ratios with their intervals, a row for each size and a column for each text ``at``; then ``beside``."""
     columns, sizes = in_order(at), in_order(frame["size"])
-    wide = frame.assign(text=_shares(frame)[definition], at=at).pivot(index="size", columns="at", values="text")
+    wide = frame.assign(text=critical_shares(frame)[definition], at=at).pivot(index="size", columns="at", values="text")
     rows = wide.reindex(sizes)[columns].assign(**beside).rename_axis(index="model size", columns=None).reset_index()
     formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
     return styled(rows, formats, "no ratio qualifies, or too few turn", index=False)
@@ -186,7 +186,7 @@ def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping
 
 def learning_rates(frame: pd.DataFrame) -> Styler:
     """The critical ratios at each continual learning rate; from `Study.learning_rates`."""
-    shares, names = _shares(frame), {"learning_rate": "learning rate", "size": "model size"}
+    shares, names = critical_shares(frame), {"learning_rate": "learning rate", "size": "model size"}
     formats: dict[str, Format] = {"learning_rate": "{:.3g}", **dict.fromkeys(shares, two_lines)}
     why = "does not exist within the horizon, or no ratio qualifies"
     return _renamed(frame[list(names)].assign(**shares), names, formats, why)
@@ -197,7 +197,7 @@ def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Sty
     rows = pd.concat([results.critical_ratios()[:1] for results in (first, second)], ignore_index=True)
     frame = rows.assign(distance=rows["domain"].map(distances.set_index("corpus")["distance"]))
     names = {"domain": "domain", "size": "model size", "distance": "distance from general text"}
-    known = _shares(frame)
+    known = critical_shares(frame)
     formats: dict[str, Format] = {"distance": "{:.3f}", **dict.fromkeys(known, two_lines)}
     why = "does not exist within the horizon, or was not measured"
     return _renamed(frame[list(names)].assign(**known), names, formats, why)
