@@ -191,6 +191,7 @@ def test_scores_without_a_peak_are_not_said_to_have_one(shape: Any) -> None:
     assert claims(shape, 1273, sets=12, draws=40)["tested"].sum() <= 2
 
 
+@pytest.mark.ci
 def test_clear_peaks_are_shown_by_the_analysis_as_by_the_study_of_peaks() -> None:
     found = claims("peak", 0, sets=8, draws=60)
     assert found["tested"].mean() >= 0.6

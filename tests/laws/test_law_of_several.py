@@ -76,6 +76,7 @@ def test_log_huber_reaches_the_least_of_hoffmanns_objective_despite_outliers() -
     assert fit.robust and "Huber" in fit.summary()
 
 
+@pytest.mark.ci
 def test_intervals_draws_and_comparison_take_several_variables() -> None:
     x, y = runs(0.005)
     fit = CHINCHILLA.fit(x, y)
