@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from repro.laws import noise
-from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, draw
+from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, at_end, draw
 from repro.laws.cmr.critical import (
     ByTolerance,
     ByTurningPoint,
@@ -232,8 +232,9 @@ def analyse(
             point by its precision, which moves its value too.
         seed: of the draws.
 
-    Losses at T_max are measured ones (mean over seeds) where a trajectory reaches it, else the token law's
-    prediction. What does not exist is None, and a warning of its group says why.
+    Losses at T_max are measured ones where a trajectory reaches it (mean over seeds, and over the last tenth of the
+    run once the curve's course is taken out), else the token law's prediction. What does not exist is None, and a
+    warning of its group says why.
 
     Raises:
         ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
@@ -264,18 +265,18 @@ def _group(run: Trajectories, settings: Settings) -> Group:
         if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
     }
     if not found.changes:
-        at_end = {name: _at_end(run, i, ends, laws) for i, name in enumerate(LOSSES)}
-        return _unchanged(run, laws, at_end, settings)
+        losses = {name: _at_end(run, i, ends, laws) for i, name in enumerate(LOSSES)}
+        return _unchanged(run, laws, losses, settings)
     if not found.differs and len(laws) > 1:
         warnings.append(ALIKE)
     draws = _draws(run, laws, rows_of, settings, warnings)
     kept = _with_intervals(laws, draws)
-    at_end = {name: _at_end(run, i, ends, laws, draws) for i, name in enumerate(LOSSES)}
-    ratio_law = {name: _ratio_law(name, at_end[name], warnings) for name in LOSSES}
+    losses = {name: _at_end(run, i, ends, laws, draws) for i, name in enumerate(LOSSES)}
+    ratio_law = {name: _ratio_law(name, losses[name], warnings) for name in LOSSES}
     mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
     points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
     turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
-    tolerance, last = by_tolerance(at_end["general"], ratio_law["general"], run.base.general, settings.epsilon)
+    tolerance, last = by_tolerance(losses["general"], ratio_law["general"], run.base.general, settings.epsilon)
     feasible = tuple(
         item.ratio
         for item in (kept[place] for place in mixed)
@@ -288,7 +289,7 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *last)
     critical = CriticalRatio(turning, tolerance)
-    known = (ratio_law, kept, feasible, critical, every, at_end["general"])
+    known = (ratio_law, kept, feasible, critical, every, losses["general"])
     return Group(run.size, run.domain, run.base, *known, *_basis(run), draws)
 
 
@@ -331,7 +332,9 @@ def _increments_at_end(
     """(general, domain) increment at T_max, measured where the trajectory gets there, else predicted."""
     last = rows[rows["tokens"] == rows["tokens"].max()]
     if last["tokens"].iloc[0] >= (1 - AT_END) * settings.t_max:
-        return float(last["general"].mean()), float(last["domain"].mean())
+        if laws is None:
+            return float(last["general"].mean()), float(last["domain"].mean())
+        return at_end(laws.general, settings.end), at_end(laws.domain, settings.end)
     if laws is None:
         warnings.append(f"R = {ratio_label(ratio)}: no loss at T_max, measured or predicted")
         return None
