@@ -16,7 +16,7 @@ from repro.laws.allocation.law import NAMES, allocation_law
 from repro.laws.allocation.optimum import optimum
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.cmr.analysis import EPSILON, analyse
-from repro.laws.cmr.bootstrap import WIDE
+from repro.laws.cmr.bootstrap import BOUNDS
 from repro.laws.cmr.critical import interval_of
 from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW
 from repro.laws.law import Fit
@@ -38,7 +38,7 @@ SPREAD = 0.09  # standard deviation between runs of the critical ratio by turnin
 END_SPREAD = 0.02  # relative, of the general increment at the end
 FINE = np.linspace(0.02, 1.2, 60)  # ratios between which a mean over runs is interpolated
 HELD_OUT = 0.03  # nats: how much a held-out sequence's loss moves with training apart from the others'
-EXPONENTS = ("exponents up to 1", f"exponents up to {WIDE:g}")  # those of Equation 6, by draw in turn
+EXPONENTS = tuple(f"exponents up to {bound:g}" for bound in BOUNDS)  # those of Equation 6
 POPULATION = 64  # runs whose mean is taken for the truth of several seeds
 
 ALLOCATIONS = 16

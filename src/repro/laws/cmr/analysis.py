@@ -7,7 +7,7 @@ mixture ratio, its turning point, L(R) through the losses at T_max, and the crit
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from repro.laws import noise
-from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, at_end, draw
+from repro.laws.cmr.bootstrap import AT_END, BOUNDS, GENERAL_TOKEN_LAW_WIDE, Curve, Draws, at_end, draw
 from repro.laws.cmr.critical import (
     ByTolerance,
     ByTurningPoint,
@@ -105,10 +105,25 @@ class Group:
         settings: those of the analysis. The same draws give the interval, so that multipliers compare.
         """
         solved = settings.equation_27 | {"lagrange": lagrange}
-        laws = [(place, item) for place, item in enumerate(self.token_laws) if item.ratio > 0]
-        points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for _, item in laws]
-        times = None if self.draws is None else self.draws.times_at(**solved)[:, [place for place, _ in laws]]
-        return by_turning_point(points, settings.end, times)[0]
+        times = None if self.draws is None else self.draws.times_at(**solved)
+        return self._turning([laws.general for laws in self.token_laws], times, solved)
+
+    def by_exponents(self, bound: float, settings: Settings) -> ByTurningPoint:
+        """The critical ratio by turning point with exponents of Equation 6 up to ``bound`` alone, one of `BOUNDS`; half
+        of the draws have it, and give the interval.
+        """
+        law = dict(zip(BOUNDS, (GENERAL_TOKEN_LAW, GENERAL_TOKEN_LAW_WIDE), strict=True))[bound]
+        fits = [laws.general for laws in self.token_laws]
+        fits = [fit if law == fit.law else law.fit(fit.x, fit.y, fit.weights) for fit in fits]
+        times = None if self.draws is None else self.draws.times[BOUNDS.index(bound) :: len(BOUNDS)]
+        return self._turning(fits, times, settings.equation_27)
+
+    def _turning(self, general: Sequence[Fit], times: Array | None, solved: dict[str, float]) -> ByTurningPoint:
+        """The route by other general fits, and other turning points drawn (n, r)."""
+        mixed = [place for place, laws in enumerate(self.token_laws) if laws.ratio > 0]
+        laws = [(self.token_laws[place], general[place]) for place in mixed]
+        points = [(item.ratio, turning_point(item.domain.params, fit.params, **solved)) for item, fit in laws]
+        return by_turning_point(points, solved["t_max"], None if times is None else times[:, mixed])[0]
 
 
 @dataclass(frozen=True)

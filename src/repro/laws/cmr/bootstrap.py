@@ -27,6 +27,7 @@ AT_END = 0.01  # a trajectory reaches T_max when its last point is within this s
 FINE = 1e9  # ratios are told apart to this many places when their noise is seeded
 WIDE = 3.0  # the other upper bound of Equation 6's exponents: the paper's Table 4 has one of 3.43
 TAIL = 0.1  # of a run: its points there, less the curve's course, tell the loss at its end
+BOUNDS = (GENERAL_TOKEN_LAW.nonlinear[0].high, WIDE)  # of the exponents, by draw in turn
 LEAST = 0.05  # least share of a point's noise assumed to remain in its residual
 
 GENERAL_TOKEN_LAW_WIDE = replace(
