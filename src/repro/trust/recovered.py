@@ -7,6 +7,7 @@ where there is none, inf where open), covered. A study without an interval count
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,13 @@ def refused(critical: pd.DataFrame) -> pd.DataFrame:
             "quantity": quantity, "reach": reach, "studies": len(studies), "refused": share, "low": low, "high": high,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def recorded(name: str) -> pd.DataFrame:
+    """A summary of the large run that is kept with the package: "coverage", "cells", "refused" or "claims", as the
+    functions of these names, and `repro.trust.peaks.rates`, give it. ``tools/recoveries.py`` makes them.
+    """
+    return pd.read_csv(str(resources.files("repro.trust") / "recorded" / f"{name}.csv"))
 
 
 def _named(critical: pd.DataFrame) -> pd.DataFrame:
