@@ -7,7 +7,6 @@ What is said is data: ``published/claims.yaml`` in the package of the paper. Wha
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import json
 import math
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -92,6 +92,15 @@ class Row:
     page: str
 
 
+def papers() -> list[str]:
+    """The papers whose claims are listed."""
+    return [paper for paper in ("cmr", "allocation") if _file(paper).is_file()]
+
+
+def _file(paper: str) -> Traversable:
+    return resources.files(f"repro.{paper}") / "published" / "claims.yaml"
+
+
 @cache
 def read(paper: str) -> dict[str, Claim]:
     """The claims of a paper by id.
@@ -100,8 +109,7 @@ def read(paper: str) -> dict[str, Claim]:
         ValueError: naming the claim and the field that is wrong, or the id that is given twice or has no entry.
 
     """
-    text = (resources.files(f"repro.{paper}") / "published" / "claims.yaml").read_text(encoding="utf-8")
-    known = parse(text)
+    known = parse(_file(paper).read_text(encoding="utf-8"))
     functions = _functions(paper)
     if strangers := [name for functions_of in functions for name in functions_of if name not in known]:
         raise ValueError(f"functions without an entry in claims.yaml: {join(strangers)}")
@@ -206,8 +214,7 @@ def ledger(paper: str, study: BaseStudy | None = None) -> pd.DataFrame:
 def every(*studies: BaseStudy, among: Sequence[str] = ()) -> pd.DataFrame:
     """The ledgers of both papers, or of those ``among``, each with the study of its paper, if it is given."""
     own = {"allocation" if isinstance(study.params, AllocationParams) else "cmr": study for study in studies}
-    known = [paper for paper in ("cmr", "allocation") if importlib.util.find_spec(f"repro.{paper}.claims")]
-    return pd.concat([ledger(paper, own.get(paper)) for paper in among or known], ignore_index=True)
+    return pd.concat([ledger(paper, own.get(paper)) for paper in among or papers()], ignore_index=True)
 
 
 def written(value: Any) -> str:
@@ -291,7 +298,7 @@ def table(*studies: BaseStudy) -> Filtered:
                      strict=True)) for each in rows]  # fmt: skip
     cells = [(link(each.id, f"{each.page}.html"), noted(each.statement, each.where), noted(each.printed or "", None),
               *map(found_html, _findings(each))) for each in rows]  # fmt: skip
-    return Filtered(("", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys)
+    return Filtered(("Id", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys)
 
 
 def _source(function: Callable[..., Any] | None) -> str:
