@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from helpers import ROOT, studies
-from repro.cmr import claims
+from repro.cmr import claims, published
 from repro.study import claims as ledger
 from repro.study.base import NotRun
 from repro.study.claims import VERDICTS, Claim
@@ -112,3 +112,14 @@ def test_a_claim_of_a_number_names_the_number() -> None:
     for claim in CLAIMS.values():
         assert all(map(math.isfinite, claim.values))
         assert isinstance(claim, Claim) and (claim.kind != "value" or claim.values or claim.id in wordy), claim.id
+
+
+def test_a_number_printed_is_written_the_same_everywhere() -> None:
+    """Each is in two files, transcribed twice: the tables and text of the paper, and its claims."""
+    critical = {f"A0{58 + place}": published.critical_ratio(size) for place, size in enumerate(published.paper.sizes)}
+    errors = published.table("2").dropna(subset="printed_difference")["printed_difference"]
+    of_text = {"A011": published.critical_ratio("460M", "academic"), "A065": published.value("figure_5_tokens") / 1e9}
+    numbers = critical | dict(zip(("A036", "A037", "A038", "A039"), errors, strict=True)) | of_text
+    wrong = {name: value for name, value in numbers.items() if CLAIMS[name].values != pytest.approx((value,))}
+    assert not wrong
+    assert CLAIMS["A063"].values == CLAIMS["A062"].values == pytest.approx(tuple(critical.values()))

@@ -237,10 +237,8 @@ def _arrives() -> bool:
 
 
 def _chain(lagrange: float) -> np.ndarray:
-    """Critical ratios from Table 4: Equation 8 through its turning points, at T = 100."""
-    points = paper.turning_points(lagrange).dropna(subset="t")
-    groups = points[frames.fitted(points["ratio"])].groupby("size", sort=False)
-    return np.array([float(CMR_LAW.fit(rows["t"], rows["ratio"]).predict(T_MAX)) for _, rows in groups])
+    """Critical ratios at T = 100 from Table 4, by size."""
+    return np.array([float(fit.predict(T_MAX)) for fit in frames.refits(lagrange).values()])
 
 
 def _limits() -> list[float]:
