@@ -104,6 +104,7 @@ def test_a_card_shows_the_printed_the_recomputed_and_the_function() -> None:
     card = claims.show("A009")
     assert "29.8% to 34.9%" in repr(card) and "0.2976, 0.3489 [agrees]" in repr(card)
     assert "_law(&quot;460M&quot;)" in card._repr_html_()
+    assert "of 3.1B: def _law(" in claims.show("A061")._repr_html_()
 
 
 def test_a_claim_of_a_number_names_the_number() -> None:

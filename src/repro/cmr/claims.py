@@ -212,10 +212,15 @@ def _base() -> pd.DataFrame:
     return (_domain(paper) - _rise(paper, "domain")).dropna()
 
 
-def _apart(size: str) -> float:
-    """How far the turning points of Tables 4 and 5 differ, relatively, at the ratios that Equation 8 is fitted to."""
+def _agree(size: str) -> bool:
+    """Whether Tables 4 and 5 have the same turning points, within 5%, at the ratios that Equation 8 is fitted to."""
     rows = frames.turns().set_index("size").loc[size]
-    return float(rows.loc[frames.fitted(rows["ratio"]), "difference"].abs().max())
+    return _all(rows.loc[frames.fitted(rows["ratio"]), "difference"].abs() < 0.05)
+
+
+def _sizes(check: Callable[[str], Recomputed], *names: str) -> dict[str, Callable[[], Recomputed]]:
+    """The same check of each of the paper's sizes."""
+    return {name: partial(check, size) for name, size in zip(names, paper.sizes, strict=True)}
 
 
 def _iterated(size: str, ratio: float, t: float = 50.0) -> float:
@@ -267,25 +272,16 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A026": lambda: _law("940M"),
     "A032": lambda: _refit(largest=3 / 4) <= 0.05,
     "A035": lambda: max(map(_error, paper.sizes)),
-    "A036": lambda: _error("460M"),
-    "A037": lambda: _error("940M"),
-    "A038": lambda: _error("1.6B"),
-    "A039": lambda: _error("3.1B"),
+    **_sizes(_error, "A036", "A037", "A038", "A039"),
     "A040": lambda: _refit() <= 0.05,
     "A044": lambda: _ends(_r2(paper, "general")),
     "A045": lambda: _ends(_r2(paper, "domain")),
     "A046": lambda: float(mse_factors("domain").median()),
     "A047": lambda: float(mse_factors("general").median()),
-    "A051": lambda: _apart("460M") < 0.05,
-    "A052": lambda: _apart("940M") < 0.05,
-    "A053": lambda: _apart("1.6B") < 0.05,
-    "A054": lambda: _apart("3.1B") < 0.05,
+    **_sizes(_agree, "A051", "A052", "A053", "A054"),
     "A055": lambda: float((_base().max() - _base().min()).max()) < 0.01,
     "A056": lambda: _all(_upto(_rise(paper, t=1.0), 1 / 2).abs() < 0.005),
-    "A058": lambda: _law("460M"),
-    "A059": lambda: _law("940M"),
-    "A060": lambda: _law("1.6B"),
-    "A061": lambda: _law("3.1B"),
+    **_sizes(_law, "A058", "A059", "A060", "A061"),
     "A062": lambda: frames.critical_ratios()["table4"].tolist(),
     "A063": lambda: list(map(_law, paper.sizes)),
     "A064": lambda: T_MAX * UNIT / 1e9,
@@ -340,7 +336,7 @@ def _run(judge: Callable[[DomainResults], Found], domain: str = "domain", seeds:
     return of_study
 
 
-def _place(results: DomainResults, number: int) -> Replicated | None:
+def _place(number: int, results: DomainResults) -> Replicated | None:
     """The critical ratio by turning point of our size at this place, with its interval."""
     rows = results.critical_ratios()[["critical_ratio", "turning_lower", "turning_upper"]].to_numpy(float)
     if len(rows) <= number:
@@ -349,10 +345,15 @@ def _place(results: DomainResults, number: int) -> Replicated | None:
     return Replicated(value, None if low is None or high is None else (low, high))
 
 
-def _times(results: DomainResults, number: int) -> Found:
+def _times(number: int, results: DomainResults) -> Found:
     """The turning points, by ratio, of our size at this place."""
     turns = _turns(results)
     return tuple(turns.iloc[:, number]) if turns.shape[1] > number else None
+
+
+def _places(judge: Callable[[int, DomainResults], Found], *names: str) -> dict[str, ByStudy]:
+    """The same judge of each of our sizes, the smallest first."""
+    return {name: _run(partial(judge, number)) for number, name in enumerate(names)}
 
 
 def _half(study: Study) -> Replicated | None:
@@ -456,10 +457,10 @@ REPLICATED: dict[str, ByStudy] = {
     **{name: _run(judge, seeds=SEEDS) for name, judge in VARYING.items()},
     "A001": _run(_predicts),
     "A003": _half,
-    "A004": _run(lambda r: _place(r, 0), "second_domain"),
+    "A004": _run(partial(_place, 0), "second_domain"),
     "A009": _run(lambda r: tuple(_critical(r)[:2])),
     "A010": _domains,
-    "A011": _run(lambda r: _place(r, 0), "second_domain"),
+    "A011": _run(partial(_place, 0), "second_domain"),
     "A012": _shares,
     "A015": _epochs,
     "A019": _set(lambda study: float(study.params.continual_lr) / float(study.params.pretrain_lr), 0.1),
@@ -470,14 +471,8 @@ REPLICATED: dict[str, ByStudy] = {
     "A044": _run(lambda r: _ends(_r2(r, "general"))),
     "A045": _run(lambda r: _ends(_r2(r, "domain"))),
     "A049": _run(_two_powers),
-    "A051": _run(lambda r: _times(r, 0)),
-    "A052": _run(lambda r: _times(r, 1)),
-    "A053": _run(lambda r: _times(r, 2)),
-    "A054": _run(lambda r: _times(r, 3)),
-    "A058": _run(lambda r: _place(r, 0)),
-    "A059": _run(lambda r: _place(r, 1)),
-    "A060": _run(lambda r: _place(r, 2)),
-    "A061": _run(lambda r: _place(r, 3)),
+    **_places(_times, "A051", "A052", "A053", "A054"),
+    **_places(_place, "A058", "A059", "A060", "A061"),
     "A063": _run(lambda r: tuple(_critical(r))),
     "A068": _run(_spread),
     "A069": _run(_maxima),

@@ -278,7 +278,8 @@ def _source(function: Callable[..., Any] | None) -> str:
     """Where a function stands, and its text: what it computes from."""
     if function is None:
         return ""
-    function = function.func if isinstance(function, partial) else function
-    code = inspect.unwrap(function).__code__
+    inner: Any = inspect.unwrap(function)
+    given = f" of {', '.join(map(str, inner.args))}" if isinstance(inner, partial) else ""
+    code = (inner.func if given else inner).__code__
     lines, first = inspect.getsourcelines(code)
-    return f"{Path(code.co_filename).name}, line {first}: {''.join(lines).strip()}"
+    return f"{Path(code.co_filename).name}, line {first}{given}: {''.join(lines).strip()}"
