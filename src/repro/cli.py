@@ -100,7 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     verify = add("verify", _verify, "train finished runs once more, in a store of their own, and compare")
     verify.add_argument("--sample", type=_count, default=1, metavar="K", help="how many runs (1)")
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the choice of runs (0)")
-    for command in (book, train, run, plan, runs, verify):
+    claims = add(
+        "claims", _claims, "list what the papers claim, with verdicts by their own numbers and by finished runs"
+    )
+    claims.add_argument("--paper", choices=("cmr", "allocation"), help="the claims of one paper")
+    claims.add_argument("--verdict", type=_verdict, metavar="V", help="the claims with this verdict, by whatever check")
+    claims.add_argument("--csv", type=_output, metavar="OUT", help="write this file as well, as CSV")
+    for command in (book, train, run, plan, runs, verify, claims):
         choice = command.add_mutually_exclusive_group()
         choice.add_argument("--preset", help="take the parameters from a file of params/ (quick)")
         choice.add_argument("--params", type=Path, metavar="FILE", help="take the parameters from a file of your own")
@@ -109,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     runs.add_argument("--clean", action="store_true", help="free the weights that no run still to be done builds on")
     runs.add_argument("--yes", action="store_true", help="with --clean: do not ask")
-    for command in (plan, runs):
+    for command in (plan, runs, claims):
         command.add_argument("--json", type=_output, metavar="OUT", help="write this file as well, as JSON")
     add_fit(commands, _output)
     data = add("data", _data, "list the data packages: content, source, hash, licence, and whether they are here")
@@ -128,6 +134,14 @@ def _output(text: str) -> Path:
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: must be a file in an existing folder")
     return path
+
+
+def _verdict(text: str) -> str:
+    from repro.study.claims import VERDICTS
+
+    if text not in VERDICTS:
+        raise argparse.ArgumentTypeError(f"{text}: must be one of {', '.join(VERDICTS)}")
+    return text
 
 
 def _book(options: argparse.Namespace) -> int:
@@ -286,6 +300,21 @@ def _verify(options: argparse.Namespace) -> int:
     return FAILED if differing else 0
 
 
+def _claims(options: argparse.Namespace) -> int:
+    given = _checked(_values_of(options))
+    from repro.study import claims
+
+    frame = claims.every(*map(study_of, given), among=[options.paper] if options.paper else [])
+    if options.verdict:
+        frame = frame[frame[["recomputed_verdict", "replicated_verdict"]].eq(options.verdict).any(axis=1)]
+    print(claims.listed(frame))
+    if options.json:
+        options.json.write_text(claims.as_json(frame) + "\n")
+    if options.csv:
+        frame.map(claims.exact).to_csv(options.csv, index=False)
+    return 0
+
+
 def _data(options: argparse.Namespace) -> int:
     from repro.data.domains import PACKAGES
     from repro.data.packages import wheel
@@ -310,9 +339,10 @@ def _data(options: argparse.Namespace) -> int:
 def _values_of(options: argparse.Namespace) -> dict[str, Any]:
     """The chosen parameters as given, `-p` over the file's, not yet checked."""
     file = options.params or parameters.preset_file(options.preset or "quick")
-    output = getattr(options, "json", None)
-    if output and output.resolve() == file.resolve():
-        raise ParamsError("--json: must be another file than that of the parameters")
+    for name in ("json", "csv"):
+        output = getattr(options, name, None)
+        if output and output.resolve() == file.resolve():
+            raise ParamsError(f"--{name}: must be another file than that of the parameters")
     given = {name: parameters.value(name, text) for name, text in getattr(options, "values", [])}
     if "preset" in given:
         raise ParamsError("preset: choose it with --preset or --params, not with -p")

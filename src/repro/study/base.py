@@ -4,7 +4,7 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,21 @@ class BaseDesign(ABC):
         return " ".join(stage.key for stage in self.stages)
 
 
+class NotRun(Exception):
+    """A run is missing, and the study was asked not to do any."""
+
+
 @dataclass(frozen=True)
 class BaseStudy(ABC):
-    """A study of one paper. Each of its methods first does the runs it needs that the store does not hold."""
+    """A study of one paper. Each of its methods first does the runs it needs that the store does not hold.
+
+    lazy: whether it does; if not, a method that needs another run raises NotRun.
+    """
 
     store: Store
     params: Params | AllocationParams
     design: BaseDesign
+    lazy: bool = field(default=True, kw_only=True)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -67,6 +75,7 @@ class BaseStudy(ABC):
         """Do the stages that are missing.
 
         Raises:
+            NotRun: if the study is not lazy and some are.
             StudyFailed: naming each run that failed, once the others are done.
             ParamsError: if this machine does not have what the parameters ask for.
             Unavailable: if there is no such cluster.
@@ -75,6 +84,8 @@ class BaseStudy(ABC):
         wanted = list(stages)
         if all(self.store.has(stage) for stage in wanted):
             return
+        if not self.lazy:
+            raise NotRun(next(stage.label for stage in wanted if not self.store.has(stage)))
         place = self.where
         run(wanted, self.store, place.machine, on=place.cluster, title=self.params.preset, whole=self.stages)
 

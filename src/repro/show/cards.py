@@ -1,0 +1,78 @@
+"""Cards of claims: what a paper says, what its own numbers give, what a run gives, and the verdicts."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What somebody found: ``text`` is the number, ``title`` what stands under the pointer, ``scale`` of what runs."""
+
+    who: str
+    text: str
+    verdict: str
+    title: str = ""
+    scale: str | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """One claim; ``printed`` is None where the paper prints no number."""
+
+    id: str
+    statement: str
+    where: str
+    printed: str | None
+    findings: tuple[Finding, ...]
+
+    def _repr_html_(self) -> str:
+        says = f"<b>{_safe(self.id)}</b> {_safe(self.statement)} <small>{_safe(self.where)}</small>"
+        printed = f"<dt>printed</dt><dd>{_safe(self.printed)}</dd>" if self.printed else ""
+        return f'<div class="claim"><p>{says}</p><dl>{printed}{"".join(map(_found, self.findings))}</dl></div>'
+
+    def __repr__(self) -> str:
+        lines = [f"{self.id} ({self.where}): {self.statement}"]
+        lines += [f"  printed: {self.printed}"] if self.printed else []
+        for each in self.findings:
+            lines.append(f"  {each.who}: {' '.join(filter(None, (each.text, f'[{each.verdict}]', each.scale)))}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards one below the other."""
+
+    cards: tuple[Card, ...]
+
+    def _repr_html_(self) -> str:
+        return "".join(card._repr_html_() for card in self.cards)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self.cards))
+
+
+def _found(finding: Finding) -> str:
+    scale = f"<small>{_safe(finding.scale)}</small>" if finding.scale else ""
+    return f"<dt>{_safe(finding.who)}</dt><dd>{found_html(finding)} {scale}</dd>"
+
+
+def found_html(finding: Finding) -> str:
+    """The number, with what stands under the pointer, and the verdict, of a class named like it."""
+    number = f'<span title="{_safe(finding.title)}">{_safe(finding.text)}</span> ' if finding.text else ""
+    kind = finding.verdict.replace(" ", "-")
+    return f'{number}<span class="verdict {kind}">{_safe(finding.verdict)}</span>'
+
+
+def noted(text: str, note: str | None) -> str:
+    """Text as HTML, a note below it in small type."""
+    return _safe(text) + (f"<br><small>{_safe(note)}</small>" if note else "")
+
+
+def link(text: str, to: str) -> str:
+    return f'<a href="{_safe(to)}">{_safe(text)}</a>'
+
+
+def _safe(text: str) -> str:
+    return html.escape(text, quote=True)
