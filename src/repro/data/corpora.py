@@ -166,11 +166,6 @@ def save_tokens(batches: Iterable[np.ndarray], file: Path) -> int:
     return count
 
 
-def load_tokens(file: Path, dtype: np.dtype) -> np.ndarray:
-    """The tokens of a file written by `save_tokens`, memory-mapped, shape (n,)."""
-    return np.memmap(file, dtype=dtype, mode="r")
-
-
 def write_statistics(folder: Path, counts: dict[str, Any]) -> None:
     """Write the counts of what ``folder`` holds to its `STATISTICS`."""
     (folder / STATISTICS).write_text(json.dumps(counts, indent=1) + "\n")

@@ -113,7 +113,7 @@ def tokens_of(folder: Path, part: str, dtype: np.dtype) -> np.ndarray:
 
     folder: where the part's ``.bin`` file lies; dtype: the stage's.
     """
-    return corpora.load_tokens(folder / f"{part}.bin", dtype)
+    return np.memmap(folder / f"{part}.bin", dtype=dtype, mode="r")
 
 
 def encoded_pairs(folder: Path) -> "Sequence[EncodedPair]":
