@@ -78,6 +78,7 @@ class PairTokens(Stage):
     """
 
     version: ClassVar[int] = 1
+    effort: ClassVar[float] = 1e11
     material: Material
     tokenizer: Tokenizer | Base
     chat: bool
@@ -90,10 +91,6 @@ class PairTokens(Stage):
     @property
     def label(self) -> str:
         return f"pairs of {self.name}"
-
-    @property
-    def cost(self) -> float:
-        return 1e11
 
     def execute(self, work: Work) -> None:
         from repro.lm.instructions import encode_pairs
