@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from repro.cmr import paper, published
-from repro.lm.size import parameter_count, training_flops_per_token
+from repro.lm.size import Shape
 
 
 def test_parameter_counts_of_table_1() -> None:
@@ -16,16 +16,17 @@ def test_parameter_counts_of_table_1() -> None:
 
 def test_parameter_count_by_hand_on_a_tiny_model() -> None:
     embeddings, layer = 2 * 10 * 4, 4 * 4 * 4 + 3 * 4 * 6 + 2 * 4
-    assert parameter_count(hidden=4, intermediate=6, layers=3, vocabulary=10) == embeddings + 3 * layer + 4
+    assert Shape(hidden=4, intermediate=6, layers=3, heads=2).parameters(10) == embeddings + 3 * layer + 4
 
 
 def test_a_dimension_must_be_positive() -> None:
     with pytest.raises(ValueError, match="layers must be positive, got 0"):
-        parameter_count(hidden=4, intermediate=6, layers=0, vocabulary=10)
+        Shape(hidden=4, intermediate=6, layers=0, heads=2).parameters(10)
 
 
 def test_flops_are_six_per_parameter_and_attention() -> None:
-    assert training_flops_per_token(100, hidden=8, layers=2, sequence=16) == 600 + 12 * 2 * 8 * 16
+    shape = Shape(hidden=8, intermediate=6, layers=2, heads=2)
+    assert shape.flops_per_token(10, sequence=16) == 6 * shape.parameters(10) + 12 * 2 * 8 * 16
 
 
 @pytest.mark.parametrize(("table", "rows"), [("1", 4), ("2", 24), ("3", 96), ("4", 24), ("5", 4)])

@@ -15,7 +15,6 @@ from repro.data.corpora import (
     TRAINING,
     VALIDATION,
     Split,
-    load_tokens,
     read_texts,
     save_tokens,
     split_text,
@@ -146,4 +145,4 @@ def test_tokens_are_read_as_they_were_written(tmp_path: Path) -> None:
         assert dtype.itemsize == size
         parts = [np.array([0, vocabulary - 1], dtype), np.array([7], dtype)]
         assert save_tokens(parts, tmp_path / "tokens.bin") == 3
-        assert load_tokens(tmp_path / "tokens.bin", dtype).tolist() == [0, vocabulary - 1, 7]
+        assert np.fromfile(tmp_path / "tokens.bin", dtype).tolist() == [0, vocabulary - 1, 7]

@@ -78,7 +78,6 @@ class Design(BaseDesign):
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """Every stage that gives a result of its own."""
         scored = (stage for trial in self.trials for stage in (trial.evaluation, *trial.programs))
         drift = (*(drift.stage for drift in (*self.drift, *self.floor)), *(drift.stage for drift in self.ratio_drift))
         every = (*self.replays, *self.materials, *scored, *self.held_out, *drift)
@@ -94,7 +93,13 @@ def design(params: AllocationParams, *, programs: bool = True) -> Design:
     programs: whether programs that models write can be executed here.
     """
     base = base_of(params, material(params, params.replay, "replay"))
-    parts = [_part(params, number, base, programs) for number in range(len(params.domains))]
+    parts = []
+    for number, domain in enumerate(params.domains):
+        field = f"domains[{number}]"
+        # What is replayed gives none of the domain's questions away.
+        replay = material(params, params.replay, "replay", beside=material(params, domain, field))
+        own = material(params, domain, field, seen=replay)
+        parts.append(DomainRuns(params, own, replay, base, programs, first=number == 0))
     return Design(
         base,
         tuple(part.domain for part in parts),
@@ -299,10 +304,3 @@ class DomainRuns:
             peak=float(given[f"{phase}_lr"]), warmup=given[f"{phase}_warmup_steps"],
             weight_decay=float(given["weight_decay"]), clip=float(given["clip"]), precision=given["lora_precision"],
         )  # fmt: skip
-
-
-def _part(params: AllocationParams, number: int, base: Base | Pretrain, programs: bool) -> DomainRuns:
-    """A domain and its replay, which gives none of the domain's questions away."""
-    domain, field = params.domains[number], f"domains[{number}]"
-    replay = material(params, params.replay, "replay", beside=material(params, domain, field))
-    return DomainRuns(params, material(params, domain, field, seen=replay), replay, base, programs, first=number == 0)

@@ -51,18 +51,49 @@ class Results(Protocol):
 
     @property
     def curves(self) -> pd.DataFrame:
-        """Equation 1 with its 95% band: see :func:`curves`."""
-        return curves(self.fits)
+        """Equation 1 with its 95% band: sft_tokens, cpt_fraction, score, low, high (NaN without)."""
+        columns = ["benchmark", "metric", "sft_tokens", "cpt_fraction", "score", "low", "high"]
+        drawn = [fit.curve().assign(benchmark=name, metric=metric) for (name, metric), fit in self.fits.items()]
+        if not drawn:
+            return pd.DataFrame(columns=columns, dtype=float)
+        return pd.concat(drawn, ignore_index=True).rename(columns={"lower": "low", "upper": "high"})[columns]
 
     @property
     def optima(self) -> pd.DataFrame:
-        """The peaks of Equation 1: see :func:`optima`; printed_tokens beside them where the paper gives a peak."""
-        return optima(self.fits)
+        """The peak of each benchmark and metric, and the test of equal scores beside it.
+
+        Columns sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high (NaN without a peak); highest (SFT tokens of the
+        best score); p_value; slope_p (of the test that the scores have no slope in ln S); peak_shown; p_value_holm,
+        slope_p_holm: see :func:`holm`; printed_tokens beside them where the paper gives a peak.
+        """
+        rows = []
+        for (name, metric), fit in self.fits.items():
+            best = fit.optimum
+            (low, high), (cpt_low, cpt_high) = (ends or (np.nan, np.nan) for ends in (best.interval, best.cpt_interval))
+            rows.append({
+                "benchmark": name, "metric": metric,
+                "sft_tokens": best.sft_tokens, "low": low, "high": high,
+                "cpt_fraction": best.cpt_fraction, "cpt_low": cpt_low, "cpt_high": cpt_high,
+                "highest": float(fit.points["sft_tokens"].iloc[int(fit.points["score"].argmax())]),
+                "p_value": fit.flatness.p_value, "slope_p": fit.trend.p_value, "peak_shown": fit.peak_shown,
+            })  # fmt: skip
+        columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "cpt_low", "cpt_high", "highest"]
+        columns += ["p_value", "slope_p", "peak_shown"]
+        frame = pd.DataFrame(rows, columns=columns)
+        return holm(frame.astype({"sft_tokens": float, "cpt_fraction": float, "peak_shown": bool}))
 
     @property
     def alternatives(self) -> pd.DataFrame:
-        """Equation 1 beside its alternatives: see :func:`alternatives`."""
-        return alternatives(self.fits)
+        """Equation 1 beside its alternatives: law, parameters, criterion, delta_aicc, loo.
+
+        criterion: what delta_aicc is a difference of: "AIC", "AICc" or "QAICc" (:func:`repro.laws.comparison.compare`).
+        """
+        columns = ["benchmark", "metric", "law", "parameters", "criterion", "delta_aicc", "loo"]
+        frames = [
+            fit.alternatives.assign(benchmark=name, metric=metric, criterion=fit.criterion)
+            for (name, metric), fit in self.fits.items()
+        ]
+        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
     @property
     def warnings(self) -> pd.DataFrame:
@@ -104,47 +135,6 @@ def with_ends(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(low=low, high=high)
 
 
-def points(scores: pd.DataFrame) -> pd.DataFrame:
-    """Our scores as `Results.points`: the columns of `results.scores`, trained, low, high."""
-    trained = {"allocation": "CPT and SFT", "SFT only": "SFT only"}
-    trained |= {"snapshot": "snapshots of one SFT", "fixed steps": "SFT of fixed steps"}
-    rows = scores[scores["kind"].isin(trained)]
-    return with_ends(rows.assign(trained=rows["kind"].map(trained)))
-
-
-def curves(fits: Fits) -> pd.DataFrame:
-    """Equation 1 with its 95% band: benchmark, metric, sft_tokens, cpt_fraction, score, low, high (NaN without)."""
-    columns = ["benchmark", "metric", "sft_tokens", "cpt_fraction", "score", "low", "high"]
-    drawn = [fit.curve().assign(benchmark=name, metric=metric) for (name, metric), fit in fits.items()]
-    if not drawn:
-        return pd.DataFrame(columns=columns, dtype=float)
-    return pd.concat(drawn, ignore_index=True).rename(columns={"lower": "low", "upper": "high"})[columns]
-
-
-def optima(fits: Fits) -> pd.DataFrame:
-    """The peak of each benchmark and metric, and the test of equal scores beside it.
-
-    Columns benchmark, metric; sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high (NaN without a peak); highest (SFT
-    tokens of the best score); p_value; slope_p (of the test that the scores have no slope in ln S); peak_shown;
-    p_value_holm, slope_p_holm: see :func:`holm`.
-    """
-    rows = []
-    for (name, metric), fit in fits.items():
-        best = fit.optimum
-        (low, high), (cpt_low, cpt_high) = (ends or (np.nan, np.nan) for ends in (best.interval, best.cpt_interval))
-        rows.append({
-            "benchmark": name, "metric": metric,
-            "sft_tokens": best.sft_tokens, "low": low, "high": high,
-            "cpt_fraction": best.cpt_fraction, "cpt_low": cpt_low, "cpt_high": cpt_high,
-            "highest": float(fit.points["sft_tokens"].iloc[int(fit.points["score"].argmax())]),
-            "p_value": fit.flatness.p_value, "slope_p": fit.trend.p_value, "peak_shown": fit.peak_shown,
-        })  # fmt: skip
-    columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "cpt_low", "cpt_high", "highest"]
-    columns += ["p_value", "slope_p", "peak_shown"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return holm(frame.astype({"sft_tokens": float, "cpt_fraction": float, "peak_shown": bool}))
-
-
 def holm(tests: pd.DataFrame) -> pd.DataFrame:
     """The same with p_value_holm and slope_p_holm: p_value and slope_p corrected for the number of rows by Holm's
     method (statsmodels' `multipletests`); NaN where there is no test.
@@ -154,19 +144,6 @@ def holm(tests: pd.DataFrame) -> pd.DataFrame:
         corrected = multipletests(there, method="holm")[1] if len(there) else there
         tests = tests.assign(**{f"{name}_holm": pd.Series(corrected, index=there.index, dtype=float)})
     return tests
-
-
-def alternatives(fits: Fits) -> pd.DataFrame:
-    """Equation 1 beside its alternatives: benchmark, metric, law, parameters, criterion, delta_aicc, loo.
-
-    criterion: what delta_aicc is a difference of: "AIC", "AICc" or "QAICc" (:func:`repro.laws.comparison.compare`).
-    """
-    columns = ["benchmark", "metric", "law", "parameters", "criterion", "delta_aicc", "loo"]
-    frames = [
-        fit.alternatives.assign(benchmark=name, metric=metric, criterion=fit.criterion)
-        for (name, metric), fit in fits.items()
-    ]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
 def baselines(scores: pd.DataFrame) -> pd.DataFrame:
@@ -198,22 +175,8 @@ def other_budgets(scores: pd.DataFrame, fits: Fits, benchmark: str, metric: str)
     return named, pd.DataFrame(marks, columns=["budget", "mark", "cpt_fraction", "sft_tokens"])
 
 
-def cpt_steps(items: pd.DataFrame, scores: pd.DataFrame, tokens_a_step: int) -> pd.DataFrame:
-    """Our Table A.1: benchmark, metric, cpt_steps, score, se, p_value (that all are equal, paired by question).
-
-    items, scores: from `Study.items` and `results.scores`; the first seed only. p_value is NaN for fewer than two.
-    """
-    rows = scores[scores["kind"] == "CPT ablation"]
-    rows = rows[rows["seed"] == rows["seed"].min()].dropna(subset=["score"])
-    mine = items[(items["kind"] == "CPT ablation") & (items["seed"] == items["seed"].min())]
-    keys = list(zip(rows["benchmark"], rows["metric"], strict=True))
-    tests = {key: _equal(matrix(mine, *key)) for key in dict.fromkeys(keys)}
-    rows = rows.assign(cpt_steps=rows["cpt_tokens"] / tokens_a_step, p_value=[tests[key] for key in keys])
-    chosen: pd.DataFrame = rows[["benchmark", "metric", "cpt_steps", "score", "se", "p_value"]]
-    return chosen.reset_index(drop=True)
-
-
-def _equal(answers: pd.DataFrame) -> float:
+def equal(answers: pd.DataFrame) -> float:
+    """The p value of "all rows of answers are equal", paired by question; NaN for fewer than two."""
     values = answers.to_numpy(float)
     if len(values) < 2 or values.shape[1] < 2 or np.ptp(values, axis=0).max() == 0:
         return float("nan")

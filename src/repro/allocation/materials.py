@@ -8,9 +8,10 @@ from pathlib import Path
 from safetensors import safe_open
 
 from repro.data.build import Asked, Division, Domain, built_in
+from repro.data.documents import digest_files
 from repro.data.domains import MADE_HERE, PACKAGES, names, recipe_of
 from repro.data.pairs import BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
-from repro.data.sources import PackageSource, digest_files
+from repro.data.sources import PackageSource
 from repro.home import home
 from repro.lm.evaluation import OURS
 from repro.lm.pretrained import FolderModel, HubModel, PackageModel, digest_model

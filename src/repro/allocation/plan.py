@@ -119,11 +119,13 @@ def plan(params: AllocationParams) -> Plan:
     stages = closure(list(asked.stages))
     phases = tuple(_phase(name, [s for s in stages if isinstance(s, kinds)]) for name, kinds in KINDS.items())
     weights = parameters(asked.base)
-    adapter = max(_adapter(weights, rank) for rank in (params.cpt_rank, params.sft_rank))
+    # Off by a third either way for the models named above; only memory and disk use it.
+    adapter = round(26 * math.sqrt(weights) * max(params.cpt_rank, params.sft_rank))
     trained = sum(isinstance(stage, (Cpt, Sft)) for stage in stages)
     precision = BYTES[params.lora_precision]
     micro = min(params.micro_batch or params.cpt_batch, params.cpt_batch) * params.cpt_length
-    kept = activations(micro, _layers_by_width(weights), VOCABULARY)
+    # Layers times hidden size, about: 1.49 sqrt(N) for SmolLM2-135M, 1.54 for Mistral-7B.
+    kept = activations(micro, 1.5 * math.sqrt(weights), VOCABULARY)
     return Plan(
         preset=params.preset,
         base_model=asked.base.name if isinstance(asked.base, Base) else "a model of our own",
@@ -139,15 +141,11 @@ def plan(params: AllocationParams) -> Plan:
 
 
 def _phase(name: str, stages: Sequence[Stage]) -> Phase:
-    tokens = sum(stage.new_tokens for stage in stages if isinstance(stage, (Cpt, Sft)))
-    steps = sum(_steps(stage) for stage in stages if isinstance(stage, (Cpt, Sft)))
+    trained = [stage for stage in stages if isinstance(stage, (Cpt, Sft))]
+    tokens = sum(stage.new_tokens for stage in trained)
+    # For SFT about: a sequence of it is a pair.
+    steps = sum(s.new_tokens // (s.training.batch * (s.length if isinstance(s, Cpt) else PAIR)) for s in trained)
     return Phase(name, len(stages), tokens, steps, float(sum(stage.cost for stage in stages)))
-
-
-def _steps(stage: Cpt | Sft) -> int:
-    """Optimiser steps of a stage, for SFT about."""
-    a_sequence = stage.length if isinstance(stage, Cpt) else PAIR
-    return stage.new_tokens // (stage.training.batch * a_sequence)
 
 
 def _naive(asked: Design) -> int:
@@ -157,19 +155,6 @@ def _naive(asked: Design) -> int:
         + (trial.model.tokens if isinstance(trial.model, Sft) else 0)
         for trial in trials
     )
-
-
-def _adapter(weights: int, rank: int) -> int:
-    """An adapter's weights, about: a model of N weights has about 16 sqrt(N) inputs and outputs at every unit of rank.
-
-    Off by a third either way for the models named above; only memory and disk of the plan use it.
-    """
-    return round(26 * math.sqrt(weights) * rank)
-
-
-def _layers_by_width(weights: int) -> float:
-    """Layers times hidden size of a Llama-type model, about: 1.49 sqrt(N) for SmolLM2-135M, 1.54 for Mistral-7B."""
-    return 1.5 * math.sqrt(weights)
 
 
 def _printed(params: AllocationParams) -> dict[str, int] | None:

@@ -170,8 +170,8 @@ class Paper(frames.Results):
 
     @property
     def optima(self) -> pd.DataFrame:
-        """As `frames.optima`, and printed_fraction and printed_tokens, the paper's peak of that domain."""
-        found = frames.optima(self.fits)
+        """As `Results.optima`, and printed_fraction and printed_tokens, the paper's peak of that domain."""
+        found = super().optima
         printed = found["benchmark"].map(peak)
         return found.assign(printed_fraction=printed, printed_tokens=(1 - printed) * value("budget"))
 

@@ -52,7 +52,10 @@ def scores(items: pd.DataFrame) -> pd.DataFrame:
         head = dict(zip([*KEYS, "benchmark"], key, strict=True))
         for metric in METRICS:
             values = per_item(part, metric).dropna()
-            rows.append(head | {"metric": metric, **_mean(values, metric)})
+            score, count = float(values.mean()), len(values)
+            variance = score * (1 - score) if metric == ACCURACY else float(values.var(ddof=1))
+            se = float(np.sqrt(variance / count)) if count else np.nan
+            rows.append(head | {"metric": metric, "score": score, "se": se, "n_items": count})
     return pd.DataFrame(rows)
 
 
@@ -61,15 +64,6 @@ def per_item(items: pd.DataFrame, metric: str) -> pd.Series:
     if metric == ACCURACY:
         return items["right"].astype("Float64").astype(float)
     return items["logprob"] / items["length"]
-
-
-def _mean(values: pd.Series, metric: str) -> dict[str, float]:
-    count = len(values)
-    if not count:
-        return {"score": np.nan, "se": np.nan, "n_items": 0}
-    score = float(values.mean())
-    variance = score * (1 - score) if metric == ACCURACY else float(values.var(ddof=1))
-    return {"score": score, "se": float(np.sqrt(variance / count)), "n_items": count}
 
 
 def matrix(items: pd.DataFrame, benchmark: str, metric: str) -> pd.DataFrame:
@@ -93,7 +87,7 @@ def compare(
     """
     rows = []
     for first, second, name in pairs:
-        ours, theirs = (_select(items, where) for where in (first, second))
+        ours, theirs = (items[(items[[*where]] == pd.Series(where)).all(axis=1)] for where in (first, second))
         for benchmark in ours["benchmark"].unique():
             a, b = (
                 per_item(frame[frame["benchmark"] == benchmark].set_index("item"), metric).dropna()
@@ -104,13 +98,6 @@ def compare(
                 head = {"name": name, "benchmark": benchmark, "metric": metric}
                 rows.append(head | _paired(a[shared], b[shared], metric))
     return pd.DataFrame(rows, columns=_COMPARED)
-
-
-def _select(items: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    chosen = pd.Series(True, index=items.index)
-    for column, value in where.items():
-        chosen &= items[column] == value
-    return items[chosen]
 
 
 def _paired(first: pd.Series, second: pd.Series, metric: str) -> dict[str, float]:
@@ -138,36 +125,25 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
     return {"both": both, "only_first": lost, "only_second": won, "low": low, "high": high, "p_value": p_value}
 
 
-def exposure(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """How much training shows of right and of wrong choices: domain, benchmark, where, right, wrong (shares)."""
-    rows = [{"domain": name, **row} for name, statistics in counts.items() for row in statistics["exposure"]]
-    return pd.DataFrame(rows, columns=["domain", "benchmark", "where", "right", "wrong"])
-
-
 def contents(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """What each domain holds, from the statistics of its stage: domain, part, items, characters, dropped, why.
 
     dropped: how many items, or documents, were left out of the part, and why. Characters are NaN but for text.
     """
-    return pd.DataFrame([{"domain": name, **row} for name, part in counts.items() for row in _parts(part)])
+    rows = [(name, *row) for name, part in counts.items() for row in _parts(part)]
+    return pd.DataFrame(rows, columns=["domain", "part", "items", "characters", "dropped", "why"])
 
 
-def _parts(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _parts(statistics: Mapping[str, Any]) -> list[tuple[str, int, float, int, str]]:
     text, dropped = statistics["text"], statistics["dropped"]
     kept = pd.DataFrame(text["kept"]).groupby("part")[["documents", "characters"]].sum()
-
-    def row(part: str, items: int, dropped: int, why: str, characters: float = np.nan) -> dict[str, Any]:
-        return {"part": part, "items": items, "characters": characters, "dropped": dropped, "why": why}
-
-    def of_text(part: str, name: str, dropped: int, why: str) -> dict[str, Any]:
-        return row(name, int(kept["documents"][part]), dropped, why, float(kept["characters"][part]))
-
+    training, held_out = ([*map(int, kept.loc[part])] for part in (TRAINING, VALIDATION))
     return [
-        of_text(TRAINING, "CPT text", dropped["documents"] + dropped["documents_of_choices"], AWAY),
-        of_text(VALIDATION, "CPT text, held out", text["near_duplicates"], "near-duplicates of it, from the CPT text"),
-        row("SFT pairs", statistics["pairs"], dropped["pairs"] + dropped["pairs_of_choices"], AWAY),
-        *(row(f"questions, {name}", count, 0, "") for name, count in statistics["questions"].items()),
-        row("items in all", statistics["items"], dropped["ambiguous"], "one prompt with two answers"),
+        ("CPT text", *training, dropped["documents"] + dropped["documents_of_choices"], AWAY),
+        ("CPT text, held out", *held_out, text["near_duplicates"], "near-duplicates of it, from the CPT text"),
+        ("SFT pairs", statistics["pairs"], np.nan, dropped["pairs"] + dropped["pairs_of_choices"], AWAY),
+        *((f"questions, {name}", count, np.nan, 0, "") for name, count in statistics["questions"].items()),
+        ("items in all", statistics["items"], np.nan, dropped["ambiguous"], "one prompt with two answers"),
     ]
 
 

@@ -115,10 +115,11 @@ class Study(BaseStudy):
         return results.contents({name: read_statistics(self.file(m, STATISTICS)) for name, m in named.items()})
 
     def exposure(self) -> pd.DataFrame:
-        """How much training shows of right and of wrong choices: see :func:`repro.allocation.results.exposure`."""
+        """How much training shows of right and of wrong choices: domain, benchmark, where, right, wrong (shares)."""
         self.prepare("exposure")
-        statistics = {stage.name: read_statistics(self.file(stage, STATISTICS)) for stage in self.design.materials}
-        return results.exposure(statistics)
+        told = {stage.name: read_statistics(self.file(stage, STATISTICS)) for stage in self.design.materials}
+        rows = [{"domain": name, **row} for name, statistics in told.items() for row in statistics["exposure"]]
+        return pd.DataFrame(rows, columns=["domain", "benchmark", "where", "right", "wrong"])
 
     def examples(self) -> pd.DataFrame:
         """A pair and a question of each domain: see :func:`repro.allocation.results.examples`."""
@@ -273,11 +274,13 @@ class StudyResults(frames.Results):
 
     @property
     def points(self) -> pd.DataFrame:
-        return frames.points(self.scores)
+        trained = {"allocation": "CPT and SFT", "SFT only": "SFT only"}
+        trained |= {"snapshot": "snapshots of one SFT", "fixed steps": "SFT of fixed steps"}
+        rows = self.scores[self.scores["kind"].isin(trained)]
+        return frames.with_ends(rows.assign(trained=rows["kind"].map(trained)))
 
     @property
     def baselines(self) -> pd.DataFrame:
-        """The base model's scores, and chance where it is known."""
         return frames.baselines(self.scores)
 
     @property
@@ -303,8 +306,16 @@ class StudyResults(frames.Results):
 
     @property
     def cpt_steps(self) -> pd.DataFrame:
-        """The CPT ablation as Table A.1: see :func:`repro.allocation.frames.cpt_steps`."""
-        return frames.cpt_steps(self.items, self.scores, self.params.cpt_batch * self.params.cpt_length)
+        """Our Table A.1: benchmark, metric, cpt_steps, score, se, p_value (that all are equal); the first seed only."""
+        rows, mine = (frame[frame["kind"] == "CPT ablation"] for frame in (self.scores, self.items))
+        rows = rows[rows["seed"] == rows["seed"].min()].dropna(subset=["score"])
+        mine = mine[mine["seed"] == self.items["seed"].min()]
+        keys = list(zip(rows["benchmark"], rows["metric"], strict=True))
+        tests = {key: frames.equal(results.matrix(mine, *key)) for key in dict.fromkeys(keys)}
+        steps = rows["cpt_tokens"] / (self.params.cpt_batch * self.params.cpt_length)
+        rows = rows.assign(cpt_steps=steps, p_value=[tests[key] for key in keys])
+        chosen: pd.DataFrame = rows[["benchmark", "metric", "cpt_steps", "score", "se", "p_value"]]
+        return chosen.reset_index(drop=True)
 
     @property
     def score_line(self) -> pd.DataFrame:

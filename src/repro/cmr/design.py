@@ -37,17 +37,10 @@ class Design(BaseDesign):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Every stage that gives a result of its own."""
         trained = (*self.domains, *self.pretraining, *self.continual, *self.rates)
         return (self.general, *trained, *self.recovery, *self.peaks)
 
     def require_data(self) -> None:
-        """Make sure that packaged texts have been fetched and are the pinned ones.
-
-        Raises:
-            ParamsError: naming the file that is missing or another one.
-
-        """
         texts = (stage.text for stage in (self.general, *self.domains))
         files = (source for text in texts if isinstance(text, Text) for source in text.sources)
         require_packages(source.package for source in files if isinstance(source, PackageSource))
@@ -84,7 +77,11 @@ def design(params: Params) -> Design:
         Shape(hidden=m.hidden, intermediate=m.intermediate, layers=m.layers, heads=m.heads) for m in params.models
     ]
     pretraining = tuple(_pretrain(params, general, shape, seed) for shape in shapes for seed in params.seeds)
-    _distinct_sizes(pretraining[:: len(params.seeds)])
+    models = pretraining[:: len(params.seeds)]
+    labels, counts = [model.size for model in models], [model.parameters for model in models]
+    # Sizes name rows, lines and groups of runs, so two models of one label would be taken for one.
+    if counts != sorted(counts) or len(set(labels)) < len(labels):
+        raise ParamsError(f"models: must grow in size, each with a label of its own, not {', '.join(labels)}")
     smallest = pretraining[: len(params.seeds)]
     continual = [_continue(params, base, domains[0], ratio) for base in pretraining for ratio in params.ratios]
     continual += [_continue(params, base, domains[1], r) for base in smallest for r in params.second_ratios]
@@ -97,14 +94,6 @@ def design(params: Params) -> Design:
     recovery = recoveries(params.recovery_sets, params.recovery_draws)
     peaks = peak_stages(params.recovery_sets // PEAKS_PER_SET, params.recovery_draws)
     return Design(general, domains, pretraining, tuple(continual), tuple(rates), recovery, peaks)
-
-
-def _distinct_sizes(models: tuple[Pretrain, ...]) -> None:
-    """Sizes name rows, lines and groups of runs, so two models of one label would be taken for one."""
-    labels = [model.size for model in models]
-    counts = [model.parameters for model in models]
-    if counts != sorted(counts) or len(set(labels)) < len(labels):
-        raise ParamsError(f"models: must grow in size, each with a label of its own, not {', '.join(labels)}")
 
 
 def _split(params: Params, validation: Fraction, replay: Fraction) -> Split:

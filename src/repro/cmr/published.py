@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from repro.cmr import frames
 from repro.cmr.frames import HeldOut, Results
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, increments, turning_point
-from repro.lm.size import parameter_count
+from repro.lm.size import Shape
 
 
 def table(number: str) -> pd.DataFrame:
@@ -84,8 +84,9 @@ class Paper(Results):
     def shapes(self) -> pd.DataFrame:
         """Table 1 with ``parameters``, which are computed from the shapes and not printed there."""
         frame = table("1")
-        shapes = frame[["hidden_size", "intermediate_size", "layers", "vocabulary_size"]].itertuples(index=False)
-        return frame.assign(parameters=[parameter_count(*map(int, shape)) for shape in shapes])
+        rows = frame.drop(columns="size").astype(int).itertuples(index=False)
+        sizes = [Shape(hidden=h, intermediate=i, heads=a, layers=n).parameters(v) for h, i, a, n, v in rows]
+        return frame.assign(parameters=sizes)
 
     def equation_6(self, size: str, ratio: float) -> tuple[dict[str, float], dict[str, float]]:
         """(domain, general) coefficients from Table 4.

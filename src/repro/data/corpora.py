@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -39,7 +40,7 @@ class Split:
         return REPLAY if position < self.validation + self.replay else TRAINING
 
 
-class TextParts:
+class TextParts(AbstractContextManager["TextParts"]):
     """Writes documents to one Parquet file per part, with their source, and counts them."""
 
     def __init__(self, folder: Path) -> None:
@@ -48,9 +49,6 @@ class TextParts:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._documents: Counter[tuple[str, str]] = Counter()
         self._characters: Counter[tuple[str, str]] = Counter()
-
-    def __enter__(self) -> "TextParts":
-        return self
 
     def __exit__(self, *_error: object) -> None:
         for part in self._rows:
@@ -164,11 +162,6 @@ def save_tokens(batches: Iterable[np.ndarray], file: Path) -> int:
             out.write(tokens.tobytes())
             count += len(tokens)
     return count
-
-
-def load_tokens(file: Path, dtype: np.dtype) -> np.ndarray:
-    """The tokens of a file written by `save_tokens`, memory-mapped, shape (n,)."""
-    return np.memmap(file, dtype=dtype, mode="r")
 
 
 def write_statistics(folder: Path, counts: dict[str, Any]) -> None:

@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Protocol
 
 WHOLE = (Fraction(0), Fraction(1))
+BLOCK = 2**20  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,17 @@ def kept(documents: Iterable[Document], topics: tuple[str, ...], part: tuple[Fra
         wanted = not topics or document.topic in topics
         if wanted and document.text.strip() and (part == WHOLE or part[0] <= document.position("part") < part[1]):
             yield document
+
+
+def digest_files(files: list[Path], folder: Path) -> str:
+    """One hash over the names and bytes of `files`."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as text:
+            while block := text.read(BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def part_label(part: tuple[Fraction, Fraction]) -> str:

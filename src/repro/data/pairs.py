@@ -8,10 +8,11 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+from repro.data.documents import digest_files
 from repro.data.domains import recipe_of
 from repro.data.domains.coding import PROBLEMS, problem_items
 from repro.data.domains.items import Item
-from repro.data.sources import CARD, digest_files, folder_files, rows
+from repro.data.sources import CARD, folder_files, rows
 
 Row = Mapping[str, Any]
 

@@ -4,19 +4,17 @@ A source is a frozen value that says what the text *is* (package version and has
 where it lies on this machine is not part of it.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from repro.data.documents import WHOLE, Document, kept, part_label
+from repro.data.documents import WHOLE, Document, digest_files, kept, part_label
 from repro.data.domains import PACKAGES, text_package
 from repro.data.stdlib import PythonSource
 
 CARD = "see the data set's card"
-BLOCK = 2**20  # bytes read at a time
 SUFFIXES = {".txt": "text", ".md": "text", ".jsonl": "json", ".parquet": "parquet"}
 
 
@@ -146,17 +144,6 @@ def package_source(name: str, topics: tuple[str, ...] = (), part: tuple[Fraction
 def folder_files(folder: Path) -> list[Path]:
     """The files of a folder that hold text, in name order."""
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
-
-
-def digest_files(files: list[Path], folder: Path) -> str:
-    """One hash over the names and bytes of `files`."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as text:
-            while block := text.read(BLOCK):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def rows(dataset: str, *, config: str | None = None, **options: Any) -> Iterator[dict[str, Any]]:

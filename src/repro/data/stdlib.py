@@ -1,6 +1,5 @@
 """The standard library of the running Python, as text: a real code base that every installation carries."""
 
-import hashlib
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from repro.data.documents import WHOLE, Document, kept, part_label
+from repro.data.documents import WHOLE, Document, digest_files, kept, part_label
 
 FOLDER = Path(sysconfig.get_path("stdlib"))
 # Installed packages and tests are not part of the library; tables of code pages and the manual's text are not code;
@@ -55,12 +54,7 @@ def modules() -> Iterator[tuple[str, str]]:
 @cache
 def library_digest() -> str:
     """One hash over the names and bytes of the modules."""
-    digest = hashlib.sha256()
-    for file in _files():
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(FOLDER).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    return digest_files(_files(), FOLDER)
 
 
 def _files() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from repro.laws.cmr.analysis import (
     Analysis as Analysis,
-    CriticalRatio as CriticalRatio,
     Group as Group,
     TokenLaws as TokenLaws,
     analyse as analyse,

@@ -71,7 +71,8 @@ def conf_int(design: Design, alpha: float) -> Array:
     if not design.df_resid:
         return np.full((len(design.names), 2), np.nan)
     limit = profile_limit(design, alpha)
-    profiled = [profile_interval(design, place, limit) for place in range(len(design.theta))]
+    bounds = zip(design.problem.low.tolist(), design.problem.high.tolist(), strict=True)
+    profiled = [[_crossing(design, place, limit, bound) for bound in ends] for place, ends in enumerate(bounds)]
     half = _quantile(design, alpha) * standard_errors(design)[len(design.theta) :]
     return np.array([*profiled, *zip(design.linear - half, design.linear + half, strict=True)])
 
@@ -82,7 +83,10 @@ def band(design: Design, x: Array, alpha: float) -> Array:
     """
     if not design.df_resid:
         return np.full(len(x), np.nan)
-    return np.asarray(_quantile(design, alpha) * band_errors(design, x))
+    _, singular, right, length = _directions(design)
+    kept = singular > UNDETERMINED * singular[0]
+    moved = (_jacobian(design, x) / length) @ right[kept].T / singular[kept]
+    return np.asarray(_quantile(design, alpha) * (design.rse * np.sqrt(np.sum(moved**2, axis=1))))
 
 
 def _quantile(design: Design, alpha: float) -> float:
@@ -102,14 +106,6 @@ def standard_errors(design: Design) -> Array:
     errors = design.rse * np.sqrt(np.sum((right[kept].T / singular[kept]) ** 2, axis=1)) / length
     lost = np.any(np.abs(right[~kept]) > np.sqrt(UNDETERMINED), axis=0)
     return np.where(lost, np.inf, errors)
-
-
-def band_errors(design: Design, x: Array) -> Array:
-    """Asymptotic standard error of the fitted curve at ``x`` (m,), shape (m,), by the delta method."""
-    _, singular, right, length = _directions(design)
-    kept = singular > UNDETERMINED * singular[0]
-    moved = (_jacobian(design, x) / length) @ right[kept].T / singular[kept]
-    return np.asarray(design.rse * np.sqrt(np.sum(moved**2, axis=1)))
 
 
 def _directions(design: Design) -> tuple[Array, Array, Array, Array]:
@@ -155,13 +151,8 @@ def profile_limit(design: Design, alpha: float) -> float:
     return float(least * (1 + stats.f.ppf(1 - alpha, 1, design.df_resid) / design.df_resid))
 
 
-def profile_interval(design: Design, index: int, limit: float) -> tuple[float, float]:
-    """Where one parameter's profile stays below ``limit``; a side that never leaves it ends at its bound."""
-    low, high = float(design.problem.low[index]), float(design.problem.high[index])
-    return _crossing(design, index, limit, low), _crossing(design, index, limit, high)
-
-
 def _crossing(design: Design, index: int, limit: float, bound: float) -> float:
+    """How far towards ``bound`` one parameter's profile stays below ``limit``; the bound where it never leaves it."""
     estimate, warm = design.theta[index], design.theta
 
     def excess(value: float) -> float:

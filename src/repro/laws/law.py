@@ -287,14 +287,11 @@ class Law:
         parts = self.basis(x, *(theta[:, k, None] for k in range(theta.shape[1])))
         columns = [np.broadcast_to(root * part, shape) for part in parts]
         linear = project(columns, root * y, self.signs).coefficients
-        linear = np.where(self._rounding(columns, linear, root * y), 0.0, linear)
-        return dict(zip(self.names, [*theta.T, *linear.T], strict=True))
-
-    def _rounding(self, columns: list[Array], linear: Array, z: Array) -> NDArray[np.bool_]:
-        """Which signed coefficients (B, p) add no more than rounding to their data set: these are at their bound, 0."""
+        # Signed coefficients that add no more than rounding to their data set are at their bound, 0.
         length = np.stack([np.linalg.norm(column, axis=-1) for column in columns], axis=-1)
-        size = np.linalg.norm(z, axis=-1)[..., None]
-        return np.asarray((np.array(self.signs) != 0) & (np.abs(linear) * length <= CONSTANT * size))
+        rounding = np.abs(linear) * length <= CONSTANT * np.linalg.norm(root * y, axis=-1)[..., None]
+        linear = np.where((np.array(self.signs) != 0) & rounding, 0.0, linear)
+        return dict(zip(self.names, [*theta.T, *linear.T], strict=True))
 
     def _separated(self, theta: Array) -> Array:
         apart = np.sort(theta, axis=1) if self.ordered else np.array(theta)

@@ -146,7 +146,10 @@ def project(columns: Columns, z: Array, signs: tuple[int, ...]) -> Projection:
     best = best._replace(residual=np.where(legal[..., None], best.residual, np.inf))
     for count in range(1, len(held) + 1):
         for out in combinations(held, count):
-            best = _better(best, *_signed(columns, z, signs, out))
+            other, legal = _signed(columns, z, signs, out)
+            with np.errstate(invalid="ignore"):
+                swap = legal & (dot(other.residual, other.residual) < dot(best.residual, best.residual))
+            best = _picked(swap, other, best)
     return best
 
 
@@ -156,12 +159,6 @@ def _signed(
     """The solution without the columns ``out``, and where its coefficients have the right signs."""
     solution = _least_squares([np.zeros_like(c) if j in out else c for j, c in enumerate(columns)], z)
     return solution, np.all(solution.coefficients * np.array(signs) >= 0, axis=-1)
-
-
-def _better(best: Projection, other: Projection, legal: NDArray[np.bool_]) -> Projection:
-    with np.errstate(invalid="ignore"):
-        swap = legal & (dot(other.residual, other.residual) < dot(best.residual, best.residual))
-    return _picked(swap, other, best)
 
 
 def _picked(pick: NDArray[np.bool_], new: Projection, old: Projection) -> Projection:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,38 +17,34 @@ Mode = Literal["continue", "merge", "second"]
 FIRST, SECOND = "default", "second"  # PEFT's own name for a model's only adapter, and ours for one on top of it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lora:
-    """An adapter's size: updates of rank `rank` to every linear layer but the output's, scaled by alpha / rank."""
+def lora(rank: int, alpha: int, base: str) -> LoraConfig:
+    """An adapter of updates of rank `rank` to every linear layer but the output's, scaled by alpha / rank.
 
-    rank: int
-    alpha: int
-
-    def config(self, base: str) -> LoraConfig:
-        """The configuration of PEFT; `base` is the name of the base model that the saved adapter states."""
-        return LoraConfig(
-            r=self.rank,
-            lora_alpha=self.alpha,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-            base_model_name_or_path=base,
-        )
+    base: the name of the base model that the saved adapter states.
+    """
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+    )
 
 
-def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, base: str) -> PeftModel:
+def add_adapter(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     """`model` with a fresh adapter, in fp32 whatever the model's precision; only the adapter is trained.
 
     A fresh adapter changes nothing: its second matrix is zero. The same seed gives the same first matrix.
     """
     with _seeded(seed):
-        return get_peft_model(model, lora.config(base))
+        return get_peft_model(model, config)
 
 
-def add_second(model: PeftModel, lora: Lora, seed: int, base: str) -> PeftModel:
+def add_second(model: PeftModel, config: LoraConfig, seed: int) -> PeftModel:
     """A model whose adapter is frozen, with a fresh one on top, from another seed than the first."""
     with _seeded(seed + 1):
-        model.add_adapter(SECOND, lora.config(base))
+        model.add_adapter(SECOND, config)
     _stack(model)
     return model
 

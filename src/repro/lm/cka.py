@@ -72,18 +72,16 @@ class LinearCKA:
             raise ValueError(f"estimator must be one of {', '.join(get_args(Estimator))}, not {estimator!r}")
         if self.tokens < FEWEST or self._shift is None:
             raise ValueError(f"CKA needs at least {FEWEST} tokens, and there are {self.tokens}")
-        if any(self._constant(side, shift) for side, shift in zip("xy", self._shift, strict=True)):
-            return float("nan")
+        for side, shift in zip("xy", self._shift, strict=True):
+            # The spread of the rows is no more than rounding error of their mean.
+            if float(_spread(self._sums, self.tokens, side)) <= _NO_SPREAD * self.tokens * float(shift @ shift):
+                return float("nan")
         (xx, plain_xx), (yy, plain_yy), (xy, plain_xy) = (_hsic(self._sums, self.tokens, i, j) for i, j in _PAIRS)
         if estimator == "plain":
             return plain_xy / float(np.sqrt(plain_xx) * np.sqrt(plain_yy))
         if xx <= _NO_HSIC * plain_xx or yy <= _NO_HSIC * plain_yy:
             return float("nan")
         return xy / float(np.sqrt(xx) * np.sqrt(yy))
-
-    def _constant(self, side: str, shift: Any) -> bool:
-        """Whether the spread of the rows of one side is no more than rounding error of their mean."""
-        return float(_spread(self._sums, self.tokens, side)) <= _NO_SPREAD * self.tokens * float(shift @ shift)
 
     def drift(self, estimator: Estimator = "debiased") -> float:
         """1 - CKA; raises what :meth:`cka` raises."""

@@ -166,12 +166,8 @@ def _program_rows(
         row: Row = {
             "benchmark": benchmark,
             "item": _item(benchmark, benchmark, sample, names),
-            "right": None,
-            "right_norm": None,
             "logprob": logprob,
             "length": len(sample["arguments"][0][1].encode()),
-            "margin": np.nan,
-            "chosen": None,
             "response": "",
             "status": "not run",
         }

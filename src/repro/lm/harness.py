@@ -3,6 +3,7 @@
 import functools
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -81,21 +82,10 @@ def _override(name: str, benchmark: str, rows: datasets.Dataset, file: Path) -> 
         rows = rows.filter(lambda row: row["subject"] == subject)
     if not len(rows):
         raise ValueError(f"{file} has no line for {name}")
-    local = {"custom_dataset": _EverySplit(rows), "dataset_kwargs": None, "training_split": None}
+    # One split under any name: without few-shot examples a task reads nothing else.
+    every = defaultdict[str, datasets.Dataset](lambda: rows)
+    local = {"custom_dataset": lambda **_: every, "dataset_kwargs": None, "training_split": None}
     return {"task": name, **local, "fewshot_split": None, "fewshot_config": None}
-
-
-class _EverySplit:
-    """A data set of one split under any name: without few-shot examples a task reads nothing else."""
-
-    def __init__(self, rows: datasets.Dataset):
-        self.rows = rows
-
-    def __call__(self, **_: Any) -> "_EverySplit":
-        return self
-
-    def __getitem__(self, split: str) -> datasets.Dataset:
-        return self.rows
 
 
 def run(

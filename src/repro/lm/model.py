@@ -1,7 +1,5 @@
 """Llama-architecture models with standard multi-head attention, as in Table 1 of the CMR paper."""
 
-from pathlib import Path
-
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
@@ -29,8 +27,3 @@ def new_model(shape: Shape, vocabulary: int, context: int, seed: int) -> LlamaFo
             eos_token_id=0,
         )
     )
-
-
-def load_model(folder: Path) -> LlamaForCausalLM:
-    """The model saved in `folder`, in fp32."""
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)

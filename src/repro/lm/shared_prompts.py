@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 # Decoders with full attention, in which the mask alone decides which token sees which.
@@ -93,12 +94,13 @@ class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
     @torch.no_grad()
     def _score(self, batch: list[Question]) -> dict[int, tuple[float, bool]]:
         rows, positions, segments = (
-            _left_padded(lists, filler, self.device)
-            for lists, filler in (
-                ([question.row for question in batch], 0),
-                ([question.positions for question in batch], 0),
-                ([question.segments for question in batch], -1),
+            pad_sequence(
+                [torch.tensor(getattr(question, name), device=self.device) for question in batch],
+                batch_first=True,
+                padding_value=filler,
+                padding_side="left",
             )
+            for name, filler in (("row", 0), ("positions", 0), ("segments", -1))
         )
         sizes = [question.predicting for question in batch]
         starts = rows.shape[1] - torch.tensor(sizes, device=self.device)
@@ -137,12 +139,6 @@ def _questions(requests: list[Request]) -> list[Question]:
         ordered = sorted(together, key=lambda n: requests[n][2])
         questions.append(Question(context, tuple(tuple(requests[n][2]) for n in ordered), tuple(ordered)))
     return sorted(questions, key=lambda question: (-len(question.row), question.prompt, question.choices))
-
-
-def _left_padded(rows: list[list[int]], filler: int, device: torch.device) -> torch.Tensor:
-    """Rows as one tensor, (n, L), aligned at their ends."""
-    width = max(map(len, rows))
-    return torch.tensor([[filler] * (width - len(row)) + row for row in rows], device=device)
 
 
 def _mask(segments: torch.Tensor) -> torch.Tensor:

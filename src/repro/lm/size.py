@@ -18,34 +18,23 @@ class Shape:
     heads: int
 
     def parameters(self, vocabulary: int) -> int:
-        """Number of weights with `vocabulary` tokens, embeddings included."""
-        return parameter_count(self.hidden, self.intermediate, self.layers, vocabulary)
+        """Number of weights with `vocabulary` tokens, embeddings included; ValueError if a size is not positive.
+
+        The number of attention heads does not matter: they divide `hidden` among themselves.
+        """
+        for name, value in {**vars(self), "vocabulary": vocabulary}.items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        attention = 4 * self.hidden * self.hidden
+        feed_forward = 3 * self.hidden * self.intermediate
+        norms = 2 * self.hidden
+        embeddings = 2 * vocabulary * self.hidden
+        return embeddings + self.layers * (attention + feed_forward + norms) + self.hidden
 
     def flops_per_token(self, vocabulary: int, sequence: int) -> int:
-        """Operations of training on one token in sequences of `sequence` tokens."""
-        return training_flops_per_token(self.parameters(vocabulary), self.hidden, self.layers, sequence)
+        """Operations of training on one token, forward and backward: 6 N + 12 layers hidden sequence.
 
-
-def parameter_count(hidden: int, intermediate: int, layers: int, vocabulary: int) -> int:
-    """Number of trainable parameters of the model, embeddings included; ValueError if a dimension is not positive.
-
-    The number of attention heads does not matter: they divide ``hidden`` among themselves.
-    """
-    sizes = {"hidden": hidden, "intermediate": intermediate, "layers": layers, "vocabulary": vocabulary}
-    for name, value in sizes.items():
-        if value <= 0:
-            raise ValueError(f"{name} must be positive, got {value}")
-    attention = 4 * hidden * hidden
-    feed_forward = 3 * hidden * intermediate
-    norms = 2 * hidden
-    embeddings = 2 * vocabulary * hidden
-    return embeddings + layers * (attention + feed_forward + norms) + hidden
-
-
-def training_flops_per_token(parameters: int, hidden: int, layers: int, sequence: int) -> int:
-    """Floating-point operations of one training token, forward and backward: 6 N + 12 layers hidden sequence.
-
-    The first term is two operations per parameter forward and four backward; the second is attention over
-    ``sequence`` positions, counted without the saving of the causal mask.
-    """
-    return 6 * parameters + 12 * layers * hidden * sequence
+        The first term is two operations per parameter forward and four backward; the second is attention over
+        `sequence` positions, counted without the saving of the causal mask.
+        """
+        return 6 * self.parameters(vocabulary) + 12 * self.layers * self.hidden * sequence

@@ -121,7 +121,9 @@ def train(
     for step in range(first, schedule.steps + 1):
         if step in wanted and not (measured and measured[-1]["step"] == step):
             recent = sum(pending) / len(pending) if pending else None
-            losses = _measure(model, measure, f"after {step} of {schedule.steps} steps") if share.leads else {}
+            losses = measure(model) if share.leads else {}
+            for name, values in losses.items():
+                require_finite(f"the loss on {name}", values, f"after {step} of {schedule.steps} steps")
             measured.append({"step": step, "training_loss": recent} | losses)
             pending = []
         if step == schedule.steps:
@@ -143,13 +145,6 @@ def train(
     if share.leads and checkpoint.final is not None:
         save_state(model, adam, checkpoint.final, schedule.steps, Trained(measured, pending), sealed=False)
     return Trained(measured, pending)
-
-
-def _measure(model: Model, measure: Callable[[Model], Measurement], when: str) -> Measurement:
-    measured = measure(model)
-    for name, losses in measured.items():
-        require_finite(f"the loss on {name}", losses, when)
-    return measured
 
 
 def require_finite(what: str, values: Any, when: str) -> None:

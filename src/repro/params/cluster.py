@@ -111,7 +111,8 @@ def require_consistent(
         return
     if cluster.batch and workers == "auto":
         raise ValueError("workers must be a number with cluster.batch: the number of jobs")
-    if cluster.batch and _seconds(cluster.walltime) < 3 * checkpoint_seconds:
+    hours, minutes, seconds = map(int, cluster.walltime.split(":"))
+    if cluster.batch and 3600 * hours + 60 * minutes + seconds < 3 * checkpoint_seconds:
         raise ValueError(
             f"cluster.walltime must be at least three times checkpoint_seconds, {checkpoint_seconds:g}: "
             "a job that ends before it saves has done nothing"
@@ -125,8 +126,3 @@ def require_consistent(
             raise ValueError(f"resources.{kind}.devices must be at most cluster.gpus, {cluster.gpus}")
         if cluster.batch and (needs.memory_gib or 0) > cluster.memory_gib:
             raise ValueError(f"resources.{kind}.memory_gib must be at most cluster.memory_gib, {cluster.memory_gib:g}")
-
-
-def _seconds(walltime: str) -> int:
-    hours, minutes, seconds = (int(part) for part in walltime.split(":"))
-    return 3600 * hours + 60 * minutes + seconds

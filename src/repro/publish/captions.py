@@ -33,16 +33,9 @@ class FiguresToTables(SphinxTransform):
             figure.children.sort(key=lambda child: not isinstance(child, nodes.caption))
 
 
-def _visit(self: Any, node: nodes.Element) -> None:
-    self.visit_figure(node)
-
-
-def _depart(self: Any, node: nodes.Element) -> None:
-    self.depart_figure(node)
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's entry point."""
-    app.add_enumerable_node(TableFigure, "table", html=(_visit, _depart), latex=(_visit, _depart))
+    as_figure: Any = (lambda writer, node: writer.visit_figure(node), lambda writer, node: writer.depart_figure(node))
+    app.add_enumerable_node(TableFigure, "table", html=as_figure, latex=as_figure)
     app.add_transform(FiguresToTables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -86,12 +86,7 @@ def _digest(root: Path, notebooks: Mapping[str, Path]) -> str:
 
 
 def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
-    for path in _inputs(root):
-        if path.name == CONFIG:
-            continue
-        target = source / path.relative_to(root / BOOK)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    shutil.copytree(root / BOOK, source, ignore=shutil.ignore_patterns(".*"), copy_function=shutil.copyfile)
     (source / "notebooks").mkdir(exist_ok=True)
     for name, path in notebooks.items():
         nb = nbformat.read(path, as_version=4)

@@ -37,8 +37,8 @@ CALLED = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
 NONE_LEFT = "No unfinished job found"  # LSF calls that an error
 
 
-class Jobs:
-    """The jobs of one cluster.
+class Jobs(SchedulerPlugin):
+    """The jobs of one cluster; as a plugin it is told of each worker that starts.
 
     refusal: why the batch system last refused a job; trouble: why no worker will start any more, or None.
     """
@@ -54,25 +54,26 @@ class Jobs:
         self._workers = workers
         self._logs = logs
         self._tell = tell
-        self._arrivals = Arrivals(self._arrived)
         self._came: set[str] = set()  # names of workers that have started
         self._missing: set[str] = set()  # whose jobs were not in the queue at the last look
         self._wasted: set[str] = set()  # whose jobs ended before they started, since the last worker started
         self._paused = 0.0  # when those became too many
-        self._reported, self._refused_since = (
-            "",
-            0.0,
-        )  # the refusal that the user was told of, and since when there is one
+        self._reported = ""  # the refusal that the user was told of
+        self._refused_since = 0.0  # since when there is one
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self) -> None:
         """Submit the first jobs, and look after them from then on; RuntimeError if the batch system refuses one."""
-        self._scheduler.add_plugin(self._arrivals)
+        self._scheduler.add_plugin(self)
         await self._replace(set())
         submitted = f"{self._workers} jobs" if self._workers > 1 else "a job"
         self._tell(f"{submitted} submitted to {CALLED[self._system]}; waiting for the first worker")
         self._task = asyncio.create_task(self._watch())
+
+    def add_worker(self, scheduler: "Scheduler", worker: str) -> None:
+        self._came.add(str(scheduler.workers[worker].name))
+        self._wasted = set()
 
     async def stop(self) -> None:
         """Submit no more; waits for one that is being submitted, so that it can be cancelled."""
@@ -85,13 +86,10 @@ class Jobs:
             try:
                 await asyncio.wait_for(self._stopping.wait(), LOOK_SECONDS)
             except TimeoutError:
-                await self._look_or_give_up()
-
-    async def _look_or_give_up(self) -> None:
-        try:
-            await self._look()
-        except Exception as error:  # no more looks would follow, and lost jobs be waited for without end
-            self._give_up(f"cannot look after the jobs: {error!r}")
+                try:
+                    await self._look()
+                except Exception as error:  # no more looks would follow, and lost jobs be waited for without end
+                    self._give_up(f"cannot look after the jobs: {error!r}")
 
     async def _look(self) -> None:
         known = {name: self._job(name) for name in self._cluster.worker_spec}
@@ -144,10 +142,6 @@ class Jobs:
 
     def _alive(self) -> set[str]:
         return {worker.name for worker in self._scheduler.workers.values()}
-
-    def _arrived(self, name: str) -> None:
-        self._came.add(name)
-        self._wasted = set()
 
     async def _try_again(self, ended: set[str]) -> None:
         jobs = sorted(job for name in ended if (job := self._job(name)))
@@ -220,16 +214,6 @@ class Jobs:
             return "they left no log"
         newest = max(logs, key=lambda log: log.stat().st_mtime)
         return " / ".join(newest.read_text(errors="replace").splitlines()[-LAST_LINES:])
-
-
-class Arrivals(SchedulerPlugin):
-    """Calls back with the name of each worker that starts."""
-
-    def __init__(self, arrived: Callable[[str], None]) -> None:
-        self._arrived = arrived
-
-    def add_worker(self, scheduler: "Scheduler", worker: str) -> None:
-        self._arrived(str(scheduler.workers[worker].name))
 
 
 def dask_setup(worker: "Worker") -> None:

@@ -102,6 +102,7 @@ class Stage:
 
     version: ClassVar[int] = 1  # raised by hand when the code changes what the stage computes
     weights: ClassVar[str | None] = None  # pattern of the files that only downstream stages read
+    effort: ClassVar[float] = 0.0  # the cost of a stage whose fields do not decide it
 
     def execute(self, work: Work) -> None:  # noqa: ARG002
         """Fill ``work.path``; every file in it but those of `Work.scratch` becomes part of the result.
@@ -113,7 +114,7 @@ class Stage:
     @property
     def cost(self) -> float:
         """Rough work in floating-point operations; only progress bars and scheduling use it."""
-        return 0.0
+        return self.effort
 
     @property
     def label(self) -> str:

@@ -124,7 +124,10 @@ class Store:
         final, part = self.path(stage), self.part(stage)
         with self.locked(stage):
             if not self.whole(stage):
-                self._clear_the_way(stage)
+                with _or_unwritable(self.root):
+                    folder.recover(final)
+                if final.exists() and not self.has(stage):
+                    raise self._set_aside(stage, f"{final} has lost its {MANIFEST}")
                 if not folder.sealed(part):
                     self._attempt(stage, part, machine, report, session)
                 with _or_unwritable(part):
@@ -215,12 +218,6 @@ class Store:
             reason = (error.strerror or str(error)).lower()
             return Stuck(f"{why}; it cannot be set aside ({reason}), so nothing is built on it")
         return Corrupt(f"{why}; its folder was set aside as {aside / name}")
-
-    def _clear_the_way(self, stage: Stage) -> None:
-        with _or_unwritable(self.root):
-            folder.recover(self.path(stage))
-        if self.path(stage).exists() and not self.has(stage):
-            raise self._set_aside(stage, f"{self.path(stage)} has lost its {MANIFEST}")
 
     def _attempt(
         self, stage: Stage, part: Path, machine: Machine, report: Callable[[float], None], session: str

@@ -56,8 +56,8 @@ def seccomp_filter(machine: str = "") -> bytes:
     if machine not in AUDIT:
         raise ValueError(f"no filter of system calls for {machine} machines; there are some for {', '.join(AUDIT)}")
     column = list(AUDIT).index(machine)
-    lines = [_load(ARCHITECTURE), *_unless(EQUAL, AUDIT[machine], KILL), _load(NUMBER)]
-    lines += _if(AT_LEAST, X32, FAIL | errno.ENOSYS)
+    lines = [_load(ARCHITECTURE), _line(EQUAL, AUDIT[machine], 1, 0), _line(RETURN, KILL)]
+    lines += [_load(NUMBER), *_if(AT_LEAST, X32, FAIL | errno.ENOSYS)]
     for numbers in REFUSED.values():
         lines += _if(EQUAL, numbers[column], FAIL | errno.EPERM)
     # clone3 hides its flags behind a pointer; told that there is none, the C library falls back on clone.
@@ -77,7 +77,3 @@ def _load(offset: int) -> bytes:
 
 def _if(test: int, value: int, verdict: int) -> list[bytes]:
     return [_line(test, value, 0, 1), _line(RETURN, verdict)]
-
-
-def _unless(test: int, value: int, verdict: int) -> list[bytes]:
-    return [_line(test, value, 1, 0), _line(RETURN, verdict)]

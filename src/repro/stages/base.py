@@ -17,6 +17,7 @@ class Base(Stage):
 
     version: ClassVar[int] = 1
     weights: ClassVar[str] = "*.safetensors"
+    effort: ClassVar[float] = 1e11  # seconds of reading and writing, whatever the size
     source: ModelSource
     parameters: int = field(metadata={"identity": False}, compare=False)
 
@@ -33,10 +34,6 @@ class Base(Stage):
     @property
     def label(self) -> str:
         return f"base model {self.name}"
-
-    @property
-    def cost(self) -> float:
-        return 1e11  # seconds of reading and writing, whatever the size
 
     def execute(self, work: Work) -> None:
         self.source.write(work.path)

@@ -185,11 +185,9 @@ def thinned(run: Any) -> Any:
 def padded(sequences: Sequence[np.ndarray], size: int) -> Iterator[dict[str, "torch.Tensor"]]:
     """Batches of `size` sequences, padded on the right, with their attention masks."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
     for first in range(0, len(sequences), size):
-        rows = sequences[first : first + size]
-        width = max(map(len, rows))
-        ids, mask = np.zeros((len(rows), width), dtype=np.int64), np.zeros((len(rows), width), dtype=np.int64)
-        for place, row in enumerate(rows):
-            ids[place, : len(row)], mask[place, : len(row)] = row, 1
-        yield {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        rows = [torch.from_numpy(row.astype(np.int64)) for row in sequences[first : first + size]]
+        masks = [torch.ones_like(row) for row in rows]
+        yield {"input_ids": pad_sequence(rows, True), "attention_mask": pad_sequence(masks, True)}

@@ -81,14 +81,14 @@ class Cpt(Shared):
         return 4.0 * self.base.parameters * self.new_tokens
 
     def train(self, work: Work) -> None:
-        from repro.lm.adapters import Lora, add_adapter
+        from repro.lm.adapters import add_adapter, lora
         from repro.lm.mixing import Batches
         from repro.lm.pretrained import load_pretrained
         from repro.lm.training import DTYPES
 
-        lora = Lora(rank=self.training.rank, alpha=self.training.alpha)
+        config = lora(self.training.rank, self.training.alpha, name_of(self.base))
         model = load_pretrained(work.inputs(self.base), DTYPES[self.training.precision])
-        adapted = add_adapter(model, lora, self.seed, name_of(self.base))
+        adapted = add_adapter(model, config, self.seed)
         batches = Batches(self.mixture(work), self.training.batch)
         _train(work, self, adapted, batches, self.steps, self.whole_tokens)
 
@@ -167,19 +167,19 @@ class Sft(Shared):
         return PairBatches(Mixture(general=replay, domain=pairs, ratio=1 - self.replay_share), self.training.batch)
 
     def _model(self, work: Work) -> "PeftModel":
-        from repro.lm.adapters import Lora, add_adapter, add_second, load_adapter, load_merged
+        from repro.lm.adapters import add_adapter, add_second, load_adapter, load_merged, lora
         from repro.lm.pretrained import load_pretrained
         from repro.lm.training import DTYPES
 
-        lora, name = Lora(rank=self.training.rank, alpha=self.training.alpha), name_of(self.base)
+        config = lora(self.training.rank, self.training.alpha, name_of(self.base))
         base, dtype = work.inputs(self.base), DTYPES[self.training.precision]
         if not isinstance(self.start, Cpt):
-            return add_adapter(load_pretrained(base, dtype), lora, self.seed, name)
+            return add_adapter(load_pretrained(base, dtype), config, self.seed)
         first = work.inputs(self.start)
         if self.mode == "merge":
-            return add_adapter(load_merged(base, first, dtype), lora, self.seed, name)
+            return add_adapter(load_merged(base, first, dtype), config, self.seed)
         continued = load_adapter(load_pretrained(base, dtype), first, trained=self.mode == "continue")
-        return continued if self.mode == "continue" else add_second(continued, lora, self.seed, name)
+        return continued if self.mode == "continue" else add_second(continued, config, self.seed)
 
 
 def name_of(base: Base | Pretrain) -> str:

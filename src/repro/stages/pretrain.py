@@ -95,8 +95,10 @@ class Continue(Shared):
         yield self.base.tokens.tokenizer  # kept beside the weights
 
     def train(self, work: Work) -> None:
+        import torch
+
         from repro.lm.mixing import Mixture, Stream, fixed_sequences
-        from repro.lm.model import load_model
+        from repro.lm.pretrained import load_pretrained
 
         folders = {"general": work.inputs(self.base.tokens), "domain": work.inputs(self.domain)}
         dtype, length = self.domain.dtype, self.training.length  # both texts are tokens of one tokenizer
@@ -107,7 +109,7 @@ class Continue(Shared):
         general = Stream(tokens_of(folders["general"], REPLAY, dtype), length, self.seed)
         domain = Stream(tokens_of(folders["domain"], TRAINING, dtype), length, self.seed)
         mixture = Mixture(general=general, domain=domain, ratio=self.ratio)
-        model = load_model(work.inputs(self.base))
+        model = load_pretrained(work.inputs(self.base), torch.float32)
         run_training(work, model, mixture, self.training, held_out, self.base.tokens.tokenizer)
 
 

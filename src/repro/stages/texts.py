@@ -43,6 +43,7 @@ class Material(Stage):
     """
 
     version: ClassVar[int] = 2
+    effort: ClassVar[float] = 1e11
     name: str = field(metadata={"identity": False}, compare=False)
     domain: Domain
     division: Division
@@ -57,10 +58,6 @@ class Material(Stage):
     @property
     def label(self) -> str:
         return f"material of {self.name}"
-
-    @property
-    def cost(self) -> float:
-        return 1e11
 
     def execute(self, work: Work) -> None:
         build(work.path, self.domain, self.division, work.inputs(self.seen) if self.seen else None)

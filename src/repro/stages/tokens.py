@@ -78,6 +78,7 @@ class PairTokens(Stage):
     """
 
     version: ClassVar[int] = 1
+    effort: ClassVar[float] = 1e11
     material: Material
     tokenizer: Tokenizer | Base
     chat: bool
@@ -90,10 +91,6 @@ class PairTokens(Stage):
     @property
     def label(self) -> str:
         return f"pairs of {self.name}"
-
-    @property
-    def cost(self) -> float:
-        return 1e11
 
     def execute(self, work: Work) -> None:
         from repro.lm.instructions import encode_pairs
@@ -113,7 +110,7 @@ def tokens_of(folder: Path, part: str, dtype: np.dtype) -> np.ndarray:
 
     folder: where the part's ``.bin`` file lies; dtype: the stage's.
     """
-    return corpora.load_tokens(folder / f"{part}.bin", dtype)
+    return np.memmap(folder / f"{part}.bin", dtype=dtype, mode="r")
 
 
 def encoded_pairs(folder: Path) -> "Sequence[EncodedPair]":

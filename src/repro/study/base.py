@@ -118,7 +118,11 @@ class BaseStudy(ABC):
         return [self._row(stage) for stage in closure(list(self.stages))]
 
     def _row(self, stage: Stage) -> dict[str, Any]:
-        record = self._record(stage)  # first, because it sets aside what is spoilt
+        record = None
+        try:  # first, because it sets aside what is spoilt
+            record = self.store.record(stage) if self.store.has(stage) else None
+        except (Corrupt, Missing) as error:
+            print(f"repro: {error}", file=sys.stderr, flush=True)
         return {
             "key": stage.key,
             "label": stage.label,
@@ -127,13 +131,6 @@ class BaseStudy(ABC):
             "path": str(self.store.path(stage)),
             "freed": self.store.has(stage) and not self.store.whole(stage),
         }
-
-    def _record(self, stage: Stage) -> dict[str, Any] | None:
-        try:
-            return self.store.record(stage) if self.store.has(stage) else None
-        except (Corrupt, Missing) as error:
-            print(f"repro: {error}", file=sys.stderr, flush=True)
-            return None
 
     def colophon(self) -> Colophon:
         """What stands behind a page's numbers: parameters, commits, packages, hardware, seconds."""

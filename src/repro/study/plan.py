@@ -181,16 +181,20 @@ def submission(papers: Sequence[Paper], header: Iterable[str]) -> Submission:
 def _where(params: Params | AllocationParams, papers: Sequence[Paper]) -> str:
     given = params.cluster
     if given is None:
-        return f"On this machine: {_workers(params)}."
+        some = "a worker for every GPU, or for every core where there is none"
+        if params.workers != "auto":
+            some = f"{params.workers} worker{'s' * (params.workers > 1)}"
+        return f"On this machine: {some}."
     if given.scheduler is not None:
         return f"On the workers of the scheduler at {given.scheduler}."
     assert given.batch is not None
     queue = f", queue {given.queue}" if given.queue else ""
+    gpus = f"{given.gpus} GPU{'s' * (given.gpus > 1)}, " if given.gpus else ""
     jobs = max(_jobs(paper) for paper in papers)
     goes = "1 job goes" if jobs == 1 else f"{jobs} jobs{' at a time' * (len(papers) > 1)} go"
     return (
         f"{goes} to {SYSTEMS[given.batch]}{queue}, each one worker for {given.walltime} at a time: "
-        f"{_what(given.gpus, given.cores)} and {given.memory_gib:g} GiB.\n"
+        f"{gpus}{given.cores} core{'s' * (given.cores > 1)} and {given.memory_gib:g} GiB.\n"
         "  A job that ends is replaced, and the run it was at goes on from its last checkpoint."
     )
 
@@ -248,17 +252,6 @@ def _texts(params: Params | AllocationParams) -> list[tuple[SourceParams, ...]]:
 def _devices(params: Params | AllocationParams, kind: str) -> int:
     needs = params.resources.get(kind)
     return needs.devices if needs else 1
-
-
-def _workers(params: Params | AllocationParams) -> str:
-    if params.workers == "auto":
-        return "a worker for every GPU, or for every core where there is none"
-    return f"{params.workers} worker{'s' * (params.workers > 1)}"
-
-
-def _what(gpus: int, cores: int) -> str:
-    parts = [f"{gpus} GPU{'s' * (gpus > 1)}"] if gpus else []
-    return ", ".join([*parts, f"{cores} core{'s' * (cores > 1)}"])
 
 
 def _kinds(papers: Sequence[Paper]) -> tuple[str, ...]:

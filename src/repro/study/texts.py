@@ -4,17 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from repro.data.documents import digest_files
 from repro.data.domains import PACKAGES
 from repro.data.packages import wheel
-from repro.data.sources import (
-    FolderSource,
-    HubFolderSource,
-    HubSource,
-    Source,
-    digest_files,
-    folder_files,
-    package_source,
-)
+from repro.data.sources import FolderSource, HubFolderSource, HubSource, Source, folder_files, package_source
 from repro.home import home
 from repro.params import ParamsError, SourceParams
 

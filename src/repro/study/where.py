@@ -51,7 +51,11 @@ def _elsewhere(params: Params | AllocationParams, store: Store, share: int) -> t
 
 
 def _here(params: Params | AllocationParams, needs: dict[str, Needs], share: int) -> tuple[Slots, Cluster]:
-    count = _gpus(params.device)
+    count = 0
+    if params.device != "cpu":
+        import torch
+
+        count = torch.cuda.device_count()
     if params.device == "cuda" and not count:
         raise ParamsError("device: cuda is not available here; allowed are auto and cpu")
     if count and share > count:
@@ -75,14 +79,6 @@ def _fitting(slots: int, share: int, memory: float) -> int:
     if memory:
         workers = min(workers, floor(Local().memory_gib / memory))
     return max(workers, 1)
-
-
-def _gpus(device: str) -> int:
-    if device == "cpu":
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def _cuda(numbers: range) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -42,7 +43,7 @@ def law(results: Results) -> Any:
         own = own if several else [frame.drop(columns=_KEYS).assign(benchmark=benchmark) for frame in own]
         title = _TITLES.get(metric, metric) if several else "Score"
         titled = place >= len(keys) - 2
-        panel = _panel(*own, zoom=f"zoom_{place}", titled=titled, title=title, metric=metric)
+        panel = _panel(own, metric, title, f"zoom_{place}", titled=titled)
         panels.append(panel.properties(title=benchmark, width=style.PANEL, height=180))
     text = "Scores of each benchmark against SFT tokens, with and without CPT, Equation 1, its peak, and baselines"
     if "printed_tokens" in frames[2]:
@@ -50,33 +51,24 @@ def law(results: Results) -> Any:
     return style.finish(style.grid(panels or [parts.nothing("No scores")], columns=2), text)
 
 
-def _panel(
-    points: pd.DataFrame,
-    curve: pd.DataFrame,
-    best: pd.DataFrame,
-    baselines: pd.DataFrame,
-    *,
-    zoom: str,
-    titled: bool,
-    title: str,
-    metric: str,
-) -> Any:
-    points, baselines = points.dropna(subset=["score"]), baselines.dropna(subset=["score"])
+def _panel(frames: Sequence[pd.DataFrame], metric: str, title: str, zoom: str, *, titled: bool) -> Any:
+    """frames: points, curve, peak and baselines of one benchmark and metric, as `Results` has them."""
+    points, curve, baselines = (frames[place].dropna(subset=["score"]) for place in (0, 1, 3))
     if points.empty:
         return parts.nothing(f"No scores: {metric}")
-    axis, ends = TokenAxis.of(points["sft_tokens"]), _wide_enough(points, baselines)
+    axis, ends, best = TokenAxis.of(points["sft_tokens"]), parts.limits(points), frames[2]
+    span = ends[1] - ends[0]
+    near = baselines[baselines["score"].between(ends[0] - _FAR * span, ends[1] + _FAR * span)]
+    ends = parts.limits(pd.concat([points, near]))
     x, y = axis.x(titled=titled), parts.score_axis(ends, title)
     *bars, dots = _dots(axis.placed(points), x, y)
-    layers = [*axis.broken(), *_law(axis.placed(curve), best, x, y), *_peaks(best, axis, x), *bars]
+    layers = [*axis.broken(), *parts.strip(best, x, _MARKS[FITTED])]
+    if len(curve):
+        drawn = axis.placed(curve)
+        line = alt.Chart(style.inline(drawn)).mark_line(color=style.GREY, strokeWidth=1.8, clip=True)
+        layers += [*parts.band(drawn, x, y), line.encode(x, y)]
+    layers += [*_peaks(best, axis, x), *bars]
     return alt.layer(*layers, *_baselines(baselines, ends, y), dots.add_params(style.zoom(zoom)))
-
-
-def _law(curve: pd.DataFrame, best: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
-    """Equation 1 in grey with its band, and the interval of its peak as a strip."""
-    there = curve.dropna(subset=["score"])
-    line = alt.Chart(style.inline(there)).mark_line(color=style.GREY, strokeWidth=1.8, clip=True)
-    drawn = [] if there.empty else [*parts.band(there, x, y), line.encode(x, y)]
-    return [*parts.strip(best, x, _MARKS[FITTED]), *drawn]
 
 
 def _peaks(best: pd.DataFrame, axis: TokenAxis, x: alt.X) -> list[Any]:
@@ -128,14 +120,6 @@ def _plain_dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
     return [*parts.bars(points, x, y), dots.encode(x, y, tooltip=tips)]
 
 
-def _wide_enough(points: pd.DataFrame, baselines: pd.DataFrame) -> list[float]:
-    """Axis limits around the scores, their errors, and those baselines that are not far off."""
-    ends = parts.limits(points)
-    span = ends[1] - ends[0]
-    near = baselines[baselines["score"].between(ends[0] - _FAR * span, ends[1] + _FAR * span)]
-    return parts.limits(pd.concat([points, near]))
-
-
 def _baselines(baselines: pd.DataFrame, ends: list[float], y: alt.Y) -> list[Any]:
     """Level lines named at the right end; one beyond the panel is only named, at the edge, with an arrow."""
     if baselines.empty:
@@ -179,19 +163,12 @@ def budgets(results: Results) -> Any:
         own, best = (frame[frame["budget"] == budget] for frame in (points, marks))
         last = place == len(names) - 1
         tokens = TokenAxis.of(own["sft_tokens"], best["sft_tokens"])
-        for x, scale in ((_fraction_axis(last), "CPT fraction"), (tokens.x(titled=last), "SFT tokens")):
-            panel = _tested(tokens.placed(own), tokens.placed(best), x, f"zoom_{len(panels)}")
+        axis, within = alt.Axis(format=".4f", tickCount=5), alt.Scale(zero=False, padding=8)
+        share = alt.X("cpt_fraction:Q", title="CPT fraction" if last else None, axis=axis, scale=within)
+        for x, scale in ((share, "CPT fraction"), (tokens.x(titled=last), "SFT tokens")):
+            *bars, dots = _plain_dots(tokens.placed(own), x, parts.score_axis(parts.limits(own)))
+            lines, zoom = parts.rules(tokens.placed(best), x, _TESTED), style.zoom(f"zoom_{len(panels)}")
+            panel = alt.layer(lines, *bars, dots.add_params(zoom))
             panels.append(panel.properties(title=f"{budget}, by {scale}", width=style.PANEL, height=150))
     text = "Scores at other budgets by CPT fraction and by SFT tokens, with the best predicted and tested"
     return style.finish(style.grid(panels, columns=2), text)
-
-
-def _tested(points: pd.DataFrame, marks: pd.DataFrame, x: alt.X, zoom: str) -> Any:
-    *bars, dots = _plain_dots(points, x, parts.score_axis(parts.limits(points)))
-    return alt.layer(parts.rules(marks, x, _TESTED), *bars, dots.add_params(style.zoom(zoom)))
-
-
-def _fraction_axis(titled: bool) -> alt.X:
-    axis = alt.Axis(format=".4f", tickCount=5)
-    title = "CPT fraction" if titled else None
-    return alt.X("cpt_fraction:Q", title=title, axis=axis, scale=alt.Scale(zero=False, padding=8))

@@ -47,17 +47,13 @@ def study_scores(frame: pd.DataFrame) -> Styler:
     total = table["sft_tokens"] + table["cpt_tokens"]
     table.insert(2, "cpt_fraction", table["cpt_tokens"] / total.where(total > 0))
     table = pd.concat([table, wide[order].reset_index(drop=True)], axis=1)
-    fraction = _fraction(table["cpt_fraction"])
+    # Enough digits to tell fractions apart that all begin with the same nines.
+    inner = table["cpt_fraction"][table["cpt_fraction"].between(0, 1, inclusive="neither")]
+    fraction = FRACTION if len(inner) and inner.max() > NEARLY_ALL else "{:.4f}"
     heads = [("allocation", title) for title in (*_ALLOCATION, *seeds)]
     table.columns = pd.MultiIndex.from_tuples([*heads, *((name, _UNITS[metric]) for name, metric in order)])
     formats: dict[tuple[str, str], Format] = dict(zip(heads, (short_tokens, short_tokens, fraction), strict=False))
     return styled(table, formats, "not run, or no tokens at all", index=False)
-
-
-def _fraction(values: pd.Series) -> str:
-    """Enough digits to tell fractions apart that all begin with the same nines."""
-    inner = values[(values > 0) & (values < 1)]
-    return FRACTION if len(inner) and inner.max() > NEARLY_ALL else "{:.4f}"
 
 
 def _score(metric: str, score: float, se: float) -> str | None:
@@ -65,7 +61,7 @@ def _score(metric: str, score: float, se: float) -> str | None:
 
 
 def study_steps(frame: pd.DataFrame) -> Styler:
-    """Our Table A.1: scores after more or less CPT, and the paired test that all are equal; from `frames.cpt_steps`."""
+    """Our Table A.1: scores after more or less CPT, and a paired test that all are equal; `StudyResults.cpt_steps`."""
     table = pd.DataFrame({
         "benchmark": frame["benchmark"], "metric": frame["metric"].map(_UNITS),
         "CPT steps": [f"{steps:,.0f}" for steps in frame["cpt_steps"]],
@@ -109,7 +105,7 @@ def contents(frame: pd.DataFrame) -> Styler:
 
 
 def exposure(frame: pd.DataFrame) -> Styler:
-    """How much training shows of right and of wrong choices; from `results.exposure`."""
+    """How much training shows of right and of wrong choices; from `Study.exposure`."""
     names = {"where": "found among", "right": "right choices", "wrong": "wrong choices"}
     table = frame.rename(columns=names)
     return styled(table, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)

@@ -139,7 +139,12 @@ class Track:
         """The panel; ``zoom`` names its drag-and-scroll selection, unique in the figure."""
         along = alt.Scale(nice=False, zero=True)
         x = alt.X("t:Q", title=self.x_title, axis=alt.Axis(tickCount=self.ticks), scale=along)
-        axis, scale = self._upright()
+        axis, scale = alt.Axis(tickCount=self.ticks, labels=self.y_labels), alt.Scale(zero=False)
+        if self.symmetric_log:
+            axis = alt.Axis(values=_TICKS, format="~g")
+            scale = alt.Scale(type="symlog", constant=0.01, nice=False)
+        elif self.limits is not None:
+            scale = alt.Scale(domain=list(self.limits), nice=False)
         y = alt.Y(f"{self.loss}:Q", title=self.y_title, axis=axis, scale=scale)
         base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
         opacity = style.faded(self.pick)
@@ -157,9 +162,3 @@ class Track:
             tips = [*style.tips(mark="Mark"), *parts.tooltips()]
             layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
-
-    def _upright(self) -> tuple[alt.Axis, alt.Scale]:
-        if self.symmetric_log:
-            return alt.Axis(values=_TICKS, format="~g"), alt.Scale(type="symlog", constant=0.01, nice=False)
-        scale = alt.Scale(zero=False) if self.limits is None else alt.Scale(domain=list(self.limits), nice=False)
-        return alt.Axis(tickCount=self.ticks, labels=self.y_labels), scale

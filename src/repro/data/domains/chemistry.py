@@ -64,7 +64,9 @@ def elements() -> list[Element]:
         ).fetchall()
     finally:
         database.close()
-    return [_element(row) for row in rows]
+    texts = ("discoverers", "origin", "description", "uses", "occurrence")
+    known = [dict(zip(Element.__dataclass_fields__, row, strict=True)) for row in rows]
+    return [Element(**values | {name: " ".join((values[name] or "").split()) for name in texts}) for values in known]
 
 
 def substances() -> list[Article]:
@@ -170,14 +172,6 @@ def _distance(first: Element, second: Element) -> int:
     places = abs(first.number - second.number)
     above = first.group is not None and first.group == second.group and abs(first.period - second.period) == 1
     return 0 if above or places <= NEAR else 1 if places <= MIDDLING else 2
-
-
-def _element(row: tuple[object, ...]) -> Element:
-    keys = list(Element.__dataclass_fields__)
-    values = dict(zip(keys, row, strict=True))
-    for key in ("discoverers", "origin", "description", "uses", "occurrence"):
-        values[key] = " ".join(str(values[key] or "").split())
-    return Element(**values)  # type: ignore[arg-type]
 
 
 def _documents() -> Iterator[Document]:

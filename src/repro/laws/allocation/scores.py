@@ -90,7 +90,9 @@ class Scores:
         binomial, at the pooled proportion (with half an item right and half wrong added, so that they are finite).
         """
         if self.answers is not None:
-            variance = item_variance(self.answers)
+            # What a question adds at every allocation alike moves the whole curve and is left out.
+            apart = self.answers - self.answers.mean(axis=0)
+            variance = float(apart.var(axis=1, ddof=1).sum() / apart.shape[1] / (len(apart) - 1))
             return np.full(len(self.values), 1 / variance) if variance > 0 else None
         items = self.items
         if items is None:
@@ -101,11 +103,6 @@ class Scores:
     def groups(self) -> list[Array]:
         """The scores of each allocation, by ascending SFT tokens."""
         return [part["score"].to_numpy(float) for _, part in self.rows.groupby("sft_tokens")]
-
-    def _deviations(self) -> Array:
-        """Deviations of repeated runs from the mean of their allocation, scaled to the pooled variance within."""
-        parts = np.concatenate([group - group.mean() for group in self.groups() if len(group) > 1])
-        return np.asarray(parts * np.sqrt(len(parts) / self.within), dtype=float)
 
     def excess(self, fit: Fit) -> float:
         """The variance of the residuals over the one that the items, or the runs, allow: 1 unless significantly more
@@ -132,9 +129,14 @@ class Scores:
         """
         shape, excess, items = (draws, len(self.values)), self.excess(fit), self.items
         if self.errors == "runs":
-            errors = rng.choice(self._deviations(), shape)
+            # From the mean of their allocation, scaled to the pooled variance within.
+            apart = np.concatenate([group - group.mean() for group in self.groups() if len(group) > 1])
+            errors = rng.choice(apart * np.sqrt(len(apart) / self.within), shape)
         elif self.answers is not None:
-            errors = resampled(self.answers, draws, rng)
+            # The questions are resampled alike at every allocation.
+            questions = self.answers.shape[1]
+            counts = rng.multinomial(questions, np.full(questions, 1 / questions), size=draws)
+            errors = counts @ (self.answers - self.answers.mean(axis=1, keepdims=True)).T / questions
         elif items is not None:
             share = np.clip(fit.predict(self.tokens), 0, 1)
             whole = np.maximum(np.round(items), 1).astype(int)
@@ -225,22 +227,6 @@ def equal_answers(answers: Array) -> tuple[float, float | tuple[float, float], f
         return float("nan"), df, float("nan"), method
     test = hotelling(differences)
     return float(test.statistic), df, float(test.pvalue), method
-
-
-def resampled(answers: Array, draws: int, rng: np.random.Generator) -> Array:
-    """Bootstrap errors of the scores, questions resampled alike at every allocation: (draws, n)."""
-    questions = answers.shape[1]
-    counts = rng.multinomial(questions, np.full(questions, 1 / questions), size=draws)
-    return np.asarray(counts @ (answers - answers.mean(axis=1, keepdims=True)).T / questions, dtype=float)
-
-
-def item_variance(answers: Array) -> float:
-    """The variance of a score about the curve because of the questions drawn.
-
-    What a question adds at every allocation alike moves the whole curve and is left out.
-    """
-    apart = answers - answers.mean(axis=0)
-    return float(apart.var(axis=1, ddof=1).sum() / answers.shape[1] / (len(answers) - 1))
 
 
 def alike(values: ArrayLike) -> bool:

@@ -36,7 +36,6 @@ from repro.laws.cmr.losses import ABOUT, LOSSES, SEQUENCES, Base, Trajectories, 
 from repro.laws.cmr.quality import cleaned, effect
 from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
-from repro.laws.solver import Array
 
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
 ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a warning
@@ -373,18 +372,13 @@ def _draws(
         return None
     if bare:
         warnings.append(f"R = {', '.join(bare)}: no point to spare, so the noise is taken to be as at other ratios")
-    curves = [
-        Curve(ratio, item.domain, item.general, rows_of[ratio]["seed"].to_numpy(), _by_sequence(rows_of[ratio]))
-        for ratio, item in laws.items()
-    ]
+    curves = []
+    for ratio, item in laws.items():
+        rows = rows_of[ratio]
+        sequences = {loss: np.stack(rows[name].tolist()) for loss, name in SEQUENCES.items() if name in rows}
+        curves.append(Curve(ratio, item.domain, item.general, rows["seed"].to_numpy(), sequences))
     name = zlib.crc32(f"{run.size}\0{run.domain}".encode())  # seeded by name, so other groups do not matter
     return draw(curves, settings.bootstrap, [settings.seed, name], **settings.equation_27)
-
-
-def _by_sequence(rows: pd.DataFrame) -> dict[str, Array]:
-    """The increments of each loss by held-out sequence, (points, m), where they are known."""
-    names = {loss: name for loss, name in SEQUENCES.items() if name in rows}
-    return {loss: np.stack(rows[name].tolist()) for loss, name in names.items()}
 
 
 def _runs_warnings(

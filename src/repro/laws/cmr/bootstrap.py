@@ -138,7 +138,9 @@ def _refitted(
     single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
     rho = _common([fit for fit in single if fit.df_resid])
     frames, ends, data = [], [], []
-    sigma = _typical([fit for fit in fits if fit.df_resid], rho)
+    # The noise of a curve without residuals: the median of the others'; 0 if all are without.
+    sizes = [noise.marginal(_weighted(fit), tangent_basis(fit.design), rho or 0.0) for fit in fits if fit.df_resid]
+    sigma = float(np.median(sizes)) if sizes else 0.0
     for fit, curve, shift in zip(fits, curves, moved, strict=True):
         rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
         if _several(curve):
@@ -193,12 +195,6 @@ def at_end(fit: Fit, t_max: float) -> float:
     near = _near_end(fit.x)
     apart = np.average((fit.y - fit.predict(fit.x))[near], weights=fit.weights[near])
     return float(fit.predict(t_max) + apart)
-
-
-def _typical(fits: Sequence[Fit], rho: float | None) -> float:
-    """The median noise of curves of one loss, for a curve without residuals; 0 if all are without."""
-    sizes = [noise.marginal(_weighted(fit), tangent_basis(fit.design), rho or 0.0) for fit in fits]
-    return float(np.median(sizes)) if sizes else 0.0
 
 
 def _common(fits: Sequence[Fit]) -> float | None:

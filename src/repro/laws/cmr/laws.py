@@ -40,10 +40,6 @@ def _power_conditioned(x: Array, s: Any) -> tuple[Column, ...]:
     return boxcox(x, s), 1.0
 
 
-def _two_powers(x: NDArray[Any], s: Any, r: Any) -> tuple[Column, ...]:
-    return x**s, x**r, 1.0
-
-
 def _two_powers_conditioned(x: Array, s: Any, r: Any) -> tuple[Column, ...]:
     # The span of 1, x^s and x^r, without cancellation as the exponents meet: the last column tends to x^s ln x.
     middle, half, logs = (s + r) / 2, np.maximum(np.abs(r - s) / 2, MERGED), np.log(x)
@@ -116,7 +112,7 @@ GENERAL_TOKEN_LAW = Law(
     latex=r"\Delta L_{gen}(T) = \alpha_2 T^{s_2} + \alpha_3 T^{s_3} + \beta_2",
     nonlinear=(Nonlinear("s2", 0.02, 1.0), Nonlinear("s3", 0.02, 1.0)),
     linear=(Linear("alpha2"), Linear("alpha3"), Linear("beta2")),
-    basis=_two_powers,
+    basis=lambda x, s, r: (x**s, x**r, 1.0),
     conditioned=_two_powers_conditioned,
     ordered=True,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,19 +82,15 @@ def turning_points(
     sign = slope(grid)
     turns = (sign[:, :-1] > 0) & (sign[:, 1:] <= 0)
     cell = np.argmax(turns, axis=1)
-    crossings = t_max * np.exp(_bisected(slope, grid[cell], grid[cell + 1]))
-    before = sign[:, grid <= 0]
-    falling = np.where(np.all(before <= 0, axis=1) & np.any(before < 0, axis=1), 0.0, np.nan)
-    return np.where(turns.any(axis=1), crossings, falling)
-
-
-def _bisected(slope: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """Where the slope stops being positive, within each of the brackets (B,)."""
+    left, right = grid[cell], grid[cell + 1]
     for _ in range(HALVINGS):
         middle = (left + right) / 2
         rising = slope(middle[:, None])[:, 0] > 0
         left, right = np.where(rising, middle, left), np.where(rising, right, middle)
-    return (left + right) / 2
+    crossings = t_max * np.exp((left + right) / 2)
+    before = sign[:, grid <= 0]
+    falling = np.where(np.all(before <= 0, axis=1) & np.any(before < 0, axis=1), 0.0, np.nan)
+    return np.where(turns.any(axis=1), crossings, falling)
 
 
 def turning_point(
