@@ -36,6 +36,7 @@ from repro.laws.cmr.losses import ABOUT, LOSSES, SEQUENCES, Base, Trajectories, 
 from repro.laws.cmr.quality import cleaned, effect
 from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
 from repro.laws.law import Fit
+from repro.laws.solver import Array
 
 EPSILON = 0.05  # Appendix C: the paper's tolerance, nats per token
 ROUGH = 0.1  # share of the tolerance by which losses before training may differ without a warning
