@@ -281,6 +281,6 @@ def _source(function: Callable[..., Any] | None) -> str:
     """Where a function stands, and its text: what it computes from."""
     if function is None:
         return ""
-    code = inspect.unwrap(function).__code__
+    code = inspect.unwrap(getattr(function, "func", function)).__code__  # of a partial, what it calls
     lines, first = inspect.getsourcelines(code)
     return f"{Path(code.co_filename).name}, line {first}: {''.join(lines).strip()}"
