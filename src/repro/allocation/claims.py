@@ -29,6 +29,7 @@ from repro.laws.allocation.scores import Scores, checked
 from repro.laws.comparison import compare as compare_laws
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit
+from repro.study import claims
 from repro.study.claims import Replicated
 
 DRAWS = 200  # behind the interval of a printed peak
@@ -50,6 +51,7 @@ ABLATION = [
 ]  # the rows of Tables 1 to 3, and whether they are marked as predicted peaks
 SETUPS = ("A.2", "A.3")
 PEAKS = [(name, *paper.ablated(number, name, fraction)) for number, name, fraction, marked in ABLATION if marked]
+show = partial(claims.show, "allocation")
 
 
 def _elsewhere(number: str, benchmark: str, fraction: float) -> list[float]:
