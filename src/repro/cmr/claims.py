@@ -1,14 +1,447 @@
-"""What checks the claims of paper A: RECOMPUTED from its printed numbers, REPLICATED by the runs of a study."""
+"""What checks the claims of paper A: RECOMPUTED from its printed numbers, REPLICATED by the runs of a study.
+
+The paper's numbers and our runs answer the same `Results`, so most claims are one judge of either: of `STEADY` a run
+says by itself whether they hold, of `VARYING` only several seeds do, because runs differ in it by more than sizes or
+ratios. What a paper prints of its own models, no run of other models can confirm: it is shown, and cannot be told.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import math
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Any
 
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from repro.cmr import published
+from repro.cmr.facts import held_out_errors, mse_factors
+from repro.cmr.frames import FIGURE_5, RUN, T_MAX, DomainResults, Results
+from repro.cmr.published import critical_ratio as printed, paper, table
+from repro.cmr.rederived import frames
+from repro.cmr.rederived.frames import UNIT
 from repro.cmr.study import Study
+from repro.laws import CMR_LAW, analyse
 from repro.study import claims
+from repro.study.base import NotRun
 from repro.study.claims import Recomputed, Replicated
+from repro.trust.frames import alternatives
 
-RECOMPUTED: dict[str, Callable[[], Recomputed]] = {}
-REPLICATED: dict[str, Callable[[Study], Replicated | None]] = {}
+SEEDS = 3  # the fewest that say how runs differ
+EPSILON = 0.05  # the paper's tolerance, nats per token
+STEP = 512 * 4096 / 1e9  # billion tokens of one of the paper's steps: batch times sequence length
+SECOND_RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4]  # of the paper's second domain
 show = partial(claims.show, "cmr")
+
+
+def _wide(results: Results, rows: pd.DataFrame, values: str) -> pd.DataFrame:
+    """A column as numbers, a row for each ratio above 0 (general text alone is a control), a column for each size.
+
+    NotRun if there is none.
+    """
+    wide = rows[rows["ratio"] > 0].pivot(index="ratio", columns="size", values=values)
+    if wide.empty:
+        raise NotRun("no ratio of this study says anything of it")
+    return wide.reindex(columns=list(results.sizes)).astype(float)
+
+
+def _rise(results: Results, loss: str = "general", t: float = T_MAX) -> pd.DataFrame:
+    """Equation 6 at ``t``: increments of a loss, nats per token, by ratio and size."""
+    return _wide(results, results.curves([t]).query("kind != 'measured'"), loss)
+
+
+def _turns(results: Results) -> pd.DataFrame:
+    """T0 by ratio and size, infinite where there is none."""
+    return _wide(results, results.turning_points(), "t").fillna(math.inf)
+
+
+def _domain(results: Results) -> pd.DataFrame:
+    """Domain losses at the end of the run by ratio and size, nats per token."""
+    return _wide(results, results.end_losses().query("loss == 'domain'"), "value")
+
+
+def _critical(results: Results) -> list[float]:
+    """The critical ratio by turning point of each size, NaN where there is none."""
+    return [float(value) for value in results.critical_ratios()["critical_ratio"]]
+
+
+def _r2(results: Results, loss: str) -> pd.DataFrame:
+    """R2 of Equation 6 by ratio and size."""
+    every = results.fit_quality()
+    return _wide(results, every[(every["metric"] == "R2") & (every["loss"] == loss)], "value")
+
+
+def _ends(values: pd.DataFrame) -> tuple[float, float]:
+    return float(values.to_numpy().min()), float(values.to_numpy().max())
+
+
+def _at(frame: pd.DataFrame, ratio: float) -> pd.Series:
+    """The row of a ratio; NotRun if the study has no such ratio."""
+    return _upto(frame, ratio, least=ratio).iloc[0]
+
+
+def _upto(frame: pd.DataFrame, ratio: float, least: float = 0.0) -> pd.DataFrame:
+    """The rows of ratios up to this one; NotRun if the study has none."""
+    ratios = frame.index.to_numpy(float)
+    rows = frame[(ratios <= ratio + 1e-9) & (ratios >= least - 1e-9)]
+    if rows.empty:
+        raise NotRun(f"no ratio from {least:.3g} to {ratio:.3g} in this study")
+    return rows
+
+
+def _all(holds: Any) -> bool:
+    return bool(np.all(holds))
+
+
+def _grows(values: pd.DataFrame | Sequence[float], sign: int = 1, axis: int = 0) -> bool:
+    """Whether values rise (sign -1: fall) throughout: along a list, or the ratios of a frame (axis 1: its sizes)."""
+    steps = sign * np.diff(np.asarray(values, dtype=float), axis=axis)
+    if not steps.size:
+        raise NotRun("one ratio or size cannot be compared")
+    return _all(steps > 0)
+
+
+def _feasible(results: Results) -> list[int]:
+    """How many of the ratios of the trade-off figures turn within the run, by size."""
+    return [int(count) for count in (_upto(_turns(results), 1 / 2) <= T_MAX).sum()]
+
+
+def _rises_late(results: Results) -> bool:
+    """Whether the general loss rises with R, and less up to a half than from there on."""
+    first, middle, last = (_at(_rise(results), ratio) for ratio in (1 / 8, 1 / 2, 1.0))
+    return _grows(_rise(results)) and _all(middle - first < last - middle)
+
+
+def _slope(results: Results, t: float = T_MAX) -> pd.DataFrame:
+    """How the general loss changes with the domain loss along a curve, at ``t``, by ratio and size."""
+    general, domain = (_rise(results, loss, t) - _rise(results, loss, t * (1 - 1e-5)) for loss in ("general", "domain"))
+    return general / domain
+
+
+def _peak(results: Results) -> float:
+    """The highest general increment along a run at ratios up to a half."""
+    return max(_ends(_upto(_rise(results, t=float(t)), 1 / 2))[1] for t in RUN[9::10])
+
+
+# Whether a statement holds, of the paper's own numbers and of our runs alike.
+STEADY: dict[str, Callable[[Results], bool]] = {
+    "A002": lambda r: min(_feasible(r)) > 0,
+    "A005": lambda r: _grows(_rise(r, "domain"), -1),
+    "A006": lambda r: min(_feasible(r)) > 1,
+    "A007": lambda r: _all(_turns(r) <= T_MAX),
+    "A008": lambda r: _all(r.coefficients()["alpha1"] * r.coefficients()["s1"] < 0),
+    "A022": lambda r: min(_feasible(r)) > 0,
+    "A024": lambda r: _all(_at(_turns(r), 1 / 4) <= T_MAX),
+    "A027": lambda r: _grows(_rise(r)) and _all(_at(_rise(r), 1) > EPSILON),
+    "A030": lambda r: _all(_slope(r).abs().where(_turns(r) <= T_MAX, 0.0) < 1 / 8),
+    "A033": lambda r: _grows(_domain(r), -1),
+    "A034": _rises_late,
+    "A041": lambda r: _grows(_domain(r), -1, axis=1),
+    "A050": lambda r: all(_grows(_upto(_rise(r, t=t), 1 / 2)) for t in (10.0, 25.0, 50.0, T_MAX)),
+    "A070": lambda r: _all(_rise(r, "domain").abs() >= 3 * _rise(r).abs()),
+    "A078": lambda r: _all(_turns(r) > T_MAX),
+    "A079": lambda r: _all(_upto(_rise(r), 3 / 4) < 0.02),
+    "A082": lambda r: _peak(r) < EPSILON / 2,
+    "A083": lambda r: _all(_at(_rise(r), 1) > EPSILON),
+    "A084": lambda r: _all(_at(_rise(r), 1) > EPSILON) and _all(_at(_rise(r), 1 / 8) < EPSILON),
+    "A089": lambda r: _all(_turns(r) > 0),
+    "A098": lambda r: _all(_upto(_rise(r), 1 / 2) <= EPSILON),
+    "A099": lambda r: _all(_rise(r, "domain") < -EPSILON),
+}
+VARYING: dict[str, Callable[[Results], bool]] = {
+    "A023": lambda r: _all(np.diff(_feasible(r)) >= 0) and _feasible(r)[0] < _feasible(r)[-1],
+    "A025": lambda r: _all((_at(_turns(r), 1 / 3) <= T_MAX) == (np.arange(len(r.sizes)) > 0)),
+    "A028": lambda r: _all(_at(_turns(r), 1 / 3).iloc[1:2] <= T_MAX),
+    "A029": lambda r: _grows(_critical(r)),
+    "A072": lambda r: _all((r.critical_ratios()["alpha4"] * r.critical_ratios()["s4"]).dropna() > 0),
+    "A091": lambda r: _grows(_rise(r), -1, axis=1),
+    "A092": lambda r: _all(np.array(_critical(r)[1:]) >= 1 / 3),
+}
+
+
+def _of(judge: Callable[[Results], bool]) -> Callable[[], bool]:
+    @wraps(judge)
+    def of_paper() -> bool:
+        return judge(paper)
+
+    return of_paper
+
+
+def _law(size: str, t: float = T_MAX) -> float:
+    """Table 5's curve."""
+    return float(CMR_LAW.evaluate(paper.equation_8()[size], t))
+
+
+def _error(size: str) -> float:
+    """The error in percent of Table 2's prediction of a quarter."""
+    row = frames.prediction().set_index("size").loc[size]
+    return float(100 * abs(row["printed"] / row["measured"] - 1))
+
+
+def _refit(largest: float = 1.0) -> float:
+    """The largest error in percent of a quarter in Table 2, L(R) fitted to the other ratios."""
+    rows = frames.prediction(largest=largest)
+    return float(100 * (rows["refitted"] / rows["measured"] - 1).abs().max())
+
+
+def _base() -> pd.DataFrame:
+    """Domain loss before continual pretraining, which Table 2 less the increments of Table 4 leaves."""
+    return (_domain(paper) - _rise(paper, "domain")).dropna()
+
+
+def _apart(size: str) -> float:
+    """How far the turning points of Tables 4 and 5 differ, relatively, at the ratios that Equation 8 is fitted to."""
+    rows = frames.turns().set_index("size").loc[size]
+    return float(rows.loc[frames.fitted(rows["ratio"]), "difference"].abs().max())
+
+
+def _iterated(size: str, ratio: float, t: float = 50.0) -> float:
+    """Equation 7 put into itself from ``t`` on, NaN where it leaves the positive numbers."""
+    (domain, general), weight = paper.equation_6(size, ratio), published.value("lagrange_high")
+    (a1, s1), (a2, s2), (a3, s3) = ((c[f"alpha{n}"], c[f"s{n}"]) for n, c in ((1, domain), (2, general), (3, general)))
+    for _ in range(200):
+        base = -a1 * s1 / (weight * a2 * s2 * (1 + a3 * s3 / (a2 * s2) * t ** (s3 - s2)))
+        t = base ** (1 / (s2 - s1)) if base > 0 else math.nan
+        if not 0 < t < math.inf:
+            return math.nan
+    return t
+
+
+def _arrives() -> bool:
+    points = paper.turning_points().dropna(subset="t")
+    rows = zip(points["size"], points["ratio"], points["t"], strict=True)
+    return all(abs(_iterated(size, ratio) / t - 1) < 0.01 for size, ratio, t in rows)
+
+
+def _chain(lagrange: float) -> np.ndarray:
+    """Critical ratios from Table 4: Equation 8 through its turning points, at T = 100."""
+    points = paper.turning_points(lagrange).dropna(subset="t")
+    groups = points[frames.fitted(points["ratio"])].groupby("size", sort=False)
+    return np.array([float(CMR_LAW.fit(rows["t"], rows["ratio"]).predict(T_MAX)) for _, rows in groups])
+
+
+def _distance() -> float:
+    """Rank correlation of T0 in Table 4 with how far its ratio lies above the critical one of Table 5."""
+    points = paper.turning_points().dropna(subset="t")
+    critical = points["size"].map(dict(zip(paper.sizes, _critical(paper), strict=True)))
+    return float(spearmanr(points["t"], points["ratio"] - critical).statistic)
+
+
+def _limits() -> list[float]:
+    """Where the curves of Table 5 end as T grows without limit."""
+    return [law["beta3"] if law["s4"] < 0 else math.copysign(math.inf, law["alpha4"])
+            for law in paper.equation_8().values()]  # fmt: skip
+
+
+def _at_turn(size: str, ratio: float) -> float:
+    """The slope of the general over the domain loss at T0, times the multiplier that gave T0."""
+    t = float(_at(_turns(paper), ratio)[size])
+    return published.value("lagrange_high") * float(_at(_slope(paper, t), ratio)[size])
+
+
+RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
+    **{name: _of(judge) for name, judge in (STEADY | VARYING).items()},
+    "A001": lambda: _refit() <= 0.05 and min(_ends(_r2(paper, loss))[0] for loss in ("general", "domain")) > 0.85,
+    "A009": lambda: [_law("460M"), _law("940M")],
+    "A013": lambda: 200 + 20,
+    "A014": lambda: 44 + 36 + 20,
+    "A016": lambda: (paper.shapes()["parameters"][:2] / 1e6).tolist(),
+    "A017": lambda: 100_000 * STEP,
+    "A018": lambda: 10_000 * STEP,
+    "A019": lambda: 3e-5 / 3e-4,
+    "A020": lambda: _all(table("1")["hidden_size"] % table("1")["attention_heads"] == 0),
+    "A026": lambda: _law("940M"),
+    "A032": lambda: _refit(largest=3 / 4) <= 0.05,
+    "A035": lambda: max(map(_error, paper.sizes)),
+    "A036": lambda: _error("460M"),
+    "A037": lambda: _error("940M"),
+    "A038": lambda: _error("1.6B"),
+    "A039": lambda: _error("3.1B"),
+    "A040": lambda: _refit() <= 0.05,
+    "A043": lambda: min(_ends(_r2(paper, loss))[0] for loss in ("general", "domain")) > 0.85,
+    "A044": lambda: _ends(_r2(paper, "general")),
+    "A045": lambda: _ends(_r2(paper, "domain")),
+    "A046": lambda: float(mse_factors("domain").median()),
+    "A047": lambda: float(mse_factors("general").median()),
+    "A048": lambda: _grows(_r2(paper, "general")),
+    "A051": lambda: _apart("460M") < 0.05,
+    "A052": lambda: _apart("940M") < 0.05,
+    "A053": lambda: _apart("1.6B") < 0.05,
+    "A054": lambda: _apart("3.1B") < 0.05,
+    "A055": lambda: float((_base().max() - _base().min()).max()) < 0.01,
+    "A056": lambda: _all(_upto(_rise(paper, t=1.0), 1 / 2).abs() < 0.005),
+    "A058": lambda: _law("460M"),
+    "A059": lambda: _law("940M"),
+    "A060": lambda: _law("1.6B"),
+    "A061": lambda: _law("3.1B"),
+    "A062": lambda: frames.critical_ratios()["table4"].tolist(),
+    "A063": lambda: list(map(_law, paper.sizes)),
+    "A064": lambda: T_MAX * UNIT / 1e9,
+    "A065": lambda: 250 * UNIT / 1e9,
+    "A067": _arrives,
+    "A068": lambda: _all(np.abs(_chain(100.0) - _chain(7000.0)) < 0.01),
+    "A069": lambda: _all((paper.turning_points()["t"] / paper.turning_points(math.inf)["t"] - 1).dropna().abs() < 0.01),
+    "A071": lambda: _distance() > 0.9,
+    "A073": _limits,
+    "A074": lambda: all(0 <= _law(size, float(t)) <= 1 for size in paper.sizes for t in FIGURE_5),
+    "A077": lambda: printed("460M", "academic") < printed("460M"),
+    "A081": lambda: _all(_upto(_rise(paper), 1 / 2) < 0.02),
+    "A086": lambda: float(paper.shapes()["parameters"].min() / 1e6),
+    "A087": lambda: bool((_upto(_rise(paper), 1 / 2) >= EPSILON).any(axis=None)),
+    "A088": lambda: _at_turn("460M", 1 / 4),
+    "A094": lambda: (table("1")["intermediate_size"] / table("1")["hidden_size"]).tolist(),
+    "A095": lambda: (paper.shapes()["parameters"][2:] / 1e9).tolist(),
+    "A096": lambda: _grows(_base(), -1, axis=1),
+    "A097": lambda: _grows([_law(size, published.value("figure_5_tokens") / UNIT) for size in paper.sizes]),
+}  # fmt: skip
+
+_KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, and nearly every claim asks for the same
+
+
+def _results(study: Study, domain: str = "domain") -> DomainResults:
+    """Of the domain of this parameter; NotRun if the study has none."""
+    if domain == "second_domain" and not study.params.second_ratios:
+        raise NotRun("no second domain in this study")
+    study.run(study.design.continual)
+    name = getattr(study.params, domain).name
+    key = study.identity, name
+    if key not in _KNOWN:
+        _KNOWN[key] = study.results(name)
+    return _KNOWN[key]
+
+
+Found = Replicated | float | tuple[float, ...] | None
+ByStudy = Callable[[Study], Replicated | None]
+
+
+def _run(judge: Callable[[DomainResults], Found], domain: str = "domain", seeds: int = 0) -> ByStudy:
+    """A judge of our results on a domain: a truth is told if there are so many seeds; of a number nothing is."""
+
+    @wraps(judge)
+    def of_study(study: Study) -> Replicated | None:
+        found = judge(_results(study, domain))
+        if found is None or isinstance(found, Replicated):
+            return found
+        told = isinstance(found, bool) and len(study.params.seeds) >= seeds
+        return Replicated(found, holds=bool(found) if told else None)
+
+    return of_study
+
+
+def _place(results: DomainResults, number: int) -> Replicated | None:
+    """The critical ratio by turning point of our size at this place, with its interval."""
+    rows = results.critical_ratios()[["critical_ratio", "turning_lower", "turning_upper"]].to_numpy(float)
+    if len(rows) <= number or math.isnan(rows[number, 0]):
+        return None
+    value, low, high = map(float, rows[number])
+    return Replicated(value, None if math.isnan(low) else (low, high))
+
+
+def _times(results: DomainResults, number: int) -> Found:
+    """The turning points, by ratio, of our size at this place."""
+    turns = _turns(results)
+    return tuple(turns.iloc[:, number]) if turns.shape[1] > number else None
+
+
+def _half(study: Study) -> Replicated | None:
+    """Critical ratios of the smallest size by turning point: predicted from the first half of each run, and found."""
+    found, losses = _results(study), study.losses()
+    end = float(losses["tokens"].max())
+    own = (losses["domain"] == study.params.domain.name) & (losses["size"] == found.sizes[0])
+    guess = analyse(losses[own & (losses["tokens"] <= end / 2)], t_max=end, lagrange=study.params.lagrange).groups[0]
+    return Replicated((guess.critical_ratio.turning_point.value or math.nan, _critical(found)[0]))
+
+
+def _wins(results: DomainResults, kind: str) -> Replicated | None:
+    """The share of curves on which the paper's law, the first of its kind, has the least AICc."""
+    every = alternatives(results.analysis)
+    judged, wins = every.loc[every["kind"] == kind, ["aicc_judged", "aicc_wins"]].to_numpy(float)[0]
+    return Replicated(wins / judged, holds=wins > judged / 2) if judged else None
+
+
+def _domains(study: Study) -> Replicated:
+    """Critical ratios of the smallest size, on the far domain and on the near one."""
+    far, near = (_critical(_results(study, name))[0] for name in ("domain", "second_domain"))
+    return Replicated((far, near), holds=near > far if len(study.params.seeds) >= SEEDS else None)
+
+
+def _later(study: Study) -> Replicated:
+    """The share of the ratios run on both domains at which the near one turns later; the smallest size."""
+    far, near = (_turns(_results(study, name)).iloc[:, 0] for name in ("domain", "second_domain"))
+    both = far.index.intersection(near.index)
+    return Replicated(float((near[both] > far[both]).mean()))
+
+
+def _shares(study: Study) -> Replicated:
+    """The shares of the general text that come from the sources of our two domains, far and near."""
+    far, near = map(float, study.distances()["share"].iloc[1:3])
+    return Replicated((far, near), holds=near > far)
+
+
+def _epochs(study: Study) -> Replicated:
+    """How often the most demanding run goes through a domain's text."""
+    value = float(study.corpora().query("part == 'training' and corpus != 'general'")["epochs"].max())
+    return Replicated(value, holds=value <= 1)
+
+
+def _fits(results: DomainResults) -> Replicated:
+    """The least R2 of L(R), over sizes and both losses."""
+    laws = [law.r2 for group in results.analysis.groups for law in group.ratio_law.values() if law is not None]
+    return Replicated(min(laws), holds=min(laws) > 0.99) if laws else Replicated(None)
+
+
+def _spread(results: DomainResults) -> Replicated:
+    """By how much multipliers from 100 to 7,000 move the critical ratio, at the size where that is most."""
+    by_size = results.multipliers().groupby("size")["critical_ratio"]
+    value = float((by_size.max() - by_size.min()).max())
+    return Replicated(value, holds=value < 0.01)
+
+
+def _set(value: Callable[[Study], float], wanted: float) -> ByStudy:
+    """A setting of the runs, once they are done."""
+
+    @wraps(value)
+    def of_study(study: Study) -> Replicated:
+        study.run(study.design.continual)
+        return Replicated(value(study), holds=math.isclose(value(study), wanted, rel_tol=1e-3))
+
+    return of_study
+
+
+REPLICATED: dict[str, ByStudy] = {
+    **{name: _run(judge) for name, judge in STEADY.items()},
+    **{name: _run(judge, seeds=SEEDS) for name, judge in VARYING.items()},
+    "A001": _run(lambda r: _wins(r, "ratio domain")),
+    "A003": _half,
+    "A004": _run(lambda r: _place(r, 0), "second_domain"),
+    "A009": _run(lambda r: tuple(_critical(r)[:2])),
+    "A010": _domains,
+    "A011": _run(lambda r: _place(r, 0), "second_domain"),
+    "A012": _shares,
+    "A015": _epochs,
+    "A019": _set(lambda study: float(study.params.continual_lr) / float(study.params.pretrain_lr), 0.1),
+    "A032": _run(_fits),
+    "A040": _run(lambda r: float(held_out_errors(r.held_out("domain").points).abs().mean())),
+    "A042": _set(lambda study: float(study.params.epsilon), EPSILON),
+    "A043": _run(lambda r: min(_ends(_r2(r, loss))[0] for loss in ("general", "domain")) > 0.85),
+    "A044": _run(lambda r: _ends(_r2(r, "general"))),
+    "A045": _run(lambda r: _ends(_r2(r, "domain"))),
+    "A049": _run(lambda r: _wins(r, "token general")),
+    "A051": _run(lambda r: _times(r, 0)),
+    "A052": _run(lambda r: _times(r, 1)),
+    "A053": _run(lambda r: _times(r, 2)),
+    "A054": _run(lambda r: _times(r, 3)),
+    "A058": _run(lambda r: _place(r, 0)),
+    "A059": _run(lambda r: _place(r, 1)),
+    "A060": _run(lambda r: _place(r, 2)),
+    "A061": _run(lambda r: _place(r, 3)),
+    "A063": _run(lambda r: tuple(_critical(r))),
+    "A068": _run(_spread),
+    "A076": _run(lambda r: _all(_upto(_turns(r), 1 / 3) <= T_MAX), "second_domain"),
+    "A077": _later,
+    "A093": _set(lambda study: sum(float(ratio) in SECOND_RATIOS for ratio in study.params.second_ratios), 5),
+    "A094": _set(lambda study: float((study.shapes()["intermediate_size"] / study.shapes()["hidden_size"]).mean()), 3),
+    "A096": _run(lambda r: _grows([group.base.domain for group in r.analysis.groups], -1)),
+}

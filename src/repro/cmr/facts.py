@@ -99,7 +99,7 @@ def tokens(results: DomainResults) -> Facts:
     return {
         **{f"{loss}_r2": _text(_r2(results, loss), ".3f") for loss in ("general", "domain")},
         **{f"printed_{loss}_r2": _r2(paper, loss) for loss in ("general", "domain")},
-        "mse_factor": _mse_factor(paper.fit_quality()),
+        "mse_factor": float(mse_factors("domain").median()),
         "bounds": f"{bound.low:g} and {bound.high:g}",
     }
 
@@ -113,11 +113,12 @@ def _text(value: float, form: str, unit: str = "") -> str:
     return NONE if np.isnan(value) else format(value, form) + unit
 
 
-def _mse_factor(printed: pd.DataFrame) -> float:
-    """By how much the printed errors of the domain loss are too small for the printed R2: the median over Table 3."""
-    wide = printed[printed["loss"] == "domain"].pivot(index=["size", "ratio"], columns="metric", values="value")
-    variance = paper.curves(RUN).groupby(["size", "ratio"])["domain"].var(ddof=0)
-    return float(((1 - wide["R2"]) * variance / wide["MSE"]).median())
+def mse_factors(loss: str) -> pd.Series:
+    """By how much each printed error of Equation 6 is too small for the printed R2, by size and ratio (Table 3)."""
+    printed = paper.fit_quality()
+    wide = printed[printed["loss"] == loss].pivot(index=["size", "ratio"], columns="metric", values="value")
+    variance = paper.curves(RUN).groupby(["size", "ratio"])[loss].var(ddof=0)
+    return (1 - wide["R2"]) * variance / wide["MSE"]
 
 
 def published_ratio() -> Facts:

@@ -86,6 +86,9 @@ class Results(Protocol):
         can be given, low and high.
         """
 
+    def end_losses(self) -> pd.DataFrame:
+        """Losses at the end of every trajectory that are known: columns size, ratio, loss, value (nats per token)."""
+
     def held_out(self, loss: str | None = None) -> HeldOut:
         """L(R) without one ratio, of one loss ("general" | "domain") or of all that were measured."""
 
@@ -162,7 +165,6 @@ class DomainResults(Results):
         return curves
 
     def end_losses(self) -> pd.DataFrame:
-        """Losses at the last point of every trajectory. Columns size, ratio, loss, value (nats per token)."""
         last = self.analysis.points.sort_values("t", kind="stable").groupby(["size", "ratio"], sort=False).tail(1)
         last = last.sort_values(["size", "ratio"], key=lambda c: c.map(self.sizes.index) if c.name == "size" else c)
         losses = []
