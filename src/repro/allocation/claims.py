@@ -20,7 +20,7 @@ from repro.allocation import published as paper
 from repro.allocation.design import PHASES
 from repro.allocation.published import BENCHMARKS, BUDGETS, CODING, OTHERS, equal_p, table, value
 from repro.allocation.results import ACCURACY, KEYS, compare
-from repro.allocation.study import Study, StudyResults
+from repro.allocation.study import Study
 from repro.laws.allocation import NAME, Allocation, allocation_law, best_fraction
 from repro.laws.allocation.flatness import trend
 from repro.laws.allocation.law import ALTERNATIVES, draw, monotone_laws
@@ -215,11 +215,6 @@ RECOMPUTED: Mapping[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
-@cache
-def _ours(study: Study) -> StudyResults:
-    return study.results()
-
-
 def _together(found: Sequence[Replicated]) -> Replicated | None:
     """Several as one: it holds if it does in all, and not if it fails in one."""
     if len(found) < 2:
@@ -232,8 +227,8 @@ def _each(judge: Callable[[Allocation], Replicated]) -> Callable[[Study], Replic
     """What Equation 1 on the accuracy of each domain's first benchmark gives."""
 
     def found(study: Study) -> Replicated | None:
-        first = _ours(study).scores.drop_duplicates("domain")["benchmark"]
-        laws = [_ours(study).fits.get((name, ACCURACY)) for name in first]
+        first = study.results().scores.drop_duplicates("domain")["benchmark"]
+        laws = [study.results().fits.get((name, ACCURACY)) for name in first]
         return _together([judge(law) for law in laws if law])
 
     return found
@@ -274,7 +269,7 @@ def _by_accuracy(frame: pd.DataFrame) -> list[Replicated]:
 
 def _middle(study: Study, *, base: bool) -> Replicated | None:
     """The first domain's split in the middle by SFT tokens less the base model, or less the split with the fewest."""
-    ours, name = _ours(study), study.params.domains[0].name
+    ours, name = study.results(), study.params.domains[0].name
     rows = ours.allocations.drop_duplicates(KEYS).sort_values("sft_tokens", kind="stable")
     rows = rows[(rows["domain"] == name) & (rows["seed"] == study.params.seeds[0])]
     both = rows[(rows["cpt_tokens"] > 0) & (rows["sft_tokens"] > 0)]
@@ -300,7 +295,7 @@ def _against(study: Study, column: str) -> Replicated | None:
     """Whether drift from base to CPT in coding falls as SFT tokens, or the score, rise: their rank correlation."""
     moved = study.drift()
     moved = moved[(moved["phase"] == PHASES[0]) & (moved["domain"] == "coding")]
-    both = moved.merge(_ours(study).score_line[["domain", "sft_tokens", "score"]], on=["domain", "sft_tokens"])
+    both = moved.merge(study.results().score_line[["domain", "sft_tokens", "score"]], on=["domain", "sft_tokens"])
     test = spearmanr(both["drift"], both[column]) if len(both) > 3 else None
     return test and Replicated(float(test.statistic), None, bool(test.statistic < 0) if test.pvalue <= LEVEL else None)
 
@@ -310,8 +305,8 @@ REPLICATED: Mapping[str, Callable[[Study], Replicated | None]] = {
     "B017": _each(_slope),
     "B018": _each(_equation_1),
     "B019": lambda study: _middle(study, base=False),
-    "B035": lambda study: _together(_by_accuracy(_ours(study).ablation)),
-    "B036": lambda study: _together(_by_accuracy(_ours(study).splits)),
+    "B035": lambda study: _together(_by_accuracy(study.results().ablation)),
+    "B036": lambda study: _together(_by_accuracy(study.results().splits)),
     **dict.fromkeys(("B041", "B110"), _each(_width)),
     "B074": lambda study: _middle(study, base=True),
     "B089": lambda study: _extreme(study, "chemistry", 1),

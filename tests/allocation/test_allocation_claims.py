@@ -114,9 +114,8 @@ class Ours:
         self.__dict__.update(given)
 
 
-def of(name: str, ours: Any, monkeypatch: pytest.MonkeyPatch, **study: Any) -> Replicated | None:
-    monkeypatch.setattr(checks, "_ours", lambda _: ours)
-    return checks.REPLICATED[name](cast(Study, Ours(**study)))
+def of(name: str, ours: Any, **study: Any) -> Replicated | None:
+    return checks.REPLICATED[name](cast(Study, Ours(results=lambda: ours, **study)))
 
 
 def scored(peaked: bool, fractions: np.ndarray) -> Ours:
@@ -130,21 +129,21 @@ def scored(peaked: bool, fractions: np.ndarray) -> Ours:
 
 
 @pytest.mark.usefixtures("without_held_out")
-def test_a_peak_that_is_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peak_that_is_there_is_found() -> None:
     ours = scored(True, 1 - np.geomspace(2e-5, 2e-4, 24))
-    assert of("B001", ours, monkeypatch) == replace(found(of("B001", ours, monkeypatch)), holds=True)
-    assert found(of("B001", ours, monkeypatch)).value == pytest.approx(0.99993, abs=2e-6)
-    assert found(of("B041", ours, monkeypatch)).holds is True
-    assert found(of("B018", ours, monkeypatch)).holds is True
+    assert of("B001", ours) == replace(found(of("B001", ours)), holds=True)
+    assert found(of("B001", ours)).value == pytest.approx(0.99993, abs=2e-6)
+    assert found(of("B041", ours)).holds is True
+    assert found(of("B018", ours)).holds is True
 
 
 @pytest.mark.usefixtures("without_held_out")
-def test_without_a_peak_or_its_range_nothing_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_peak_or_its_range_nothing_can_be_told() -> None:
     rising = scored(False, 1 - np.geomspace(2e-5, 2e-4, 12))
-    assert found(of("B001", rising, monkeypatch)).holds is None
-    assert found(of("B017", rising, monkeypatch)).holds is False
+    assert found(of("B001", rising)).holds is None
+    assert found(of("B017", rising)).holds is False
     elsewhere = scored(True, 1 - np.geomspace(0.02, 0.9, 12))
-    assert found(of("B001", elsewhere, monkeypatch)).holds is None
+    assert found(of("B001", elsewhere)).holds is None
 
 
 def found(replicated: Replicated | None) -> Replicated:
@@ -156,14 +155,12 @@ def found(replicated: Replicated | None) -> Replicated:
     ("ends", "holds"),
     [([(0.01, 0.1), (0.02, 0.2)], True), ([(0.01, 0.1), (-0.02, 0.2)], None), ([(0.01, 0.1), (-0.2, -0.1)], False)],
 )
-def test_comparisons_hold_together(
-    ends: list[tuple[float, float]], holds: bool | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_comparisons_hold_together(ends: list[tuple[float, float]], holds: bool | None) -> None:
     rows = pd.DataFrame([{"metric": "accuracy", "difference": sum(e) / 2, "low": e[0], "high": e[1]} for e in ends])
-    replicated = found(of("B035", Ours(ablation=rows), monkeypatch))
+    replicated = found(of("B035", Ours(ablation=rows)))
     assert replicated.holds is holds
     assert replicated.value == pytest.approx([sum(e) / 2 for e in ends])
-    assert of("B035", Ours(ablation=rows.iloc[:0]), monkeypatch) is None
+    assert of("B035", Ours(ablation=rows.iloc[:0])) is None
 
 
 def drifts(**domains: tuple[float, float]) -> pd.DataFrame:
@@ -180,10 +177,8 @@ def drifts(**domains: tuple[float, float]) -> pd.DataFrame:
     ],
 )
 def test_which_domain_moves_most(
-    domains: dict[str, tuple[float, float]], most: bool | None, least: bool | None, monkeypatch: pytest.MonkeyPatch
+    domains: dict[str, tuple[float, float]], most: bool | None, least: bool | None
 ) -> None:
-    found_most, found_least = (
-        of(name, None, monkeypatch, drift=lambda: drifts(**domains)) for name in ("B089", "B090")
-    )
+    found_most, found_least = (of(name, None, drift=lambda: drifts(**domains)) for name in ("B089", "B090"))
     assert (found(found_most).holds, found(found_least).holds) == (most, least)
-    assert of("B089", None, monkeypatch, drift=lambda: drifts(health=(0.1, 0.2))) is None
+    assert of("B089", None, drift=lambda: drifts(health=(0.1, 0.2))) is None
