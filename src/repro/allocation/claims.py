@@ -257,14 +257,10 @@ def _width(law: Allocation) -> Replicated:
     return Replicated(ends[1] / ends[0] if ends else None, None, True if _narrow(law.optimum) else None)
 
 
-def _signed(row: pd.Series) -> Replicated:
-    """A difference with its interval: it holds if that lies above 0, and not if below."""
-    holds = True if row["low"] > 0 else False if row["high"] < 0 else None
-    return Replicated(float(row["difference"]), (float(row["low"]), float(row["high"])), holds)
-
-
 def _by_accuracy(frame: pd.DataFrame) -> list[Replicated]:
-    return [_signed(row) for _, row in frame[frame["metric"] == ACCURACY].iterrows()]
+    """Differences with their intervals: each holds if that lies above 0, and not if below."""
+    rows = frame.loc[frame["metric"] == ACCURACY, ["difference", "low", "high"]].astype(float).to_numpy().tolist()
+    return [Replicated(x, (low, high), True if low > 0 else False if high < 0 else None) for x, low, high in rows]
 
 
 def _middle(study: Study, *, base: bool) -> Replicated | None:
