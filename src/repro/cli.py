@@ -302,13 +302,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _claims(options: argparse.Namespace) -> int:
     given = _checked(_values_of(options))
-    import pandas as pd
-
     from repro.study import claims
 
-    studies = {"allocation" if isinstance(params, AllocationParams) else "cmr": study_of(params) for params in given}
-    papers = [paper for paper in claims.papers() if options.paper in (None, paper)]
-    frame = pd.concat([claims.ledger(paper, studies.get(paper)) for paper in papers], ignore_index=True)
+    frame = claims.every(*map(study_of, given), among=[options.paper] if options.paper else [])
     if options.verdict:
         frame = frame[frame[["recomputed_verdict", "replicated_verdict"]].eq(options.verdict).any(axis=1)]
     print(claims.listed(frame))

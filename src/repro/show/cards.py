@@ -54,15 +54,24 @@ class Cards:
 
 
 def _found(finding: Finding) -> str:
-    number = f'<span title="{_safe(finding.title)}">{_safe(finding.text)}</span>' if finding.text else ""
     scale = f"<small>{_safe(finding.scale)}</small>" if finding.scale else ""
-    parts = " ".join(filter(None, (number, mark(finding.verdict), scale)))
-    return f"<dt>{_safe(finding.who)}</dt><dd>{parts}</dd>"
+    return f"<dt>{_safe(finding.who)}</dt><dd>{found_html(finding)} {scale}</dd>"
 
 
-def mark(verdict: str) -> str:
-    """A verdict as HTML, of a class named like it."""
-    return f'<span class="verdict {verdict.replace(" ", "-")}">{_safe(verdict)}</span>'
+def found_html(finding: Finding) -> str:
+    """The number, with what stands under the pointer, and the verdict, of a class named like it."""
+    number = f'<span title="{_safe(finding.title)}">{_safe(finding.text)}</span> ' if finding.text else ""
+    kind = finding.verdict.replace(" ", "-")
+    return f'{number}<span class="verdict {kind}">{_safe(finding.verdict)}</span>'
+
+
+def noted(text: str, note: str | None) -> str:
+    """Text as HTML, a note below it in small type."""
+    return _safe(text) + (f"<br><small>{_safe(note)}</small>" if note else "")
+
+
+def link(text: str, to: str) -> str:
+    return f'<a href="{_safe(to)}">{_safe(text)}</a>'
 
 
 def _safe(text: str) -> str:

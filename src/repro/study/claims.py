@@ -24,7 +24,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from repro.params import AllocationParams
-from repro.show.cards import Card, Cards, Finding
+from repro.show.cards import Card, Cards, Finding, found_html, link, noted
+from repro.show.filters import Filtered
 from repro.show.words import join, short_tokens, some
 from repro.study.base import BaseStudy, NotRun
 
@@ -89,11 +90,6 @@ class Row:
     recorded_interval: None
     recorded_verdict: Verdict
     page: str
-
-
-def papers() -> tuple[str, ...]:
-    """The papers that have claims."""
-    return tuple(paper for paper in ("cmr", "allocation") if importlib.util.find_spec(f"repro.{paper}.claims"))
 
 
 @cache
@@ -207,6 +203,13 @@ def ledger(paper: str, study: BaseStudy | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(Row.__annotations__), dtype=object)
 
 
+def every(*studies: BaseStudy, among: Sequence[str] = ()) -> pd.DataFrame:
+    """The ledgers of both papers, or of those ``among``, each with the study of its paper, if it is given."""
+    own = {"allocation" if isinstance(study.params, AllocationParams) else "cmr": study for study in studies}
+    known = [paper for paper in ("cmr", "allocation") if importlib.util.find_spec(f"repro.{paper}.claims")]
+    return pd.concat([ledger(paper, own.get(paper)) for paper in among or known], ignore_index=True)
+
+
 def written(value: Any) -> str:
     """A value of the ledger for readers: yes or no, or four digits of each number; nothing for None."""
     if value is None or isinstance(value, str):
@@ -270,11 +273,25 @@ def show(paper: str, *asked: str | BaseStudy | None) -> Cards:
 
 
 def _card(found: Row) -> Card:
-    sources = [_source(functions.get(found.id)) for functions in _functions(found.paper)]
-    own = Finding("its numbers", written(found.recomputed), found.recomputed_verdict, sources[0])
+    return Card(found.id, found.statement, found.where, found.printed, _findings(found))
+
+
+def _findings(found: Row) -> tuple[Finding, Finding]:
+    own, runs = (_source(functions.get(found.id)) for functions in _functions(found.paper))
     interval = f" ({' to '.join(map(written, found.interval))})" if found.interval else ""
-    run = Finding("this run", written(found.replicated) + interval, found.replicated_verdict, sources[1], found.scale)
-    return Card(found.id, found.statement, found.where, found.printed, (own, run))
+    run = Finding("this run", written(found.replicated) + interval, found.replicated_verdict, runs, found.scale)
+    return Finding("its numbers", written(found.recomputed), found.recomputed_verdict, own), run
+
+
+def table(*studies: BaseStudy) -> Filtered:
+    """The ledgers as a table for a page: a row for each claim, linked to the page that shows it."""
+    rows = [Row(*each) for each in every(*studies).itertuples(index=False)]
+    by = {"paper": "Paper", "kind": "Kind", "own": "Its numbers", "run": "This run", "page": "Page"}
+    keys = [dict(zip(by, (each.paper, each.kind, each.recomputed_verdict, each.replicated_verdict, each.page),
+                     strict=True)) for each in rows]  # fmt: skip
+    cells = [(link(each.id, f"{each.page}.html"), noted(each.statement, each.where), noted(each.printed or "", None),
+              *map(found_html, _findings(each))) for each in rows]  # fmt: skip
+    return Filtered(("", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys)
 
 
 def _source(function: Callable[..., Any] | None) -> str:
