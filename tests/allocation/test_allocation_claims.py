@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from repro.allocation import claims as checks
-from repro.allocation.study import Study
+from repro.allocation.study import Study, StudyResults
 from repro.laws.allocation import analyse_allocation
 from repro.study import claims
 from repro.study.claims import Replicated
@@ -182,3 +182,22 @@ def test_which_domain_moves_most(
     found_most, found_least = (of(name, None, drift=lambda: drifts(**domains)) for name in ("B089", "B090"))
     assert (found(found_most).holds, found(found_least).holds) == (most, least)
     assert of("B089", None, drift=lambda: drifts(health=(0.1, 0.2))) is None
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(0.4, True), (-0.4, False), (0.0, None)])
+def test_the_middle_split_against_the_base_model_and_the_fewest_tokens(gain: float, holds: bool | None) -> None:
+    rng = np.random.default_rng(1)
+    splits = [(900 - sft, sft, 0.5 + gain * (sft == 200)) for sft in (0, 100, 200, 300, 900)]
+    trials = [("base", 0, 0, 0.5), *(("allocation", *split) for split in splits)]
+    rows = [
+        {"kind": kind, "domain": "health", "budget": 900, "cpt_tokens": cpt, "sft_tokens": sft, "seed": 0,
+         "benchmark": "terms", "item": item, "right": bool(rng.random() < share), "logprob": -1.0, "length": 2}
+        for kind, cpt, sft, share in trials for item in range(200)
+    ]  # fmt: skip
+    params: Any = Ours(domains=[Ours(name="health")], seeds=(0,))
+    ours = StudyResults(pd.DataFrame(rows), params)
+    for name in ("B074", "B019"):
+        replicated = found(of(name, ours, params=params))
+        assert replicated.interval is not None
+        assert (replicated.holds, replicated.interval[0] < gain < replicated.interval[1]) == (holds, True)
+    assert of("B074", StudyResults(pd.DataFrame(rows[:400]), params), params=params) is None
