@@ -5,10 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from helpers import ROOT, studies
-from repro.cmr import claims
+from repro.cmr import claims, published
 from repro.study import claims as ledger
 from repro.study.base import NotRun
 from repro.study.claims import VERDICTS, Claim
@@ -62,10 +63,12 @@ ASKED = [
 ]  # which need the runs
 
 
-@pytest.mark.parametrize("design", studies.STUDIES)
+@pytest.mark.parametrize("design", ["full", "only the domain", "only a quarter", "small ratios", "few points"])
 def test_any_design_of_study_can_be_asked(monkeypatch: pytest.MonkeyPatch, design: str) -> None:
-    monkeypatch.setattr(claims, "_results", lambda study, domain="domain": studies.results(design))
+    known = studies.results(design)
+    monkeypatch.setattr(claims, "_results", lambda study, domain="domain": known)
     monkeypatch.setattr(claims, "alternatives", _alternatives)
+    monkeypatch.setattr(claims, "_RIVALS", {})
     told = 0
     for name in ASKED:
         try:
@@ -77,11 +80,9 @@ def test_any_design_of_study_can_be_asked(monkeypatch: pytest.MonkeyPatch, desig
     assert told > (40 if design == "full" else 0)
 
 
-def _alternatives(analysis: Any) -> Any:
-    import pandas as pd
-
-    kinds = ["ratio domain", "token general"]
-    return pd.DataFrame({"kind": kinds, "aicc_judged": [2, 0], "aicc_wins": [2, 0]})
+def _alternatives(analysis: Any) -> pd.DataFrame:
+    kinds = ["ratio general", "ratio domain", "token general", "token domain"]
+    return pd.DataFrame({"kind": kinds, "held_out_judged": 2, "held_out_wins": 1, "median_held_out": 0.1})
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -103,6 +104,7 @@ def test_a_card_shows_the_printed_the_recomputed_and_the_function() -> None:
     card = claims.show("A009")
     assert "29.8% to 34.9%" in repr(card) and "0.2976, 0.3489 [agrees]" in repr(card)
     assert "_law(&quot;460M&quot;)" in card._repr_html_()
+    assert "of 3.1B: def _law(" in claims.show("A061")._repr_html_()
 
 
 def test_a_claim_of_a_number_names_the_number() -> None:
@@ -111,3 +113,14 @@ def test_a_claim_of_a_number_names_the_number() -> None:
     for claim in CLAIMS.values():
         assert all(map(math.isfinite, claim.values))
         assert isinstance(claim, Claim) and (claim.kind != "value" or claim.values or claim.id in wordy), claim.id
+
+
+def test_a_number_printed_is_written_the_same_everywhere() -> None:
+    """Each is in two files, transcribed twice: the tables and text of the paper, and its claims."""
+    critical = {f"A0{58 + place}": published.critical_ratio(size) for place, size in enumerate(published.paper.sizes)}
+    errors = published.table("2").dropna(subset="printed_difference")["printed_difference"]
+    of_text = {"A011": published.critical_ratio("460M", "academic"), "A065": published.value("figure_5_tokens") / 1e9}
+    numbers = critical | dict(zip(("A036", "A037", "A038", "A039"), errors, strict=True)) | of_text
+    wrong = {name: value for name, value in numbers.items() if CLAIMS[name].values != pytest.approx((value,))}
+    assert not wrong
+    assert CLAIMS["A063"].values == CLAIMS["A062"].values == pytest.approx(tuple(critical.values()))

@@ -64,6 +64,7 @@ def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         module.REPLICATED = {"X1": replicate} if replicate else {}
         monkeypatch.setitem(sys.modules, "repro.cmr.claims", module)
         monkeypatch.setattr(claims, "parse", lambda _: {"X1": known})
+        monkeypatch.setattr(claims, "papers", lambda: ["cmr"])
 
     claims.read.cache_clear()
     yield given
@@ -122,6 +123,15 @@ def test_an_unknown_claim_is_refused_by_name(paper: Any) -> None:
     paper()
     with pytest.raises(ValueError, match="no claim X9 of cmr; there are X1"):
         claims.show("cmr", "X1", "X9")
+
+
+def test_a_table_of_claims_is_whole_without_scripts_and_says_what_it_is_filtered_by(paper: Any) -> None:
+    paper(lambda: 0.5, known=CLAIM.model_copy(update={"statement": "<so> it is."}))
+    shown = claims.table()._repr_html_()
+    assert shown.count("<tr") == 2 and "&lt;so&gt; it is." in shown
+    assert 'data-paper="cmr" data-kind="value" data-own="agrees" data-run="not run" data-page="cmr-6-critical"' in shown
+    assert '<a href="cmr-6-critical.html">X1</a>' in shown
+    assert "<select" not in shown.partition("<script>")[0]
 
 
 @pytest.fixture

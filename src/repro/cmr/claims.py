@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from repro.cmr import published
 from repro.cmr.facts import held_out_errors, mse_factors
@@ -23,7 +22,8 @@ from repro.cmr.published import critical_ratio as printed, paper, table
 from repro.cmr.rederived import frames
 from repro.cmr.rederived.frames import UNIT
 from repro.cmr.study import Study
-from repro.laws import CMR_LAW, analyse
+from repro.laws import CMR_LAW, RATIO_LAW, analyse, turning_point
+from repro.laws.cmr.laws import GENERAL_TOKEN_LAWS
 from repro.study import claims
 from repro.study.base import NotRun
 from repro.study.claims import Recomputed, Replicated
@@ -125,6 +125,15 @@ def _peak(results: Results) -> float:
     return max(_ends(_upto(_rise(results, t=float(t)), 1 / 2))[1] for t in RUN[9::10])
 
 
+def _distance(results: Results) -> float:
+    """Rank correlation of T0 with how far its ratio lies above the critical one."""
+    points = results.turning_points().dropna(subset="t")
+    if len(points) < 3:
+        raise NotRun("fewer than three turning points have no order to speak of")
+    critical = points["size"].map(dict(zip(results.sizes, _critical(results), strict=True)))
+    return float(points["t"].corr(points["ratio"] - critical, method="spearman"))
+
+
 # Whether a statement holds, of the paper's own numbers and of our runs alike.
 STEADY: dict[str, Callable[[Results], bool]] = {
     "A002": lambda r: min(_feasible(r)) > 0,
@@ -136,6 +145,7 @@ STEADY: dict[str, Callable[[Results], bool]] = {
     "A033": lambda r: _grows(_domain(r), -1),
     "A034": _rises_late,
     "A041": lambda r: _grows(_domain(r), -1, axis=1),
+    "A043": lambda r: min(_ends(_r2(r, loss))[0] for loss in ("general", "domain")) > 0.85,
     "A050": lambda r: all(_grows(_upto(_rise(r, t=t), 1 / 2)) for t in (10.0, 25.0, 50.0, T_MAX)),
     "A070": lambda r: _all(_rise(r, "domain").abs() >= 3 * _rise(r).abs()),
     "A078": lambda r: _all(_turns(r) > T_MAX),
@@ -155,7 +165,11 @@ VARYING: dict[str, Callable[[Results], bool]] = {
     "A025": lambda r: _all((_at(_turns(r), 1 / 3) <= T_MAX) == (np.arange(len(r.sizes)) > 0)),
     "A028": lambda r: _all(_at(_turns(r), 1 / 3).iloc[1:2] <= T_MAX),
     "A029": lambda r: _grows(_critical(r)),
+    "A048": lambda r: _grows(_r2(r, "general")),
+    "A066": lambda r: _all((_turns(r) <= T_MAX) == np.less_equal.outer(_turns(r).index, _critical(r))),
+    "A071": lambda r: _distance(r) > 0.9,
     "A072": lambda r: _all((r.critical_ratios()["alpha4"] * r.critical_ratios()["s4"]).dropna() > 0),
+    "A074": lambda r: _all(r.ratio_curves(FIGURE_5)["ratio"].between(0, 1)),
     "A091": lambda r: _grows(_rise(r), -1, axis=1),
     "A092": lambda r: _all(np.array(_critical(r)[1:]) >= 1 / 3),
 }
@@ -186,15 +200,27 @@ def _refit(largest: float = 1.0) -> float:
     return float(100 * (rows["refitted"] / rows["measured"] - 1).abs().max())
 
 
+def _by_size() -> float:
+    """The largest error in percent of a power of the parameters plus a constant, fitted to Table 2 at each ratio."""
+    millions = paper.shapes()["parameters"] / 1e6
+    fits = [RATIO_LAW.fit(millions, losses) for _, losses in _domain(paper).iterrows()]
+    return max(float(100 * np.abs(fit.predict(millions) / fit.y - 1).max()) for fit in fits)
+
+
 def _base() -> pd.DataFrame:
     """Domain loss before continual pretraining, which Table 2 less the increments of Table 4 leaves."""
     return (_domain(paper) - _rise(paper, "domain")).dropna()
 
 
-def _apart(size: str) -> float:
-    """How far the turning points of Tables 4 and 5 differ, relatively, at the ratios that Equation 8 is fitted to."""
+def _agree(size: str) -> bool:
+    """Whether Tables 4 and 5 have the same turning points, within 5%, at the ratios that Equation 8 is fitted to."""
     rows = frames.turns().set_index("size").loc[size]
-    return float(rows.loc[frames.fitted(rows["ratio"]), "difference"].abs().max())
+    return _all(rows.loc[frames.fitted(rows["ratio"]), "difference"].abs() < 0.05)
+
+
+def _sizes(check: Callable[[str], Recomputed], *names: str) -> dict[str, Callable[[], Recomputed]]:
+    """The same check of each of the paper's sizes."""
+    return {name: partial(check, size) for name, size in zip(names, paper.sizes, strict=True)}
 
 
 def _iterated(size: str, ratio: float, t: float = 50.0) -> float:
@@ -216,17 +242,8 @@ def _arrives() -> bool:
 
 
 def _chain(lagrange: float) -> np.ndarray:
-    """Critical ratios from Table 4: Equation 8 through its turning points, at T = 100."""
-    points = paper.turning_points(lagrange).dropna(subset="t")
-    groups = points[frames.fitted(points["ratio"])].groupby("size", sort=False)
-    return np.array([float(CMR_LAW.fit(rows["t"], rows["ratio"]).predict(T_MAX)) for _, rows in groups])
-
-
-def _distance() -> float:
-    """Rank correlation of T0 in Table 4 with how far its ratio lies above the critical one of Table 5."""
-    points = paper.turning_points().dropna(subset="t")
-    critical = points["size"].map(dict(zip(paper.sizes, _critical(paper), strict=True)))
-    return float(spearmanr(points["t"], points["ratio"] - critical).statistic)
+    """Critical ratios at T = 100 from Table 4, by size."""
+    return np.array([float(fit.predict(T_MAX)) for fit in frames.refits(lagrange).values()])
 
 
 def _limits() -> list[float]:
@@ -255,27 +272,16 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A026": lambda: _law("940M"),
     "A032": lambda: _refit(largest=3 / 4) <= 0.05,
     "A035": lambda: max(map(_error, paper.sizes)),
-    "A036": lambda: _error("460M"),
-    "A037": lambda: _error("940M"),
-    "A038": lambda: _error("1.6B"),
-    "A039": lambda: _error("3.1B"),
+    **_sizes(_error, "A036", "A037", "A038", "A039"),
     "A040": lambda: _refit() <= 0.05,
-    "A043": lambda: min(_ends(_r2(paper, loss))[0] for loss in ("general", "domain")) > 0.85,
     "A044": lambda: _ends(_r2(paper, "general")),
     "A045": lambda: _ends(_r2(paper, "domain")),
     "A046": lambda: float(mse_factors("domain").median()),
     "A047": lambda: float(mse_factors("general").median()),
-    "A048": lambda: _grows(_r2(paper, "general")),
-    "A051": lambda: _apart("460M") < 0.05,
-    "A052": lambda: _apart("940M") < 0.05,
-    "A053": lambda: _apart("1.6B") < 0.05,
-    "A054": lambda: _apart("3.1B") < 0.05,
+    **_sizes(_agree, "A051", "A052", "A053", "A054"),
     "A055": lambda: float((_base().max() - _base().min()).max()) < 0.01,
     "A056": lambda: _all(_upto(_rise(paper, t=1.0), 1 / 2).abs() < 0.005),
-    "A058": lambda: _law("460M"),
-    "A059": lambda: _law("940M"),
-    "A060": lambda: _law("1.6B"),
-    "A061": lambda: _law("3.1B"),
+    **_sizes(_law, "A058", "A059", "A060", "A061"),
     "A062": lambda: frames.critical_ratios()["table4"].tolist(),
     "A063": lambda: list(map(_law, paper.sizes)),
     "A064": lambda: T_MAX * UNIT / 1e9,
@@ -283,11 +289,10 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A067": _arrives,
     "A068": lambda: _all(np.abs(_chain(100.0) - _chain(7000.0)) < 0.01),
     "A069": lambda: _all((paper.turning_points()["t"] / paper.turning_points(math.inf)["t"] - 1).dropna().abs() < 0.01),
-    "A071": lambda: _distance() > 0.9,
     "A073": _limits,
-    "A074": lambda: _all(paper.ratio_curves(FIGURE_5)["ratio"].between(0, 1)),
     "A077": lambda: printed("460M", "academic") < printed("460M"),
     "A081": lambda: _all(_upto(_rise(paper), 1 / 2) < 0.02),
+    "A085": lambda: _by_size() < 0.5,
     "A086": lambda: float(paper.shapes()["parameters"].min() / 1e6),
     "A087": lambda: bool((_upto(_rise(paper), 1 / 2) >= EPSILON).any(axis=None)),
     "A088": lambda: _at_turn("460M", 1 / 4),
@@ -298,6 +303,7 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
 }  # fmt: skip
 
 _KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, and nearly every claim asks for the same
+_RIVALS: dict[int, pd.DataFrame] = {}  # by the id of results that are known
 
 
 def _results(study: Study, domain: str = "domain") -> DomainResults:
@@ -330,7 +336,7 @@ def _run(judge: Callable[[DomainResults], Found], domain: str = "domain", seeds:
     return of_study
 
 
-def _place(results: DomainResults, number: int) -> Replicated | None:
+def _place(number: int, results: DomainResults) -> Replicated | None:
     """The critical ratio by turning point of our size at this place, with its interval."""
     rows = results.critical_ratios()[["critical_ratio", "turning_lower", "turning_upper"]].to_numpy(float)
     if len(rows) <= number:
@@ -339,10 +345,15 @@ def _place(results: DomainResults, number: int) -> Replicated | None:
     return Replicated(value, None if low is None or high is None else (low, high))
 
 
-def _times(results: DomainResults, number: int) -> Found:
+def _times(number: int, results: DomainResults) -> Found:
     """The turning points, by ratio, of our size at this place."""
     turns = _turns(results)
     return tuple(turns.iloc[:, number]) if turns.shape[1] > number else None
+
+
+def _places(judge: Callable[[int, DomainResults], Found], *names: str) -> dict[str, ByStudy]:
+    """The same judge of each of our sizes, the smallest first."""
+    return {name: _run(partial(judge, number)) for number, name in enumerate(names)}
 
 
 def _half(study: Study) -> Replicated | None:
@@ -354,12 +365,42 @@ def _half(study: Study) -> Replicated | None:
     return Replicated((guess.critical_ratio.turning_point.value or math.nan, _critical(found)[0]))
 
 
-def _wins(results: DomainResults, kind: str) -> Replicated:
-    """The share of curves on which the paper's law, the first of its kind, has the least AICc: three quarters tell."""
-    every = alternatives(results.analysis)
-    judged, wins = every.loc[every["kind"] == kind, ["aicc_judged", "aicc_wins"]].to_numpy(float)[0]
-    share = wins / judged if judged else 0.5
-    return Replicated(share if judged else None, holds=share > 0.5 if abs(share - 0.5) > 0.25 else None)
+def _rivals(results: DomainResults) -> pd.DataFrame:
+    """How the paper's law, the first of each kind, does against others: see `repro.trust.frames.alternatives`."""
+    if id(results) not in _RIVALS:
+        _RIVALS[id(results)] = alternatives(results.analysis).drop_duplicates("kind").set_index("kind")
+    return _RIVALS[id(results)]
+
+
+def _predicts(results: DomainResults) -> tuple[float, ...]:
+    """The share of curves that the paper's law predicts best: general and domain loss by ratio, domain by tokens."""
+    rows = _rivals(results).loc[["ratio general", "ratio domain", "token domain"]]
+    return tuple(rows["held_out_wins"] / rows["held_out_judged"])
+
+
+def _two_powers(results: DomainResults) -> Replicated:
+    """The share of general curves on which two powers of T have a lower AICc than one; three quarters tell."""
+    fits = [laws.general for group in results.analysis.groups for laws in group.token_laws]
+    less = [fit.aicc < GENERAL_TOKEN_LAWS[1].fit(fit.x, fit.y, fit.weights).aicc for fit in fits]
+    share = float(np.mean(less)) if less else math.nan
+    return Replicated(share, holds=share > 0.5 if abs(share - 0.5) > 0.25 else None)
+
+
+def _maxima(results: DomainResults) -> Replicated:
+    """How far turning points lie from the maxima of the general loss, relatively: the largest."""
+    laws = [law for group in results.analysis.groups for law in group.token_laws if law.turning_point.value]
+    limits = results.analysis.settings.equation_27 | {"lagrange": math.inf}
+    maxima = [turning_point(law.domain.params, law.general.params, **limits).value or math.nan for law in laws]
+    value = max((abs((law.turning_point.value or 0) / at - 1) for law, at in zip(laws, maxima, strict=True)), default=0)
+    return Replicated(value, holds=value < 0.01)
+
+
+def _by_epsilon(results: DomainResults) -> Replicated:
+    """By how much tolerances from 0.02 to 0.1 move the smaller of both critical ratios, at the size where most."""
+    rows = results.tolerances()
+    least = rows[["tolerance_ratio", "critical_ratio"]].min(axis=1).groupby(rows["size"])
+    value = float((least.max() - least.min()).max())
+    return Replicated(value, holds=value < 0.01)
 
 
 def _domains(study: Study) -> Replicated:
@@ -414,34 +455,32 @@ def _set(value: Callable[[Study], float], wanted: float) -> ByStudy:
 REPLICATED: dict[str, ByStudy] = {
     **{name: _run(judge) for name, judge in STEADY.items()},
     **{name: _run(judge, seeds=SEEDS) for name, judge in VARYING.items()},
-    "A001": _run(lambda r: _wins(r, "ratio domain")),
+    "A001": _run(_predicts),
     "A003": _half,
-    "A004": _run(lambda r: _place(r, 0), "second_domain"),
+    "A004": _run(partial(_place, 0), "second_domain"),
     "A009": _run(lambda r: tuple(_critical(r)[:2])),
     "A010": _domains,
-    "A011": _run(lambda r: _place(r, 0), "second_domain"),
+    "A011": _run(partial(_place, 0), "second_domain"),
     "A012": _shares,
     "A015": _epochs,
     "A019": _set(lambda study: float(study.params.continual_lr) / float(study.params.pretrain_lr), 0.1),
     "A032": _run(_fits),
+    "A035": _run(lambda r: float(held_out_errors(r.held_out("domain").points).abs().max())),
     "A040": _run(lambda r: float(held_out_errors(r.held_out("domain").points).abs().mean())),
     "A042": _set(lambda study: float(study.params.epsilon), EPSILON),
-    "A043": _run(lambda r: min(_ends(_r2(r, loss))[0] for loss in ("general", "domain")) > 0.85),
     "A044": _run(lambda r: _ends(_r2(r, "general"))),
     "A045": _run(lambda r: _ends(_r2(r, "domain"))),
-    "A049": _run(lambda r: _wins(r, "token general")),
-    "A051": _run(lambda r: _times(r, 0)),
-    "A052": _run(lambda r: _times(r, 1)),
-    "A053": _run(lambda r: _times(r, 2)),
-    "A054": _run(lambda r: _times(r, 3)),
-    "A058": _run(lambda r: _place(r, 0)),
-    "A059": _run(lambda r: _place(r, 1)),
-    "A060": _run(lambda r: _place(r, 2)),
-    "A061": _run(lambda r: _place(r, 3)),
+    "A049": _run(_two_powers),
+    **_places(_times, "A051", "A052", "A053", "A054"),
+    **_places(_place, "A058", "A059", "A060", "A061"),
     "A063": _run(lambda r: tuple(_critical(r))),
     "A068": _run(_spread),
+    "A069": _run(_maxima),
+    "A075": _run(lambda r: not r.analysis.groups[0].critical_ratio.turning_point.contradicted, "second_domain", SEEDS),
     "A076": _run(lambda r: _all(_upto(_turns(r), 1 / 3) <= T_MAX), "second_domain", SEEDS),
     "A077": _later,
+    "A080": _run(lambda r: tuple(_rivals(r).loc[["token general", "token domain"], "median_held_out"])),
+    "A081": _run(_by_epsilon),
     "A093": _set(lambda study: sum(float(ratio) in SECOND_RATIOS for ratio in study.params.second_ratios), 5),
     "A094": _set(lambda study: float((study.shapes()["intermediate_size"] / study.shapes()["hidden_size"]).mean()), 3),
     "A096": _run(lambda r: _grows([group.base.domain for group in r.analysis.groups], -1)),

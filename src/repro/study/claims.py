@@ -7,14 +7,15 @@ What is said is data: ``published/claims.yaml`` in the package of the paper. Wha
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import json
 import math
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -69,27 +70,21 @@ class Replicated:
     holds: bool | None = None
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the ledger; None where there is nothing."""
+# A row of the ledger, in the contract's order; None where there is nothing. Nothing is recorded yet.
+Row = namedtuple(
+    "Row",
+    "id paper where kind statement printed tolerance recomputed recomputed_verdict replicated interval scale "
+    "replicated_verdict recorded recorded_interval recorded_verdict page",
+)
 
-    id: str
-    paper: str
-    where: str
-    kind: str
-    statement: str
-    printed: str | None
-    tolerance: str | None
-    recomputed: Recomputed
-    recomputed_verdict: Verdict
-    replicated: float | bool | tuple[float, ...] | None
-    interval: tuple[float, float] | None
-    scale: str | None
-    replicated_verdict: Verdict
-    recorded: None
-    recorded_interval: None
-    recorded_verdict: Verdict
-    page: str
+
+def papers() -> list[str]:
+    """The papers whose claims are listed."""
+    return [paper for paper in ("cmr", "allocation") if _file(paper).is_file()]
+
+
+def _file(paper: str) -> Traversable:
+    return resources.files(f"repro.{paper}") / "published" / "claims.yaml"
 
 
 @cache
@@ -100,8 +95,7 @@ def read(paper: str) -> dict[str, Claim]:
         ValueError: naming the claim and the field that is wrong, or the id that is given twice or has no entry.
 
     """
-    text = (resources.files(f"repro.{paper}") / "published" / "claims.yaml").read_text(encoding="utf-8")
-    known = parse(text)
+    known = parse(_file(paper).read_text(encoding="utf-8"))
     functions = _functions(paper)
     if strangers := [name for functions_of in functions for name in functions_of if name not in known]:
         raise ValueError(f"functions without an entry in claims.yaml: {join(strangers)}")
@@ -199,15 +193,13 @@ def ledger(paper: str, study: BaseStudy | None = None) -> pd.DataFrame:
     study: the one whose finished runs replicate; without it, and where its runs are missing, the verdict is "not run".
     """
     done = None if study is None else replace(study, lazy=False)
-    rows = [asdict(row(paper, claim, done)) for claim in read(paper).values()]
-    return pd.DataFrame(rows, columns=list(Row.__annotations__), dtype=object)
+    return pd.DataFrame([row(paper, claim, done) for claim in read(paper).values()], columns=Row._fields, dtype=object)
 
 
 def every(*studies: BaseStudy, among: Sequence[str] = ()) -> pd.DataFrame:
     """The ledgers of both papers, or of those ``among``, each with the study of its paper, if it is given."""
     own = {"allocation" if isinstance(study.params, AllocationParams) else "cmr": study for study in studies}
-    known = [paper for paper in ("cmr", "allocation") if importlib.util.find_spec(f"repro.{paper}.claims")]
-    return pd.concat([ledger(paper, own.get(paper)) for paper in among or known], ignore_index=True)
+    return pd.concat([ledger(paper, own.get(paper)) for paper in among or papers()], ignore_index=True)
 
 
 def written(value: Any) -> str:
@@ -226,30 +218,21 @@ def exact(value: Any) -> Any:
 
 def listed(frame: pd.DataFrame) -> str:
     """The ledger as text: a line for each claim, then how many have which verdict."""
+    numbers = {"printed": "printed", "recomputed": "recomputed", "run": "replicated"}
     lines = [
-        f"{each.id:5} {each.recomputed_verdict:15}{each.replicated_verdict:15}{each.statement}"
-        + "".join(f" | {name} {text}" for name, text in _numbers(each) if text)
-        for each in frame.itertuples()
+        f"{each['id']:5} {each['recomputed_verdict']:15}{each['replicated_verdict']:15}{each['statement']}"
+        + "".join(f" | {name} {text}" for name, column in numbers.items() if (text := written(each[column])))
+        for each in frame.to_dict("records")
     ]
-    counts = [
-        f"{name}: " + join(f"{count} {verdict}" for verdict in VERDICTS if (count := (frame[column] == verdict).sum()))
-        for name, column in (("by its own numbers", "recomputed_verdict"), ("by these runs", "replicated_verdict"))
-    ]
-    return "\n".join([f"{'id':6}{'own numbers':15}{'these runs':15}claim", *lines, "", f"{len(frame)} claims", *counts])
-
-
-def _numbers(each: Any) -> Sequence[tuple[str, str]]:
-    return (
-        ("printed", each.printed or ""),
-        ("recomputed", written(each.recomputed)),
-        ("run", written(each.replicated)),
-    )
+    for name, column in (("by its own numbers", "recomputed_verdict"), ("by these runs", "replicated_verdict")):
+        lines.append(f"{name}: {join(f'{count} {each}' for each, count in frame[column].value_counts().items())}")
+    return "\n".join([f"{'id':6}{'own numbers':15}{'these runs':15}claim", *lines, f"{len(frame)} claims"])
 
 
 def as_json(frame: pd.DataFrame) -> str:
     """The ledger as JSON: a list of objects, null for None and for what is no finite number."""
-    return json.dumps([{key: _finite(value) for key, value in each.items()} for each in frame.to_dict("records")],
-                      indent=1, ensure_ascii=False)  # fmt: skip
+    rows = [dict(zip(Row._fields, map(_finite, each), strict=True)) for each in frame.itertuples(index=False)]
+    return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
@@ -269,11 +252,8 @@ def show(paper: str, *asked: str | BaseStudy | None) -> Cards:
     study = next((each for each in asked if isinstance(each, BaseStudy)), None)
     if unknown := [name for name in ids if name not in read(paper)]:
         raise ValueError(f"no claim {join(unknown)} of {paper}; there are {', '.join(read(paper))}")
-    return Cards(tuple(_card(row(paper, read(paper)[name], study)) for name in ids))
-
-
-def _card(found: Row) -> Card:
-    return Card(found.id, found.statement, found.where, found.printed, _findings(found))
+    rows = [row(paper, read(paper)[name], study) for name in ids]
+    return Cards(tuple(Card(each.id, each.statement, each.where, each.printed, _findings(each)) for each in rows))
 
 
 def _findings(found: Row) -> tuple[Finding, Finding]:
@@ -291,13 +271,15 @@ def table(*studies: BaseStudy) -> Filtered:
                      strict=True)) for each in rows]  # fmt: skip
     cells = [(link(each.id, f"{each.page}.html"), noted(each.statement, each.where), noted(each.printed or "", None),
               *map(found_html, _findings(each))) for each in rows]  # fmt: skip
-    return Filtered(("", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys)
+    return Filtered(("Id", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys)
 
 
 def _source(function: Callable[..., Any] | None) -> str:
     """Where a function stands, and its text: what it computes from."""
     if function is None:
         return ""
-    code = inspect.unwrap(getattr(function, "func", function)).__code__  # of a partial, what it calls
+    inner: Any = inspect.unwrap(function)
+    given = f" of {', '.join(map(str, inner.args))}" if isinstance(inner, partial) else ""
+    code = (inner.func if given else inner).__code__
     lines, first = inspect.getsourcelines(code)
-    return f"{Path(code.co_filename).name}, line {first}: {''.join(lines).strip()}"
+    return f"{Path(code.co_filename).name}, line {first}{given}: {''.join(lines).strip()}"

@@ -63,9 +63,9 @@ def fitted(ratios: pd.Series) -> NDArray[np.bool_]:
     return np.asarray(np.isclose(ratios.to_numpy()[:, None], np.array(AMONG)).any(axis=1))
 
 
-def refits() -> dict[str, Fit]:
-    """Equation 8 fitted to the turning points of Table 4 at the largest multiplier, for each size."""
-    points = paper.turning_points()
+def refits(lagrange: float | None = None) -> dict[str, Fit]:
+    """Equation 8 fitted to the turning points of Table 4, for each size; ``lagrange`` as in :func:`turns`."""
+    points = paper.turning_points(lagrange)
     points = points[fitted(points["ratio"])].dropna(subset="t")
     return {str(size): CMR_LAW.fit(rows["t"], rows["ratio"]) for size, rows in points.groupby("size", sort=False)}
 
