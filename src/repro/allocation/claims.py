@@ -249,7 +249,9 @@ def _slope(law: Allocation) -> Replicated:
 
 def _equation_1(law: Allocation) -> Replicated:
     behind = float(law.alternatives.set_index("law")["delta_aicc"][NAME])
-    return Replicated(behind, None, True if behind == 0 and law.peak_shown else False if behind >= CLEARLY else None)
+    enough = len(law.points) >= 2 * len(law.params)  # with fewer scores six parameters never pay for themselves
+    worse = behind >= CLEARLY and enough and law.flatness.p_value <= LEVEL
+    return Replicated(behind, None, True if behind == 0 and law.peak_shown else False if worse else None)
 
 
 def _width(law: Allocation) -> Replicated:
@@ -310,5 +312,5 @@ REPLICATED: Mapping[str, Callable[[Study], Replicated | None]] = {
     "B091": lambda study: _against(study, "sft_tokens"),
     "B092": lambda study: _against(study, "score"),
     "B107": _each(lambda law: Replicated(law.optimum.sft_tokens and law.optimum.sft_tokens / law.budget)),
-    "B113": _each(lambda law: Replicated(not law.fit.warnings, None, not law.fit.warnings)),
+    "B113": _each(lambda law: Replicated(not law.fit.warnings, None, not law.fit.warnings or None)),
 }  # fmt: skip
