@@ -50,15 +50,13 @@ ABLATION = [
     for fraction, mark in table(number)[["cpt_fraction", "mark"]].itertuples(index=False)
 ]  # the rows of Tables 1 to 3, and whether they are marked as predicted peaks
 SETUPS = ("A.2", "A.3")
+COUNTS = (1273, 164, 164, 4000)  # of items, as the paper has them
 PEAKS = [(name, *paper.ablated(number, name, fraction)) for number, name, fraction, marked in ABLATION if marked]
 show = partial(claims.show, "allocation")
 
 
 def _elsewhere(number: str, benchmark: str, fraction: float) -> list[float]:
-    """A row of Tables 1 to 3 anew: the score by Table 6, where it is there, and the whole items of SFT alone.
-
-    ChemBench has no whole items, and so the first alone.
-    """
+    """A row of Tables 1 to 3 anew: the score by Table 6, if it is there; but of ChemBench, SFT alone in whole items."""
     which, printed = BENCHMARKS[benchmark], paper.ablated(number, benchmark, fraction)
     both, alone = paper.whole(benchmark, which.items, printed)
     both = float(SPLITS[which.column].get(fraction, both))
@@ -164,10 +162,7 @@ RECOMPUTED: Mapping[str, Callable[[], Any]] = {
     "B048": lambda: _tested("25B").std() < _tested("35B").std(),
     "B050": lambda: paper.whole(CODING, 164, [_tested("35B").max()]),
     **{f"B{n:03}": partial(paper.whole, CODING, 164, [score]) for n, score in enumerate(OTHER["score"], 51)},
-    "B063": lambda: paper.whole("MedQA", 1273),
-    "B064": lambda: paper.whole("HumanEval", 164),
-    "B065": lambda: paper.whole("HumanEval+", 164),
-    "B066": lambda: paper.whole("ChemBench4K", 4000),
+    **{f"B{n:03}": partial(paper.whole, *of) for n, of in enumerate(zip(BENCHMARKS, COUNTS, strict=True), 63)},
     "B067": lambda: all(trend(_checked(name, SCORES["sft_tokens"].min())).p_value <= LEVEL for name in BENCHMARKS),
     "B068": lambda: paper.ablated("3", "MedQA", 0.99993)[0],
     "B069": lambda: SPLITS["medqa"].idxmax(),
