@@ -12,7 +12,7 @@ from helpers import ROOT, studies
 from repro.cmr import claims, published
 from repro.study import claims as ledger
 from repro.study.base import NotRun
-from repro.study.claims import VERDICTS, Claim
+from repro.study.claims import VERDICTS, Claim, Replicated
 
 CLAIMS = ledger.read("cmr")
 ROWS = {name: ledger.row("cmr", claim) for name, claim in CLAIMS.items()}
@@ -91,6 +91,12 @@ def test_one_seed_does_not_tell_what_seeds_change(monkeypatch: pytest.MonkeyPatc
     found = claims.REPLICATED["A091"](_study(seeds))
     assert found is not None and isinstance(found.value, bool)
     assert found.holds == (found.value if seeds == 3 else None)
+
+
+def test_what_does_not_exist_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "_results", lambda study, domain="domain": studies.results("full"))
+    monkeypatch.setattr(claims, "_critical", lambda results: [0.3, math.nan])
+    assert claims.REPLICATED["A029"](_study(seeds=3)) == Replicated(None)
 
 
 def test_what_another_model_gives_is_shown_but_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

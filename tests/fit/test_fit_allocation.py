@@ -78,6 +78,18 @@ def test_shares_and_tokens_give_the_same_optimum(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_held_out")
+def test_sft_tokens_in_another_unit_than_the_budget_are_told(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"sft_tokens": np.geomspace(1e5, 1e7, 9), "score": np.linspace(0.3, 0.4, 9)})
+    saved(frame.assign(sft_tokens=frame["sft_tokens"] / 1e6), tmp_path, "millions.csv")
+    saved(frame, tmp_path, "tokens.csv")
+    told = [
+        fit("allocation", f"{name}.csv", "--budget", "30e9", "--bootstrap", "0", at=tmp_path).stdout
+        for name in ("millions", "tokens")
+    ]
+    assert ["are both in tokens, or one in millions?" in text for text in told] == [True, False]
+
+
+@pytest.mark.usefixtures("without_held_out")
 def test_the_order_of_the_rows_changes_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     runs = [

@@ -110,11 +110,28 @@ def test_a_loss_that_never_turns_has_open_intervals_and_no_critical_ratio() -> N
 def test_crossings_lie_between_the_ratios_that_turn_before_and_after() -> None:
     ratios = np.array([0.1, 0.2, 0.4, 0.8])
     times = np.array([[5.0, 50.0, 100.0, 400.0], [5.0, 50.0, np.nan, np.nan], [1.0, 2.0, 3.0, 4.0], [200.0] * 4])
-    found = crossings(times, ratios, 100.0)
+    haste = np.where(np.isnan(times), 0.0, (times / 100) ** -0.3)
+    found = crossings(haste, ratios)
     assert found[0] == pytest.approx(0.4)
     assert 0.2 < found[1] < 0.4
     assert np.isnan(found[2:]).all()
-    assert crossings(np.array([[0.0, 0.0, 500.0, 900.0]]), ratios, 100.0)[0] == pytest.approx(0.4, abs=0.05)
+    assert crossings(np.array([[60.0, 60.0, 0.6, 0.5]]), ratios)[0] == pytest.approx(0.4, abs=0.05)
+
+
+def test_a_turn_out_of_order_by_noise_gives_way_to_its_neighbours() -> None:
+    """The last ratio turns early, and surely, so the third, seen never to turn, is noise."""
+    ratios, turns = (0.1, 0.2, 0.3, 0.4), (5.0, 20.0, None, 50.0)
+    points = [(r, TurningPoint(t, "none" if t is None else "inside")) for r, t in zip(ratios, turns, strict=True)]
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((300, 4))
+    draws = np.array([5.0, 20.0, 20.0, 50.0]) * np.exp(np.array([0.3, 0.1, 1.0, 0.05]) * noise)
+    draws[:, 2] = np.where(rng.random(300) < 0.6, np.nan, draws[:, 2])
+    found, warnings = by_turning_point(points, 100.0, draws)
+    assert (found.value, found.bound) == (0.4, "at least")
+    assert any("R = 3/10: which side of T_max it turns is noise" in text for text in warnings)
+    draws[:, 2] = np.nan
+    mixed, _ = by_turning_point(points, 100.0, draws)
+    assert mixed.bound is None and mixed.value is not None and ratios[1] < mixed.value < ratios[2]
 
 
 def test_interval_needs_half_of_the_draws_and_counts_infinite_ones() -> None:
@@ -145,6 +162,7 @@ def test_forms_that_fit_as_well_enter_with_their_spread() -> None:
     unsure, _ = by_tolerance(Ends(ratios, losses, losses + 3e-4 * noise), law, 3.0, 0.1)
     assert sure.interval is not None and unsure.interval is not None
     assert unsure.draws is not None and unsure.draws.shape == (300, 3)
+    assert list(unsure.draws) == ["interpolation", RATIO_LAW.name, "exponential in R"]
     assert sure.draws is not None and sure.draws.shape[1] == 2  # the exponential is rejected
     exponential = np.median(unsure.draws, axis=0)
     assert unsure.interval[0] < exponential.min() and exponential.max() < unsure.interval[1]
@@ -157,7 +175,7 @@ def test_a_value_never_contradicts_the_ratios_measured() -> None:
     found, warnings = by_tolerance(Ends(ratios, losses, losses + noise), RATIO_LAW.fit(ratios, losses), 3.0, 0.05)
     assert found.value is not None and 2 / 5 <= found.value < 1 / 2
     assert any("interpolated" in text for text in warnings) and found.within == (2 / 5, 1 / 2)
-    assert found.draws is not None and (found.draws > 1 / 3).all()
+    assert found.draws is not None and (found.draws > 1 / 3).all(axis=None)
 
 
 def test_beyond_the_ratios_measured_the_critical_ratio_is_a_bound() -> None:
@@ -207,9 +225,9 @@ def test_held_out_sequences_widen_what_they_do_not_determine() -> None:
 @pytest.mark.parametrize("quantity", ["by turning point", "by tolerance"])
 def test_intervals_cover_the_truth(covered: pd.DataFrame, quantity: str) -> None:
     """The page on recovery does this with many studies; here a gross failure must show: 24 of 24 to 19 of 24."""
-    rows = covered[covered["quantity"] == quantity]
+    rows = covered[(covered["quantity"] == quantity) & (covered["law"] == "all")]
     assert len(rows) == 24 and rows["covered"].sum() >= 19
-    assert (rows["upper"] - rows["lower"]).median() < 0.5
+    assert (rows["upper"] - rows["lower"]).median() < 0.7
 
 
 CELLS: tuple[tuple[int, End], ...] = ((1, "power"), (1, "steep"), (3, "exponential"))
@@ -222,7 +240,7 @@ def covered() -> pd.DataFrame:
 
 @pytest.mark.ci
 def test_turning_points_are_recovered_by_ratio(covered: pd.DataFrame) -> None:
-    rows = covered[covered["quantity"] == "turning point"]
+    rows = covered[(covered["quantity"] == "turning point") & (covered["law"] == "all")]
     assert set(map(ratio_label, rows["ratio"])) == set(map(ratio_label, RATIOS))
     assert rows["covered"].mean() > 0.85
 

@@ -78,7 +78,7 @@ def critical(studies: int = 20) -> pd.DataFrame:
             {"set": number % 5, "quantity": "turning point", "ratio": 0.125, **turn},
             {"set": number % 5, "quantity": "turning point", "ratio": 0.5, **ends},
         ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(law="all", reach="across")
 
 
 @pytest.fixture
@@ -104,12 +104,25 @@ def test_coverage_counts_a_missing_interval_as_a_miss(both: pd.DataFrame) -> Non
 def test_each_design_of_a_study_has_its_own_coverage() -> None:
     few = critical().assign(ratios=4, seeds=1, form="power", bound=False)
     many = critical().assign(ratios=9, seeds=3, form="steep", bound=True, covered=False)
-    best = few[["truth", "estimate", "lower", "upper", "covered"]]
-    cells = recovered.cells(recovered.together(pd.concat([few, many]), best)).set_index(["quantity", "ratios"])
+    narrow = few.assign(law="a law alone", upper=few["upper"] - 0.1)
+    cells = recovered.cells(pd.concat([few, narrow, many])).set_index(["quantity", "ratios"])
     assert (
         cells.loc[(recovered.BY_TOLERANCE, 4), "covered"] == 1 and cells.loc[(recovered.BY_TOLERANCE, 9), "bounds"] == 1
     )
     assert cells.loc[("turning points", 9), ["studies", "covered", "form"]].tolist() == [40, 0, "steep"]
+    assert cells.loc[(recovered.BY_TOLERANCE, 4), "times"] == pytest.approx(2)
+    assert np.isnan(cells.loc[(recovered.BY_TOLERANCE, 9), "times"])
+    text = tables.coverage(cells.reset_index()).to_html()
+    assert "2.00 times" in text and "nan" not in text
+
+
+def test_answers_that_are_refused_are_counted_by_what_can_be_told() -> None:
+    told, not_told = critical().assign(bound=False), critical().assign(bound=True, reach="below")
+    table = recovered.refused(pd.concat([told, not_told])).set_index(["quantity", "reach"])
+    assert table.loc[(recovered.BY_TURNING, "across"), "refused"] == pytest.approx(1 / 20)  # the first has no value
+    assert table.loc[(recovered.BY_TOLERANCE, "across"), "refused"] == 0
+    assert table.loc[(recovered.BY_TOLERANCE, "below"), "refused"] == 1
+    assert "all lie below it" in tables.refused(table.reset_index()).to_html()
 
 
 def test_what_recovery_says_is_drawn_and_told(both: pd.DataFrame) -> None:

@@ -7,13 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.cmr import claims, facts, figures, frames, published, rederived, tables
+    from repro.cmr import claims, facts, figures, forecasts, frames, published, rederived, tables
     from repro.cmr.published import paper
     from repro.cmr.study import Study, begin, open_study
     from repro.show import display
 
-__all__ = ["Study", "begin", "claims", "display", "facts", "figures", "frames", "open_study", "paper", "published",
-           "rederived", "tables"]  # fmt: skip
+__all__ = ["Study", "begin", "claims", "display", "facts", "figures", "forecasts", "frames", "open_study", "paper",
+           "published", "rederived", "tables"]  # fmt: skip
 _INSIDE = {"Study": "cmr.study", "begin": "cmr.study", "open_study": "cmr.study", "paper": "cmr.published"}
 _ELSEWHERE = {"display": "show.display"}  # not of this paper, but what notebooks call beside it
 

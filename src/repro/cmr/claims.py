@@ -95,9 +95,20 @@ def _all(holds: Any) -> bool:
     return bool(np.all(holds))
 
 
+class _Unknown(Exception):
+    """A number that a judge needs does not exist, so that nothing can be told."""
+
+
+def _known(values: pd.DataFrame | Sequence[float]) -> np.ndarray:
+    known = np.asarray(values, dtype=float)
+    if np.isnan(known).any():
+        raise _Unknown
+    return known
+
+
 def _grows(values: pd.DataFrame | Sequence[float], sign: int = 1, axis: int = 0) -> bool:
     """Whether values rise (sign -1: fall) throughout: along a list, or the ratios of a frame (axis 1: its sizes)."""
-    steps = sign * np.diff(np.asarray(values, dtype=float), axis=axis)
+    steps = sign * np.diff(_known(values), axis=axis)
     if not steps.size:
         raise NotRun("one ratio or size cannot be compared")
     return _all(steps > 0)
@@ -166,12 +177,12 @@ VARYING: dict[str, Callable[[Results], bool]] = {
     "A028": lambda r: _all(_at(_turns(r), 1 / 3).iloc[1:2] <= T_MAX),
     "A029": lambda r: _grows(_critical(r)),
     "A048": lambda r: _grows(_r2(r, "general")),
-    "A066": lambda r: _all((_turns(r) <= T_MAX) == np.less_equal.outer(_turns(r).index, _critical(r))),
+    "A066": lambda r: _all((_turns(r) <= T_MAX) == np.less_equal.outer(_turns(r).index, _known(_critical(r)))),
     "A071": lambda r: _distance(r) > 0.9,
     "A072": lambda r: _all((r.critical_ratios()["alpha4"] * r.critical_ratios()["s4"]).dropna() > 0),
     "A074": lambda r: _all(r.ratio_curves(FIGURE_5)["ratio"].between(0, 1)),
     "A091": lambda r: _grows(_rise(r), -1, axis=1),
-    "A092": lambda r: _all(np.array(_critical(r)[1:]) >= 1 / 3),
+    "A092": lambda r: _all(_known(_critical(r)[1:]) >= 1 / 3),
 }
 
 
@@ -327,7 +338,10 @@ def _run(judge: Callable[[DomainResults], Found], domain: str = "domain", seeds:
 
     @wraps(judge)
     def of_study(study: Study) -> Replicated | None:
-        found = judge(_results(study, domain))
+        try:
+            found = judge(_results(study, domain))
+        except _Unknown:
+            return Replicated(None)
         if found is None or isinstance(found, Replicated):
             return found
         told = isinstance(found, bool) and len(study.params.seeds) >= seeds

@@ -17,6 +17,8 @@ from repro.study.texts import require_packages, sources
 from repro.trust.peaks import Peaks, peak_stages
 from repro.trust.recovery import Recovery, recoveries
 
+PEAKS_PER_SET = 2  # one study of each shape of scores for so many studies of critical ratios
+
 
 @dataclass(frozen=True)
 class Design(BaseDesign):
@@ -93,7 +95,7 @@ def design(params: Params) -> Design:
         for ratio in params.ratios
     ]
     recovery = recoveries(params.recovery_sets, params.recovery_draws)
-    peaks = peak_stages(params.recovery_sets, params.recovery_draws)
+    peaks = peak_stages(params.recovery_sets // PEAKS_PER_SET, params.recovery_draws)
     return Design(general, domains, pretraining, tuple(continual), tuple(rates), recovery, peaks)
 
 

@@ -6,7 +6,7 @@ T is in hundredths of T_max throughout, as in :meth:`repro.laws.Analysis.curves`
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ from repro.laws import (
     TurningPoint,
     increments,
 )
+from repro.laws.cmr.bootstrap import BOUNDS
 from repro.laws.cmr.critical import Critical
 
 T_MAX = 100.0
@@ -221,12 +222,20 @@ class DomainResults(Results):
         Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), NaN where a thing does not exist;
         turning_bound, and runs, as in :meth:`critical_ratios`.
         """
-        rows, own = [], self.analysis.lagrange
-        for group, lagrange in itertools.product(self.analysis.groups, sorted({*among, own})):
-            found = group.critical_ratio.turning_point
-            by = found if lagrange == own else group.by_multiplier(lagrange, self.analysis.settings)
-            row = {"size": group.size, "lagrange": lagrange, **_route("critical_ratio", "turning", by)}
-            rows.append(row | {"runs": group.runs})
+        own = self.analysis.lagrange
+        return self._by("lagrange", sorted({*among, own}), lambda group, at: (
+            group.critical_ratio.turning_point if at == own else group.by_multiplier(at, self.analysis.settings)
+        ))  # fmt: skip
+
+    def exponents(self) -> pd.DataFrame:
+        """As :meth:`multipliers`, at each upper ``bound`` of the exponents of Equation 6 that the interval holds."""
+        return self._by("bound", BOUNDS, lambda group, at: group.by_exponents(at, self.analysis.settings))
+
+    def _by(self, name: str, values: Sequence[float], route: Callable[[Group, float], Critical]) -> pd.DataFrame:
+        rows = [
+            {"size": group.size, name: at, **_route("critical_ratio", "turning", route(group, at)), "runs": group.runs}
+            for group, at in itertools.product(self.analysis.groups, values)
+        ]
         return pd.DataFrame(rows)
 
 

@@ -192,6 +192,35 @@ def learning_rates(frame: pd.DataFrame) -> Styler:
     return _renamed(frame[list(names)].assign(**shares), names, formats, why)
 
 
+def forecasts(frame: pd.DataFrame) -> Styler:
+    """How forecasts of losses did; from `forecasts.summary`."""
+    rows = frame.assign(tried=np.where(frame["tried"].astype(bool), "tried", "not tried"))
+    names = {
+        "tried": "the ratio was", "inside": "95% interval held it", "error": "median error (nats)",
+        "no_change": "median error of no change (nats)",
+    }  # fmt: skip
+    formats: dict[str, Format] = {"inside": "{:.0%}", "error": "{:.4f}", "no_change": "{:.4f}"}
+    return _renamed(rows, names, formats, "no interval, or no loss halfway")
+
+
+def forecast_ratios(frame: pd.DataFrame) -> Styler:
+    """Critical ratios as forecast, as they came, and as they were halfway; from a frame of `repro.cmr.forecasts`."""
+    ends = {"low": "forecast_lower", "high": "forecast_upper", "came_low": "came_lower", "came_high": "came_upper"}
+    rows = frame[frame["ratio"].isna()].rename(columns=ends)
+    known = {
+        name: with_intervals(rows[name], rows, name, "{:.1%}", lambda end: f"{100 * end:.1f}")
+        for name in ("forecast", "came")
+    }
+    table = rows[["size", "what"]].assign(**known, halfway=rows["halfway"])
+    formats: dict[str, Format] = {"forecast": two_lines, "came": two_lines, "halfway": "{:.1%}"}
+    return _renamed(table, {"size": "model size"}, formats, "too few turning points, or not measured")
+
+
+def exponents(frame: pd.DataFrame) -> Styler:
+    """The critical ratio by turning point at several upper bounds of Equation 6's exponents."""
+    return _across(frame, "by turning point", "exponents up to " + frame["bound"].map("{:g}".format), {})
+
+
 def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Styler:
     """The critical ratios of the smallest size on two domains, beside their distances (columns corpus, distance)."""
     rows = pd.concat([results.critical_ratios()[:1] for results in (first, second)], ignore_index=True)

@@ -39,6 +39,7 @@ COLUMNS = (
     Column("seed", kind="text", required=False),
 )
 PROPORTION = Column("score", low=0, high=1, share=True)
+TINY = 1e-6  # of a budget: fewer SFT tokens are no split that anybody tries, the paper's being 1e-5 or more
 HEIGHT = 260
 CAPTION = (
     "Scores (bars: 95% Wilson intervals, where the file has n_items), Eq. 1 with its pointwise 95% band, and the best "
@@ -275,4 +276,6 @@ def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
         raise WrongTable(path, faults)
     both = split == TOKENS and FRACTION in frame
     notes = [f"{FRACTION} was not read: the file has {TOKENS} as well"] if both else []
+    if split == TOKENS and (most := float(frame[TOKENS].max())) < TINY * budget:
+        notes.append(f"{TOKENS} is at most {most:g}, the budget {budget:g}: are both in tokens, or one in millions?")
     return numbered(frame).drop(columns=["line", *([FRACTION] if both else [])]), notes

@@ -7,6 +7,7 @@ where there is none, inf where open), covered. A study without an interval count
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ MAIN = (BY_TURNING, BY_TOLERANCE, BEST)
 SHARES = (BY_TURNING, BY_TOLERANCE)  # the others are tokens, compared by factors
 NOMINAL = 0.95
 GOAL = (0.93, 0.97)  # the coverage that the intervals are made for
+LEAST = 0.9  # and the least in any one design
 CELL = ("ratios", "seeds", "form")  # what a simulated study of continual pretraining varies
 
 
@@ -29,9 +31,12 @@ def wilson(found: pd.Series) -> tuple[float, float, float]:
 
 
 def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Both recoveries as one `recovered` frame: ``critical`` as :func:`repro.trust.recovery.coverage` gives it, and
-    ``best`` as :func:`repro.trust.recovery.allocation_coverage` does.
+    """Both recoveries as one `recovered` frame.
+
+    critical: as :func:`repro.trust.recovery.coverage` gives it; the studies that can tell a critical ratio are kept.
+    best: as :func:`repro.trust.recovery.allocation_coverage` gives it.
     """
+    critical = critical[(critical["law"] == "all") & (critical["reach"] == "across")]
     pairs = zip(critical["quantity"], critical["ratio"], strict=True)
     turns = [f"T0 at R = {ratio_label(r)}" if r == r else f"critical ratio {q}" for q, r in pairs]
     rows = pd.concat([critical.assign(quantity=turns), best.assign(quantity=BEST)], ignore_index=True)
@@ -67,8 +72,42 @@ def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cells(recovered: pd.DataFrame) -> pd.DataFrame:
-    """:func:`coverage` of both critical ratios and of all turning points, in each design of a study."""
-    critical = recovered[recovered["quantity"] != BEST]
-    turns = critical["quantity"].where(critical["quantity"].isin(SHARES), "turning points")
-    return coverage(critical.assign(quantity=turns), CELL)
+def cells(critical: pd.DataFrame) -> pd.DataFrame:
+    """:func:`coverage` of both critical ratios and of all turning points, in each design of a study.
+
+    times: how many times as wide the interval is, at the median, as the narrowest from one law alone that itself holds
+    the truth in at least `LEAST` of the design's studies; NaN where none does.
+    """
+    named = _named(critical[critical["reach"] == "across"])
+    table = coverage(named, [*CELL, "law"]).set_index(["quantity", *CELL])
+    every, alone = table[table["law"] == "all"], table[(table["law"] != "all") & (table["covered"] >= LEAST)]
+    times = every["width"] / alone.groupby(level=list(range(1 + len(CELL))))["width"].min()
+    return every.assign(times=times).reset_index()
+
+
+def refused(critical: pd.DataFrame) -> pd.DataFrame:
+    """How often no critical ratio is given, or only a bound, by whether a study can tell it.
+
+    Columns quantity, reach (see :func:`repro.trust.recovery.coverage`), studies, refused (share), low, high (its 95%
+    Wilson interval).
+    """
+    named = _named(critical[(critical["law"] == "all") & critical["ratio"].isna()])
+    rows = []
+    for (quantity, reach), studies in named.groupby(["quantity", "reach"], sort=False):
+        share, low, high = wilson(studies["bound"].astype(bool) | studies["estimate"].isna())
+        rows.append({
+            "quantity": quantity, "reach": reach, "studies": len(studies), "refused": share, "low": low, "high": high,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def recorded(name: str) -> pd.DataFrame:
+    """A summary of the large run that is kept with the package: "coverage", "cells", "refused" or "claims", as the
+    functions of these names, and `repro.trust.peaks.rates`, give it. ``tools/recoveries.py`` makes them.
+    """
+    return pd.read_csv(str(resources.files("repro.trust") / "recorded" / f"{name}.csv"))
+
+
+def _named(critical: pd.DataFrame) -> pd.DataFrame:
+    names = {"by turning point": BY_TURNING, "by tolerance": BY_TOLERANCE, "turning point": "turning points"}
+    return critical.assign(quantity=critical["quantity"].map(names))

@@ -16,6 +16,8 @@ from repro.laws.allocation.law import NAMES, allocation_law
 from repro.laws.allocation.optimum import optimum
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.cmr.analysis import EPSILON, analyse
+from repro.laws.cmr.bootstrap import BOUNDS
+from repro.laws.cmr.critical import interval_of
 from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW
 from repro.laws.law import Fit
 from repro.laws.noise import ar1_series
@@ -36,6 +38,7 @@ SPREAD = 0.09  # standard deviation between runs of the critical ratio by turnin
 END_SPREAD = 0.02  # relative, of the general increment at the end
 FINE = np.linspace(0.02, 1.2, 60)  # ratios between which a mean over runs is interpolated
 HELD_OUT = 0.03  # nats: how much a held-out sequence's loss moves with training apart from the others'
+EXPONENTS = tuple(f"exponents up to {bound:g}" for bound in BOUNDS)  # those of Equation 6
 POPULATION = 64  # runs whose mean is taken for the truth of several seeds
 
 ALLOCATIONS = 16
@@ -51,6 +54,11 @@ Recovered = Literal["critical ratio", "best allocation"]
 End = Literal["power", "exponential", "steep"]
 ENDS: tuple[End, ...] = ("power", "exponential", "steep")
 CELLS = tuple(itertools.product(DESIGNS, (1, 2, 3), ENDS))  # ratios, seeds, form of the end
+Reach = Literal["across", "below", "above", "nothing"]
+REACHES: tuple[Reach, ...] = ("across", "below", "above", "nothing")
+HOPELESS = REACHES[1:]
+SHARE_HOPELESS = 6  # one study in so many, for each of these
+APART = 1.5  # ratios that do not reach the critical one end a factor of this before it
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,10 @@ class Truth:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, form: End = "power") -> Truth:
-        """A truth with a critical ratio between 0.25 and 0.7."""
-        at_end, s4, beta3 = rng.uniform(0.25, 0.7), rng.uniform(0.25, 0.5), rng.uniform(-0.25, 0.0)
+        """A truth with a critical ratio between 0.25 and 0.65."""
+        at_end, s4, beta3 = rng.uniform(0.25, 0.65), rng.uniform(0.25, 0.5), rng.uniform(-0.25, 0.0)
         cmr = {"s4": s4, "alpha4": (at_end - beta3) / 100**s4, "beta3": beta3}
-        tolerated, beta = rng.uniform(0.25, 0.7), rng.uniform(-0.06, 0.0)
+        tolerated, beta = rng.uniform(0.25, 0.65), rng.uniform(-0.06, 0.0)
         lows, highs = {"power": (0.6, 1.6), "exponential": (1.0, 5.0), "steep": (8.0, 16.0)}[form]
         end = {"s": rng.uniform(lows, highs), "alpha": 1.0, "beta": beta}
         truth = cls(cmr, end, rng.uniform(0.2, 0.45), rng.uniform(0.6, 0.95), form)
@@ -118,10 +126,13 @@ class Truth:
         p = self.general(ratio)
         return np.asarray(p["alpha2"] * p["s2"] * t ** (p["s2"] - 1) + p["alpha3"] * p["s3"] * t ** (p["s3"] - 1))
 
-    def losses(self, rng: np.random.Generator, ratios: Sequence[float], sequences: Array, seed: int) -> pd.DataFrame:
+    def losses(
+        self, rng: np.random.Generator, ratios: Sequence[float], sequences: Array, seed: int, still: bool = False
+    ) -> pd.DataFrame:
         """A run's frame as :func:`repro.laws.analyse` takes it, with noise; tokens are hundredths of the run.
 
         sequences: (m, 1 + r), how much each held-out sequence's loss moves with training in general and at each ratio.
+        still: whether the general loss is noise alone.
         """
         t = 100 * (np.arange(1, POINTS + 1) / POINTS) ** CROWDING
         rho, own = rng.uniform(*CORRELATIONS), rng.normal(0, 0.3, len(sequences))
@@ -131,7 +142,7 @@ class Truth:
         for ratio, alone in zip(ratios, sequences[:, 1:].T, strict=True):
             domain = {"s1": 0.25, "alpha1": -0.2 * ratio, "beta1": 0.1 * ratio}
             noise = ar1_series(rng, 1, len(t), 0.0015 + 0.006 * ratio**2, rho)[0]
-            mean = GENERAL_TOKEN_LAW.evaluate(self.general(ratio), t) + noise
+            mean = noise if still else GENERAL_TOKEN_LAW.evaluate(self.general(ratio), t) + noise
             moves = HELD_OUT * ((0.3 + ratio) * sequences[:, 0] + alone / 2)
             general = [own + a + b * moves for a, b in zip(mean, np.sqrt(t / 100), strict=True)]
             at = BASE + DOMAIN_TOKEN_LAW.evaluate(domain, t) + ar1_series(rng, 1, len(t), 0.004, rho)[0]
@@ -170,47 +181,63 @@ def _root(x: Array, y: Array) -> float:
     return float(x[k] - y[k] * (x[k + 1] - x[k]) / (y[k + 1] - y[k]))
 
 
-def coverage(sets: int, draws: int, seed: int = 0, seeds: int = 1, count: int = 6, form: End = "power") -> pd.DataFrame:
-    """``sets`` synthetic studies, each analysed with ``draws`` bootstrap draws: one row for each and each quantity.
+def coverage(
+    sets: int, draws: int, seed: int = 0, seeds: int = 1, count: int = 6, form: End = "power", reach: Reach = "across"
+) -> pd.DataFrame:
+    """``sets`` synthetic studies, each analysed with ``draws`` bootstrap draws: one row for each quantity and law.
 
-    Columns set, quantity ("by turning point" | "by tolerance" | "turning point"), ratio (NaN but for turning points),
-    truth, estimate, lower, upper (NaN where there is none; an open side is inf), covered, bound (whether the answer is
-    one). Turning points are in hundredths of the run. seeds: runs at each ratio; with one, the truth is that run's own,
-    else the mean over runs. count: of ratios, one of `DESIGNS`. form: of the increment at the end.
+    Columns set, quantity ("by turning point" | "by tolerance" | "turning point"), law ("all" as the analysis has it, or
+    the one whose draws alone give the interval), ratio (NaN but for turning points), truth, estimate, lower, upper (NaN
+    where there is none; an open side is inf), covered, bound (whether the answer is one). Turning points are in
+    hundredths of the run. seeds: runs at each ratio; with one, the truth is that run's own, else the mean over runs.
+    count: of ratios, one of `DESIGNS`. form: of the increment at the end. reach: whether the ratios lie on both sides
+    of the critical ones, or all below, or all above; or whether there is "nothing", noise alone.
     """
-    return pd.concat([_study(number, draws, seed, seeds, count, form) for number in range(sets)], ignore_index=True)
+    studies = [_study(number, draws, seed, seeds, count, form, reach) for number in range(sets)]
+    return pd.concat(studies, ignore_index=True)
 
 
 def simulate_losses(
-    rng: np.random.Generator, seeds: int = 1, count: int = 6, form: End = "power"
+    rng: np.random.Generator, seeds: int = 1, count: int = 6, form: End = "power", reach: Reach = "across"
 ) -> tuple[Known, pd.DataFrame]:
     """One study as :func:`repro.laws.analyse` takes it, and its truth; arguments as of :func:`coverage`. Runs of
     several seeds see the same held-out sequences, and differ as runs do.
     """
-    ratios = [float(Fraction(text)) for text in DESIGNS[count]]
     centre = Truth.drawn(rng, form)
+    shares = np.array([float(Fraction(text)) for text in DESIGNS[count]])
+    both = (centre.by_turning_point, centre.by_tolerance)
+    if reach == "below":
+        shares *= min(both) / APART / shares[-1]
+    elif reach == "above":
+        shares = np.linspace(min(max(both) * APART, 0.9), 1.0, len(shares))
+    ratios = shares.tolist()
     population = [centre.run(rng) for _ in range(POPULATION)] if seeds > 1 else [centre]
-    sequences = rng.standard_normal((SEQUENCES, 1 + len(ratios)))
-    runs = [run.losses(rng, ratios, sequences, place) for place, run in enumerate(population[:seeds])]
+    sequences = rng.standard_normal((SEQUENCES, 1 + len(ratios))) * (reach != "nothing")
+    still = reach == "nothing"
+    runs = [run.losses(rng, ratios, sequences, place, still) for place, run in enumerate(population[:seeds])]
     return known(population, ratios), pd.concat(runs, ignore_index=True)
 
 
-def _study(number: int, draws: int, seed: int, seeds: int, count: int, form: End) -> pd.DataFrame:
-    rng = np.random.default_rng([seed, number, seeds, count, ENDS.index(form)])
-    truth, losses = simulate_losses(rng, seeds, count, form)
+def _study(number: int, draws: int, seed: int, seeds: int, count: int, form: End, reach: Reach) -> pd.DataFrame:
+    rng = np.random.default_rng([seed, number, seeds, count, ENDS.index(form), REACHES.index(reach)])
+    truth, losses = simulate_losses(rng, seeds, count, form, reach)
     (group,) = analyse(losses, unit=1.0, bootstrap=draws, seed=seed + number).groups
-    critical = group.critical_ratio
-    estimates: list[tuple[str, float, float, Any]] = [
-        ("by turning point", np.nan, truth.by_turning_point, critical.turning_point),
-        ("by tolerance", np.nan, truth.by_tolerance, critical.tolerance),
-    ]
-    for laws, turn in zip(group.token_laws, truth.turns, strict=True):
-        estimates.append(("turning point", laws.ratio, turn, laws.turning_point))
-    rows = [
-        {"quantity": quantity, "ratio": ratio, **_row(true, estimate.value, estimate.interval)}
-        | {"bound": getattr(estimate, "bound", None) is not None}
-        for quantity, ratio, true, estimate in estimates
-    ]
+    critical, rows = group.critical_ratio, []
+    for quantity, true, found in (
+        ("by turning point", truth.by_turning_point, critical.turning_point),
+        ("by tolerance", truth.by_tolerance, critical.tolerance),
+    ):
+        row = {"quantity": quantity, "ratio": np.nan, "bound": found.bound is not None}
+        rows.append(row | {"law": "all", **_row(true, found.value, found.interval)})
+        for law, values in ({} if found.draws is None else found.draws).items():
+            rows.append(row | {"law": law, **_row(true, found.value, interval_of(values.to_numpy()))})
+    for place, (laws, true) in enumerate(zip(group.token_laws, truth.turns, strict=True)):
+        row, turn = {"quantity": "turning point", "ratio": laws.ratio, "bound": False}, laws.turning_point
+        rows.append(row | {"law": "all", **_row(true, turn.value, turn.interval)})
+        for first, law in enumerate(EXPONENTS if group.draws else ()):
+            times = group.draws.times[first :: len(EXPONENTS), place] if group.draws else np.array([])
+            times = np.where(np.isnan(times), np.inf, times)
+            rows.append(row | {"law": law, **_row(true, turn.value, interval_of(times))})
     return pd.DataFrame(rows).assign(set=number)
 
 
@@ -284,10 +311,10 @@ def _refitted(studies: Sequence[Scores], draws: int, rng: np.random.Generator) -
 class Recovery(Stage):
     """``sets`` synthetic studies analysed with ``draws`` bootstrap draws; ``number`` seeds them.
 
-    seeds, ratios, form: of studies of the critical ratio, see :func:`coverage`.
+    seeds, ratios, form, reach: of studies of the critical ratio, see :func:`coverage`.
     """
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     law: Recovered
     number: int
     sets: int
@@ -295,6 +322,7 @@ class Recovery(Stage):
     seeds: int = 1
     ratios: int = 6
     form: End = "power"
+    reach: Reach = "across"
 
     @property
     def label(self) -> str:
@@ -306,8 +334,9 @@ class Recovery(Stage):
 
     def execute(self, work: Work) -> None:
         if self.law == "critical ratio":
-            study = coverage(self.sets, self.draws, self.number, self.seeds, self.ratios, self.form)
-            study = study.assign(seeds=self.seeds, ratios=self.ratios, form=self.form)
+            study = coverage(self.sets, self.draws, self.number, self.seeds, self.ratios, self.form, self.reach).assign(
+                seeds=self.seeds, ratios=self.ratios, form=self.form, reach=self.reach
+            )
         else:
             study = allocation_coverage(self.sets, self.draws, self.number)
         study.to_csv(work.path / RECOVERY, index=False)
@@ -315,13 +344,18 @@ class Recovery(Stage):
 
 def recoveries(sets: int, draws: int) -> tuple[Recovery, ...]:
     """Stages that together make ``sets`` sets for each of the two laws, those of the critical ratio spread over `CELLS`
-    as evenly as they go.
+    as evenly as they go; and a sixth as many of each kind that cannot tell the critical ratio.
     """
-    stages = []
+    cells: list[tuple[int, dict[str, Any]]] = []
     for place, (ratios, seeds, form) in enumerate(CELLS):
-        cell: dict[str, Any] = {"seeds": seeds, "ratios": ratios, "form": form}
-        for number, size in enumerate(parts(sets // len(CELLS) + (place < sets % len(CELLS)))):
-            stages.append(Recovery(law="critical ratio", number=number, sets=size, draws=draws, **cell))
+        size = sets // len(CELLS) + (place < sets % len(CELLS))
+        cells.append((size, {"seeds": seeds, "ratios": ratios, "form": form}))
+    cells += [(sets // SHARE_HOPELESS, {"reach": reach}) for reach in HOPELESS]
+    stages = [
+        Recovery(law="critical ratio", number=number, sets=size, draws=draws, **cell)
+        for total, cell in cells
+        for number, size in enumerate(parts(total))
+    ]
     best = enumerate(parts(sets))
     return (*stages, *(Recovery(law="best allocation", number=n, sets=size, draws=draws) for n, size in best))
 

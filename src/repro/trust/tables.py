@@ -10,6 +10,12 @@ from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.show.tables import Format, styled
 from repro.trust.recovered import GOAL, SHARES
 
+REACH = {
+    "across": "lie on both sides of it",
+    "below": "all lie below it",
+    "above": "all lie above it",
+    "nothing": "the general loss is noise",
+}
 OWN = {
     RATIO_LAW.name: "power of R (the paper's)",
     GENERAL_TOKEN_LAW.name: "two powers of T (the paper's)",
@@ -69,7 +75,18 @@ def coverage(frame: pd.DataFrame) -> Styler:
         "median width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
     })  # fmt: skip
     formats: dict[str, Format] = dict.fromkeys(["truth inside", "no interval", "only a bound"], "{:.1%}")
-    return styled(table, formats | {"open above": "{:.0%}"}, "no study has an interval", index=False)
+    formats |= {"open above": "{:.0%}", "against one law": "{:.2f} times"}
+    if "times" in frame:
+        table["against one law"] = frame["times"]
+    return styled(table, formats, "no study has an interval, or no law alone holds the truth as often", index=False)
+
+
+def refused(frame: pd.DataFrame) -> Styler:
+    """How often an answer is refused; from `recovered.refused`."""
+    ends = [f"{low:.1%} to {high:.1%}" for low, high in zip(frame["low"], frame["high"], strict=True)]
+    table = frame.assign(reach=frame["reach"].map(REACH), ends=ends).drop(columns=["low", "high"])
+    names = {"reach": "the ratios tried", "refused": "no value, or only a bound", "ends": "95% interval of that"}
+    return styled(table.rename(columns=names), {names["refused"]: "{:.1%}"}, "", index=False)
 
 
 def _reached(low: float, high: float) -> str:

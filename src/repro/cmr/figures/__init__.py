@@ -2,7 +2,7 @@
 
 Each function returns an Altair chart on a transparent ground, with tooltips, axes in named units, and legends
 that highlight on a click. Their files: ``tradeoff`` (Figures 1, 2, 8), ``tokens`` (4, 7, 9,
-10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points, intervals), ``corpora``.
+10 and pretraining), ``ratio`` (3), ``critical`` (5, 6, turning points, intervals), ``forecast``, ``corpora``.
 """
 
 from repro.cmr.figures.corpora import corpus_distance as corpus_distance, corpus_sizes as corpus_sizes
@@ -11,6 +11,7 @@ from repro.cmr.figures.critical import (
     critical_ratio_intervals as critical_ratio_intervals,
     turning_points as turning_points,
 )
+from repro.cmr.figures.forecast import forecast_errors as forecast_errors
 from repro.cmr.figures.ratio import loss_against_ratio as loss_against_ratio
 from repro.cmr.figures.tokens import (
     all_loss_against_tokens as all_loss_against_tokens,

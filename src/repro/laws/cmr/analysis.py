@@ -7,7 +7,7 @@ mixture ratio, its turning point, L(R) through the losses at T_max, and the crit
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from repro.laws import noise
-from repro.laws.cmr.bootstrap import AT_END, Curve, Draws, draw
+from repro.laws.cmr.bootstrap import AT_END, BOUNDS, GENERAL_TOKEN_LAW_WIDE, Curve, Draws, at_end, draw
 from repro.laws.cmr.critical import (
     ByTolerance,
     ByTurningPoint,
@@ -105,10 +105,25 @@ class Group:
         settings: those of the analysis. The same draws give the interval, so that multipliers compare.
         """
         solved = settings.equation_27 | {"lagrange": lagrange}
-        laws = [(place, item) for place, item in enumerate(self.token_laws) if item.ratio > 0]
-        points = [(item.ratio, turning_point(item.domain.params, item.general.params, **solved)) for _, item in laws]
-        times = None if self.draws is None else self.draws.times_at(**solved)[:, [place for place, _ in laws]]
-        return by_turning_point(points, settings.end, times)[0]
+        times = None if self.draws is None else self.draws.times_at(**solved)
+        return self._turning([laws.general for laws in self.token_laws], times, solved)
+
+    def by_exponents(self, bound: float, settings: Settings) -> ByTurningPoint:
+        """The critical ratio by turning point with exponents of Equation 6 up to ``bound`` alone, one of `BOUNDS`; half
+        of the draws have it, and give the interval.
+        """
+        law = dict(zip(BOUNDS, (GENERAL_TOKEN_LAW, GENERAL_TOKEN_LAW_WIDE), strict=True))[bound]
+        fits = [laws.general for laws in self.token_laws]
+        fits = [fit if law == fit.law else law.fit(fit.x, fit.y, fit.weights) for fit in fits]
+        times = None if self.draws is None else self.draws.times[BOUNDS.index(bound) :: len(BOUNDS)]
+        return self._turning(fits, times, settings.equation_27)
+
+    def _turning(self, general: Sequence[Fit], times: Array | None, solved: dict[str, float]) -> ByTurningPoint:
+        """The route by other general fits, and other turning points drawn (n, r)."""
+        mixed = [place for place, laws in enumerate(self.token_laws) if laws.ratio > 0]
+        laws = [(self.token_laws[place], general[place]) for place in mixed]
+        points = [(item.ratio, turning_point(item.domain.params, fit.params, **solved)) for item, fit in laws]
+        return by_turning_point(points, solved["t_max"], None if times is None else times[:, mixed])[0]
 
 
 @dataclass(frozen=True)
@@ -232,8 +247,9 @@ def analyse(
             point by its precision, which moves its value too.
         seed: of the draws.
 
-    Losses at T_max are measured ones (mean over seeds) where a trajectory reaches it, else the token law's
-    prediction. What does not exist is None, and a warning of its group says why.
+    Losses at T_max are measured ones where a trajectory reaches it (mean over seeds, and over the last tenth of the
+    run once the curve's course is taken out), else the token law's prediction. What does not exist is None, and a
+    warning of its group says why.
 
     Raises:
         ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
@@ -264,18 +280,18 @@ def _group(run: Trajectories, settings: Settings) -> Group:
         if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
     }
     if not found.changes:
-        at_end = {name: _at_end(run, i, ends, laws) for i, name in enumerate(LOSSES)}
-        return _unchanged(run, laws, at_end, settings)
+        losses = {name: _at_end(run, i, ends, laws) for i, name in enumerate(LOSSES)}
+        return _unchanged(run, laws, losses, settings)
     if not found.differs and len(laws) > 1:
         warnings.append(ALIKE)
     draws = _draws(run, laws, rows_of, settings, warnings)
     kept = _with_intervals(laws, draws)
-    at_end = {name: _at_end(run, i, ends, laws, draws) for i, name in enumerate(LOSSES)}
-    ratio_law = {name: _ratio_law(name, at_end[name], warnings) for name in LOSSES}
+    losses = {name: _at_end(run, i, ends, laws, draws) for i, name in enumerate(LOSSES)}
+    ratio_law = {name: _ratio_law(name, losses[name], warnings) for name in LOSSES}
     mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
     points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
     turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
-    tolerance, last = by_tolerance(at_end["general"], ratio_law["general"], run.base.general, settings.epsilon)
+    tolerance, last = by_tolerance(losses["general"], ratio_law["general"], run.base.general, settings.epsilon)
     feasible = tuple(
         item.ratio
         for item in (kept[place] for place in mixed)
@@ -288,7 +304,7 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *last)
     critical = CriticalRatio(turning, tolerance)
-    known = (ratio_law, kept, feasible, critical, every, at_end["general"])
+    known = (ratio_law, kept, feasible, critical, every, losses["general"])
     return Group(run.size, run.domain, run.base, *known, *_basis(run), draws)
 
 
@@ -331,7 +347,9 @@ def _increments_at_end(
     """(general, domain) increment at T_max, measured where the trajectory gets there, else predicted."""
     last = rows[rows["tokens"] == rows["tokens"].max()]
     if last["tokens"].iloc[0] >= (1 - AT_END) * settings.t_max:
-        return float(last["general"].mean()), float(last["domain"].mean())
+        if laws is None:
+            return float(last["general"].mean()), float(last["domain"].mean())
+        return at_end(laws.general, settings.end), at_end(laws.domain, settings.end)
     if laws is None:
         warnings.append(f"R = {ratio_label(ratio)}: no loss at T_max, measured or predicted")
         return None

@@ -26,6 +26,8 @@ from repro.laws.solver import Array
 AT_END = 0.01  # a trajectory reaches T_max when its last point is within this share of it
 FINE = 1e9  # ratios are told apart to this many places when their noise is seeded
 WIDE = 3.0  # the other upper bound of Equation 6's exponents: the paper's Table 4 has one of 3.43
+TAIL = 0.1  # of a run: its points there, less the curve's course, tell the loss at its end
+BOUNDS = (GENERAL_TOKEN_LAW.nonlinear[0].high, WIDE)  # of the exponents, by draw in turn
 LEAST = 0.05  # least share of a point's noise assumed to remain in its residual
 
 GENERAL_TOKEN_LAW_WIDE = replace(
@@ -162,21 +164,35 @@ def _refitted(
 def _end(fit: Fit, curve: Curve, drawn: noise.Drawn, params: dict[str, Array], t_max: float, held_out: Array) -> Array:
     """How far the loss at T_max deviates in each draw, (n,).
 
-    If several runs were measured at T_max, it is the deviation of their mean. If the only run was, it is the drawn loss
-    minus the refitted curve, scaled up to the noise of a point that the fit did not see: a drift so slow that the law
-    follows it counts as the course of this run, not as noise; what held-out sampling moves the point by, (n,), is added
-    whole. Otherwise it is the deviation of the law's prediction.
+    If several runs were measured at T_max, it is the deviation of their mean. If the only run was, it is how far the
+    points of its last tenth lie from the refitted curve, scaled up to the noise of points that the fit did not see: a
+    drift so slow that the law follows it counts as the course of this run, not as noise; what held-out sampling moves
+    the last point by, (n,), is added whole. Otherwise it is the deviation of the law's prediction.
     """
     last = int(np.argmax(drawn.x))
     reached = drawn.x[last] >= (1 - AT_END) * t_max
     at_last = fit.x == drawn.x[last]
+    near = _near_end(drawn.x)
+    mean = near * drawn.weights / np.sum(near * drawn.weights)
     if reached and drawn.method == "runs" and len(np.unique(curve.runs[at_last])) > 1:
-        return np.asarray(drawn.y[:, last] - float(fit.predict(drawn.x[last])))
+        return np.asarray((drawn.y - fit.predict(drawn.x)) @ mean)
     if reached and drawn.method == "ar1":
-        left = 1 - float(np.sum(tangent_basis(fit.design)[last] ** 2))
-        apart = drawn.y[:, last] - fit.law.evaluate_many(params, drawn.x[[last]])[:, 0]
+        root = np.sqrt(drawn.weights)
+        left = 1 - np.sum((tangent_basis(fit.design).T @ (mean / root)) ** 2) / np.sum((mean / root) ** 2)
+        apart = (drawn.y - fit.law.evaluate_many(params, drawn.x)) @ mean
         return np.asarray(apart / np.sqrt(max(left, LEAST)) + held_out)
     return np.asarray(fit.law.evaluate_many(params, [t_max])[:, 0] - float(fit.predict(t_max)))
+
+
+def _near_end(x: Array) -> NDArray[np.bool_]:
+    return np.asarray(x >= (1 - TAIL) * x.max())
+
+
+def at_end(fit: Fit, t_max: float) -> float:
+    """The increment at ``t_max``: the law's, moved by how far the last tenth of the run lies from it."""
+    near = _near_end(fit.x)
+    apart = np.average((fit.y - fit.predict(fit.x))[near], weights=fit.weights[near])
+    return float(fit.predict(t_max) + apart)
 
 
 def _typical(fits: Sequence[Fit], rho: float | None) -> float:

@@ -32,12 +32,14 @@ MOST = 0.5  # share of draws in which a thing must exist for it to have an inter
 
 PAIRS = 3  # Equation 8 has three parameters
 EXACT = 1e-3  # turning points are taken to be known no better than this, relatively
+UNSURE = 1e-3  # hastes are taken to be known no better than this
 BEND = 0.3  # R grows about linearly with T0 to this power, in the paper's fits and in ours
 RARE = 0.05  # the least share of draws with a turning point that its precision is scaled by
 
 TINY = 1e-9  # the smallest ratio at which a law with a negative exponent is evaluated
 GRID = np.linspace(0, 1, 1001)  # ratios at which curves are looked through for their crossing
 
+BETWEEN = "interpolation"  # the form without a law
 UNKNOWN = (-np.inf, np.inf)
 Bound = Literal["at least", "at most"]
 
@@ -48,14 +50,14 @@ class Critical:
 
     interval: 95%. bound: "at least" or "at most" where the ratios measured give no more than that; the value is then
     the largest or the smallest of them. within: between which ratios measured it lies, infinite beyond them. draws: of
-    the bootstrap, (n, f) for f forms of the law.
+    the bootstrap, n rows, a column for each form of the law.
     """
 
     value: float | None
     interval: Interval | None = None
     bound: Bound | None = None
     within: Interval = UNKNOWN
-    draws: Array | None = field(default=None, repr=False, compare=False)
+    draws: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     @property
     def range(self) -> Interval:
@@ -108,8 +110,12 @@ def both(turning: ByTurningPoint, tolerance: ByTolerance) -> Critical:
     draws = None
     if tolerance.draws is not None:
         place = {"at most": 0.0, "at least": 1.0, None: np.nan}[bounded(None, turning.within)[1]]
-        among = np.array([[place]]) if turning.draws is None else turning.draws
-        draws = np.minimum(among[:, :, None], tolerance.draws[:, None, :]).reshape(len(tolerance.draws), -1)
+        alone = pd.DataFrame({"where they turn": np.full(len(tolerance.draws), place)})
+        turns = alone if turning.draws is None else turning.draws
+        draws = pd.DataFrame({
+            f"{one}; {two}": np.minimum(turns[one].to_numpy(), tolerance.draws[two].to_numpy())
+            for one in turns for two in tolerance.draws
+        })  # fmt: skip
     interval = _interval(draws, value, bound)
     return Critical(value=value, interval=interval, bound=bound, within=(low, high), draws=draws)
 
@@ -136,61 +142,85 @@ def by_turning_point(
     ratios = np.array([points[number][0] for number in order])
     times = np.array([np.nan if (value := points[n][1].value) is None else value for n in order], dtype=float)
     drawn = None if draws is None else draws[:, order]
-    within = _room(times, ratios, t_max)
+    raw = _haste(times, t_max)
+    haste, hastes = _in_order(raw, None if drawn is None else _haste(drawn, t_max))
+    within = _room(haste, ratios)
     there = times > 0
     law, weights, contradicted = None, None, False
     if there.sum() >= PAIRS:
         law = CMR_LAW.fit(times[there], ratios[there])
         weights = None if drawn is None else _precision(law, drawn[:, there])
         law = law if weights is None else CMR_LAW.fit(times[there], ratios[there], weights)
-        value, warnings, contradicted = _value(law, times, ratios, t_max)
+        value, warnings, contradicted = _value(law, haste, ratios, t_max)
         value, bound = bounded(value, within)
         if bound:
             text = f"the critical ratio by turning point is {bound} {ratio_label(value or 0)}"
-            warnings = [f"{text}: {_where(times, ratios, t_max)}"]
+            warnings = [f"{text}: {_where(haste, ratios)}"]
         warnings = [*_pair_warnings(times[there], t_max), *warnings]
     else:
-        place = float(crossings(times[None], ratios, t_max)[0])
+        place = float(crossings(haste[None], ratios)[0])
         value, bound = None if np.isnan(place) else place, None
         text = f"{there.sum()} ratios have a turning point, Equation 8 needs {PAIRS}"
         what = "no critical ratio by turning point" if value is None else "interpolated between two turning points"
-        warnings = [f"{what}: {text}; {_where(times, ratios, t_max)}"]
+        warnings = [f"{what}: {text}; {_where(haste, ratios)}"]
+    if np.any((haste >= 1) != (raw >= 1)):
+        texts = [ratio_label(ratio) for ratio in ratios[(haste >= 1) != (raw >= 1)]]
+        warnings.append(f"R = {', '.join(texts)}: which side of T_max it turns is noise, judged by its neighbours")
     interval, values = None, None
-    if value is not None and drawn is not None:
-        crossed = crossings(drawn, ratios, t_max)
+    if value is not None and drawn is not None and hastes is not None:
+        crossed = crossings(hastes, ratios)
         smooth = crossed
         if law is not None and weights is not None:
-            smooth, parameters = _critical_ratios(drawn, ratios, t_max, weights, there)
+            smooth, parameters = _critical_ratios(drawn, hastes, ratios, t_max, weights, there)
             law = law.with_draws(parameters, "each curve's bootstrap, refitted")
-        early = drawn <= t_max
+        early = hastes >= 1
         ends = np.where(early.all(axis=1), 1.0, np.where(early.any(axis=1), np.nan, 0.0))
-        both_ways = ((crossed, smooth), (smooth, crossed))
-        pairs = [pd.Series(one).fillna(pd.Series(two)).fillna(pd.Series(ends)) for one, two in both_ways]
-        values = np.column_stack(pairs)
+        forms = pd.DataFrame({BETWEEN: crossed, CMR_LAW.name: smooth})
+        values = forms.apply(lambda one: one.fillna(forms.mean(axis=1)).fillna(pd.Series(ends)))
         interval = _interval(values, value, bound)
     return ByTurningPoint(
         value=value, law=law, interval=interval, contradicted=contradicted, bound=bound, within=within, draws=values
     ), warnings  # fmt: skip
 
 
-def _room(times: Array, ratios: Array, t_max: float) -> Interval:
-    """Between which ratios turning points (r,) of ascending ratios put the critical ratio; `UNKNOWN` if mixed."""
-    early = times <= t_max
+def _haste(times: Array, t_max: float) -> Array:
+    """(T0 / T_max)^-0.3: above 1 for a curve that turns by T_max, 0 for one that never turns, so that such curves
+    count; Equation 8 has to leave them out.
+    """
+    return np.where(np.isnan(times), 0.0, np.maximum(times / t_max, FLOOR) ** -BEND)
+
+
+def _in_order(haste: Array, draws: Array | None) -> tuple[Array, Array | None]:
+    """Hastes (r,) of ascending ratios, and their draws (n, r), made to fall with the ratio where the draws say that
+    they do no other than by noise: by least squares, each weighted by its precision.
+    """
+    if draws is None or not len(haste):
+        return haste, draws
+    spread = np.ptp(np.quantile(draws, [0.16, 0.84], axis=0), axis=0) / 2
+    weights = 1 / np.maximum(spread, UNSURE) ** 2
+    ordered = -_isotonic(-haste[None], weights)[0]
+    free = int((ordered != haste).sum()) - len(np.unique(ordered[ordered != haste]))
+    if free and np.sum(weights * (haste - ordered) ** 2) > stats.chi2.ppf(1 - LEVEL, free):
+        return haste, draws
+    return ordered, -_isotonic(-draws, weights)
+
+
+def _room(haste: Array, ratios: Array) -> Interval:
+    """Between which of the ascending ratios (r,) their turning points put the critical one; `UNKNOWN` if mixed."""
+    early = haste >= 1
     if not len(ratios) or np.any(np.diff(early.astype(int)) > 0):
         return UNKNOWN
     known = [-np.inf, *ratios.tolist(), np.inf]
     return known[int(early.sum())], known[int(early.sum()) + 1]
 
 
-def crossings(times: Array, ratios: Array, t_max: float) -> Array:
-    """Where T0 passes ``t_max`` between two neighbouring ratios, in each draw (n, r) of ascending ratios: (n,), NaN
-    where it does not do so between any two of them; the largest such place where there are several.
+def crossings(haste: Array, ratios: Array) -> Array:
+    """Where T0 passes T_max between two neighbouring ratios, in each draw (n, r) of ascending ratios: (n,), NaN where
+    it does not do so between any two of them; the largest such place where there are several.
 
-    This is the critical ratio without a law. Interpolation is linear in T0^-0.3, which is 0 for a curve that never
-    turns, so such curves count; Equation 8 has to leave them out.
+    This is the critical ratio without a law. Interpolation is linear in (T0 / T_max)^-0.3.
     """
-    late = np.where(np.isnan(times), 0.0, np.maximum(times, FLOOR * t_max) ** -BEND) / t_max**-BEND
-    before, after = late[:, :-1], late[:, 1:]
+    before, after = haste[:, :-1], haste[:, 1:]
     crossed = (before >= 1) & (after < 1)
     share = (before - 1) / np.where(crossed, before - after, 1.0)
     place = ratios[:-1] + share * np.diff(ratios)
@@ -227,13 +257,13 @@ def by_tolerance(ends: Ends, law: Fit | None, base: float, epsilon: float) -> tu
     return found, warnings
 
 
-def _tolerance_draws(ends: Ends, draws: Array, law: Fit, limit: float) -> Array:
-    """The critical ratio in each draw by each form that the data do not reject, (n, f): never outside the ratios that
-    the draw itself has on either side of the tolerance.
+def _tolerance_draws(ends: Ends, draws: Array, law: Fit, limit: float) -> pd.DataFrame:
+    """The critical ratio in each draw (a row) by each form that the data do not reject (a column): never outside the
+    ratios that the draw itself has on either side of the tolerance.
     """
     curves = _isotonic(draws)
     low, high = _bracket(curves, ends.ratios, limit)
-    values = [_interpolated(curves, ends.ratios, limit)]
+    values = {BETWEEN: _interpolated(curves, ends.ratios, limit)}
     inside = (ends.ratios > 0) & (ends.ratios < 1)
     spread = np.quantile(draws[:, inside], [0.16, 0.84], axis=0)  # draws of few runs have no variance
     error = np.maximum(np.ptp(spread, axis=0) / 2, np.finfo(float).eps * np.max(np.abs(law.y)))
@@ -243,8 +273,8 @@ def _tolerance_draws(ends: Ends, draws: Array, law: Fit, limit: float) -> Array:
             continue
         own = law.draws if form.name == law.law.name else None
         params = pd.DataFrame(form.fit_many(law.x, draws[:, inside])) if own is None else own
-        values.append(np.clip(_law_crossings(form, params, limit), low, high))
-    return np.stack(values, axis=1)
+        values[form.name] = np.clip(_law_crossings(form, params, limit), low, high)
+    return pd.DataFrame(values)
 
 
 def _bracket(losses: Array, ratios: Array, limit: float) -> tuple[Array, Array]:
@@ -269,14 +299,15 @@ def _interpolated(losses: Array, ratios: Array, limit: float) -> Array:
     return np.where(~within.any(axis=1), 0.0, np.where(within[:, -1], 1.0, place))
 
 
-def _isotonic(losses: Array) -> Array:
-    """The nearest losses (n, r), by least squares, that do not fall as the ratio rises."""
-    count = losses.shape[1]
-    total = np.pad(losses, ((0, 0), (1, 0))).cumsum(axis=1)
-    highest = np.full(losses.shape, -np.inf)
+def _isotonic(values: Array, weights: Array | None = None) -> Array:
+    """The nearest values (n, r), by least squares with weights (r,), that do not fall from one column to the next."""
+    count = values.shape[1]
+    weights = np.ones(count) if weights is None else weights
+    total, weight = np.pad(values * weights, ((0, 0), (1, 0))).cumsum(axis=1), np.r_[0.0, weights.cumsum()]
+    highest = np.full(values.shape, -np.inf)
     for first in range(count):
-        means = (total[:, first + 1 :] - total[:, [first]]) / np.arange(1, count - first + 1)
-        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over where the run of ratios ends
+        means = (total[:, first + 1 :] - total[:, [first]]) / (weight[first + 1 :] - weight[first])
+        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over where the run of columns ends
         highest[:, first:] = np.maximum(highest[:, first:], least)
     return highest
 
@@ -320,16 +351,16 @@ def ratio_label(ratio: float) -> str:
     return str(fraction) if abs(float(fraction) - ratio) < 1e-9 else f"{ratio:.4g}"
 
 
-def _interval(draws: Array | None, value: float | None, bound: Bound | None) -> Interval | None:
-    """95% of draws (n, f), made to hold the value, and open to 0 or 1 where it is a bound."""
-    ends = None if draws is None or value is None else interval_of(draws.ravel())
+def _interval(draws: pd.DataFrame | None, value: float | None, bound: Bound | None) -> Interval | None:
+    """95% of the draws of all forms, made to hold the value, and open to 0 or 1 where it is a bound."""
+    ends = None if draws is None or value is None else interval_of(draws.to_numpy().ravel())
     if ends is None or value is None:
         return None
     open_to = {"at least": 1.0, "at most": 0.0}
     return stretched(ends, value, *([open_to[bound]] if bound else []))
 
 
-def _value(law: Fit, times: Array, ratios: Array, t_max: float) -> tuple[float | None, list[str], bool]:
+def _value(law: Fit, haste: Array, ratios: Array, t_max: float) -> tuple[float | None, list[str], bool]:
     """Equation 8 at ``t_max`` if it agrees with the turning points, else where these pass ``t_max``, else None; with
     warnings, and whether the turning points contradict the law.
     """
@@ -338,24 +369,24 @@ def _value(law: Fit, times: Array, ratios: Array, t_max: float) -> tuple[float |
         fault = "falls with T"
     elif not value > 0:
         fault = f"gives {value:.3g} at T_max, no positive ratio"
-    elif _agrees(np.array([min(value, 1.0)]), times[None], ratios, t_max)[0]:
+    elif _agrees(np.array([min(value, 1.0)]), haste[None], ratios)[0]:
         clipped = [f"Equation 8 gives a critical ratio of {value:.3g} at T_max; clipped to 1"] if value > 1 else []
         return min(value, 1.0), clipped, False
     else:
         fault = f"gives {value:.3g} at T_max"
-    crossing = float(crossings(times[None], ratios, t_max)[0])
+    crossing = float(crossings(haste[None], ratios)[0])
     if np.isnan(crossing):
-        where = _where(times, ratios, t_max)
+        where = _where(haste, ratios)
         return None, [f"no critical ratio by turning point: Equation 8 {fault}; {where}"], True
     where = f"the critical ratio by turning point is where these pass T_max, {crossing:.3g}"
     return crossing, [f"Equation 8 {fault}, which the turning points contradict: {where}"], True
 
 
-def _agrees(value: Array, times: Array, ratios: Array, t_max: float) -> NDArray[np.bool_]:
+def _agrees(value: Array, haste: Array, ratios: Array) -> NDArray[np.bool_]:
     """Whether ratios (n,) lie where turning points (n, r) of ascending ratios leave room: at or above the early ones
     and at or below the late ones, or between the two where they are mixed.
     """
-    late = ~(times <= t_max)
+    late = haste < 1
     highest = np.max(np.where(late, -np.inf, ratios), axis=1)
     lowest = np.min(np.where(late, ratios, np.inf), axis=1)
     mixed = highest > lowest
@@ -363,15 +394,15 @@ def _agrees(value: Array, times: Array, ratios: Array, t_max: float) -> NDArray[
     return np.asarray((floor <= value) & (value <= ceiling))
 
 
-def _where(times: Array, ratios: Array, t_max: float) -> str:
+def _where(haste: Array, ratios: Array) -> str:
     """What the turning points alone say of the critical ratio."""
-    late = ~(times <= t_max)
+    late = haste < 1
     if not len(ratios):
         return "no ratio has enough points"
     if late.all():
-        return f"every ratio measured turns after T_max or never, so it is below {ratio_label(ratios[0])}"
+        return "every ratio measured turns after T_max or never"
     if not late.any():
-        return f"every ratio measured has turned by T_max, so it is at least {ratio_label(ratios[-1])}"
+        return "every ratio measured has turned by T_max"
     low, high = sorted((float(ratios[~late].max()), float(ratios[late].min())))
     return f"it lies between {ratio_label(low)} and {ratio_label(high)}"
 
@@ -393,7 +424,7 @@ def _precision(law: Fit, times: Array) -> Array:
 
 
 def _critical_ratios(
-    times: Array, ratios: Array, t_max: float, weights: Array, there: NDArray[np.bool_]
+    times: Array, hastes: Array, ratios: Array, t_max: float, weights: Array, there: NDArray[np.bool_]
 ) -> tuple[Array, pd.DataFrame]:
     """Equation 8 through those (T0, R) of each draw (n, r) that take part (``there``, (r,)): its value at ``t_max``
     (n,), NaN where it is not positive, falls, or contradicts the turning points; and its parameters, one row each.
@@ -403,7 +434,7 @@ def _critical_ratios(
     law = pd.DataFrame(CMR_LAW.fit_many(np.where(known, own, t_max), shares, weights * known))
     law[known.sum(axis=1) < PAIRS] = np.nan
     value = np.minimum((law["alpha4"] * t_max ** law["s4"] + law["beta3"]).to_numpy(float), 1.0)
-    sound = (law["alpha4"] * law["s4"] > 0).to_numpy() & (value > 0) & _agrees(value, times, ratios, t_max)
+    sound = (law["alpha4"] * law["s4"] > 0).to_numpy() & (value > 0) & _agrees(value, hastes, ratios)
     return np.where(sound, value, np.nan), law
 
 
