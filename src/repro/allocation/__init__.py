@@ -7,7 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.allocation import facts as facts, figures as figures, published as published, tables as tables
+    from repro.allocation import (
+        claims as claims,
+        facts as facts,
+        figures as figures,
+        published as published,
+        tables as tables,
+    )
     from repro.allocation.published import paper as paper
     from repro.allocation.study import Study as Study, begin as begin, open_study as open_study
     from repro.lm import cka as cka
@@ -15,7 +21,7 @@ if TYPE_CHECKING:
 
 _MEMBERS = {"Study": "study", "begin": "study", "open_study": "study", "paper": "published"}
 _ELSEWHERE = {"cka": "repro.lm.cka", "display": "repro.show.display"}  # not of this paper, but called beside it
-_MODULES = ("facts", "figures", "frames", "published", "results", "tables")
+_MODULES = ("claims", "facts", "figures", "frames", "published", "results", "tables")
 
 
 def __getattr__(name: str) -> Any:

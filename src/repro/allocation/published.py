@@ -7,7 +7,7 @@ text these files were made from, and say so in their column ``note``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.proportion import test_proportions_2indep
 
 from repro.allocation import frames
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
@@ -135,6 +136,55 @@ def peak(benchmark: str) -> float:
 
     """
     return value(f"peak_{BENCHMARKS[benchmark].domain}")
+
+
+def ahead(model: str) -> float:
+    """By how many points of Table 5 the paper's split is ahead of another model."""
+    rows = _read("table5")
+    other = rows[rows["model"] == model].iloc[0]
+    ours = rows[(rows["domain"] == other["domain"]) & (rows["model"] == "Our Split")].iloc[0]
+    return float(ours["score"] - other["score"])
+
+
+def ablated(number: str, benchmark: str, cpt_fraction: float) -> tuple[float, float]:
+    """A row of Tables 1 to 3, in the unit printed: the score of the split, and that of SFT alone."""
+    rows, column = table(number).set_index("cpt_fraction"), BENCHMARKS[benchmark].column
+    return float(rows[column][cpt_fraction]), float(rows[f"{column}_sft_only"][cpt_fraction])
+
+
+def whole(benchmark: str, items: int, printed: Iterable[float] | None = None) -> list[float]:
+    """Scores in the unit printed, those of Table 6 unless given, as the nearest shares of so many items."""
+    which = BENCHMARKS[benchmark]
+    given = _read("table6")[which.column] if printed is None else printed
+    return [which.out_of * round(score / which.out_of * items) / items for score in given]
+
+
+def items_that_fit(benchmark: str, low: int, high: int, error: float = 5e-5) -> list[int]:
+    """The numbers of items, low to high, of which all scores of Table 6, printed to within this error, are shares."""
+    printed = _read("table6")[BENCHMARKS[benchmark].column]
+    return [n for n in range(low, high + 1) if (abs(printed - whole(benchmark, n)) <= error).all()]
+
+
+def equal_p(benchmark: str, first: float, second: float) -> float:
+    """p of two printed scores, taken as independent samples of items, being equal (Wald's test of two proportions)."""
+    n, unit = BENCHMARKS[benchmark].items, BENCHMARKS[benchmark].out_of
+    return float(test_proportions_2indep(first / unit * n, n, second / unit * n, n, method="wald").pvalue)
+
+
+def setting(number: str, aspect: str) -> float:
+    """A number of the set-up of CPT, "A.2", or of SFT, "A.3"."""
+    return float(table(number).set_index("aspect")["value"][aspect].replace(",", ""))
+
+
+def trained(number: str) -> float:
+    """Tokens that steps, batch and length of the set-up of CPT, "A.2", or of SFT, "A.3", come to."""
+    aspects = ("Total training steps", "Global batch size", "Sequence length")
+    return float(np.prod([setting(number, aspect) for aspect in aspects]))
+
+
+def sequences_apart(low: float, high: float) -> float:
+    """In how many of the CPT sequences that are trained on two CPT fractions of the budget are expected to differ."""
+    return (high - low) * trained("A.2") / setting("A.2", "Sequence length")
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,11 @@ class Study(BaseStudy):
         return self._answers(self.design.trials)
 
     def results(self) -> "StudyResults":
-        """The scores of every trial, and the laws fitted to them."""
+        """The scores of every trial, and the laws fitted to them; fitted once, as many claims and figures ask."""
+        return self._results
+
+    @cached_property
+    def _results(self) -> "StudyResults":
         return StudyResults(self.items(), self.params)
 
     def tuning(self) -> pd.DataFrame:
