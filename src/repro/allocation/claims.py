@@ -52,7 +52,7 @@ ABLATION = [
 SETUPS = ("A.2", "A.3")
 COUNTS = (1273, 164, 164, 4000)  # of items, as the paper has them
 PEAKS = [(name, *paper.ablated(number, name, fraction)) for number, name, fraction, marked in ABLATION if marked]
-show = partial(claims.show, "allocation")
+show, decisive = partial(claims.show, "allocation"), partial(claims.decisive, "allocation")
 
 
 def _elsewhere(number: str, benchmark: str, fraction: float) -> list[float]:

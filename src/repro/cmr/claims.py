@@ -33,7 +33,7 @@ SEEDS = 3  # the fewest that say how runs differ
 EPSILON = 0.05  # the paper's tolerance, nats per token
 STEP = 512 * 4096 / 1e9  # billion tokens of one of the paper's steps: batch times sequence length
 SECOND_RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4]  # of the paper's second domain
-show, ledger = partial(claims.show, "cmr"), claims.table
+show, decisive, ledger = partial(claims.show, "cmr"), partial(claims.decisive, "cmr"), claims.table
 
 
 def _wide(results: Results, rows: pd.DataFrame, values: str) -> pd.DataFrame:

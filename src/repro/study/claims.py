@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 import yaml
+from pandas.io.formats.style import Styler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from repro.params import AllocationParams
@@ -261,6 +262,27 @@ def _findings(found: Row) -> tuple[Finding, Finding]:
     interval = f" ({' to '.join(map(written, found.interval))})" if found.interval else ""
     run = Finding("this run", written(found.replicated) + interval, found.replicated_verdict, runs, found.scale)
     return Finding("its numbers", written(found.recomputed), found.recomputed_verdict, own), run
+
+
+def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
+    """Claims on which a decision hangs, a row each with both verdicts, and whether to rely on it: yes where both agree,
+    no where either differs, else not yet. Nothing is run for it. Arguments as of :func:`show`.
+    """
+    study = next((replace(each, lazy=False) for each in asked if isinstance(each, BaseStudy)), None)
+    rows = [row(paper, read(paper)[name], study) for name in asked if isinstance(name, str)]
+    cells = [(noted(each.statement, each.printed), *map(found_html, _findings(each)), _rely(each)) for each in rows]
+    names = (
+        "the paper claims",
+        "its own numbers",
+        f"this run ({_scale(study)})" if study else "this run",
+        "rely on it?",
+    )
+    return pd.DataFrame(cells, columns=names).style.hide(axis="index").set_table_attributes('class="dataframe"')
+
+
+def _rely(found: Row) -> str:
+    verdicts = {found.recomputed_verdict, found.replicated_verdict}
+    return "no" if "differs" in verdicts else "yes" if verdicts == {"agrees"} else "not yet"
 
 
 def table(*studies: BaseStudy) -> Filtered:
