@@ -56,8 +56,7 @@ ENDS: tuple[End, ...] = ("power", "exponential", "steep")
 CELLS = tuple(itertools.product(DESIGNS, (1, 2, 3), ENDS))  # ratios, seeds, form of the end
 Reach = Literal["across", "below", "above", "nothing"]
 REACHES: tuple[Reach, ...] = ("across", "below", "above", "nothing")
-HOPELESS = REACHES[1:]
-SHARE_HOPELESS = 6  # one study in so many, for each of these
+HOPELESS: dict[Reach, int] = {"below": 6, "above": 6, "nothing": 2}  # each in one of so many studies besides
 APART = 1.5  # ratios that do not reach the critical one end a factor of this before it
 
 
@@ -344,13 +343,13 @@ class Recovery(Stage):
 
 def recoveries(sets: int, draws: int) -> tuple[Recovery, ...]:
     """Stages that together make ``sets`` sets for each of the two laws, those of the critical ratio spread over `CELLS`
-    as evenly as they go; and a sixth as many of each kind that cannot tell the critical ratio.
+    as evenly as they go; and others that cannot tell the critical ratio.
     """
     cells: list[tuple[int, dict[str, Any]]] = []
     for place, (ratios, seeds, form) in enumerate(CELLS):
         size = sets // len(CELLS) + (place < sets % len(CELLS))
         cells.append((size, {"seeds": seeds, "ratios": ratios, "form": form}))
-    cells += [(sets // SHARE_HOPELESS, {"reach": reach}) for reach in HOPELESS]
+    cells += [(sets // part, {"reach": reach}) for reach, part in HOPELESS.items()]
     stages = [
         Recovery(law="critical ratio", number=number, sets=size, draws=draws, **cell)
         for total, cell in cells
