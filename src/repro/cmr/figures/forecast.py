@@ -30,7 +30,8 @@ def forecast_errors(frame: pd.DataFrame) -> Any:
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     title = "Forecast less what came (nats/token)"
     key = alt.Legend(title=None, orient="top", symbolOpacity=1)
-    colour = alt.Color("kind:N", scale=alt.Scale(domain=list(_KINDS), range=list(_KINDS.values())), legend=key)
+    seen = {kind: hue for kind, hue in _KINDS.items() if kind in kinds}
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=list(seen), range=list(seen.values())), legend=key)
     tips = style.tips(
         place="Curve", kind="The ratio was", forecast=("Error", "+.4f"), low=("From", "+.4f"), high=("To", "+.4f")
     )
