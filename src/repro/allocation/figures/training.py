@@ -78,8 +78,6 @@ def each_domain(draw: Callable[..., Any], *frames: pd.DataFrame) -> Any:
     """What ``draw`` makes of each domain's rows of the frames, one below the other, named by the domain."""
     names = style.in_order(name for frame in frames for name in frame["domain"])
     charts = [draw(*(frame[frame["domain"] == name] for frame in frames)) for name in names]
-    if not charts:
-        return style.finish(parts.nothing("No domain has data"), "nothing to show")
     if len(charts) == 1:
         return charts[0]
     text = "; ".join(dict.fromkeys(str(chart.description) for chart in charts))
