@@ -13,9 +13,8 @@ from helpers import ROOT
 from repro import params
 from repro.allocation import results
 from repro.allocation.design import Design, design
-from repro.allocation.facts import execution
 from repro.allocation.plan import plan
-from repro.allocation.study import Study, open_study, why_not_executed
+from repro.allocation.study import open_study, why_not_executed
 from repro.cli import main
 from repro.lm.pretrained import PackageModel
 from repro.params import AllocationParams, ParamsError
@@ -213,10 +212,6 @@ def test_programs_are_executed_only_where_they_can_be() -> None:
     assert not any(one.isolated for one in of(designed(unsafe_no_sandbox=True), Programs))
 
 
-def said(study: Study) -> str:
-    return execution(study.params, study.not_executed)
-
-
 def test_why_programs_are_not_executed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     from repro import sandbox
 
@@ -224,12 +219,13 @@ def test_why_programs_are_not_executed_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert why_not_executed(checked()) == "no bwrap here"
     study = open_study(checked())
     assert of(study.design, Programs) == []
-    assert said(study).endswith("were not executed (their benchmark is not run): no bwrap here.")
-    assert why_not_executed(checked(domains=[HEALTH])) == said(open_study(checked(domains=[HEALTH]))) == ""
+    assert study.scale["not_run"] == "humaneval (no bwrap here)"
+    assert why_not_executed(checked(domains=[HEALTH])) == ""
+    assert open_study(checked(domains=[HEALTH])).scale["not_run"] == "none"
     unsafe = open_study(checked(unsafe_no_sandbox=True))
-    assert "without a sandbox" in said(unsafe) and of(unsafe.design, Programs)
+    assert unsafe.scale["not_run"] == "none" and of(unsafe.design, Programs)
     monkeypatch.setattr(sandbox, "probe", lambda: None)
-    assert "inside a sandbox" in said(open_study(checked()))
+    assert open_study(checked()).scale["not_run"] == "none"
 
 
 def test_drift_is_measured_through_the_phases_and_between_neighbours() -> None:
@@ -254,8 +250,9 @@ def test_drift_is_measured_through_the_phases_and_between_neighbours() -> None:
 def test_tokens_trained_against_training_everything_by_itself_by_hand() -> None:
     """Steps of 60 tokens: CPT of 1000, 900, 700, 500 (the other budget), 300 and 800 (the ablation)."""
     found = designed(domains=[HEALTH])
-    table = results.tokens(found.trials, lambda one: one.tokens).set_index("phase")
+    table = results.tokens(found.trials, lambda one: one.tokens, lambda one: 2.0).set_index("phase")
     assert table.loc["CPT", "trained"] == 960
+    assert table.loc["CPT", "seconds"] == 2 * len(of(found, Cpt)), "each run once"
     assert table.loc["CPT", "naive"] == 960 + 900 + 660 + 480 + 300 + 780
     assert table.loc["SFT", "trained"] == (100 + 300 + 1000) + 100 + (100 + 100), "SFT alone shares the last one's run"
     assert table.loc["SFT", "naive"] == (100 + 300 + 1000) + 100 + 100 + (100 + 100)
@@ -268,7 +265,8 @@ def test_tokens_trained_against_training_everything_by_itself_by_hand() -> None:
 
 def test_tokens_trained_are_those_that_finished_runs_took() -> None:
     found = designed(domains=[HEALTH])
-    table = results.tokens(found.trials, lambda one: one.tokens - 5 * isinstance(one, Sft)).set_index("phase")
+    trained = lambda one: one.tokens - 5 * isinstance(one, Sft)  # noqa: E731
+    table = results.tokens(found.trials, trained, lambda one: 2.0).set_index("phase")
     assert table.loc["SFT", "trained"] == 1700 - 6 * 5, "seven runs, one of which goes on from another"
     assert table.loc["SFT", "naive"] == 1800 - 7 * 5
 
@@ -364,12 +362,12 @@ def test_a_model_of_our_own_is_pretrained_on_the_replayed_text() -> None:
         designed(base_model={"own": OWN | {"tokens": 299}})
 
 
-@pytest.mark.parametrize(("seeds", "says"), [([0], "one seed, so that no interval"), ([0, 1], "two seeds")])
-def test_the_scale_says_what_results_rest_on(seeds: list[int], says: str) -> None:
-    study = open_study(checked(seeds=seeds))
-    assert study.scale.endswith("another seed would change" if len(seeds) == 1 else says)
-    assert study.base_name in study.scale and says in study.scale
-    assert f"drift on {study.params.drift_examples} examples" in study.scale
+def test_the_scale_says_what_results_rest_on() -> None:
+    study = open_study(checked(seeds=[0, 1]))
+    told = study.scale
+    assert (told["model"], told["seeds"], told["examples"]) == (study.base_name, 2, study.params.drift_examples)
+    assert told["budget"] == study.params.budget and told["parameters"] == study.design.base.parameters / 1e6
+    assert told["not_run"] == "none"
 
 
 def test_a_packaged_model_is_described_by_its_file() -> None:

@@ -205,11 +205,21 @@ def test_a_baseline_near_the_scores_is_a_line_on_the_panel() -> None:
     assert abs(at[0] - at[1]) > 0.005, "names of lines close together are apart"
 
 
-def test_a_benchmark_that_was_not_run_says_so() -> None:
+def test_a_benchmark_that_was_not_run_has_no_panel() -> None:
     points, *rest = study()
     points.loc[points["benchmark"] == "hpo_terms", ["score", "low", "high"]] = np.nan
     svg = drawn(law(points, *rest))
-    assert "No scores: accuracy" in svg and "wikipedia_titles" in svg
+    assert "hpo_terms" not in svg and "wikipedia_titles" in svg
+
+
+def test_what_cpt_adds_is_drawn_beside_no_difference_in_points_and_in_nats() -> None:
+    row = {"name": "256 SFT tokens", "benchmark": "hpo_terms", "difference": 0.05, "low": -0.01, "high": 0.11}
+    metrics = pd.DataFrame({"metric": METRICS, "p_value": 0.2}).assign(**row)
+    chart = figures.gains(metrics)
+    svg = drawn(chart)
+    assert "hpo_terms, 256 SFT tokens" in svg and "(points)" in svg and "(nats/byte)" in svg
+    assert sorted(at["difference"] for at in values(chart) if "p_value" in at)[-1] == 5
+    assert "NaN" not in drawn(figures.gains(metrics.assign(low=np.nan, high=np.nan)))
 
 
 def test_drawing_leaves_the_frames_alone() -> None:

@@ -1,9 +1,10 @@
 """From answers to what pages show: scores, comparisons and fits by hand, and words for every study there can be."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from statsmodels.stats.proportion import proportion_confint
 from helpers import ROOT
 from helpers.tables import cells
 from repro import params
-from repro.allocation import facts, figures, results, tables
+from repro.allocation import figures, results, tables
 from repro.allocation.frames import ablation_pairs, baselines, fits, other_budgets, split_pairs, with_ends
 from repro.allocation.results import ACCURACY, KEYS, LIKELIHOOD
 from repro.allocation.study import Study, StudyResults, labelled
@@ -491,7 +492,7 @@ def test_the_cpt_ablation_tests_each_benchmark_and_metric_by_itself() -> None:
         expected = cochrans_q(values.T).pvalue if metric == ACCURACY else hotelling((values[1:] - values[0]).T).pvalue
         assert part["p_value"].to_numpy() == pytest.approx(expected)
         assert part["score"].to_numpy() == pytest.approx(values.mean(axis=1))
-    text = cells(tables.study_steps(found))
+    text = cells(tables.cpt_steps(found))
     assert text[1][:3] == ["hpo_terms", "accuracy (%)", "2"] and len(text) == 13
 
 
@@ -508,7 +509,7 @@ def test_a_cpt_ablation_of_one_run_or_of_equal_answers_has_no_test() -> None:
     same = study(made(SFT[:1], steps=(512, 1024), equal=True)).results().cpt_steps
     for found in (one, same):
         assert found["p_value"].isna().all()
-        assert all(line[-1] == DASH for line in cells(tables.study_steps(found))[1:])
+        assert all(line[-1] == DASH for line in cells(tables.cpt_steps(found))[1:])
 
 
 # Words: every page's calls, for every kind of study
@@ -534,30 +535,12 @@ def cached(name: str) -> StudyResults:
     return study(made(**STUDIES[name])).results()
 
 
-@pytest.fixture
-def glued(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`display.glue`, its values checked to be such as a sentence can say."""
-    monkeypatch.setattr(display.myst_nb, "glue", lambda *_, **__: None)
-
-    def glue(**values: Any) -> None:
-        display.glue(**values)
-        for name, value in values.items():
-            assert isinstance(value, str | int | float | np.integer), name
-            assert not isinstance(value, float) or math.isfinite(value), name
-            assert not isinstance(value, str) or not {"nan", "+nan", "None", "inf"} & set(value.split()), (
-                f"{name}: {value}"
-            )
-
-    return glue
-
-
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_of_the_law_is_made_for_every_study(name: str) -> None:
     own = cached(name)
     for table in (tables.study_scores(own.allocations), tables.optima(own)):
         assert "nan" not in table.to_html()
-    for table in (tables.alternatives(own), tables.warnings(own)):
-        assert "nan" not in table.to_html()
+    assert "nan" not in tables.alternatives(own).to_html()
     figures.law(own).to_dict()
     assert set(zip(own.optima["benchmark"], own.optima["metric"], strict=True)) == set(own.fits)
 
@@ -565,8 +548,11 @@ def test_the_page_of_the_law_is_made_for_every_study(name: str) -> None:
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_of_ablations_is_made_for_every_study(name: str) -> None:
     own = cached(name)
-    assert "nan" not in tables.study_steps(own.cpt_steps).to_html()
-    figures.budgets(own).to_dict()
+    assert "nan" not in tables.cpt_steps(own.cpt_steps).to_html()
+    drawn = display.if_any(own.other_budgets[0], figures.budgets, own, otherwise="one budget")
+    assert isinstance(drawn, display.Note) == own.other_budgets[0].empty
+    gains = display.if_any(own.ablation, figures.gains, otherwise="no pairs")
+    assert isinstance(gains, display.Note) or "nan" not in json.dumps(gains.to_dict()).lower()
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -577,15 +563,15 @@ def test_comparisons_are_a_table_for_every_study(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_splits_are_compared_with_sft_alone_at_equal_cost_in_every_study(name: str, glued: Callable[..., None]) -> None:
-    own = cached(name)
-    pairs = own.splits
+def test_splits_are_compared_with_sft_alone_at_equal_cost_in_every_study(name: str) -> None:
+    pairs = cached(name).splits
     assert len(cells(tables.paired(pairs))) == 1 + len(pairs)
-    for metric in (ACCURACY, LIKELIHOOD):
-        part = pairs.query(f"metric == '{metric}'")
-        clear = part.query("p_value < 0.05")["difference"]  # as the page counts them
-        glued(better=(clear > 0).sum(), worse=(clear < 0).sum(), compared=len(part))
-        assert (clear > 0).sum() + (clear < 0).sum() <= len(part)
+
+
+def test_sft_on_the_whole_budget_is_drawn_as_sft_alone_and_once() -> None:
+    points = study(made((0, 64, BUDGET), alone=(64, BUDGET))).results().points
+    own = points[points["metric"] == LIKELIHOOD].set_index("trained")["sft_tokens"]
+    assert sorted(own["SFT only"]) == [64, BUDGET] and sorted(own["CPT and SFT"]) == [0, 64]
 
 
 def test_a_split_is_compared_with_sft_on_the_same_budget() -> None:
@@ -629,26 +615,25 @@ DRIFTS: dict[str, Callable[[], pd.DataFrame]] = {
 
 @pytest.mark.parametrize("name", DRIFTS)
 @pytest.mark.filterwarnings("error")
-def test_drift_has_words_for_every_study(name: str, glued: Callable[..., None]) -> None:
+def test_drift_is_a_table_for_every_study(name: str) -> None:
     phases = DRIFTS[name]()
-    told = facts.correlation(phases, line())
-    glued(correlation=told, floor=facts.floor(phases.dropna(subset=["drift"])))
-    few = name not in ("both phases", "no tuning")
-    assert (told == "too few allocations to say") == few
+    draw = partial(tables.drifts, phases, phases.head(0), line(), 5)
+    table = display.if_any(phases, lambda _: draw(), otherwise="no drift")
+    assert isinstance(table, display.Note) == phases.empty
+    for row in [] if phases.empty else cells(table)[1:]:
+        assert row[2] == "5" and "nan" not in row
+        assert (row[-1] == DASH) == (name not in ("both phases", "no tuning"))
 
 
-def test_drift_is_told_with_its_rank_correlation_with_the_score_drawn_and_with_its_floor() -> None:
+def test_drift_stands_beside_what_a_seed_moves_and_its_rank_correlation_with_the_score_drawn() -> None:
     rows = line().query("sft_tokens > 0 and domain == 'health'").sort_values("sft_tokens")
-    ranks = [
-        f"{stats.spearmanr(drift, rows['score']).statistic:+.2f} for {phase} (6 allocations)"
-        for phase, drift in (
-            ("base to CPT", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), ("CPT to SFT", [0.6, 0.5, 0.3, 0.2, 0.1, 0.3])
-        )
-    ]  # fmt: skip
-    assert facts.correlation(DRIFTS["both phases"](), line()) == " and ".join(ranks)
-    seeds = pd.DataFrame({"drift": [0.01, 0.25], "phase": ["base to CPT", "CPT to SFT"]})
-    assert facts.floor(seeds) == "0.0100 (base to CPT) and 0.2500 (CPT to SFT)"
-    assert facts.floor(seeds.head(0)) == "this preset does not measure it"
+    seeds = pd.DataFrame({"domain": "health", "drift": [0.01], "phase": ["base to CPT"]})
+    found = cells(tables.drifts(DRIFTS["both phases"](), seeds, line(), 5))
+    for told, drift, seed in (
+        (found[1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "0.0100"), (found[2], [0.6, 0.5, 0.3, 0.2, 0.1, 0.3], DASH)
+    ):  # fmt: skip
+        rank = stats.spearmanr(drift, rows["score"]).statistic
+        assert told[2:] == ["5", "6", f"{min(drift):.4f}", f"{max(drift):.4f}", seed, f"{rank:+.2f}"]
 
 
 def test_the_score_drawn_beside_drift_is_the_first_benchmark_s_log_likelihood() -> None:

@@ -8,37 +8,30 @@ import pytest
 from statsmodels.stats.proportion import proportions_chisquare
 
 from helpers.tables import cells, row
-from repro.allocation import published, tables
+from repro.allocation import paper, published, tables
 from repro.show.tables import DASH
 from repro.show.words import short_tokens
 
 
-def test_the_ablation_of_each_domain_has_a_difference_with_its_error() -> None:
-    chemistry = cells(tables.sft_ablation(published.table("1")))
-    assert chemistry[1] == ["ChemBench4K", "0.9999300", "yes", "45.59", "45.06", "+0.53", "1.10", "0.63"]
-    coding = cells(tables.sft_ablation(published.table("2")))
-    assert [found[0] for found in coding[1:]] == ["HumanEval"] * 3 + ["HumanEval+"] * 3
-    assert coding[1][5:] == ["+4.88", "5.46", "0.37"]
-    assert coding[-1][5] == "+0.00", "no minus before a zero"
-    health = cells(tables.sft_ablation(published.table("3")))
-    assert [found[5] for found in health[1:]] == ["-1.57", "+0.47", "-0.86"]
-    assert "p, unpaired" in health[0] and "item" in tables.UNPAIRED
+def test_the_ablation_of_each_domain_has_a_difference_with_its_interval() -> None:
+    found = cells(tables.paired(paper.ablation))
+    assert [row[0:2] for row in found[1:4]] == [[name, "MedQA"] for name in ("0.9999300", "0.9999327 (P)", "0.9999340")]
+    assert [row[5] for row in found[1:4]] == ["-1.6 points", "+0.5 points", "-0.9 points"]
+    chemistry = next(row for row in found if row[1] == "ChemBench4K")
+    assert chemistry == [
+        "0.9999300 (P)", "ChemBench4K", "accuracy", "45.1", "45.6", "+0.5 points", "-1.6 to +2.7", "0.63", "4,100"
+    ]  # fmt: skip
+    rows = paper.ablation.set_index(["benchmark", "cpt_fraction"])
+    assert rows.loc[("HumanEval", 0.999924), "difference"] == pytest.approx(8 / 164, abs=1e-5)
+    assert rows["p_value"].min() == pytest.approx(0.37, abs=0.005), "as the page says, none is clear"
 
 
-def test_cpt_steps_end_with_the_test_that_all_are_equal() -> None:
-    found = cells(tables.cpt_steps(published.table("A.1")))
-    assert found[1] == ["4,000", "41.55 \u00b1 0.77"]
+def test_cpt_steps_have_the_test_that_all_are_equal() -> None:
+    found = cells(tables.cpt_steps(paper.cpt_steps))
     share = published.table("A.1")["chembench"] / 100
-    statistic, p, _ = proportions_chisquare(share * 4100, [4100] * 4)
-    assert found[-1] == ["all equal?", f"chi-square {statistic:.1f}, df 3, p = {p:.2f}"]
-
-
-@pytest.mark.parametrize("score", [[0.5], [np.nan, 0.5], [np.nan, np.nan], [0.0, 0.0], [1.0, 1.0]])
-def test_too_few_steps_to_compare_are_a_dash(score: list[float]) -> None:
-    frame = pd.DataFrame({"cpt_steps": range(10, 10 + len(score)), "score": score, "n_items": 100})
-    found = cells(tables.cpt_steps(frame))
-    assert found[-1] == ["all equal?", DASH]
-    assert [text == DASH for _, text in found[1:-1]] == [value != value for value in score]
+    p = proportions_chisquare(share * 4100, [4100] * 4)[1]
+    assert found[1] == ["ChemBench4K", "accuracy (%)", "4,000", "41.5 \u00b1 0.8", f"{p:.3f}"]
+    assert p < 0.05, "as the page says"
 
 
 def test_other_models_are_marked_as_published_and_points_are_not_percent() -> None:
@@ -52,19 +45,11 @@ def test_other_models_are_marked_as_published_and_points_are_not_percent() -> No
 
 
 def test_the_set_up_is_side_by_side_with_ours() -> None:
-    alone = tables.set_up()
-    assert cells(alone)[0] == ["aspect", "CPT, the paper's", "SFT, the paper's"]
-    assert row(alone, "LoRA rank") == ["LoRA rank", "256", "64"]
-    assert row(alone, "Learning rate")[2].startswith(DASH), "lost in the text at hand, and said so"
     both = tables.set_up({"LoRA rank": "16", "Adapter": "<merged>"}, {"LoRA rank": "8"})
     assert row(both, "LoRA rank") == ["LoRA rank", "256", "16", "64", "8"]
     assert row(both, "Adapter") == ["Adapter", DASH, "<merged>", DASH, DASH]
+    assert row(both, "Learning rate")[3].startswith(DASH), "lost in the text at hand, and said so"
     assert "<merged>" not in both.to_html()
-
-
-def test_data_are_set_against_what_is_used_of_them() -> None:
-    assert row(tables.cpt_data(), "11")[:3] == ["11", "37.1B", "81%"]
-    assert row(tables.sft_data(), "BigBio MedQA")[2:] == ["2,742,003", "87.5%"]
 
 
 def study(**changes: Any) -> pd.DataFrame:
@@ -110,27 +95,18 @@ def test_seeds_are_rows_and_two_scores_of_one_cell_are_refused() -> None:
 
 def test_comparisons_item_by_item() -> None:
     frame = pd.DataFrame([
-        {"name": "a, b", "items": 1200, "both": 500, "only_first": 40, "only_second": 20, "p_value": 0.0003,
+        {"name": "a, b", "items": 1200, "first": 0.4333, "second": 0.45, "p_value": 0.0003,
          "difference": 0.0167, "low": 0.003, "high": 0.03},
-        {"name": "a, c", "items": 1200, "both": 500, "only_first": 0, "only_second": 0, "p_value": 1.0,
+        {"name": "a, c", "items": 1200, "first": 0.45, "second": 0.45, "p_value": 1.0,
          "difference": 0.0, "low": np.nan, "high": np.nan},
     ]).assign(benchmark="c", metric="accuracy")  # fmt: skip
     found = cells(tables.paired(frame))
     assert found[1] == [
-        "a, b",
-        "c",
-        "accuracy",
-        "+1.7 points",
-        "+0.3 to +3.0",
-        "below 0.001",
-        "1,200",
-        "500",
-        "40",
-        "20",
-    ]
-    assert found[2][4:6] == [DASH, "1.00"]
-    other = frame.head(1).assign(metric="log-likelihood", both=np.nan, only_first=np.nan, only_second=np.nan)
-    assert cells(tables.paired(other))[1][3:] == ["+0.017", "+0.003 to +0.030", "below 0.001", "1,200", *[DASH] * 3]
+        "a, b", "c", "accuracy", "43.3", "45.0", "+1.7 points", "+0.3 to +3.0", "below 0.001", "1,200"
+    ]  # fmt: skip
+    assert found[2][6:8] == [DASH, "1.00"]
+    other = frame.head(1).assign(metric="log-likelihood")
+    assert cells(tables.paired(other))[1][5:] == ["+0.017", "+0.003 to +0.030", "below 0.001", "1,200"]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +120,3 @@ def test_printed_scores_are_there_as_numbers() -> None:
     scores = cells(tables.printed_scores())
     assert len(scores) == 1 + 16
     assert scores[5] == ["2.10M", "0.9999300", "57.03", "39.02", "34.76", "45.59"]
-    budgets = cells(tables.printed_budgets())
-    assert len(budgets) == 1 + len(published.table("4"))
-    assert [row[0] for row in budgets[1:] if row[4] == "yes"] == ["25B", "35B"]

@@ -244,6 +244,21 @@ def test_a_captioned_cell_that_draws_nothing_is_a_failure(tmp_path: Path, source
     assert not (tmp_path / "b.ipynb").exists()
 
 
+def test_a_line_in_place_of_a_figure_has_no_caption_in_the_book(tmp_path: Path) -> None:
+    source = (
+        "from repro.show.display import if_any\nimport pandas as pd\nif_any(pd.DataFrame(), len, otherwise='none run')"
+    )
+    path = notebook(tmp_path, source)
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[-1].metadata["mystnb"] = {"figure": {"name": "fig-a", "caption": "A figure."}}
+    nbformat.write(nb, path)
+    execute(path, tmp_path / "b.ipynb", {})
+    (tmp_path / "book").mkdir()
+    site._stage(tmp_path, {"b": tmp_path / "b.ipynb"}, tmp_path / "source")
+    cell = nbformat.read(tmp_path / "source/notebooks/b.ipynb", as_version=4).cells[-1]
+    assert cell.outputs[0].data["text/markdown"] == "none run" and "figure" not in cell.metadata["mystnb"]
+
+
 def test_progress_reaches_the_terminal_and_not_the_notebook(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bar = "from tqdm import tqdm\nimport sys\nfor _ in tqdm(range(3)): pass\nprint('kept', file=sys.stderr)"
     execute(notebook(tmp_path, bar), tmp_path / "b.ipynb", {})

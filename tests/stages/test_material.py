@@ -22,7 +22,7 @@ from helpers.texts import prose
 from helpers.training import MadePairs
 from repro import params
 from repro.allocation import published, tables
-from repro.allocation.facts import MODES, recipes
+from repro.allocation.tables.setup import MODES, recipes
 from repro.lm.instructions import EncodedPair, PairBatches, PairStream, encode_pairs
 from repro.lm.mixing import Mixture
 from repro.lm.pretrained import FolderModel, digest_model, model_files
@@ -364,28 +364,27 @@ def test_programs_that_were_not_run_are_a_dash_beside_their_likelihood() -> None
 
 
 def test_tokens_end_with_what_sharing_saves() -> None:
-    frame = pd.DataFrame({"phase": ["CPT", "SFT"], "trained": [1000, 0], "naive": [4500, 0]})
+    frame = pd.DataFrame({"phase": ["CPT", "SFT"], "trained": [1000, 0], "naive": [4500, 0], "seconds": [61.7, 0]})
     assert cells(tables.tokens(frame))[1:] == [
-        ["CPT", "1,000", "4,500", "4.5"], ["SFT", "0", "0", DASH], ["both", "1,000", "4,500", "4.5"],
+        ["CPT", "1,000", "4,500", "4.5", "62"], ["SFT", "0", "0", DASH, "0"], ["both", "1,000", "4,500", "4.5", "62"],
     ]  # fmt: skip
 
 
 def test_a_peak_has_its_interval_and_its_test_beside_it() -> None:
     frame = pd.DataFrame([
         {"benchmark": "hpo_terms", "metric": "accuracy", "sft_tokens": 2048.0, "low": 1000.0, "high": 4000.0,
-         "cpt_fraction": 0.875, "cpt_low": 0.75, "cpt_high": 0.9375, "highest": 4096.0, "peak_shown": True,
+         "cpt_fraction": 0.875, "highest": 4096.0, "peak_shown": True,
          "p_value": 0.0004, "p_value_holm": 0.0008, "slope_p": 0.03, "slope_p_holm": 0.06},
         {"benchmark": "hpo_terms", "metric": "log-likelihood", "sft_tokens": np.nan, "low": np.nan, "high": np.nan,
-         "cpt_fraction": np.nan, "cpt_low": np.nan, "cpt_high": np.nan, "highest": 256.0, "peak_shown": False,
+         "cpt_fraction": np.nan, "highest": 256.0, "peak_shown": False,
          "p_value": np.nan, "p_value_holm": np.nan, "slope_p": np.nan, "slope_p_holm": np.nan},
     ])  # fmt: skip
     ours: Any = SimpleNamespace(optima=frame)
     first, second = cells(tables.optima(ours))[1:]
     assert first[2:] == [
-        "yes", "2.05k", "1.00k to 4.00k", "0.875", "0.750 to 0.938", "4.10k", "below 0.001", "below 0.001", "0.03",
-        "0.06",
+        "yes", "2.05k", "1.00k to 4.00k", "4.10k", "below 0.001", "0.060",
     ]  # fmt: skip
-    assert second[2:] == ["no", *[DASH] * 4, "256", *[DASH] * 4]
+    assert second[2:] == ["no", *[DASH] * 2, "256", *[DASH] * 2]
     ours.optima = frame.head(0)
     assert cells(tables.optima(ours))[1:] == []
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from repro.allocation import (
         claims as claims,
-        facts as facts,
         figures as figures,
         published as published,
         tables as tables,
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 _MEMBERS = {"Study": "study", "begin": "study", "open_study": "study", "paper": "published"}
 _ELSEWHERE = {"cka": "repro.lm.cka", "display": "repro.show.display"}  # not of this paper, but called beside it
-_MODULES = ("claims", "facts", "figures", "frames", "published", "results", "tables")
+_MODULES = ("claims", "figures", "frames", "published", "results", "tables")
 
 
 def __getattr__(name: str) -> Any:

@@ -62,22 +62,22 @@ class Results(Protocol):
     def optima(self) -> pd.DataFrame:
         """The peak of each benchmark and metric, and the test of equal scores beside it.
 
-        Columns sft_tokens, low, high; cpt_fraction, cpt_low, cpt_high (NaN without a peak); highest (SFT tokens of the
+        Columns sft_tokens, low, high, cpt_fraction (NaN without a peak); highest (SFT tokens of the
         best score); p_value; slope_p (of the test that the scores have no slope in ln S); peak_shown; p_value_holm,
         slope_p_holm: see :func:`holm`; printed_tokens beside them where the paper gives a peak.
         """
         rows = []
         for (name, metric), fit in self.fits.items():
             best = fit.optimum
-            (low, high), (cpt_low, cpt_high) = (ends or (np.nan, np.nan) for ends in (best.interval, best.cpt_interval))
+            low, high = best.interval or (np.nan, np.nan)
             rows.append({
                 "benchmark": name, "metric": metric,
                 "sft_tokens": best.sft_tokens, "low": low, "high": high,
-                "cpt_fraction": best.cpt_fraction, "cpt_low": cpt_low, "cpt_high": cpt_high,
+                "cpt_fraction": best.cpt_fraction,
                 "highest": float(fit.points["sft_tokens"].iloc[int(fit.points["score"].argmax())]),
                 "p_value": fit.flatness.p_value, "slope_p": fit.trend.p_value, "peak_shown": fit.peak_shown,
             })  # fmt: skip
-        columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "cpt_low", "cpt_high", "highest"]
+        columns = ["benchmark", "metric", "sft_tokens", "low", "high", "cpt_fraction", "highest"]
         columns += ["p_value", "slope_p", "peak_shown"]
         frame = pd.DataFrame(rows, columns=columns)
         return holm(frame.astype({"sft_tokens": float, "cpt_fraction": float, "peak_shown": bool}))
@@ -96,10 +96,12 @@ class Results(Protocol):
         return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
     @property
-    def warnings(self) -> pd.DataFrame:
-        """What the analysis warns of: warning."""
-        rows = [(*key, text) for key, fit in self.fits.items() for text in fit.warnings]
-        return pd.DataFrame(rows, columns=["benchmark", "metric", "warning"])
+    def ablation(self) -> pd.DataFrame:
+        """Scores of SFT alone (first) and of the same after CPT (second), as `results.compare` has them."""
+
+    @property
+    def cpt_steps(self) -> pd.DataFrame:
+        """Table A.1: cpt_steps, score, se, p_value (that all are equal)."""
 
 
 def fits(items: pd.DataFrame, *, budget: int, bootstrap: int, predict: Iterable[float] = ()) -> dict[Any, Allocation]:
@@ -214,7 +216,7 @@ def ablation_pairs(scores: pd.DataFrame) -> Pairs:
         (
             {"kind": "SFT only"} | place,
             {"kind": "allocation"} | place,
-            f"{place['sft_tokens']:,.0f} SFT tokens: CPT before, or not" + (f" ({place['seed']})" if several else ""),
+            f"{place['sft_tokens']:,.0f} SFT tokens" + (f" ({place['seed']})" if several else ""),
         )
         for place in cast(list[dict[str, Any]], alone.merge(both).to_dict("records"))
     ]

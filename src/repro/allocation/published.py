@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import test_proportions_2indep
+from statsmodels.stats.proportion import proportions_chisquare, test_proportions_2indep
 
 from repro.allocation import frames
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
@@ -220,10 +220,9 @@ class Paper(frames.Results):
 
     @property
     def optima(self) -> pd.DataFrame:
-        """As `Results.optima`, and printed_fraction and printed_tokens, the paper's peak of that domain."""
+        """As `Results.optima`, and printed_tokens, the paper's peak of that domain."""
         found = super().optima
-        printed = found["benchmark"].map(peak)
-        return found.assign(printed_fraction=printed, printed_tokens=(1 - printed) * value("budget"))
+        return found.assign(printed_tokens=(1 - found["benchmark"].map(peak)) * value("budget"))
 
     @property
     def baselines(self) -> pd.DataFrame:
@@ -249,33 +248,46 @@ class Paper(frames.Results):
         return frames.holm(pd.DataFrame(rows))
 
     @property
+    def ablation(self) -> pd.DataFrame:
+        """Tables 1 to 3: also cpt_fraction. Both scores are taken as independent samples of a benchmark's items, as
+        answers to single items are not printed; binomial intervals and p of a Wald test of two proportions.
+        """
+        rows = []
+        for number, name in (("3", "MedQA"), ("2", "HumanEval"), ("2", "HumanEval+"), ("1", "ChemBench4K")):
+            n, unit = BENCHMARKS[name].items, BENCHMARKS[name].out_of
+            for share, mark in table(number)[["cpt_fraction", "mark"]].itertuples(index=False):
+                second, first = (score / unit for score in ablated(number, name, share))
+                test = test_proportions_2indep(second * n, n, first * n, n, method="wald")
+                half = frames.NORMAL * float(np.sqrt(test.variance))
+                rows.append({
+                    "name": f"{share:.7f}" + (" (P)" if mark == "P" else ""), "benchmark": name, "metric": "accuracy",
+                    "cpt_fraction": share, "first": first, "second": second, "items": n, "difference": second - first,
+                    "low": second - first - half, "high": second - first + half, "p_value": float(test.pvalue),
+                })  # fmt: skip
+        return pd.DataFrame(rows)
+
+    @property
+    def cpt_steps(self) -> pd.DataFrame:
+        """Binomial errors and a chi-square test, unpaired; ChemBench4K's number of items is assumed."""
+        which, rows = BENCHMARKS["ChemBench4K"], table("A.1")
+        score = rows["chembench"] / which.out_of
+        p_value = float(proportions_chisquare(score * which.items, [which.items] * len(score))[1])
+        se = np.sqrt(score * (1 - score) / which.items)
+        frame = rows[["cpt_steps"]].assign(score=score, se=se, p_value=p_value)
+        return frame.assign(benchmark="ChemBench4K", metric="accuracy")
+
+    @property
     def predictions(self) -> pd.DataFrame:
-        """Equation 2 against what was tested (Table 4), in CPT fractions and in SFT tokens.
-
-        Two rows for each budget, by ``source``: the paper's printed peak, and Equation 1 refitted to HumanEval.
-
-        Columns budget, source; predicted, low, high (CPT fractions; the interval for the refit only), printed (the
-        prediction as printed), tested (the best fraction tested); predicted_tokens, tested_tokens; error (tested minus
-        predicted, in fraction), token_error (tested over predicted SFT tokens, minus 1). NaN where there is no peak.
+        """Equation 2 from the printed peak against what was tested (Table 4), by budget: predicted, tested (CPT
+        fractions), predicted_tokens, tested_tokens, token_error (tested over predicted SFT tokens, minus 1).
         """
         tokens = (1 - peak(CODING)) * value("budget")
-        rows = []
-        for name, refit in zip(OTHERS, self.fits[CODING, "accuracy"].predictions, strict=True):
-            by_peak = best_fraction(BUDGETS[name], tokens)
-            low, high = refit.interval or (np.nan, np.nan)
-            rows += [
-                {"budget": name, "source": "printed peak", "predicted": by_peak, "low": np.nan, "high": np.nan},
-                {"budget": name, "source": "refitted peak", "predicted": refit.cpt_fraction, "low": low, "high": high},
-            ]
-        frame = pd.DataFrame(rows).astype({"predicted": float})
-        size = frame["budget"].map(BUDGETS)
-        frame["printed"] = [value(f"predicted_{name}") for name in frame["budget"]]
-        frame["tested"] = [value(f"observed_{name}") for name in frame["budget"]]
-        frame["predicted_tokens"] = (1 - frame["predicted"]) * size
-        frame["tested_tokens"] = (1 - frame["tested"]) * size
-        frame["error"] = frame["tested"] - frame["predicted"]
-        frame["token_error"] = frame["tested_tokens"] / frame["predicted_tokens"] - 1
-        return frame
+        rows = [
+            {"budget": name, "predicted": best_fraction(BUDGETS[name], tokens), "predicted_tokens": tokens,
+             "tested": value(f"observed_{name}"), "tested_tokens": (1 - value(f"observed_{name}")) * BUDGETS[name]}
+            for name in OTHERS
+        ]  # fmt: skip
+        return pd.DataFrame(rows).assign(token_error=lambda rows: rows["tested_tokens"] / rows["predicted_tokens"] - 1)
 
     @property
     def other_budgets(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -283,7 +295,7 @@ class Paper(frames.Results):
         names = {tokens: name for name, tokens in BUDGETS.items()}
         tested = with_errors(other_budgets())
         tested = tested.assign(budget=tested["budget"].map(names))
-        rows = self.predictions.query("source == 'printed peak'")
+        rows = self.predictions
         marks = [
             pd.DataFrame({
                 "budget": rows["budget"], "mark": mark,

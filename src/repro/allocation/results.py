@@ -30,7 +30,8 @@ FOUR_CHOICES = (*MADE_HERE, "medqa_4options", "chembench4k", "mmlu", "hellaswag"
 AWAY = "gives a question away, or is about one of its choices"
 FEWEST_TOKENS = 100  # below, drift is mostly noise
 _COMPARED = [
-    "name", "benchmark", "metric", "items", "both", "only_first", "only_second", "difference", "low", "high", "p_value",
+    "name", "benchmark", "metric", "first", "second", "items", "both", "only_first", "only_second", "difference", "low",
+    "high", "p_value",
 ]  # fmt: skip
 
 
@@ -81,9 +82,9 @@ def compare(
 ) -> pd.DataFrame:
     """Two trials question by question, for each of `pairs`: (first, second, name of the comparison).
 
-    Columns name, benchmark, metric, items, both, only_first, only_second, difference (second less first), low, high
-    (95%), p_value: for right answers McNemar's exact test and Bonett and Price's interval; for log-likelihoods a paired
-    t test (statsmodels) and its interval.
+    Columns name, benchmark, metric, first, second (scores), items, both, only_first, only_second, difference (second
+    less first), low, high (95%), p_value: for right answers McNemar's exact test and Bonett and Price's interval; for
+    log-likelihoods a paired t test (statsmodels) and its interval.
     """
     rows = []
     for first, second, name in pairs:
@@ -103,10 +104,11 @@ def compare(
 def _paired(first: pd.Series, second: pd.Series, metric: str) -> dict[str, float]:
     change = (second - first).to_numpy(float)
     row = {"items": len(change), "difference": float(change.mean())}
+    row |= {"first": float(first.mean()), "second": float(second.mean())}
     if metric == ACCURACY:
         return row | _mcnemar(first.astype(bool), second.astype(bool))
     if np.ptp(change) == 0:  # then there is no spread to make an interval from
-        return dict.fromkeys(_COMPARED[3:], np.nan) | row
+        return dict.fromkeys(_COMPARED[5:], np.nan) | row
     stats = DescrStatsW(change)
     low, high = stats.tconfint_mean()
     return row | {"low": float(low), "high": float(high), "p_value": float(stats.ttest_mean()[1])}
@@ -247,8 +249,11 @@ def tuning(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["domain", "cpt_tokens", "step", "loss"])
 
 
-def tokens(trials: Sequence[Trial], trained: Callable[[Cpt | Sft], int]) -> pd.DataFrame:
-    """Tokens trained with shared beginnings, and by training every trial from the base model: phase, trained, naive.
+def tokens(
+    trials: Sequence[Trial], trained: Callable[[Cpt | Sft], int], seconds: Callable[[Cpt | Sft], float]
+) -> pd.DataFrame:
+    """Tokens trained with shared beginnings, and by training every trial from the base model: phase, trained, naive;
+    seconds that training took.
 
     trained: the tokens that a finished run took in all, those of the run it went on from among them. Runs of fixed
     steps, whose tokens are not a budget's, are left out.
@@ -260,7 +265,8 @@ def tokens(trials: Sequence[Trial], trained: Callable[[Cpt | Sft], int]) -> pd.D
     }
     rows = []
     for phase, runs in phases.items():
-        once = {run.key: run for run in runs}.values()
+        once = list({run.key: run for run in runs}.values())
         new = sum(trained(run) - (trained(run.after) if run.after else 0) for run in once)
-        rows.append({"phase": phase, "trained": new, "naive": sum(map(trained, runs))})
+        took = sum(map(seconds, once))
+        rows.append({"phase": phase, "trained": new, "naive": sum(map(trained, runs)), "seconds": took})
     return pd.DataFrame(rows)

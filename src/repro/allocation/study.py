@@ -19,7 +19,7 @@ from repro.lm.pretrained import PackageModel
 from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
-from repro.show.words import short_tokens, some
+from repro.show.words import Facts, join
 from repro.stages.drift import DRIFT
 from repro.stages.evaluate import HELD_OUT, ITEMS
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
@@ -77,16 +77,16 @@ class Study(BaseStudy):
         return source.described if isinstance(source, PackageModel) else name_of(self.design.base)
 
     @property
-    def scale(self) -> str:
-        """The note on how little results rest on: parameters, tokens, steps, items, examples of drift and seeds."""
-        chosen, seeds = self.params, some(len(self.params.seeds), "seed")
-        steps = max((trial.before.steps for trial in self.design.trials if isinstance(trial.before, Cpt)), default=0)
-        return (
-            f"{self.base_name} ({short_tokens(self.design.base.parameters)} parameters); {short_tokens(chosen.budget)} "
-            f"tokens, at most {some(steps, 'step')} of CPT; {chosen.benchmark_items:,} questions at most of each "
-            f"built-in benchmark; drift on {chosen.drift_examples} examples; {seeds}"
-            + (", so that no interval holds what another seed would change" if len(chosen.seeds) == 1 else "")
-        )
+    def scale(self) -> Facts:
+        """How little results rest on, for the prose: parameters in millions, numbers of everything else."""
+        chosen, before = self.params, [trial.before for trial in self.design.trials]
+        programs = {name for domain in chosen.domains for name in domain.benchmarks} & set(PROGRAMS)
+        return {
+            "model": self.base_name, "parameters": self.design.base.parameters / 1e6, "budget": chosen.budget,
+            "steps": max((stage.steps for stage in before if isinstance(stage, Cpt)), default=0),
+            "questions": chosen.benchmark_items, "examples": chosen.drift_examples, "seeds": len(chosen.seeds),
+            "not_run": f"{join(sorted(programs))} ({self.not_executed})" if self.not_executed else "none",
+        }  # fmt: skip
 
     def prepare(self, *names: str) -> None:
         """Do side by side what several methods need, named as these are: `prepare("held_out", "tuning")`."""
@@ -198,9 +198,10 @@ class Study(BaseStudy):
         return results.between(drifts, self.params.drift_estimator)
 
     def tokens(self) -> pd.DataFrame:
-        """Tokens trained against tokens that training every trial by itself would take: phase, trained, naive."""
+        """Tokens trained, and those that training every trial by itself would take: see `results.tokens`."""
         self.prepare("tokens")
-        return results.tokens(self.design.trials, lambda run: self._trained(run, type(run)))
+        took = lambda run: float(self.store.record(run)["seconds"])  # noqa: E731
+        return results.tokens(self.design.trials, lambda run: self._trained(run, type(run)), took)
 
     @property
     def _base_trials(self) -> list[Trial]:
@@ -281,7 +282,9 @@ class StudyResults(frames.Results):
         trained = {"allocation": "CPT and SFT", "SFT only": "SFT only"}
         trained |= {"snapshot": "snapshots of one SFT", "fixed steps": "SFT of fixed steps"}
         rows = self.scores[self.scores["kind"].isin(trained)]
-        return frames.with_ends(rows.assign(trained=rows["kind"].map(trained)))
+        named = rows["kind"].map(trained).mask((rows["kind"] == "allocation") & (rows["cpt_tokens"] == 0), "SFT only")
+        keys = ["benchmark", "metric", "seed", "sft_tokens", "trained"]  # all of it SFT is both a split and SFT alone
+        return frames.with_ends(rows.assign(trained=named).drop_duplicates(keys))
 
     @property
     def baselines(self) -> pd.DataFrame:
@@ -310,7 +313,7 @@ class StudyResults(frames.Results):
 
     @property
     def cpt_steps(self) -> pd.DataFrame:
-        """Our Table A.1: benchmark, metric, cpt_steps, score, se, p_value (that all are equal); the first seed only."""
+        """Of the first seed only."""
         rows, mine = (frame[frame["kind"] == "CPT ablation"] for frame in (self.scores, self.items))
         rows = rows[rows["seed"] == rows["seed"].min()].dropna(subset=["score"])
         mine = mine[mine["seed"] == self.items["seed"].min()]

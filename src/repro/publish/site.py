@@ -92,6 +92,10 @@ def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
         nb = nbformat.read(path, as_version=4)
         for cell in nb.cells:
             tags = cell.metadata.get("tags", [])
+            if any("text/markdown" in output.get("data", {}) for output in cell.get("outputs", [])):
+                cell.metadata.get("mystnb", {}).pop("figure", None)  # it says why there is nothing to draw
+                tags = [tag for tag in tags if tag != "hide-output"]
+                cell.metadata["tags"] = tags
             for title in (FOLDED[tag] for tag in tags if tag in FOLDED):
                 cell.metadata["tags"] = [*tags, "hide-input"]
                 cell.metadata["mystnb"] = {"code_prompt_show": title, "code_prompt_hide": title}

@@ -11,12 +11,14 @@ import base64
 import html
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import myst_nb
 import numpy as np
+import pandas as pd
 import vl_convert
 
 RENDERER = "repro"
@@ -55,6 +57,21 @@ def chart_html(spec: Mapping[str, Any]) -> str:
         f'<script type="application/json" class="vega-data">{data}</script>'
         "</div>"
     )
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line where there is nothing to draw: the book shows it as a paragraph, without the caption of its cell."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def if_any(rows: pd.DataFrame, draw: Callable[..., Any], *of: Any, otherwise: str = "") -> Any:
+    """What ``draw`` makes of the rows, or of ``of`` where that is given; without any row the line ``otherwise``."""
+    return draw(*(of or (rows,))) if len(rows) else Note(otherwise)
 
 
 def glue(**values: object) -> None:

@@ -28,11 +28,6 @@ def join(words: Iterable[str]) -> str:
     return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)
 
 
-def millions(number: float) -> str:
-    """Tokens in millions: 2.31M."""
-    return f"{number / 1e6:.2f}M"
-
-
 def short_tokens(number: float) -> str:
     """Tokens as readers say them, three digits: 29.9B, 2.31M, 12.3k, none."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -43,8 +38,8 @@ def short_tokens(number: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value: two digits, three where it is small, or that it is below 0.001."""
-    return f"{value:.2f}" if value >= 0.005 else f"{value:.3f}" if value >= 0.001 else "below 0.001"
+    """A p-value: two digits, three below 0.1, where they tell on which side of a level it is, or that it is tiny."""
+    return f"{value:.2f}" if value >= 0.0995 else f"{value:.3f}" if value >= 0.001 else "below 0.001"
 
 
 def between(low: pd.Series, high: pd.Series, form: Callable[[float], str]) -> list[str | None]:

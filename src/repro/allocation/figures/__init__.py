@@ -9,7 +9,7 @@ from repro.allocation.figures.drift import (
     drift_by_allocation as drift_by_allocation,
     inter_ratio_drift as inter_ratio_drift,
 )
-from repro.allocation.figures.law import budgets as budgets, law as law
+from repro.allocation.figures.law import budgets as budgets, gains as gains, law as law
 from repro.allocation.figures.training import (
     each_domain as each_domain,
     training_curves as training_curves,

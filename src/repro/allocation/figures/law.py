@@ -20,7 +20,9 @@ TRAINED = dict(zip(
 ))  # fmt: skip
 _MARKS = {FITTED: style.DOMAIN_RAMP[1], PRINTED: style.DOMAIN_RAMP[3]}
 _TESTED = {"predicted": style.DOMAIN_RAMP[3], "tested best": style.DOMAIN_RAMP[2]}
+_GAIN = {"accuracy": "Difference in accuracy (points)", "log-likelihood": "Difference in log-likelihood (nats/byte)"}
 _TITLES = {"accuracy": "Accuracy", "log-likelihood": "Log-likelihood of the right answer (nats/byte)"}
+_SIGNED = "(datum.value > 0 ? '+' : '') + datum.label"
 _KEYS = ["benchmark", "metric"]
 _APART = 0.08  # of the height of a panel: labels of two lines are at least that far from each other
 _FAR = 0.6  # of the span of the scores: lines farther off are named at the edge, and the scores keep the panel
@@ -32,10 +34,10 @@ def law(results: Results) -> Any:
     The height of a panel is that of the scores and their errors: a band that leaves it has no limit there (between
     allocations far apart nothing keeps a narrow peak down). Models without SFT stand left of the dotted line over
     "none", where the law does not reach. A baseline far outside the scores is named at the edge with an arrow. Rows
-    that are NaN are not drawn; a panel without scores says so.
+    that are NaN are not drawn, and no panel without scores.
     """
     frames = (results.points, results.curves, results.optima, results.baselines)
-    keys = list(dict.fromkeys(frames[0][_KEYS].itertuples(index=False, name=None)))
+    keys = list(dict.fromkeys(frames[0].dropna(subset=["score"])[_KEYS].itertuples(index=False, name=None)))
     several = len(results.metrics) > 1
     panels = []
     for place, (benchmark, metric) in enumerate(keys):
@@ -43,7 +45,7 @@ def law(results: Results) -> Any:
         own = own if several else [frame.drop(columns=_KEYS).assign(benchmark=benchmark) for frame in own]
         title = _TITLES.get(metric, metric) if several else "Score"
         titled = place >= len(keys) - 2
-        panel = _panel(own, metric, title, f"zoom_{place}", titled=titled)
+        panel = _panel(own, title, f"zoom_{place}", titled=titled)
         panels.append(panel.properties(title=benchmark, width=style.PANEL, height=180))
     text = "Scores of each benchmark against SFT tokens, with and without CPT, Equation 1, its peak, and baselines"
     if "printed_tokens" in frames[2]:
@@ -51,11 +53,9 @@ def law(results: Results) -> Any:
     return style.finish(style.grid(panels or [parts.nothing("No scores")], columns=2), text)
 
 
-def _panel(frames: Sequence[pd.DataFrame], metric: str, title: str, zoom: str, *, titled: bool) -> Any:
+def _panel(frames: Sequence[pd.DataFrame], title: str, zoom: str, *, titled: bool) -> Any:
     """frames: points, curve, peak and baselines of one benchmark and metric, as `Results` has them."""
     points, curve, baselines = (frames[place].dropna(subset=["score"]) for place in (0, 1, 3))
-    if points.empty:
-        return parts.nothing(f"No scores: {metric}")
     axis, ends, best = TokenAxis.of(points["sft_tokens"]), parts.limits(points), frames[2]
     span = ends[1] - ends[0]
     near = baselines[baselines["score"].between(ends[0] - _FAR * span, ends[1] + _FAR * span)]
@@ -155,8 +155,6 @@ def _apart(at: np.ndarray, ends: list[float]) -> list[float]:
 def budgets(results: Results) -> Any:
     """Table 4 drawn twice: against the CPT fraction, where all differences look small, and against SFT tokens."""
     points, marks = results.other_budgets
-    if points.empty:
-        return style.nothing("No other budget was run with these parameters")
     panels: list[Any] = []
     names = style.in_order(points["budget"])
     for place, budget in enumerate(names):
@@ -172,3 +170,26 @@ def budgets(results: Results) -> Any:
             panels.append(panel.properties(title=f"{budget}, by {scale}", width=style.PANEL, height=150))
     text = "Scores at other budgets by CPT fraction and by SFT tokens, with the best predicted and tested"
     return style.finish(style.grid(panels, columns=2), text)
+
+
+def gains(frame: pd.DataFrame) -> Any:
+    """What CPT adds, comparison by comparison, with 95% intervals and a line at no difference; a panel for each metric.
+
+    frame: as `results.compare` has it; differences in accuracy are drawn in points.
+    """
+    panels = []
+    for place, metric in enumerate(style.in_order(frame["metric"])):
+        rows = frame[frame["metric"] == metric].dropna(subset=["difference"])
+        scaled = rows[["difference", "low", "high"]].astype(float) * (100 if metric == "accuracy" else 1)
+        rows = rows.assign(**scaled, row=rows["benchmark"] + ", " + rows["name"])
+        y = alt.Y("row:N", sort=list(rows["row"]), title=None, axis=alt.Axis(labelLimit=240))
+        x = alt.X("difference:Q", title=_GAIN.get(metric, metric), axis=alt.Axis(labelExpr=_SIGNED, tickCount=6))
+        numbers = {"difference": (_GAIN[metric], "+.3~g"), "low": ("From", "+.3~g"), "high": ("To", "+.3~g")}
+        tips = style.tips(row="Comparison", **numbers, p_value=("p", ".3~g"))
+        dots = alt.Chart(style.inline(rows)).mark_circle(size=55, color=style.DOMAIN_RAMP[0], opacity=1)
+        dots = dots.encode(x, y, tooltip=tips).add_params(style.zoom(f"zoom_{place}"))
+        intervals = style.bars(rows, x, y, parts.grey(None), strokeWidth=1.6)
+        panel = alt.layer(style.rule("x", 0.0), *intervals, dots)
+        panels.append(panel.properties(width=style.PANEL + 90, height=alt.Step(20)))
+    text = "How much higher or lower scores are with CPT than with SFT alone, with 95% intervals"
+    return style.finish(style.grid(panels, columns=1), text)

@@ -47,15 +47,15 @@ def score_axis(ends: list[float], title: str = "Score", ticks: int = 6) -> alt.Y
 
 def band(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None) -> list[Any]:
     """The area between low and high, where both are known; grey without ``colour``."""
-    return style.band(rows, y, x, _grey(colour), opacity=0.2, clip=True)
+    return style.band(rows, y, x, grey(colour), opacity=0.2, clip=True)
 
 
 def bars(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None, **mark: Any) -> list[Any]:
     """Error bars between low and high, as :func:`band`."""
-    return style.bars(rows, y, x, _grey(colour), strokeWidth=1.3, **mark)
+    return style.bars(rows, y, x, grey(colour), strokeWidth=1.3, **mark)
 
 
-def _grey(colour: Any) -> Any:
+def grey(colour: Any) -> Any:
     return alt.ColorValue(style.GREY) if colour is None else colour
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from repro.allocation.figures import parts
@@ -15,18 +16,21 @@ CORPORA = {"domain, held out": style.DOMAIN_RAMP[1], "general, held out": style.
 
 
 def tuning_curves(frame: pd.DataFrame) -> Any:
-    """Training loss of SFT against steps, a line for each number of CPT tokens before it.
+    """Training loss of SFT against steps, a line for each of up to four numbers of CPT tokens before it.
 
     Args:
         frame: cpt_tokens (0: none), step (the last one of a stretch), loss (nats per token of the answers, its mean).
 
     """
-    rows = frame.dropna(subset=["loss"]).assign(before=[f"{tokens:,.0f}" for tokens in frame["cpt_tokens"]])
+    every = sorted(frame["cpt_tokens"].unique())
+    few = [every[round(place)] for place in np.linspace(0, len(every) - 1, min(len(every), 4))]  # colours to tell apart
+    rows = frame[frame["cpt_tokens"].isin(few)].dropna(subset=["loss"])
+    rows = rows.assign(before=[f"{tokens:,.0f}" for tokens in rows["cpt_tokens"]])
     text = "Training loss of supervised fine-tuning by step"
     if rows.empty:
         return style.finish(parts.nothing("Nothing was tuned", 600), text)
     names = [f"{tokens:,.0f}" for tokens in sorted(rows["cpt_tokens"].unique())]
-    scale = alt.Scale(domain=names, range=style.ramp(style.RATIO_RAMP, len(names)))
+    scale = alt.Scale(domain=names, range=list(style.DOMAIN_RAMP[: len(names)]))
     key = alt.Legend(title="CPT tokens", symbolType="stroke", symbolStrokeWidth=3)
     x = alt.X("step:Q", title="SFT step", scale=alt.Scale(type="log", nice=False))
     y = alt.Y("loss:Q", title="Training loss (nats/token)", scale=alt.Scale(zero=False))
@@ -74,8 +78,6 @@ def each_domain(draw: Callable[..., Any], *frames: pd.DataFrame) -> Any:
     """What ``draw`` makes of each domain's rows of the frames, one below the other, named by the domain."""
     names = style.in_order(name for frame in frames for name in frame["domain"])
     charts = [draw(*(frame[frame["domain"] == name] for frame in frames)) for name in names]
-    if not charts:
-        return style.finish(parts.nothing("No domain has data"), "nothing to show")
     if len(charts) == 1:
         return charts[0]
     text = "; ".join(dict.fromkeys(str(chart.description) for chart in charts))

@@ -6,48 +6,34 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from repro.allocation import published
 from repro.allocation.frames import Results
 from repro.allocation.published import Paper
 from repro.laws.allocation import NAME as EQUATION_1
 from repro.show.tables import Format, styled
-from repro.show.words import FRACTION, between, millions, p_value, short_tokens
+from repro.show.words import between, p_value, short_tokens
 
-NO_PEAK = "Equation 1 has no peak here, or no interval was asked for"
 NONE = "not printed, or not computed"
 
 
-def printed_optima(paper: Paper) -> Styler:
-    """The peaks of Equation 1 on the printed scores, with 95% intervals, beside the peaks that the paper gives."""
-    rows = paper.optima
-    table = pd.DataFrame({
-        "benchmark": rows["benchmark"],
-        "peak shown": rows["peak_shown"].map({True: "yes", False: "no"}),
-        "best SFT tokens": rows["sft_tokens"].map(millions, na_action="ignore"),
-        "95% interval": between(rows["low"], rows["high"], millions),
-        "the paper's": rows["printed_tokens"].map(millions, na_action="ignore"),
-        "best CPT fraction": rows["cpt_fraction"],
-        "the paper's fraction": rows["printed_fraction"],
-        "highest score at": 1 - rows["highest"] / published.value("budget"),
-    })  # fmt: skip
-    return styled(table, dict.fromkeys(table.columns[5:], FRACTION), NO_PEAK, index=False)
-
-
 def optima(results: Results) -> Styler:
-    """The peaks of Equation 1 with 95% intervals, and beside each the test of equal scores."""
+    """The peaks of Equation 1 with 95% intervals, the peaks that the paper gives beside them where it does, and the
+    test that scores have no slope in ln S.
+    """
     rows = results.optima
     table = pd.DataFrame({
         "benchmark": rows["benchmark"], "metric": rows["metric"],
         "peak shown": rows["peak_shown"].map({True: "yes", False: "no"}),
         "best SFT tokens": rows["sft_tokens"].map(short_tokens, na_action="ignore"),
         "95% interval": between(rows["low"], rows["high"], short_tokens),
-        "best CPT fraction": rows["cpt_fraction"],
-        "interval of it": between(rows["cpt_low"], rows["cpt_high"], "{:.3f}".format),
+        "the paper's": rows.get("printed_tokens", rows["low"]).map(short_tokens, na_action="ignore"),
         "highest score at": rows["highest"].map(short_tokens, na_action="ignore"),
-        "all equal? p": rows["p_value"], "all equal? p (Holm)": rows["p_value_holm"],
-        "no slope? p": rows["slope_p"], "no slope? p (Holm)": rows["slope_p_holm"],
+        "all equal? p (Holm)": rows["p_value_holm"], "no slope? p (Holm)": rows["slope_p_holm"],
     })  # fmt: skip
-    formats: dict[str, Format] = {"best CPT fraction": "{:.3f}"} | dict.fromkeys(table.columns[-4:], p_value)
+    if "printed_tokens" in rows:
+        table = table.drop(columns=["metric", *table.columns[-2:]])  # `flatness` has the tests
+    else:
+        table = table.drop(columns="the paper's")
+    formats: dict[str, Format] = {name: p_value for name in table.columns if name.endswith("(Holm)")}
     return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
 
 
@@ -98,31 +84,6 @@ def alternatives(results: Results) -> Styler:
 def _error(value: float, metric: str) -> str | None:
     if not np.isfinite(value):
         return None
-    return f"{value:.3f} nats/byte" if metric == "log-likelihood" else f"{100 * value:.1f} points"
-
-
-def warnings(results: Results) -> Styler:
-    """What the analysis of each benchmark warns of."""
-    return styled(results.warnings, {}, "nothing", index=False)
-
-
-def budgets(paper: Paper) -> Styler:
-    """Equation 2 against Table 4, in SFT tokens and in fractions."""
-    rows = paper.predictions
-    table = pd.DataFrame({
-        "budget": rows["budget"],
-        "peak": rows["source"],
-        "predicted SFT tokens": rows["predicted_tokens"].map(millions, na_action="ignore"),
-        "best tested SFT tokens": rows["tested_tokens"].map(millions, na_action="ignore"),
-        "tested against predicted": rows["token_error"],
-        "predicted fraction": rows["predicted"],
-        "95% interval": between(rows["low"], rows["high"], FRACTION.format),
-        "as printed": rows["printed"],
-        "best tested fraction": rows["tested"],
-        "difference": rows["error"],
-    })  # fmt: skip
-    formats = {
-        "tested against predicted": "{:+.0%}", "predicted fraction": FRACTION, "as printed": "{:.6f}",
-        "best tested fraction": "{:.6f}", "difference": "{:+.6f}",
-    }  # fmt: skip
-    return styled(table, formats, NONE, index=False)
+    if metric == "log-likelihood":
+        return f"{value:.3f} nats/byte"
+    return f"{100 * value:.1f} points" if value <= 1 else "over 100 points"

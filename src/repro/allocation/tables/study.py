@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
+from scipy.stats import spearmanr
 
 from repro.allocation.results import ACCURACY, LIKELIHOOD, chance
 from repro.show.style import in_order
@@ -12,10 +17,8 @@ from repro.show.words import FRACTION, p_value, short_tokens, with_error
 
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
 _PAIRED = {
-    "name": "comparison", "benchmark": "benchmark", "metric": "metric",
-    "difference": "difference", "interval": "95% interval", "p_value": "p",
-    "items": "items", "both": "both right", "only_first": "only the first right",
-    "only_second": "only the second right",
+    "name": "comparison", "benchmark": "benchmark", "metric": "metric", "first": "SFT alone", "second": "with CPT",
+    "difference": "difference", "interval": "95% interval", "p_value": "p", "items": "items",
 }  # fmt: skip
 LONGEST = 220  # characters of an example that are shown
 NEARLY_ALL = 0.999  # fractions above need seven digits
@@ -60,8 +63,8 @@ def _score(metric: str, score: float, se: float) -> str | None:
     return with_error(score, se, ".1f", 100) if metric == ACCURACY else with_error(score, se, ".3f")
 
 
-def study_steps(frame: pd.DataFrame) -> Styler:
-    """Our Table A.1: scores after more or less CPT, and a paired test that all are equal; `StudyResults.cpt_steps`."""
+def cpt_steps(frame: pd.DataFrame) -> Styler:
+    """Table A.1, printed or ours: scores after more or less CPT, and a test that all are equal; `Results.cpt_steps`."""
     table = pd.DataFrame({
         "benchmark": frame["benchmark"], "metric": frame["metric"].map(_UNITS),
         "CPT steps": [f"{steps:,.0f}" for steps in frame["cpt_steps"]],
@@ -74,22 +77,17 @@ def study_steps(frame: pd.DataFrame) -> Styler:
 
 
 def paired(frame: pd.DataFrame) -> Styler:
-    """Comparisons of two models item by item: McNemar's exact test for right answers, as `p_value` has it.
-
-    frame: from `results.compare`. Differences in accuracy are points of a percent.
-    """
+    """SFT alone against the same after CPT; from `Results.ablation`. Differences in accuracy are points."""
     ends = zip(frame["metric"], frame["difference"], frame["low"], frame["high"], strict=True)
-    texts = [_difference(*row) for row in ends]
-    words = pd.DataFrame(texts, columns=["difference", "interval"], index=frame.index, dtype=object)
-    rows = frame.assign(difference=words["difference"], interval=words["interval"])
-    table = rows[list(_PAIRED)].rename(columns=_PAIRED)
-    counts = ("items", "both", "only_first", "only_second")
-    formats: dict[str, Format] = {**{_PAIRED[name]: "{:,.0f}" for name in counts}, "p": p_value}
-    return styled(table, formats, "does not apply, or not computed", index=False)
+    words = pd.DataFrame([_difference(*row) for row in ends], columns=["difference", "interval"], index=frame.index)
+    for name in ("first", "second"):
+        words[name] = [_score(*row, np.nan) for row in zip(frame["metric"], frame[name], strict=True)]
+    table = frame.assign(**words.astype(object))[list(_PAIRED)].rename(columns=_PAIRED)
+    return styled(table, {"items": "{:,.0f}", "p": p_value}, "does not apply, or not computed", index=False)
 
 
 def _difference(metric: str, value: float, low: float, high: float) -> tuple[str | None, str | None]:
-    form, scale, unit = ("+.1f", 100, " points") if metric == ACCURACY else ("+.3f", 1, "")
+    form, scale, unit = ("+z.1f", 100, " points") if metric == ACCURACY else ("+z.3f", 1, "")
     interval = None if low != low or high != high else f"{scale * low:{form}} to {scale * high:{form}}"
     return None if value != value else f"{scale * value:{form}}{unit}", interval
 
@@ -150,11 +148,42 @@ def base_scores(frame: pd.DataFrame) -> Styler:
 
 def tokens(frame: pd.DataFrame) -> Styler:
     """Tokens trained on with and without sharing; from `results.tokens`."""
-    total = pd.DataFrame([{"phase": "both", "trained": frame["trained"].sum(), "naive": frame["naive"].sum()}])
+    total = frame.drop(columns="phase").sum().to_frame().T.assign(phase="both")
     rows = pd.concat([frame, total], ignore_index=True)
     table = pd.DataFrame({
         "phase": rows["phase"], "trained on": rows["trained"], "each by itself": rows["naive"],
-        "times": rows["naive"] / rows["trained"].where(rows["trained"] > 0),
+        "times": rows["naive"] / rows["trained"].where(rows["trained"] > 0), "seconds": rows["seconds"],
     })  # fmt: skip
-    formats: dict[str, Format] = {"trained on": "{:,.0f}", "each by itself": "{:,.0f}", "times": "{:.1f}"}
+    formats: dict[str, Format] = dict.fromkeys(("trained on", "each by itself", "seconds"), "{:,.0f}")
+    formats["times"] = "{:.1f}"
     return styled(table, formats, "nothing is trained", index=False)
+
+
+def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, examples: int) -> Styler:
+    """Drift of each phase over all splits, beside what another seed moves and its rank correlation with the score.
+
+    Args:
+        phases: from `Study.drift`.
+        floor: from `Study.drift_floor`.
+        scores: from `StudyResults.score_line`.
+        examples: that each drift is measured on.
+
+    """
+    both = phases.merge(scores[["domain", "sft_tokens", "score"]], on=["domain", "sft_tokens"], how="left")
+    seeds = floor.set_index(["domain", "phase"])["drift"]
+    rows = [
+        {
+            "domain": place[0], "phase": place[1], "examples": examples, "splits": part["drift"].count(),
+            "least drift": part["drift"].min(), "most drift": part["drift"].max(), "another seed": seeds.get(place),
+            "rank correlation with the score": _rank_correlation(part.dropna(subset=["drift", "score"])),
+        }
+        for place, part in both.groupby(["domain", "phase"], sort=False)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).astype({"another seed": float})
+    formats: Mapping[Any, str] = dict.fromkeys(table.columns[4:7], "{:.4f}") | {table.columns[7]: "{:+.2f}"}
+    return styled(table, formats, "not measured, or too few splits", index=False)
+
+
+def _rank_correlation(rows: pd.DataFrame) -> float:
+    varied = len(rows) > 3 and min(np.ptp(rows["drift"]), np.ptp(rows["score"])) > 0
+    return float(spearmanr(rows["drift"], rows["score"]).statistic) if varied else float("nan")

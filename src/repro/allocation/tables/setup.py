@@ -1,14 +1,16 @@
-"""What pages on paper B say of the parameters and the runs in words of their own: set-up, programs and drift."""
+"""The set-up of CPT and SFT: as Tables A.2 and A.3 print it, and as parameters have it."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-from scipy.stats import spearmanr
+from collections.abc import Mapping
+from typing import Any
 
-from repro.lm.evaluation import PROGRAMS
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from repro.allocation import published
 from repro.params import AllocationParams
-from repro.show.words import join
+from repro.show.tables import DASH, styled, two_lines
 
 MODES = {
     "continue": "goes on with CPT's adapter",
@@ -54,28 +56,22 @@ def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
     return cpt | shared, sft | shared
 
 
-def execution(params: AllocationParams, not_executed: str) -> str:
-    """A sentence on programs that models write; "" where no benchmark asks for any. not_executed: why they are not."""
-    if not {name for domain in params.domains for name in domain.benchmarks} & set(PROGRAMS):
-        return ""
-    if not_executed:
-        return f"Programs that models write were not executed (their benchmark is not run): {not_executed}."
-    where = "without a sandbox, as was asked for" if params.unsafe_no_sandbox else "inside a sandbox"
-    return f"Programs that models write were executed, {where}."
+def set_up(cpt: Mapping[str, str], sft: Mapping[str, str]) -> Styler:
+    """Tables A.2 and A.3, and beside each of them what is done here: our set-up by the paper's aspects ("LoRA rank");
+    other aspects get a row of their own at the end.
+    """
+    columns: dict[str, Mapping[str, str]] = {}
+    for name, printed, ours in (("CPT", published.table("A.2"), cpt), ("SFT", published.table("A.3"), sft)):
+        columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in printed.to_dict("records")}
+        columns[f"{name}, here"] = ours
+    aspects = list(dict.fromkeys(aspect for column in columns.values() for aspect in column))
+    table = pd.DataFrame(
+        {"aspect": aspects} | {name: [column.get(aspect) for aspect in aspects] for name, column in columns.items()}
+    )
+    return styled(table, dict.fromkeys(columns, two_lines), "not printed, or does not apply here", index=False)
 
 
-def correlation(phases: pd.DataFrame, scores: pd.DataFrame) -> str:
-    """The rank correlation of each phase's drift with `StudyResults.score_line`, of the first domain, in words."""
-    both = phases.merge(scores, on=["domain", "sft_tokens"], suffixes=("", "_score")).dropna(subset=["drift", "score"])
-    words = []
-    for phase, part in both[both["domain"] == scores["domain"].iloc[0]].groupby("phase", sort=False):
-        if len(part) > 3 and np.ptp(part["score"]) > 0 and np.ptp(part["drift"]) > 0:
-            rank = float(spearmanr(part["drift"], part["score"]).statistic)
-            words.append(f"{rank:+.2f} for {phase} ({len(part)} allocations)")
-    return join(words) or "too few allocations to say"
-
-
-def floor(drifts: pd.DataFrame) -> str:
-    """From `Study.drift_floor`: how far models drift apart of which only the seed differs."""
-    told = zip(drifts["drift"], drifts["phase"], strict=True)
-    return join(f"{drift:.4f} ({phase})" for drift, phase in told) or "this preset does not measure it"
+def _noted(row: Mapping[Any, Any]) -> str:
+    """The value, its note beneath; the value is a dash where the text at hand has lost it."""
+    value, note = (text if isinstance(text, str) else None for text in (row["value"], row["note"]))
+    return f"{value or DASH}\n{note}" if note else value or DASH
