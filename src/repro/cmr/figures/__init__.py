@@ -13,7 +13,7 @@ from repro.cmr.figures.critical import (
     turning_points as turning_points,
 )
 from repro.cmr.figures.forecast import forecast_errors as forecast_errors
-from repro.cmr.figures.ratio import loss_against_ratio as loss_against_ratio
+from repro.cmr.figures.ratio import loss_against_ratio as loss_against_ratio, prediction_errors as prediction_errors
 from repro.cmr.figures.tokens import (
     all_loss_against_tokens as all_loss_against_tokens,
     both_losses as both_losses,
