@@ -1,4 +1,4 @@
-"""Numbers that pages quote exist for every study that may be run: many sizes or one, any ratios, any seeds."""
+"""Numbers that pages quote, and what binds a critical ratio."""
 
 import re
 from typing import Any
@@ -7,17 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.studies import DISTANCES, STUDIES, results
+from helpers.studies import DISTANCES, losses, results
 from repro import cmr, params
 from repro.cmr import facts, tables
-
-
-def pretraining(sizes: int, seeds: int) -> pd.DataFrame:
-    """Losses of sizes and seeds, each falling, larger sizes lower; seed by seed as a study gives them."""
-    return pd.DataFrame([
-        {"size": f"0.{size + 1}M", "seed": seed, "tokens": tokens, "general_loss": 7 - tokens / 1e6 - 0.1 * size + seed}
-        for size in range(sizes) for seed in range(seeds) for tokens in (0, 1_000_000, 2_000_000)
-    ])  # fmt: skip
 
 
 def said(values: dict[str, Any]) -> None:
@@ -26,46 +18,6 @@ def said(values: dict[str, Any]) -> None:
         assert value is not None and value == value, name
         assert not re.search(r"\bnan\b|\binf\b|None", str(value)), f"{name}: {value}"
         assert str(value).strip(), name
-
-
-@pytest.mark.parametrize(
-    ("name", "bootstrap"), [*((name, 0) for name in STUDIES), ("full", 30), ("three seeds", 30), ("few points", 30)]
-)
-def test_every_fact_can_be_said_of_every_study(name: str, bootstrap: int) -> None:
-    ours, near = results(name, bootstrap=bootstrap), results(name, "near", bootstrap)
-    for told in (facts.ratio(ours), facts.trade_off(ours), facts.tokens(ours), facts.critical(ours)):
-        said(told)
-    said(facts.second(ours, near, DISTANCES))
-    settings = STUDIES[name]
-    said(facts.pretraining(pretraining(settings.get("sizes", 2), settings.get("seeds", 1))))
-
-
-def test_the_held_out_ratio_has_an_error_only_where_it_can_be_predicted() -> None:
-    assert re.fullmatch(r"\d\.\d+%", str(facts.ratio(results("full"))["domain_error"]))
-    for name in ("two ratios", "small ratios"):
-        assert facts.ratio(results(name)) == {"domain_error": facts.NONE, "general_error": facts.NONE}
-
-
-def test_critical_ratios_come_with_their_intervals() -> None:
-    ours = results("full", bootstrap=30)
-    told, row = facts.critical(ours), ours.critical_ratios().iloc[0]
-    assert f"0.1M: {row['both']:.1%} ({100 * row['both_lower']:.1f} to " in str(told["by_size"])
-    assert re.fullmatch(r"[0-2] of 2 sizes", str(told["tolerance_decides"]))
-    assert "(" not in str(facts.critical(results("full"))["by_size"]), "no bootstrap, no interval"
-
-
-def test_the_nearer_domain_is_the_nearer_one_whichever_comes_first() -> None:
-    far, near = results("full"), results("full", "near")
-    for pair in ((far, near), (near, far)):
-        told = facts.second(*pair, DISTANCES)
-        assert (told["near"], told["far"], told["near_distance"]) == ("near", "far", 0.2)
-
-
-def test_turned_counts_curves_that_turn_within_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = results("full")
-    points = pd.DataFrame({"status": ["inside", "inside", "extrapolated", "none"], "t": [40, 0, 120, np.nan]})
-    monkeypatch.setattr(type(ours), "turning_points", lambda _: points)
-    assert facts.trade_off(ours)["turned"] == "1 of 4", "one that falls from the start has not turned"
 
 
 @pytest.mark.parametrize(("seeds", "says"), [([0], "one seed, so that no interval"), ([0, 1], "; two seeds")])
@@ -85,21 +37,10 @@ def test_warnings_are_a_table_a_notebook_can_show() -> None:
     assert shown.count("<tr>") - 1 == len(found.analysis.warnings) > 0 and "ratios" in shown
 
 
-def test_pretraining_is_a_mean_over_seeds() -> None:
-    told = facts.pretraining(pretraining(sizes=2, seeds=3))
-    assert told["smallest_loss"] == pytest.approx(7 - 2 + 1), "seeds end at 5, 6 and 7"
-    assert told["falling"] == "6 of 6"
-    flat = pretraining(sizes=1, seeds=1).assign(general_loss=5.0)
-    assert facts.pretraining(flat)["falling"] == "0 of 1"
-
-
 def test_the_papers_own_numbers() -> None:
-    offsets = facts.published_offsets()
-    assert offsets["largest_alpha1"] == 265.17268
-    assert offsets["its_s1"] == -0.00018
+    offsets = facts.offsets()
+    assert facts.disguised() == {"largest_alpha1": 265.17268, "its_s1": -0.00018}
     assert float(offsets["offset_31b"]) > 4 * float(offsets["offset_others"])
-    refits = facts.published_ratio()
-    assert float(refits["refit"]) < float(refits["refit_interior"]) < float(refits["printed_error"])
 
 
 def test_what_binds_follows_from_both_ratios() -> None:
@@ -128,3 +69,13 @@ def test_corpora() -> None:
     told = facts.corpora(parts, DISTANCES)
     said(told)
     assert (told["dropped"], told["largest_share"], told["general_epochs"]) == (6, 0.1, 1.5)
+
+
+def test_the_analysis_of_a_domain_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page and claims ask for the same results, which take seconds each."""
+    study = cmr.open_study(params.check(params.read(params.preset_file("smoke"))))
+    rows = losses([1 / 4, 1 / 2, 1.0], sizes=1).assign(domain=study.params.domain.name)
+    monkeypatch.setattr(type(study), "losses", lambda _: rows)
+    assert study.results() is study.results(study.params.domain.name)
+    with pytest.raises(ValueError, match="no domain 'law' in this study"):
+        study.results("law")

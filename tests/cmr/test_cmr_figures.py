@@ -39,8 +39,6 @@ def ours() -> DomainResults:
 
 FIGURES: dict[str, Callable[[Results], Any]] = {
     "trade_off": figures.trade_off,
-    "trade_off_zoom": lambda side: figures.trade_off_zoom(side, side.sizes[-1]),
-    "same_ratio": figures.same_ratio,
     "cross_sections": figures.cross_sections,
     "loss_against_tokens": lambda side: figures.loss_against_tokens(side, side.sizes[0]),
     "all_loss_against_tokens": figures.all_loss_against_tokens,
@@ -70,7 +68,7 @@ def test_every_figure_draws(name: str, source: str, ours: DomainResults) -> None
 def test_drawing_the_same_results_twice_gives_the_same_picture() -> None:
     def picture() -> str:
         # Vega numbers its clip paths on and on through a process.
-        return re.sub(r"clip\d+", "clip", drawn(figures.same_ratio(paper)))
+        return re.sub(r"clip\d+", "clip", drawn(figures.cross_sections(paper, [1 / 4, 1 / 3])))
 
     assert picture() == picture()
 
@@ -95,7 +93,7 @@ def test_arrow_heads_point_along_the_trajectory() -> None:
         "size": "a", "ratio": 0.5, "t": [1.0, 50.0, 100.0], "general": [0.0, 0.01, 0.02],
         "domain": [-0.1, -0.2, -0.3], "kind": "fitted",
     })  # fmt: skip
-    chart = figures.trade_off_zoom(Given(curves=curve), "a")
+    chart = figures.trade_off(Given(curves=curve))
     heads = [row for row in values(chart) if row.get("mark") == "end of run"]
     assert len(heads) == 1
     assert -90 < heads[0]["angle"] < 0, "up and to the left, clockwise from up"
@@ -110,11 +108,13 @@ def test_a_trajectory_without_a_fit_is_drawn_from_its_measurements(ours: DomainR
 def test_figures_to_be_compared_have_one_axis(ours: DomainResults) -> None:
     curves = ours.curves(FIGURE_5)
     low, high = Given(curves=curves), Given(curves=curves.assign(general=curves["general"] + 3))
-    spans = []
-    for side, other in ((low, high), (high, low)):
-        chart = figures.loss_against_tokens(side, ours.sizes[0], beside=other)
-        spans += [layer["encoding"]["y"]["scale"]["domain"] for layer in chart.to_dict()["layer"]
-                  if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {})]  # fmt: skip
+    low.sizes = high.sizes = ours.sizes
+    low.domain, high.domain = "near", "far"
+    chart = figures.loss_on_two_domains(low, high)
+    assert panels(chart) == ["0.1M on near", "0.1M on far"]
+    layers = [layer for panel in chart.to_dict()["concat"] for layer in panel["layer"]]
+    scales = [layer.get("encoding", {}).get("y", {}).get("scale", {}) for layer in layers]
+    spans = [scale["domain"] for scale in scales if "domain" in scale]
     assert spans and all(span == pytest.approx(spans[0]) for span in spans)
     assert spans[0][1] - spans[0][0] > 3
 
@@ -192,9 +192,8 @@ def test_critical_ratios_stand_with_their_intervals_by_both_conditions() -> None
 
 
 def test_a_size_or_ratio_that_is_not_there_is_named() -> None:
-    for draw in (figures.trade_off_zoom, figures.loss_against_tokens):
-        with pytest.raises(ValueError, match="no curves for size '7B'; there are 460M"):
-            draw(paper, "7B")
+    with pytest.raises(ValueError, match="no curves for size '7B'; there are 460M"):
+        figures.loss_against_tokens(paper, "7B")
     with pytest.raises(ValueError, match=r"none of these ratios was run; there are 1/8"):
         figures.cross_sections(paper, [0.9])
 
@@ -233,16 +232,16 @@ def panels(chart: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("ratios", "split", "pair"),
+    ("ratios", "split"),
     [
-        (RATIOS, ["a, up to 1/2", "a, all ratios"], ["R = 1/4", "R = 1/3"]),
-        ([1 / 8, 1 / 2], ["a, all ratios"], ["R = 1/8", "R = 1/2"]),
-        ([3 / 4, 1.0], ["a, all ratios"], ["R = 3/4", "R = 1"]),
-        ([1.0], ["a, all ratios"], ["R = 1"]),
-        ([1 / 8, 1 / 4, 1 / 2, 1.0], ["a, up to 1/2", "a, all ratios"], ["R = 1/4", "R = 1/2"]),
+        (RATIOS, ["a, up to 1/2", "a, all ratios"]),
+        ([1 / 8, 1 / 2], ["a, all ratios"]),
+        ([3 / 4, 1.0], ["a, all ratios"]),
+        ([1.0], ["a, all ratios"]),
+        ([1 / 8, 1 / 4, 1 / 2, 1.0], ["a, up to 1/2", "a, all ratios"]),
     ],
 )
-def test_panels_follow_the_ratios_that_were_run(ratios: list[float], split: list[str], pair: list[str]) -> None:
+def test_panels_follow_the_ratios_that_were_run(ratios: list[float], split: list[str]) -> None:
     curves = pd.concat([
         pd.DataFrame({"size": "a", "ratio": ratio, "t": [1.0, 100.0], "general": [0, 0.1], "domain": [0, -ratio],
                       "kind": "fitted"})
@@ -250,10 +249,10 @@ def test_panels_follow_the_ratios_that_were_run(ratios: list[float], split: list
     ])  # fmt: skip
     side = Given(curves=curves)
     assert panels(figures.trade_off(side)) == split
-    assert panels(figures.same_ratio(side)) == pair
+    assert panels(figures.cross_sections(side)) == [f"R = {ratio_label(ratio)}" for ratio in ratios]
     shown = ratios if min(ratios) > 0.5 else [ratio for ratio in ratios if ratio <= 0.5]
-    for chart in (figures.trade_off_zoom(side, "a"), figures.loss_against_tokens(side, "a")):
-        assert {row["mixture"] for row in values(chart) if "mixture" in row} == set(map(ratio_label, shown))
+    chart = figures.loss_against_tokens(side, "a")
+    assert {row["mixture"] for row in values(chart) if "mixture" in row} == set(map(ratio_label, shown))
 
 
 def test_labels_of_critical_ratios_do_not_overlap_and_stay_inside() -> None:

@@ -8,7 +8,7 @@ import pytest
 import vl_convert
 
 from helpers.studies import DISTANCES, STUDIES, losses, results, study
-from repro.cmr import figures, tables
+from repro.cmr import figures, paper, tables
 from repro.cmr.frames import DomainResults
 from repro.laws import analyse
 
@@ -34,17 +34,20 @@ def test_every_figure_and_table_is_drawn_of_every_study(name: str, bootstrap: in
     ours, near = (Coarse(study(name, domain, bootstrap)) for domain in ("far", "near"))
     charts = [
         figures.trade_off(ours),
-        figures.trade_off_zoom(ours, ours.sizes[-1]),
-        figures.same_ratio(ours),
         figures.cross_sections(ours),
         figures.loss_against_tokens(ours, ours.sizes[-1], band=True),
         figures.all_loss_against_tokens(ours),
         figures.both_losses(ours),
+        figures.both_losses(ours, ours.sizes[-1]),
+        figures.loss_on_two_domains(near, ours),
         figures.loss_against_ratio(ours),
+        figures.prediction_errors(paper, ours),
+        figures.prediction_errors(ours),
         figures.turning_points(ours),
         figures.critical_ratio(ours),
         figures.critical_ratio_intervals(ours),
         figures.critical_ratio_intervals(ours, near),
+        figures.tolerances(ours),
     ]
     for chart in charts:
         svg = vl_convert.vegalite_to_svg(chart.to_dict())

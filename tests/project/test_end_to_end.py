@@ -113,7 +113,7 @@ def test_plain_papermill(home: Path, tmp_path: Path) -> None:
     done = command(home, *papermill, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     code = [cell for cell in nbformat.read(out, as_version=4).cells if cell.cell_type == "code"]
-    assert "application/json" in str(code[4].outputs[0].data["text/html"]), "no chart"
+    assert any("application/json" in str(cell.outputs) for cell in code), "no chart"
     misspelt = command(home, *papermill, "-p", "raitos", "1", cwd=tmp_path)
     assert misspelt.returncode != 0
     assert (
@@ -124,10 +124,9 @@ def test_plain_papermill(home: Path, tmp_path: Path) -> None:
 def test_pages_show_this_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPRO_HOME", str(home))
     study = cmr.open_study(params.check(params.read(params.preset_file("smoke"))))
-    facts = cmr.facts.pretraining(study.pretraining())
+    losses = study.pretraining().groupby(["size", "seed"])["general_loss"].last()
     page = (home / "_build/html/notebooks/cmr-2-pretraining.html").read_text()
-    assert f"{facts['smallest_loss']:.3f}" in page
-    assert f"{facts['largest_loss']:.3f}" in page
+    assert all(f"{loss:.3f}" in page for loss in losses)
     assert "seconds of computing" in page
 
 

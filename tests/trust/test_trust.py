@@ -7,7 +7,7 @@ import vl_convert
 
 from helpers.studies import losses, study
 from repro.laws import analyse
-from repro.trust import facts, figures, frames, peaks, recovered, tables
+from repro.trust import figures, frames, peaks, recovered, tables
 
 
 def drawn(chart: object) -> str:
@@ -35,16 +35,13 @@ def test_the_surface_is_least_at_the_fit_and_the_region_holds_it(found: list[fra
 def test_surfaces_are_drawn_and_named(found: list[frames.Surface]) -> None:
     svg = drawn(figures.surfaces(found))
     assert all(one.curve.label in svg for one in found)
-    assert found[0].curve.label in str(facts.surfaces(found)["regions"])
-    assert "estimate" in facts.summary(found)
+    assert "estimate" in str(found[0].curve.fit.summary())
 
 
-def test_without_spare_points_there_is_no_surface_and_the_page_says_so() -> None:
+def test_without_spare_points_there_is_no_surface_and_the_figure_says_so() -> None:
     none = frames.surfaces(study("few points"))
     assert none == []
     assert "No curve" in drawn(figures.surfaces(none))
-    assert "none has more points than parameters" in str(facts.surfaces(none)["regions"])
-    assert facts.summary(none)
 
 
 @pytest.mark.parametrize("name", ["full", "only the domain"])
@@ -144,7 +141,7 @@ def test_a_study_without_any_interval_is_told_without_numbers() -> None:
 
 def test_a_study_with_a_bootstrap_goes_the_same_way() -> None:
     analysis = analyse(losses([1 / 4, 1 / 2, 1.0], sizes=1), bootstrap=20)
-    assert "bootstrap" in facts.summary(frames.surfaces(analysis))
+    assert "bootstrap" in str(frames.surfaces(analysis)[0].curve.fit.summary())
 
 
 def test_claims_of_peaks_are_counted_and_told() -> None:
@@ -157,5 +154,3 @@ def test_claims_of_peaks_are_counted_and_told() -> None:
     assert list(table["tested"]) == [pytest.approx(1 / 3), 1]
     assert (table["tested_low"] < table["tested"]).all() and (table["tested"] <= table["tested_high"]).all()
     assert "33.3% (6.1% to 79.2%)" in peaks.table(table).to_html()
-    says = peaks.facts(table)
-    assert (says["tested_false"], says["tested_real"]) == ("33.3% (95% interval 6.1% to 79.2%)", "100.0%")

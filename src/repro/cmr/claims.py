@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr import published
-from repro.cmr.facts import held_out_errors, mse_factors
-from repro.cmr.frames import FIGURE_5, RUN, T_MAX, DomainResults, Results
+from repro.cmr.frames import FIGURE_5, RUN, T_MAX, DomainResults, Results, held_out_errors
 from repro.cmr.published import critical_ratio as printed, paper, table
 from repro.cmr.rederived import frames
 from repro.cmr.rederived.frames import UNIT
@@ -287,8 +286,8 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A040": lambda: _refit() <= 0.05,
     "A044": lambda: _ends(_r2(paper, "general")),
     "A045": lambda: _ends(_r2(paper, "domain")),
-    "A046": lambda: float(mse_factors("domain").median()),
-    "A047": lambda: float(mse_factors("general").median()),
+    "A046": lambda: float(frames.mse_factors("domain").median()),
+    "A047": lambda: float(frames.mse_factors("general").median()),
     **_sizes(_agree, "A051", "A052", "A053", "A054"),
     "A055": lambda: float((_base().max() - _base().min()).max()) < 0.01,
     "A056": lambda: _all(_upto(_rise(paper, t=1.0), 1 / 2).abs() < 0.005),
@@ -313,7 +312,6 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A097": lambda: _grows([_law(size, published.value("figure_5_tokens") / UNIT) for size in paper.sizes]),
 }  # fmt: skip
 
-_KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, and nearly every claim asks for the same
 _RIVALS: dict[int, pd.DataFrame] = {}  # by the id of results that are known
 
 
@@ -322,11 +320,7 @@ def _results(study: Study, domain: str = "domain") -> DomainResults:
     if domain == "second_domain" and not study.params.second_ratios:
         raise NotRun("no second domain in this study")
     study.run(study.design.continual)
-    name = getattr(study.params, domain).name
-    key = study.identity, name
-    if key not in _KNOWN:
-        _KNOWN[key] = study.results(name)
-    return _KNOWN[key]
+    return study.results(getattr(study.params, domain).name)
 
 
 Found = Replicated | float | tuple[float, ...] | None

@@ -120,6 +120,10 @@ class DomainResults(Results):
         return tuple(dict.fromkeys(group.size for group in self.analysis.groups))
 
     @property
+    def domain(self) -> str:
+        return self.analysis.groups[0].domain
+
+    @property
     def epsilon(self) -> float:
         return self.analysis.epsilon
 
@@ -347,6 +351,14 @@ def held_out(ends: pd.DataFrame, *, among: Sequence[float] | None = None, band: 
     none = pd.DataFrame(columns=["size", "loss", "ratio", "value", "kind"])
     columns = ["size", "ratio", "loss", "value", "kind"]
     return HeldOut(pd.concat(points, ignore_index=True)[columns], pd.concat(laws, ignore_index=True) if laws else none)
+
+
+def held_out_errors(points: pd.DataFrame) -> pd.Series:
+    """Relative error of the predicted ratio in percent, by size and loss, of the points of :func:`held_out`."""
+    keyed = points.set_index(["size", "loss"])
+    guess = keyed.loc[keyed["kind"] == "held out, predicted", "value"]
+    seen = keyed.loc[keyed["kind"] == "held out, measured", "value"]
+    return ((guess / seen - 1) * 100).dropna().astype(float)
 
 
 def _along(law: Fit, ratios: pd.Series, known: pd.Series, band: bool) -> dict[str, object]:

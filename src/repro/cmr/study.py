@@ -13,7 +13,7 @@ from scipy.spatial.distance import jensenshannon
 from repro import params as parameters
 from repro.cmr.design import Design, design
 from repro.cmr.frames import DomainResults
-from repro.data.corpora import REPLAY, STATISTICS, TRAINING, VALIDATION, read_statistics
+from repro.data.corpora import REPLAY, STATISTICS, TRAINING, VALIDATION, read_statistics, read_texts
 from repro.data.documents import WHOLE
 from repro.home import home
 from repro.laws import Analysis, analyse
@@ -26,6 +26,9 @@ from repro.stages.training import LOSSES, read_losses
 from repro.study.base import BaseStudy
 from repro.trust.peaks import PEAKS
 from repro.trust.recovery import RECOVERY, Recovered
+
+EXCERPT = 400  # characters
+_KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, and a page's claims ask for the same
 
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
@@ -126,6 +129,14 @@ class Study(BaseStudy):
         folder = self.file(stage, f"{part}.bin").parent
         return np.bincount(tokens_of(folder, part, stage.dtype), minlength=stage.tokenizer.vocabulary)
 
+    def excerpts(self) -> pd.DataFrame:
+        """How the training text of each corpus begins: columns corpus, text (the first `EXCERPT` characters)."""
+        stages = [self.design.general, *self.design.domains]
+        self.run(stages)
+        folders = [self.file(stage.text, STATISTICS).parent for stage in stages]
+        texts = [next(iter(read_texts(folder, TRAINING)))[:EXCERPT] + " ..." for folder in folders]
+        return pd.DataFrame({"corpus": [stage.text.name for stage in stages], "text": texts})
+
     def shapes(self) -> pd.DataFrame:
         """The models as the columns of Table 1, with their parameter counts."""
         rows = [
@@ -177,7 +188,9 @@ class Study(BaseStudy):
         rows = losses[losses["domain"] == name]
         if rows.empty:
             raise ValueError(f"no domain {name!r} in this study; there are {', '.join(losses['domain'].unique())}")
-        return DomainResults(self._analysis(rows))
+        if (self.identity, name) not in _KNOWN:
+            _KNOWN[self.identity, name] = DomainResults(self._analysis(rows))
+        return _KNOWN[self.identity, name]
 
     def learning_rates(self) -> pd.DataFrame:
         """The smallest size on its first domain at each continual learning rate: a row for each, in ascending order.

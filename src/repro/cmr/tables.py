@@ -34,7 +34,8 @@ def count(number: Any) -> str:
 
 def model_shapes(frame: pd.DataFrame) -> Styler:
     """Table 1: a shape and its parameters for each size; from `Paper.shapes` or `Study.shapes`."""
-    columns = ("hidden_size", "intermediate_size", "attention_heads", "layers", "vocabulary_size", "parameters")
+    columns = ["hidden_size", "intermediate_size", "attention_heads", "layers", "vocabulary_size", "parameters"]
+    columns += [column for column in frame if column == "tokens_per_parameter"]
     names = {column: column.replace("_", " ") for column in columns} | {"vocabulary_size": "vocabulary"}
     turned = frame.set_index("size")[list(names)].rename(columns=names).T
     turned.columns.name = "model size"
@@ -44,8 +45,8 @@ def model_shapes(frame: pd.DataFrame) -> Styler:
 
 
 def held_out(results: Results) -> Styler:
-    """Table 2: losses at the end of the run, the prediction of the ratio held out, and its relative error; beside them
-    the paper's own predictions, where there are any.
+    """Table 2, a row for each loss and size: losses at the end of the run, the prediction of the ratio held out and
+    its relative error, and the paper's own predictions, where there are any.
     """
     points, _, _, printed = results.held_out()
     losses, sizes = in_order(points["loss"]), in_order(points["size"])
@@ -66,14 +67,9 @@ def held_out(results: Results) -> Styler:
         rows[f"{name}, predicted in the paper"] = theirs["loss"]
         percent["relative error in the paper"] = (theirs["loss"] / seen - 1) * 100
         percent["difference as printed"] = theirs["printed_difference"]
-    frame = pd.DataFrame(rows | percent).T
-    if len(losses) == 1:
-        frame.columns = pd.Index(sizes, name=f"{losses[0]} loss")
-    styler = styled(frame, "{:.4f}", NOT_RUN, index=True)
-    for row in percent:
-        form = "{:.2f}%" if row == "difference as printed" else "{:+.3f}%"
-        styler = styler.format(form, subset=pd.IndexSlice[[row], :], na_rep=DASH, escape="html")
-    return styler
+    frame = pd.DataFrame(rows | percent).reset_index()
+    forms: dict[str, Format] = {**dict.fromkeys(rows, "{:.4f}"), **dict.fromkeys(percent, "{:+.3f}%")}
+    return styled(frame, {**forms, **{name: "{:.2f}%" for name in percent if "printed" in name}}, NOT_RUN, index=False)
 
 
 def fit_quality(results: Results) -> Styler:
@@ -255,7 +251,8 @@ def runs(frame: pd.DataFrame) -> Styler:
     """The runs of a study: columns size, parameters, tokens, seconds and any others (stage, ratio, ...)."""
     if "ratio" in frame:
         frame = frame.assign(ratio=frame["ratio"].map(ratio_label, na_action="ignore"))
-    formats: dict[str, Format] = {"parameters": count, "tokens": count, "seconds": "{:,.1f}"}
+    formats: dict[str, Format] = {"parameters": count, "tokens": count, "seconds": "{:,.1f}",
+                                  "tokens_per_parameter": "{:.1f}", "general_loss": "{:.3f}"}  # fmt: skip
     return _renamed(frame, {"size": "model size", "ratio": "R"}, formats, "does not apply to this run")
 
 
@@ -264,6 +261,11 @@ def corpora(frame: pd.DataFrame) -> Styler:
     formats: dict[str, Format] = {"documents": "{:,.0f}", "tokens": count, "epochs": "{:.2f}"}
     rows = frame[["corpus", "part", *formats]]
     return _renamed(rows, {"epochs": "epochs used"}, formats, "does not apply to this corpus")
+
+
+def excerpts(frame: pd.DataFrame) -> Styler:
+    """How each corpus reads; from `Study.excerpts`."""
+    return styled(frame, {}, "no text", index=False)
 
 
 def sources(frame: pd.DataFrame) -> Styler:

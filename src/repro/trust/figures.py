@@ -21,9 +21,9 @@ _MARK = "#14171c"  # on the cells, which are coloured on either ground
 
 
 def surfaces(surfaces: Sequence[Surface]) -> Any:
-    """The residual sum of squares of Equation 6 over its two exponents, one panel for each curve."""
+    """The residual sum of squares of the token law over its two exponents, one panel for each curve."""
     if not surfaces:
-        return style.nothing("No curve has more points than Equation 6 has parameters")
+        return style.nothing("No curve has more points than the token law has parameters")
     panels = [_surface(surface, titled=place == 0) for place, surface in enumerate(surfaces)]
     text = "Residual sum of squares over both exponents of the general loss, with the minimum and the 95% region"
     return style.finish(style.grid(panels, columns=2), text)

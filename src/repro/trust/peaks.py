@@ -24,7 +24,6 @@ from repro.laws.law import Fit
 from repro.laws.solver import Array
 from repro.runs.spec import Stage, Work
 from repro.show.tables import styled
-from repro.show.words import Facts
 from repro.trust.recovered import wilson
 from repro.trust.recovery import ALLOCATIONS, BUDGET, TOKENS, fitted, parts, simulate_scores
 
@@ -177,15 +176,3 @@ def table(frame: pd.DataFrame) -> Styler:
     }
     items = frame["items"].map(lambda n: f"{n:,}" if n else "1,000 to 4,000")
     return styled(frame[["shape"]].assign(items=items, sets=frame["sets"], **columns), {}, "not run", index=False)
-
-
-def facts(frame: pd.DataFrame) -> Facts:
-    """From :func:`rates`: for tested and plain, the largest share of false claims, and the share of real peaks."""
-    none = frame[frame["shape"] != "peak"]
-    words: Facts = {}
-    for kind in ("tested", "plain"):
-        worst, real = none.iloc[int(none[kind].argmax())], frame.loc[frame["shape"] == "peak", kind].mean()
-        low, high = (worst[f"{kind}_{end}"] for end in ("low", "high"))
-        words[f"{kind}_false"] = f"{worst[kind]:.1%} (95% interval {low:.1%} to {high:.1%})"
-        words[f"{kind}_real"] = f"{real:.1%}"
-    return words

@@ -9,19 +9,19 @@ from repro.cmr.figures.corpora import corpus_distance as corpus_distance, corpus
 from repro.cmr.figures.critical import (
     critical_ratio as critical_ratio,
     critical_ratio_intervals as critical_ratio_intervals,
+    tolerances as tolerances,
     turning_points as turning_points,
 )
 from repro.cmr.figures.forecast import forecast_errors as forecast_errors
-from repro.cmr.figures.ratio import loss_against_ratio as loss_against_ratio
+from repro.cmr.figures.ratio import loss_against_ratio as loss_against_ratio, prediction_errors as prediction_errors
 from repro.cmr.figures.tokens import (
     all_loss_against_tokens as all_loss_against_tokens,
     both_losses as both_losses,
     loss_against_tokens as loss_against_tokens,
+    loss_on_two_domains as loss_on_two_domains,
     pretraining_curves as pretraining_curves,
 )
 from repro.cmr.figures.tradeoff import (
     cross_sections as cross_sections,
-    same_ratio as same_ratio,
     trade_off as trade_off,
-    trade_off_zoom as trade_off_zoom,
 )

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.cmr.frames import FIGURE_5, T_MAX, Results
+from repro.cmr.frames import FIGURE_5, T_MAX, DomainResults, Results
 from repro.show import style
 
 ROUTES = {
@@ -17,6 +17,8 @@ ROUTES = {
     "by tolerance": ("tolerance_ratio", "tolerance", "#d0641f", "diamond"),
 }
 APART = 0.011  # how far sizes are moved apart on the axis of ratios, so that their bars do not cover each other
+
+EPSILONS = tuple(k / 100 for k in range(1, 16))  # tolerances, nats per token
 
 _CROSS = "M-0.7,-0.7L0.7,0.7M-0.7,0.7L0.7,-0.7"
 _STATUS = {"inside": "inside the run", "extrapolated": "extrapolated", "none": "no turning point"}
@@ -52,7 +54,7 @@ def critical_ratio(results: Results) -> Any:
     dots = dots.mark_point(filled=True, size=65, shape="diamond", clip=True)
     layers = [
         style.rule("x", T_MAX),
-        *style.band(ends, "y", x, colour, opacity=0.16, clip=True),
+        *style.band(ends, "y", x, colour, style.faded(pick, 0.16), clip=True),
         line.add_params(pick, style.zoom()),
         style.hover(base, tips, size=60, clip=True),
         dots.encode(x, y, colour, opacity, tooltip=[*tips[:2], *style.tips(mixture="T0 of R")]),
@@ -116,7 +118,7 @@ def critical_ratio_intervals(*results: Results) -> Any:
     x = alt.X("value:Q", title=shares, axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1], nice=False))
     y = alt.Y("name:N", title=title, sort=style.in_order(frame[by]))
     place = alt.YOffset("route:N", sort=routes, scale=alt.Scale(paddingOuter=0.6))
-    key = alt.Legend(title=None, orient="top", symbolOpacity=1)
+    key = alt.Legend(title=None, orient="top", symbolOpacity=1, columnPadding=24)
     _, _, colours, shapes = (list(column) for column in zip(*ROUTES.values(), strict=True))
     colour = alt.Color("route:N", sort=routes, legend=key, scale=alt.Scale(domain=routes, range=colours))
     shape = alt.Shape("route:N", sort=routes, legend=key, scale=alt.Scale(domain=routes, range=shapes))
@@ -135,6 +137,26 @@ def critical_ratio_intervals(*results: Results) -> Any:
     return style.finish(chart, f"Critical mixture ratio by turning point and by tolerance, with intervals, by {by}")
 
 
+def tolerances(results: DomainResults) -> Any:
+    """The critical ratio against the tolerance: by it (solid, with its interval), and by turning point (dashed)."""
+    rows = results.tolerances(EPSILONS).rename(columns={"tolerance_lower": "low", "tolerance_upper": "high"})
+    pick, limits = style.picked("size"), alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("epsilon:Q", title="Tolerance \u03b5 (nats/token)", scale=alt.Scale(nice=False))
+    y = alt.Y(
+        "tolerance_ratio:Q", title="Critical mixture ratio (domain share)", axis=alt.Axis(format="%"), scale=limits
+    )
+    colour, opacity = style.size_colour(style.in_order(rows["size"])), style.faded(pick)
+    ends = {"low": ("Lower end", ".1%"), "high": ("Upper end", ".1%"), "critical_ratio": ("By turning point", ".1%")}
+    tips = style.tips(size="Model size", epsilon=("Tolerance", ".2f"), tolerance_ratio=("By tolerance", ".1%"), **ends)
+    base = alt.Chart(style.inline(rows.drop(columns="binds"))).encode(x, colour, opacity)
+    line = base.mark_line(strokeWidth=2, point={"size": 18, "filled": True}).encode(y, tooltip=tips)
+    dashed = base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(alt.Y("critical_ratio:Q", scale=limits))
+    bands = style.band(rows[["size", "epsilon", "low", "high"]], "y", x, colour, style.faded(pick, 0.16))
+    chart = alt.layer(style.rule("x", results.epsilon), *bands, dashed, line.add_params(pick, style.zoom()))
+    text = "Critical mixture ratio against the tolerance, a solid line by tolerance and a dashed one by turning point"
+    return style.finish(chart.properties(width=600, height=300), text)
+
+
 def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, opacity: Any) -> list[alt.Chart]:
     """A ring where each curve reaches the end of the run, its value beside it, spread so that none overlap."""
     rows = (
@@ -149,7 +171,7 @@ def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, opacity
         ceiling = row["at"] - 0.034
     base = alt.Chart(style.inline(pd.DataFrame(rows)))
     ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, opacity)
-    words = base.mark_text(align="left", dx=4, dy=10, fontSize=11, fontWeight="bold", clip=True)
+    words = base.mark_text(align="left", dx=3, dy=10, fontSize=10, fontWeight="bold", clip=True)
     return [ring, words.encode(x, alt.Y("at:Q"), colour, opacity, text="says:N")] if rows else []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.cmr.frames import Results
+from repro.cmr.frames import Results, held_out_errors
 from repro.show import style
 
 # A five-pointed star in the unit square that Vega scales; its built-in shapes have none.
@@ -48,6 +48,28 @@ def loss_against_ratio(results: Results, loss: str | None = None) -> Any:
             cells.append(panel.properties(title=f"{size}, {kind} loss"))
     text = f"Loss at the end of the run against the domain share, {seen}, fitted and predicted"
     return style.finish(style.grid(cells, columns=2), text)
+
+
+def prediction_errors(*sides: Results) -> Any:
+    """Relative error of predicting the ratio held out (percent), a row for each size of each side; general and domain
+    loss in colours.
+    """
+    errors = pd.concat([held_out_errors(side.held_out().points) for side in sides]).rename("error").reset_index()
+    if errors.empty:
+        return style.nothing("No ratio could be predicted from the others")
+    sizes = style.in_order(size for side in sides for size in side.sizes)
+    scale = alt.Scale(domain=["general", "domain"], range=["#3f86e8", "#e2622f"])
+    key = alt.Legend(title="Loss", orient="top", symbolOpacity=1)
+    dots = alt.Chart(style.inline(errors)).mark_point(filled=True, size=80, opacity=1)
+    dots = dots.encode(
+        alt.X("error:Q", title="Predicted less measured (% of the loss)"),
+        alt.Y("size:N", title="Model size", sort=sizes),
+        alt.Color("loss:N", scale=scale, legend=key),
+        alt.Shape("loss:N", scale=alt.Scale(domain=["general", "domain"], range=["circle", "diamond"]), legend=key),
+        tooltip=style.tips(size="Model size", loss="Loss", error=("Error in %", "+.3f")),
+    )
+    chart = alt.layer(style.rule("x", 0.0), dots).properties(width=560, height=alt.Step(22))
+    return style.finish(chart, "Relative error of the loss predicted at the ratio held out, a row for each model size")
 
 
 def _panel(points: pd.DataFrame, law: pd.DataFrame, channels: Sequence[Any], zoom: str, *, titled: bool) -> Any:

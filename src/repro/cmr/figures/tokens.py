@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repro.cmr.figures import parts
-from repro.cmr.frames import RUN, T_MAX, Results
+from repro.cmr.frames import RUN, T_MAX, DomainResults, Results
 from repro.laws import ratio_label
 from repro.show import style
 
@@ -22,24 +22,37 @@ _TICKS = [s * v for v in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0) for s 
 _SYMLOG = " (symmetric log axis)"
 
 
-def loss_against_tokens(results: Results, size: str, *, band: bool = False, beside: Results | None = None) -> Any:
-    """Figures 4 and 7: increment of the general loss of one size against T, fitted and extrapolated (dashed).
+def loss_against_tokens(results: Results, size: str, *, band: bool = False) -> Any:
+    """Figure 4: increment of the general loss of one size against T, fitted and extrapolated (dashed).
 
-    The ratios are those of `parts.small_of`. band: with the interval of each curve; beside: results whose figure,
-    beside this one, has the same axis.
+    The ratios are those of `parts.small_of`. band: with the interval of each curve.
     """
-
-    def rows_of(side: Results, band: bool = False) -> parts.Rows:
-        return _rows(parts.small_of(side.curves(np.arange(1, side.last_t + 1), band=band), size), side)
-
-    rows = rows_of(results, band)
-    both = [] if beside is None else [*rows.span("general"), *rows_of(beside).span("general")]
-    limits = [min(both), max(both)] if both else None
-    colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
-    track = Track(rows, colour, pick, size, x_title=results.t_title, y_title=style.GENERAL, t_max=T_MAX,
-                  limits=limits, width=600, height=340)  # fmt: skip
     text = f"General loss increment of {size} against tokens, fitted and extrapolated, a line for each ratio"
-    return style.finish(track.chart("zoom"), text)
+    return style.finish(_side_by_side({size: _beyond(results, size, band)}, results.t_title), text)
+
+
+def loss_on_two_domains(*sides: DomainResults) -> Any:
+    """Figure 7, for each domain a panel as in Figure 4, of the smallest size; all with one axis."""
+    size = sides[-1].sizes[0]
+    panels = {f"{size} on {side.domain}": _beyond(side, size) for side in sides}
+    text = f"General loss increment of {size} against tokens, a panel for each domain, a line for each ratio"
+    return style.finish(_side_by_side(panels, sides[0].t_title), text)
+
+
+def _beyond(results: Results, size: str, band: bool = False) -> parts.Rows:
+    return _rows(parts.small_of(results.curves(np.arange(1, results.last_t + 1), band=band), size), results)
+
+
+def _side_by_side(panels: Mapping[str, parts.Rows], x_title: str) -> Any:
+    ratios = sorted({ratio for rows in panels.values() for ratio in style.ratios_of(rows.drawn)})
+    colour, pick, several = style.ratio_colour(ratios), style.picked("mixture"), len(panels) > 1
+    spans = [end for rows in panels.values() for end in rows.span("general")]
+    shape: dict[str, Any] = {"width": style.PANEL, "height": 240} if several else {"width": 600, "height": 340}
+    limits = [min(spans), max(spans)] if several else None
+    tracks = [Track(rows, colour, pick, title, x_title=x_title, y_title=style.GENERAL, t_max=T_MAX, limits=limits,
+                    **shape) for title, rows in panels.items()]  # fmt: skip
+    charts = [track.chart(f"zoom_{place}") for place, track in enumerate(tracks)]
+    return style.grid(charts, columns=2) if several else charts[0]
 
 
 def all_loss_against_tokens(results: Results) -> Any:
@@ -64,13 +77,14 @@ def all_loss_against_tokens(results: Results) -> Any:
     return style.finish(whole, "General loss increment against tokens, a panel for each model size and ratio")
 
 
-def both_losses(results: Results) -> Any:
-    """Figure 10: both increments against T up to the end of the run, a row for each size, coloured by ratio; the
-    general one on a symmetric logarithmic axis, where the largest ratio does not flatten the others.
+def both_losses(results: Results, *only: str) -> Any:
+    """Figure 10: both increments against T up to the end of the run, a row for each size (all, unless some are named),
+    coloured by ratio; the general one on a symmetric logarithmic axis, where the largest ratio does not flatten the
+    others.
     """
     rows = parts.Rows.of(results.curves(RUN), results.turning_points())
     colour, pick = style.ratio_colour(style.ratios_of(rows.drawn)), style.picked("mixture")
-    sizes = style.in_order(rows.drawn["size"])
+    sizes = only or style.in_order(rows.drawn["size"])
     cells: list[Any] = []
     for size in sizes:
         for loss, y_title, note in (("domain", style.DOMAIN, ""), ("general", style.GENERAL, _SYMLOG)):
@@ -152,7 +166,7 @@ class Track:
         ends = f"{self.loss}_low", f"{self.loss}_high"
         detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
         interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
-        layers += style.band(interval, "y", x, self.colour, detail, ends=ends, opacity=0.18, line=False)
+        layers += style.band(interval, "y", x, self.colour, style.faded(self.pick, 0.18), detail, ends=ends, line=False)
         layers += self.rows.seen(x, y, self.colour, style.faded(self.pick, 0.6), size=11)
         line = base.mark_line(strokeWidth=2).add_params(self.pick, style.zoom(zoom))
         line = line.encode(opacity, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"])

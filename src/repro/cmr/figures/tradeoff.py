@@ -35,23 +35,6 @@ def trade_off(results: Results) -> Any:
     return style.finish(style.grid(cells, columns=2), text)
 
 
-def trade_off_zoom(results: Results, size: str) -> Any:
-    """Figure 1, right: the same plane for the small ratios of one size, large, as `parts.small_of` has them."""
-    rows = parts.Rows.of(parts.small_of(results.curves(RUN), size), results.turning_points())
-    colour = style.ratio_colour(style.ratios_of(rows.drawn))
-    plane = Plane(rows, colour, style.picked("mixture"), size, width=600, height=360)
-    text = f"General against domain loss increment along training of {size}, a line for each ratio"
-    return style.finish(plane.chart("zoom"), text)
-
-
-def same_ratio(results: Results) -> Any:
-    """Figure 2: one panel for each of two ratios, the nearest to 1/4 and to 1/3, all sizes in it."""
-    there = style.ratios_of(results.curves(RUN))
-    first = min(there, key=lambda ratio: abs(ratio - 1 / 4))
-    others = sorted((ratio for ratio in there if ratio != first), key=lambda ratio: abs(ratio - 1 / 3))
-    return cross_sections(results, sorted([first, *others[:1]]))
-
-
 def cross_sections(results: Results, ratios: Sequence[float] | None = None) -> Any:
     """Figure 8: the trade-off cut at each ratio (all unless given), coloured by size. Raises ValueError if none of the
     ratios is in the curves.

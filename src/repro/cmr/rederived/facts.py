@@ -1,80 +1,44 @@
-"""Numbers and phrases on the printed tables for the prose of their page."""
+"""Numbers on the printed tables for the prose of their pages."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from repro.cmr import published
-from repro.cmr.published import paper
 from repro.cmr.rederived import frames
-from repro.laws import ratio_label
-from repro.show.words import Facts, join
+from repro.show.words import Facts
 
 
 def prediction() -> Facts:
-    """Table 2: mean errors in percent, of the printed predictions, refitted, without R = 1, and reading 33% as 0.33."""
-    close, coarse = frames.prediction(), frames.prediction(frames.READ_AS[1 / 3])
+    """Table 2: mean errors in percent, of the printed predictions, refitted, without R = 1, and reading 33% as 0.33.
+
+    times_better: like for like, the printed one over that without R = 1, as section 5.1 fits.
+    """
+    close, coarse, interior = (frames.prediction(*how) for how in ((), (frames.READ_AS[1 / 3],), (1 / 3, 3 / 4)))
+    printed, inside = frames.relative_error(close, "printed"), frames.relative_error(interior, "refitted")
     return {
-        "printed_error": 100 * frames.relative_error(close, "printed"),
+        "printed_error": 100 * printed,
         "refit_error": 100 * frames.relative_error(close, "refitted"),
-        "interior_error": 100 * frames.relative_error(frames.prediction(largest=3 / 4), "refitted"),
+        "interior_error": 100 * inside,
         "coarse_error": 100 * frames.relative_error(coarse, "refitted"),
-        "times_better": frames.relative_error(close, "printed") / frames.relative_error(close, "refitted"),
+        "times_better": printed / inside,
     }
 
 
-def critical_ratios() -> Facts:
-    """How far Equation 8 through Table 4's turning points is from the printed critical ratios, in points.
+def chain(turns: pd.DataFrame, deviation: pd.DataFrame) -> Facts:
+    """From `frames.turns` and `frames.deviation`, how well Tables 4 and 5 and the text agree.
 
-    largest, largest_size; first_size, first: of the smallest size; table5: the largest for Table 5's own curve;
-    ratios: those that it is fitted to, in words.
+    turns_mean, turns_largest: distances of turning points in percent, at the ratios fitted; low_mean: the mean at the
+    smallest multiplier; enough: the smallest whose mean is within a tenth of the best; largest, first: distances of
+    critical ratios from the printed ones in points, the largest and that of the smallest size.
     """
+    away = 100 * turns.loc[frames.fitted(turns["ratio"]), "difference"].abs()
     rows = frames.critical_ratios()
-    away = 100 * (rows["table4"] - rows["printed"]).abs()
-    place = int(away.argmax())
+    ratios = 100 * (rows["table4"] - rows["printed"]).abs()
     return {
-        "largest": float(away.iloc[place]),
-        "largest_size": str(rows["size"].iloc[place]),
-        "first_size": str(rows["size"].iloc[0]),
-        "first": float(away.iloc[0]),
-        "table5": float(100 * (rows["table5"] - rows["printed"]).abs().max()),
-        "ratios": join(map(ratio_label, frames.AMONG)),
-    }
-
-
-def turns(rows: pd.DataFrame) -> Facts:
-    """From `frames.turns`: how far both tables are apart, where the ratios are those fitted and where they are not.
-
-    turns_mean, turns_largest (percent, at the ratios fitted); without: ratios at which some size does not turn.
-    """
-    away = 100 * rows.loc[frames.fitted(rows["ratio"]), "difference"].abs()
-    lost = rows[rows["t"].isna()].groupby("ratio")["size"].agg(list)
-    says = [f"R = {ratio_label(float(ratio))} ({join(sizes)})" for ratio, sizes in lost.items()]  # type: ignore[arg-type]
-    return {"turns_mean": float(away.mean()), "turns_largest": float(away.max()), "without": join(says) or "none"}
-
-
-def multipliers(deviation: pd.DataFrame) -> Facts:
-    """From `frames.deviation`: the multiplier that comes nearest to Table 5, and how flat the choice is.
-
-    best_multiplier; best_mean, low_mean, high_mean: mean distance in percent there and at both ends; enough: the
-    smallest multiplier whose mean distance is within a tenth of the best.
-    """
-    best = deviation.iloc[int(deviation["mean"].argmin())]
-    enough = deviation.loc[deviation["mean"] <= 1.1 * best["mean"], "lagrange"].min()
-    return {
-        "best_multiplier": float(best["lagrange"]),
-        "best_mean": 100 * float(best["mean"]),
+        "turns_mean": float(away.mean()),
+        "turns_largest": float(away.max()),
         "low_mean": 100 * float(deviation["mean"].iloc[0]),
-        "high_mean": 100 * float(deviation["mean"].iloc[-1]),
-        "enough": float(enough),
-        "lagrange_low": int(published.value("lagrange_low")),
-        "lagrange_high": int(published.value("lagrange_high")),
+        "enough": float(deviation.loc[deviation["mean"] <= 1.1 * deviation["mean"].min(), "lagrange"].min()),
+        "largest": float(ratios.max()),
+        "first": float(ratios.iloc[0]),
     }
-
-
-def curves(rows: pd.DataFrame) -> Facts:
-    """From `frames.curves`: how far the refitted curves part from the printed ones at the end, in points, by size."""
-    last = rows[rows["t"] == rows["t"].max()].pivot(index="size", columns="source", values="ratio")
-    away = (100 * (last[frames.REFIT] - last[frames.PRINTED])).reindex(list(paper.sizes))
-    says = join(f"{value:+.1f} ({size})" for size, value in away.items())
-    return {"parting": says, "last_t": int(rows["t"].max()), "last_tokens": float(rows["t"].max() * frames.UNIT / 1e9)}

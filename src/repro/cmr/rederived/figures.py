@@ -25,7 +25,8 @@ def multipliers(frame: pd.DataFrame) -> Any:
 
 
 def _panel(rows: pd.DataFrame, ratios: list[float], pick: alt.Parameter, place: int) -> Any:
-    x = _across(_LAMBDA if place >= 2 else None)
+    title = _LAMBDA if place >= 2 else None
+    x = alt.X("lagrange:Q", title=title, axis=alt.Axis(values=_TICKS), scale=alt.Scale(type="log", nice=False))
     scale = alt.Scale(type="log", nice=False, padding=8)
     y = alt.Y("t:Q", title="T0 (units of 0.2B tokens)" if place % 2 == 0 else None, scale=scale)
     colour, opacity = style.ratio_colour(ratios), style.faded(pick)
@@ -36,26 +37,7 @@ def _panel(rows: pd.DataFrame, ratios: list[float], pick: alt.Parameter, place: 
     base = alt.Chart(style.inline(rows[["mixture", "lagrange", "t", "inverted"]])).encode(x, colour, opacity)
     line = base.mark_line(strokeWidth=2, point={"size": 18, "filled": True}).encode(y, tooltip=tips).add_params(pick)
     aim = base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(alt.Y("inverted:Q", scale=scale))
-    title = str(rows["size"].iloc[0])
-    return alt.layer(aim, line).properties(title=title, width=style.PANEL, height=170)
-
-
-def _across(title: str | None) -> alt.X:
-    return alt.X("lagrange:Q", title=title, axis=alt.Axis(values=_TICKS), scale=alt.Scale(type="log", nice=False))
-
-
-def deviation(frame: pd.DataFrame) -> Any:
-    """How far the turning points of Table 4 are from Table 5 at each multiplier: mean and largest."""
-    long = frame.melt("lagrange", ["mean", "largest"], "which", "away")
-    key = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=4)
-    scale = alt.Scale(domain=["mean", "largest"], range=[style.RATIO_RAMP[0], style.RATIO_RAMP[-2]])
-    x = _across(_LAMBDA)
-    y = alt.Y("away:Q", title="Distance from Table 5", axis=alt.Axis(format="%"))
-    tips = style.tips(lagrange=("Multiplier", ",.0f"), away=("Distance", ".1%"))
-    line = alt.Chart(style.inline(long)).mark_line(strokeWidth=2, point=True)
-    line = line.encode(x, y, alt.Color("which:N", scale=scale, legend=key), tooltip=tips)
-    text = "Relative distance of Table 4's turning points from those Table 5 implies, against the multiplier"
-    return style.finish(line.add_params(style.zoom()).properties(width=600, height=230), text)
+    return alt.layer(aim, line).properties(title=str(rows["size"].iloc[0]), width=style.PANEL, height=170)
 
 
 def critical_ratio(frame: pd.DataFrame, turns: pd.DataFrame) -> Any:

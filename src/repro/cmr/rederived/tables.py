@@ -40,31 +40,3 @@ def turns(frame: pd.DataFrame) -> Styler:
     wide = wide.swaplevel(axis=1).reindex(index=[ratio_label(r) for r in sorted(set(frame["ratio"]))], columns=columns)
     wide = wide.rename(columns={"t": "Table 4", "inverted": "Table 5"}, level=1)
     return styled(wide, lambda t: f"{t:,.1f}" if np.isfinite(t) else "", NO_TURN, index=True)
-
-
-def prediction(frame: pd.DataFrame) -> Styler:
-    """The quarter of Table 2, measured, printed and refitted, with relative errors; from `frames.prediction`."""
-    rows = pd.DataFrame({
-        "model size": frame["size"],
-        "measured": frame["measured"],
-        "predicted, printed": frame["printed"],
-        "error": frame["printed"] / frame["measured"] - 1,
-        "predicted, refitted": frame["refitted"],
-        "error, refitted": frame["refitted"] / frame["measured"] - 1,
-    })  # fmt: skip
-    formats = {column: "{:+.3%}" if "error" in column else "{:.4f}" for column in rows.columns[1:]}
-    return styled(rows, formats, "not printed", index=False)
-
-
-def quality(frame: pd.DataFrame) -> Styler:
-    """Medians of Table 3 beside those of our fits; from `frames.quality`."""
-    rows = frame[["loss", "metric"]].copy()
-    rows["printed"], rows["ours"] = _quality(frame, "printed"), _quality(frame, "ours")
-    return styled(rows, {}, "not run or not printed", index=False)
-
-
-def _quality(frame: pd.DataFrame, column: str) -> list[str | None]:
-    return [
-        None if np.isnan(value) else f"{value:.2e}" if metric == "MSE" else f"{value:.4f}"
-        for value, metric in zip(frame[column].astype(float), frame["metric"], strict=True)
-    ]
