@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ from repro.laws import Fit
 NONE = "\u2013"
 WIDTH = 340  # pixels of a chart's panel: fits a telephone, and two go side by side on a page
 FEW_DRAWS = 100  # below it the 2.5% at either end are no more than two draws
-
-Interval = list[float | None]
 
 
 @dataclass(frozen=True)
@@ -115,20 +113,21 @@ def interval(ends: Sequence[float | None] | None, digits: int = 4) -> str:
     return NONE if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
 
 
-def finite(value: float | None) -> float | None:
-    """The number as Python's own; None for NaN, an infinity or None."""
-    return None if value is None or not math.isfinite(value) else float(value)
+def plain(value: Any) -> Any:
+    """The same for JSON: numbers as Python's own, None for those that are not finite, lists for tuples."""
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
-def pair(ends: Sequence[float | None] | None) -> Interval | None:
-    """An interval for JSON; an end that is not finite, because the interval is open there, is None."""
-    return None if ends is None else [finite(end) for end in ends]
-
-
-def intervals(table: pd.DataFrame) -> dict[str, Interval | None]:
-    """The rows of ``conf_int()`` for JSON, by parameter."""
-    rows = zip(table.index, table["lower"], table["upper"], strict=True)
-    return {str(name): pair((float(low), float(high))) for name, low, high in rows}
+def intervals(table: pd.DataFrame) -> dict[str, list[float | None]]:
+    """The rows of ``conf_int()``, by parameter; an end that is not finite, because the interval is open, is None."""
+    ends: dict[str, list[float | None]] = plain(table.T.to_dict("list"))
+    return ends
 
 
 def as_text(tables: Iterable[Table], warnings: Sequence[str]) -> str:
@@ -149,19 +148,13 @@ def fit_json(fit: Fit | None, *, drawn: bool) -> dict[str, Any] | None:
     if fit is None:
         return None
     ends = intervals(fit.conf_int()) if drawn else None
-    open_ended = [name for name, interval_ in (ends or {}).items() if interval_ is None or None in interval_]
+    open_ended = [name for name, each in (ends or {}).items() if None in each]
     undetermined = [f"{name}: the data set no finite limit to its interval" for name in open_ended]
-    return {
-        "params": {name: finite(value) for name, value in fit.params.items()},
-        "ci": ends,
-        "sse": finite(fit.sse),
-        "rse": finite(fit.rse),
-        "r2": finite(fit.r2),
-        "n": fit.n,
-        "warnings": [*fit.warnings, *undetermined],
-    }
+    goodness = {"sse": fit.sse, "rse": fit.rse, "r2": fit.r2, "n": fit.n}
+    return {"params": fit.params, "ci": ends, **goodness, "warnings": [*fit.warnings, *undetermined]}
 
 
 def write(path: Path, content: Any) -> None:
-    """Write JSON that ends in a newline; raises ValueError if a number in it is not finite."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write JSON that ends in a newline; what is no finite number in it is null."""
+    text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
