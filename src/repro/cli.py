@@ -370,11 +370,8 @@ def study_of(params: Params | AllocationParams) -> "BaseStudy":
 
 
 def identities_of(values: Mapping[str, Any]) -> dict[type[Section], str]:
-    """What decides the numbers of each paper's study, by its schema.
-
-    Raises:
-        ParamsError: if data that a study reads are not here.
-
+    """What decides the numbers of each paper's study, by its schema. Raises ParamsError if data that a study reads are
+    not here.
     """
     identities: dict[type[Section], str] = {}
     for params in _checked(values):

@@ -35,9 +35,8 @@ CAPTION = (
 
 
 def fit(file: Path, budget: float, bootstrap: int, seed: int, predict: Iterable[float]) -> Answer:
-    """Read a file of scores and fit Equation 1 of paper B to it, as `analyse_allocation` does.
-
-    Raises WrongTable, with every fault, for a file that is not what is needed.
+    """Read a file of scores and fit Equation 1 of paper B to it, as `analyse_allocation` does. Raises WrongTable, with
+    every fault, for a file that is not what is needed.
     """
     scores, notes = _read_scores(file, budget)
     allocation = analyse_allocation(scores, budget=budget, bootstrap=bootstrap, seed=seed, predict=predict)

@@ -191,13 +191,10 @@ class Law:
 
         With ``loss="huber"`` residuals beyond 1.345 robust standard deviations count linearly (Huber's M-estimate), by
         iteratively reweighted least squares; each round is a global fit, and the final weights are those of the result.
-        With ``loss="log-huber"`` the residuals are those of ln y, and count linearly beyond ``delta``, in units of
-        ln y: Approach 3 of Hoffmann et al. (2022). Reweighting stops where that objective is stationary.
-
-        Raises:
-            ValueError: shapes differ, values are not finite, weights are not positive, there are fewer points
-                than parameters, the basis is not finite at some x, or, for log-huber, y or the law is not positive.
-
+        With ``loss="log-huber"`` the residuals are those of ln y, and count linearly beyond ``delta``, in units of ln
+        y: Approach 3 of Hoffmann et al. (2022). Reweighting stops where that objective is stationary. Raises ValueError
+        if shapes differ, values are not finite, weights are not positive, there are fewer points than parameters, the
+        basis is not finite at some x, or, for log-huber, y or the law is not positive.
         """
         if loss not in ("squares", *REWEIGHTINGS):
             raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares', 'huber' or 'log-huber'")
@@ -486,16 +483,10 @@ class Fit:
         """Parameters of ``n`` refits to data drawn as :mod:`repro.laws.noise` says: one row each, one column for
         each parameter. Seeded, so repeatable. attrs["method"] says which kind of noise was used.
 
-        Args:
-            n: how many refits.
-            seed: of the random numbers.
-            runs: label of each point's run; with two or more, runs deviate as wholes.
-            items: number of items behind each score; their binomial error is used.
-            method: "ar1", "independent", "runs" or "binomial" instead of what follows from the data.
-
-        Raises:
-            ValueError: for an unknown method, n < 1, or no noise to learn from.
-
+        n: how many refits. seed: of the random numbers. runs: label of each point's run; with two or more, runs deviate
+        as wholes. items: number of items behind each score; their binomial error is used. method: "ar1", "independent",
+        "runs" or "binomial" instead of what follows from the data. Raises ValueError for an unknown method, n < 1, or
+        no noise to learn from.
         """
         drawn = noise.draws(self.design, n, np.random.default_rng(seed), runs=runs, items=items, method=method)
         frame = pd.DataFrame(self.law.fit_many(drawn.x, drawn.y, drawn.weights))

@@ -42,11 +42,8 @@ class Declared(NamedTuple):
 
 
 def read(notebook: Path) -> Declared:
-    """What a notebook declares.
-
-    Raises:
-        ParamsError: the file is not a notebook, or has no cell tagged ``parameters`` that is Python.
-
+    """What a notebook declares. Raises ParamsError if the file is not a notebook, or has no cell tagged ``parameters``
+    that is Python.
     """
     try:
         cells = nbformat.read(notebook, as_version=4).cells
@@ -65,10 +62,7 @@ def read(notebook: Path) -> Declared:
 
 def check(notebook: Path, parameters: Mapping[str, Any]) -> None:
     """Refuse parameters that the notebook does not take, which papermill would only warn about, or of another type.
-
-    Raises:
-        ParamsError: naming what is wrong and what is allowed.
-
+    Raises ParamsError, which names what is wrong and what is allowed.
     """
     declared = read(notebook)
     unknown = [name for name in parameters if name not in declared.names]

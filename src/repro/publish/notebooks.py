@@ -54,11 +54,8 @@ def execute_one(
 ) -> bool:
     """Execute a notebook with the parameters of its paper unless it is up to date; False, with a message, if it fails.
 
-    parameters: of all studies. studies: by schema, what else decides the numbers of a study.
-
-    Raises:
-        ParamsError: if the notebook begins no study, or one that there are no parameters for.
-
+    parameters: of all studies. studies: by schema, what else decides the numbers of a study. Raises ParamsError if the
+    notebook begins no study, or one that there are no parameters for.
     """
     schema = declared.read(notebook).schema
     if schema is None:
@@ -85,13 +82,9 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], *, extr
 
     The kernel is this very interpreter, whatever kernels are installed. What it writes to standard error (progress
     bars) appears on ours while it runs. An earlier ``output`` stays until all has run. No process that the notebook
-    started outlives it.
-
-    Raises:
-        ParamsError: no ``parameters`` cell, or a parameter that the notebook does not take or of another type.
-        NotebookFailed: a cell raised, ended the process, or the kernel died.
-        KeyboardInterrupt: once the kernel has ended.
-
+    started outlives it. Raises ParamsError if no ``parameters`` cell, or a parameter that the notebook does not take or
+    of another type. Raises NotebookFailed if a cell raised, ended the process, or the kernel died. Raises
+    KeyboardInterrupt once the kernel has ended.
     """
     declared.check(notebook, parameters)
     inputs = inputs_digest(notebook, parameters, extra)  # before it runs, so that later edits make the page stale

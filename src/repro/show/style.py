@@ -156,13 +156,10 @@ def band(
 ) -> list[alt.Chart]:
     """The area between the columns ``ends``, as a list of one layer; an empty list if no row has both.
 
-    Args:
-        rows: a frame, whose rows without an end are left out, or a chart whose data and channels the layer shares.
-        along: the axis of the interval, by name or as a channel with its title and scale.
-        channels: the other channels, such as the place across and the colour.
-        ends: the columns of the lower and of the upper end.
-        mark: properties of the area, such as its opacity.
-
+    rows: a frame, whose rows without an end are left out, or a chart whose data and channels the layer shares. along:
+    the axis of the interval, by name or as a channel with its title and scale. channels: the other channels, such as
+    the place across and the colour. ends: the columns of the lower and of the upper end. mark: properties of the area,
+    such as its opacity.
     """
     return [interval.mark_area(**mark) for interval in _intervals(rows, along, channels, ends)]
 

@@ -162,20 +162,13 @@ def analyse_allocation(
 ) -> Allocation:
     """Section 3.3 on a frame of scores: Equation 1, its peak with an interval, and Equation 2 at other budgets.
 
-    Args:
-        scores: columns score and one of sft_tokens (tokens) and cpt_fraction (0 to 1); optional n_items (the score is a
-            proportion of so many items, and has their binomial error) and seed (several runs at one allocation). Rows
-            without SFT tokens have no ln S: they stay out of the law, and a warning gives their scores.
-        budget: tokens of CPT and SFT together.
-        bootstrap: how many refits give the intervals; 0 for none.
-        seed: of everything random here.
-        predict: other budgets, in tokens.
-        answers: the score of each question at each row of scores, (rows, questions); scores are their means. Errors
-            then come from the questions, which are the same at every allocation.
-
-    Raises:
-        ValueError: a wrong column or value, or fewer than six allocations with SFT tokens.
-
+    scores: columns score and one of sft_tokens (tokens) and cpt_fraction (0 to 1); optional n_items (the score is a
+    proportion of so many items, and has their binomial error) and seed (several runs at one allocation). Rows without
+    SFT tokens have no ln S: they stay out of the law, and a warning gives their scores. budget: tokens of CPT and SFT
+    together. bootstrap: how many refits give the intervals; 0 for none. seed: of everything random here. predict: other
+    budgets, in tokens. answers: the score of each question at each row of scores, (rows, questions); scores are their
+    means. Errors then come from the questions, which are the same at every allocation. Raises ValueError for a wrong
+    column or value, or fewer than six allocations with SFT tokens.
     """
     if bootstrap < 0:
         raise ValueError(f"bootstrap is {bootstrap}; it must be 0 or more")

@@ -233,27 +233,20 @@ def analyse(
 ) -> Analysis:
     """Sections 4 and 5 on a frame of losses, one group for each (size, domain).
 
-    Args:
-        losses: as :func:`repro.laws.cmr.losses.trajectories` takes them; held-out sequences, where they are known, are
-            resampled for the intervals.
-        t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out of every fit.
-        epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C).
-        lagrange: the multiplier of Equation 27; by default the largest the paper uses, where turning points
-            are within half a percent of the maximum of the general loss.
-        unit: tokens in one unit of T; default T_max / 100, so that training ends at T = 100 as in the paper.
-        horizon: how far ahead turning points are looked for, in multiples of T_max.
-        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs; one
-            trajectory has autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning
-            point by its precision, which moves its value too.
-        seed: of the draws.
+    losses: as :func:`repro.laws.cmr.losses.trajectories` takes them; held-out sequences, where they are known, are
+    resampled for the intervals. t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out
+    of every fit. epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C). lagrange: the
+    multiplier of Equation 27; by default the largest the paper uses, where turning points are within half a percent of
+    the maximum of the general loss. unit: tokens in one unit of T; default T_max / 100, so that training ends at T =
+    100 as in the paper. horizon: how far ahead turning points are looked for, in multiples of T_max. bootstrap: how
+    many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs; one trajectory has
+    autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning point by its precision,
+    which moves its value too. seed: of the draws.
 
-    Losses at T_max are measured ones where a trajectory reaches it (mean over seeds, and over the last tenth of the
-    run once the curve's course is taken out), else the token law's prediction. What does not exist is None, and a
-    warning of its group says why.
-
-    Raises:
-        ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
-
+    Losses at T_max are measured ones where a trajectory reaches it (mean over seeds, and over the last tenth of the run
+    once the curve's course is taken out), else the token law's prediction. What does not exist is None, and a warning
+    of its group says why. Raises ValueError for a missing column, a value out of range, no rows at 0 tokens, or a
+    setting out of range.
     """
     runs = [cleaned(run) for run in trajectories(losses)]
     end = float(losses["tokens"].max()) if t_max is None else float(t_max)

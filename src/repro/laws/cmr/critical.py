@@ -131,12 +131,9 @@ def by_turning_point(
     law falls with T, is not positive, or contradicts them, the value is the place where they pass ``t_max`` between two
     neighbouring ratios, and None where there is no such place. Where all are late or all early it is a bound.
 
-    Args:
-        points: (R, T0) of each ratio.
-        t_max: end of training, in the unit of T0.
-        draws: T0 of a bootstrap, (n, r) for the r points in their order, NaN where a curve does not turn. Each turning
-            point is then weighted by its precision: those far beyond the data are known much worse than those within.
-
+    points: (R, T0) of each ratio. t_max: end of training, in the unit of T0. draws: T0 of a bootstrap, (n, r) for the r
+    points in their order, NaN where a curve does not turn. Each turning point is then weighted by its precision: those
+    far beyond the data are known much worse than those within.
     """
     order = sorted(range(len(points)), key=lambda number: points[number][0])
     ratios = np.array([points[number][0] for number in order])

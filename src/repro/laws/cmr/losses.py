@@ -61,7 +61,6 @@ def trajectories(losses: pd.DataFrame) -> list[Trajectories]:
     losses: columns ratio, tokens, general_loss, domain_loss; optional size, domain, seed. Rows with tokens = 0 give the
     base: one for each seed, or one for all (the ratio of these rows is not read). general_sequences and
     domain_sequences, if there, hold arrays (m,): the loss of each held-out sequence, the same sequences in every row.
-
     Raises ValueError for a missing column, a value that is not finite or out of range, or a group without a row at 0
     tokens or without any row beyond; it names the row and what is allowed.
     """
@@ -133,7 +132,6 @@ def _group(size: str, domain: str, rows: pd.DataFrame) -> Trajectories:
 
 def _by_sequence(name: str, before: pd.DataFrame, after: pd.DataFrame) -> list[Array] | None:
     """Each point's increments by held-out sequence, over its own seed's base; None where the rows have not all of them.
-
     Raises ValueError if rows differ in their number of sequences, which cannot be the same ones then.
     """
     if name not in after or not all(isinstance(losses, np.ndarray) for losses in [*before[name], *after[name]]):

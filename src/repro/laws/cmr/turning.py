@@ -46,20 +46,14 @@ def turning_points(
 ) -> Array:
     """Where d/dT (dL_dom + lagrange dL_gen) goes from positive to negative: the root of Equation 27, bracketed.
 
-    Args:
-        domain: alpha1, s1, beta1 of Equation 6, each a number or (B,).
-        general: alpha2, s2, alpha3, s3, beta2 of Equation 6, each a number or (B,).
-        lagrange: the multiplier lambda; ``math.inf`` gives the maximum of the general loss itself.
-        t_max: end of training, in the unit of T of the coefficients.
-        horizon: how far to look, in multiples of t_max.
+    domain: alpha1, s1, beta1 of Equation 6, each a number or (B,). general: alpha2, s2, alpha3, s3, beta2 of Equation
+    6, each a number or (B,). lagrange: the multiplier lambda; ``math.inf`` gives the maximum of the general loss
+    itself. t_max: end of training, in the unit of T of the coefficients. horizon: how far to look, in multiples of
+    t_max.
 
-    Returns:
-        The crossings, shape (B,): a sum of three powers of T changes from + to - at most once. A curve that falls all
-        the way up to t_max has turned at 0.0; one still rising at the horizon has none, NaN.
-
-    Raises:
-        ValueError: for a missing or non-finite coefficient, or lagrange <= 0, t_max <= 0 or horizon < 1.
-
+    The crossings, shape (B,): a sum of three powers of T changes from + to - at most once. A curve that falls all the
+    way up to t_max has turned at 0.0; one still rising at the horizon has none, NaN. Raises ValueError for a missing or
+    non-finite coefficient, or lagrange <= 0, t_max <= 0 or horizon < 1.
     """
     if not (lagrange > 0 and 0 < t_max < np.inf and 1 <= horizon < np.inf):
         values = f"{lagrange}, {t_max}, {horizon}"
