@@ -382,9 +382,8 @@ def identities_of(values: Mapping[str, Any]) -> dict[type[Section], str]:
 
 
 def all_runs(values: Mapping[str, Any], kinds: Collection[str] = ()) -> bool:
-    """Do the missing runs of each paper's study, even if the other's fail; return whether all are done.
-
-    kinds: only runs of these, and what they build on.
+    """Do the missing runs of each paper's study, even if the other's fail; return whether all are done. kinds: only
+    runs of these, and what they build on.
     """
     from repro.runs.spec import closure
 

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from repro.fit.report import WIDTH, Figure, Report, Section, Table, as_text, interval, intervals, number, rough
+from repro.fit.report import WIDTH, Table, as_text, interval, intervals, number, page, rough
 from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws.allocation import NAMES, Allocation, analyse_allocation
 from repro.laws.allocation.scores import MOST_ITEMS, with_errors
@@ -28,10 +28,6 @@ COLUMNS = (
 PROPORTION = Column("score", low=0, high=1, share=True)
 TINY = 1e-6  # of a budget: fewer SFT tokens are no split that anybody tries, the paper's being 1e-5 or more
 HEIGHT = 260
-CAPTION = (
-    "Scores (bars: 95% Wilson intervals, where the file has n_items), Eq. 1 with its pointwise 95% band, and the best "
-    "number of SFT tokens (line) with its 95% interval (strip)."
-)
 
 
 def fit(file: Path, budget: float, bootstrap: int, seed: int, predict: Iterable[float]) -> Answer:
@@ -156,21 +152,9 @@ class Answer:
     def __str__(self) -> str:
         return as_text((self.best(), self.parameters(), self.tests()), self.warnings)
 
-    def report(self) -> Report:
-        """The report; ``.html()`` is the file."""
-        title = "The best split of your token budget"
-        budget = f"{self.allocation.budget:g} tokens"
-        lead = f"From {self.file.name}: scores at several splits of {budget} between CPT and SFT."
-        tables = (self.parameters(), self.tests(), self.alternatives())
-        section = Section("Scores and the law", (Figure(CAPTION, _figure(self)),), tables)
-        assumed = (
-            ("Budget", f"{budget} of CPT and SFT together"),
-            ("Eq. 1", "P(S) = P_base + A exp(-(ln S - μ)² / 2σ²) - λ / (S - S_min), S in SFT tokens"),
-            ("Other budgets", "Eq. 2: the best number of SFT tokens, exp μ, is taken to be the same for every budget"),
-            ("Fit and intervals", f"{self.allocation.method}; seed {self.seed}"),
-            ("Tests", f"{self.allocation.flatness.method}; {self.allocation.trend.method}"),
-        )
-        return Report(title, lead, (self.best(),), self.warnings, assumed, (section,))
+    def html(self) -> str:
+        """The report."""
+        return page("allocation.html", answer=self, chart=_figure(self))
 
 
 def _figure(answer: Answer) -> Any:

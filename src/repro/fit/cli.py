@@ -99,7 +99,7 @@ def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr
     except WrongTable as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
-    page = answer.report().html() if options.html else None
+    page = answer.html() if options.html else None
     print(answer)
     if options.json:
         write(options.json, answer.as_json())

@@ -14,11 +14,10 @@ import pandas as pd
 from scipy import stats
 
 from repro.fit.losses import read_losses
-from repro.fit.report import WIDTH, Figure, Report, Section, Table, as_text, fit_json, interval, number, plain, rough
+from repro.fit.report import WIDTH, Table, as_text, fit_json, interval, number, page, plain, rough
 from repro.laws import Analysis, Fit, Group, TokenLaws, TurningPoint, analyse, increments, ratio_label
 from repro.laws.cmr.critical import Critical
-from repro.laws.cmr.losses import Base
-from repro.laws.cmr.quality import NOTHING
+from repro.laws.cmr.losses import NOTHING, Base
 from repro.show import style
 
 NO_DRAWS = "--bootstrap is 0: there are no intervals, and Eq. 8 takes all turning points as equally well known"
@@ -29,22 +28,6 @@ BEYOND = 1.25  # how far past T_max the laws are drawn, as a multiple of it
 POINTS = 160
 ALL = 100 * (1 + 1e-9)  # T_max in hundredths of it, give or take rounding
 COLOUR = style.RATIO_RAMP[0]
-BAND: dict[str, Any] = {"color": style.GREY, "opacity": 0.2, "clip": True}
-
-CHANGE = {
-    "general": "Change of the general loss: points measured, lines Eq. 6, diamonds the turning points with their "
-    "intervals; dashed, T_max.",
-    "domain": "Change of the domain loss: points measured, lines Eq. 6; dashed, T_max.",
-}
-END = {
-    "general": "General loss at the last point up to T_max, and L(R) with its interval; dashed, the highest loss "
-    "that is tolerated.",
-    "domain": "Domain loss at the last point up to T_max, and L(R) with its interval.",
-}
-CRITICAL = (
-    "Each ratio at its turning point, with interval, and Eq. 8 with its own; where the curve meets the dashed T_max "
-    "is the critical ratio."
-)
 GOODNESS = ("law", "points", "residual s.e.", "R\u00b2", "to beware of")
 Result = TurningPoint | Critical
 
@@ -184,45 +167,10 @@ class Answer:
         head = ("", "general residual s.e.", "R\u00b2", "domain residual s.e.", "R\u00b2")
         return Table("How well Eq. 6 fits, at the ratio where it fits worst", head, tuple(rows))
 
-    def report(self) -> Report:
-        """The report; ``.html()`` is the file."""
-        sections = tuple(
-            Section(self.name(group) or "Losses and laws", _figures(self, group), _tables(self, group))
-            for group in self.analysis.groups
-        )
-        title = "The critical mixture ratio of your losses"
-        lead = (
-            f"From {self.file.name}. Tokens and losses are in the units of that file. Changes of a loss (Δ) are since "
-            "before continual pretraining, R is the domain's share of the tokens, T0 the turning point of the general "
-            "loss."
-        )
-        return Report(title, lead, (self.critical_ratios(),), self.warnings, self.assumed(), sections)
-
-    def assumed(self) -> tuple[tuple[str, str], ...]:
-        """What the numbers rest on, by name."""
-        analysis, own = self.analysis, self.analysis.settings
-        given = "as given" if self.given else "the most tokens in the file"
-        drawn, weighted, crossing = "none were asked for", "", ""
-        if self.drawn:
-            drawn = f"95%, from {own.bootstrap} draws, seed {own.seed}: {analysis.method}"
-            weighted = ", each weighted by its precision"
-            crossing = "; its interval is where the draws' turning points pass T_max, and holds the law's value"
-        return (
-            ("T_max", f"{own.t_max:,.10g} tokens, {given}. Later points are left out of every fit."),
-            ("Tolerance ε", f"the general loss may end {own.epsilon:g} above its value before."),
-            (
-                "Multiplier λ",
-                f"{own.lagrange:g}: how much general loss counts against domain loss. The larger it is, the closer "
-                "T0 is to the maximum of the general loss itself.",
-            ),
-            ("Intervals", drawn),
-            (
-                "Loss along training",
-                "Eq. 6: Δ domain = α1 T^s1 + β1, Δ general = α2 T^s2 + α3 T^s3 + β2, at each ratio",
-            ),
-            ("Loss at T_max", "L(R) = α R^s + β, for ratios between 0 and 1"),
-            ("Critical ratio", f"Eq. 8: R(T) = α4 T^s4 + β3 through the pairs (T0, R){weighted}, at T_max{crossing}"),
-        )
+    def html(self) -> str:
+        """The report."""
+        groups = [(self.name(group), _figures(self, group), _tables(self, group)) for group in self.analysis.groups]
+        return page("cmr.html", answer=self, groups=groups)
 
     def __str__(self) -> str:
         turning = map(self.turning_points, self.analysis.groups)
@@ -282,12 +230,10 @@ def _tables(answer: Answer, group: Group) -> tuple[Table, ...]:
     )
 
 
-def _figures(answer: Answer, group: Group) -> tuple[Figure, ...]:
-    return (
-        *(Figure(CHANGE[loss], _against_tokens(answer, group, loss)) for loss in ("general", "domain")),
-        *(Figure(END[loss], _against_ratio(answer, group, loss)) for loss in ("general", "domain")),
-        Figure(CRITICAL, _turning_points(answer, group)),
-    )
+def _figures(answer: Answer, group: Group) -> dict[str, Any]:
+    changes = {loss: _against_tokens(answer, group, loss) for loss in ("general", "domain")}
+    ends = {f"{loss}_end": _against_ratio(answer, group, loss) for loss in ("general", "domain")}
+    return {**changes, **ends, "critical": _turning_points(answer, group)}
 
 
 def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
@@ -331,8 +277,7 @@ def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
     if fit is not None:
         known = points.loc[points["ratio"] > 0, "ratio"]
         law = _with_band(answer, fit, "ratio", np.linspace(known.min(), known.max(), POINTS), "value")
-        layers += style.band(law, "y", x, **BAND)
-        layers.append(alt.Chart(style.inline(law)).mark_line(color=style.GREY).encode(x, y))
+        layers += _law(law, x, y)
     dots = alt.Chart(style.inline(points)).mark_circle(size=60, color=COLOUR, opacity=1)
     layers.append(dots.encode(x, y))
     return _finished(layers, f"The {loss} loss at the end of training against the domain share, with the law L(R)")
@@ -351,8 +296,7 @@ def _turning_points(answer: Answer, group: Group) -> Any:
     color = alt.ColorValue(COLOUR)
     layers: list[Any] = [style.rule("x", t_max)]
     if len(law):
-        layers += style.band(law, "y", x, **BAND)
-        layers.append(alt.Chart(style.inline(law)).mark_line(color=style.GREY, clip=True).encode(x, y))
+        layers += _law(law, x, y, clip=True)
     if len(turns):
         layers += _bars(turns, end, y, color)
     layers.append(_diamonds(turns).encode(x, y, color))
@@ -379,10 +323,13 @@ def _turns(group: Group) -> pd.DataFrame:
 
 def _with_band(answer: Answer, fit: Fit, x: str, at: np.ndarray, y: str) -> pd.DataFrame:
     """The law at ``at``, with its interval if there are intervals."""
-    if not answer.drawn:
-        return pd.DataFrame({x: at, y: fit.predict(at)})
-    known = fit.interval(at)
-    return pd.DataFrame({x: at, y: known["value"], "low": known["lower"], "high": known["upper"]})
+    curve = fit.interval(at) if answer.drawn else pd.DataFrame({"value": fit.predict(at)})
+    return curve.rename(columns={"value": y, "lower": "low", "upper": "high"}).assign(**{x: at})
+
+
+def _law(law: pd.DataFrame, x: alt.X, y: alt.Y, **line: Any) -> list[Any]:
+    band = style.band(law, "y", x, color=style.GREY, opacity=0.2, clip=True)
+    return [*band, alt.Chart(style.inline(law)).mark_line(color=style.GREY, **line).encode(x, y)]
 
 
 def _tokens(last: float) -> alt.X:

@@ -11,8 +11,7 @@ from scipy import stats
 
 from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, ratio_label
-from repro.laws.cmr.losses import ABOUT, Base, one_value_each
-from repro.laws.cmr.quality import named
+from repro.laws.cmr.losses import ABOUT, Base, named, one_value_each
 
 COLUMNS = (
     Column("ratio", low=0, high=1, blank=True, share=True),  # not read before continual pretraining

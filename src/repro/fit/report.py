@@ -29,7 +29,6 @@ FEW_DRAWS = 100  # below it the 2.5% at either end are no more than two draws
 @dataclass(frozen=True)
 class Table:
     """Text cells under a head: the first column, and the last where it holds ``words``, aligned left, others right.
-
     ``folded`` tables open at a click in a report.
     """
 
@@ -50,51 +49,19 @@ class Table:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """An altair chart, finished (`style.finish`), and what it shows in words."""
-
-    caption: str
-    chart: Any
-
-    @property
-    def description(self) -> str:
-        """What a screen reader says."""
-        return str(self.chart.to_dict().get("description", self.caption))
-
-    @property
-    def picture(self) -> str:
-        """The chart as the data URI of an SVG; as an image, since inline SVGs would share their clip-path ids."""
-        still = vl_convert.vegalite_to_svg(self.chart.to_dict())
-        return f"data:image/svg+xml;base64,{base64.b64encode(still.encode()).decode()}"
+def page(template: str, **values: Any) -> str:
+    """A report as HTML, in which every value is escaped; a chart is one that is finished (`style.finish`)."""
+    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    loader = jinja2.PackageLoader("repro.fit", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, **blocks)
+    environment.filters |= {"picture": _picture, "description": lambda chart: chart.description}
+    return environment.get_template(template).render(values)
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading with figures and tables below it."""
-
-    title: str
-    figures: tuple[Figure, ...]
-    tables: tuple[Table, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """The results, the warnings, what was assumed (name, in words), then the sections."""
-
-    title: str
-    lead: str
-    results: tuple[Table, ...]
-    warnings: tuple[str, ...]
-    assumed: tuple[tuple[str, str], ...]
-    sections: tuple[Section, ...]
-
-    def html(self) -> str:
-        """The page; every text in it is escaped."""
-        blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-        loader = jinja2.PackageLoader("repro.fit", "templates")
-        environment = jinja2.Environment(loader=loader, autoescape=True, **blocks)
-        return environment.get_template("report.html").render(report=self)
+def _picture(chart: Any) -> str:
+    """A chart as the data URI of an SVG; as an image, since inline SVGs would share their clip-path ids."""
+    still = vl_convert.vegalite_to_svg(chart.to_dict())
+    return f"data:image/svg+xml;base64,{base64.b64encode(still.encode()).decode()}"
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -95,10 +95,8 @@ def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
 
 
 def _write_scripts(folder: Path) -> None:
-    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js``.
-
-    Not under ``_static``: jupyter-book puts every script there on every page, and the library of the charts weighs
-    0.9 MB.
+    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js``. Not under ``_static``: jupyter-book puts every
+    script there on every page, and the library of the charts weighs 0.9 MB.
     """
     mathjax = importlib.util.find_spec("sphinx-mathjax-offline")  # hyphens: it cannot be imported by a statement
     if mathjax is None or mathjax.origin is None:

@@ -59,9 +59,8 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def inline(frame: pd.DataFrame) -> alt.InlineData:
-    """The rows as values inside the chart: 6 significant digits, missing as null.
-
-    Unlike altair's own way, this takes more than 5,000 rows; that limit can only be lifted for the whole process.
+    """The rows as values inside the chart: 6 significant digits, missing as null. Unlike altair's own way, this takes
+    more than 5,000 rows; that limit can only be lifted for the whole process.
     """
     # A tuple, because altair copies every list in a chart again at each step of putting panels together.
     records = tuple({key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records"))
@@ -208,9 +207,8 @@ def nothing(text: str) -> Any:
 
 
 def finish(chart: Any, description: str) -> Any:
-    """The theme, applied once to a whole chart: transparent ground, grey type, light grid.
-
-    ``description`` is what a screen reader says in place of the picture.
+    """The theme, applied once to a whole chart: transparent ground, grey type, light grid. ``description`` is what a
+    screen reader says in place of the picture.
     """
     text = {"labelColor": GREY, "titleColor": GREY, "titleFontWeight": "normal"}
     lines = {"gridColor": GRID, "domainColor": GREY, "tickColor": GREY}

@@ -17,8 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from repro.laws import noise
-from repro.laws.cmr.laws import GENERAL_TOKEN_LAW
-from repro.laws.cmr.turning import turning_points
+from repro.laws.cmr.laws import GENERAL_TOKEN_LAW, turning_points
 from repro.laws.inference import tangent_basis
 from repro.laws.law import Fit
 from repro.laws.solver import Array
@@ -36,9 +35,8 @@ GENERAL_TOKEN_LAW_WIDE = replace(
 
 
 class Curve(NamedTuple):
-    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order.
-
-    sequences: the increments of "general" and "domain" loss by held-out sequence, (points, m), where they are known.
+    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order. sequences: the
+    increments of "general" and "domain" loss by held-out sequence, (points, m), where they are known.
     """
 
     ratio: float
@@ -131,9 +129,8 @@ def _refitted(
     t_max: float,
     entropy: list[int],
 ) -> tuple[tuple[pd.DataFrame, ...], Array, list[noise.Drawn]]:
-    """Parameters for each fit, the deviations of the loss at T_max (n, r), and the data drawn.
-
-    moved: by how much held-out sampling moves each curve's points, in the fit's order, (n, points).
+    """Parameters for each fit, the deviations of the loss at T_max (n, r), and the data drawn. moved: by how much
+    held-out sampling moves each curve's points, in the fit's order, (n, points).
     """
     single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
     rho = _common([fit for fit in single if fit.df_resid])

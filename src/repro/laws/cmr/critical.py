@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
-from repro.laws.cmr.laws import CMR_LAW, RATIO_LAW, RATIO_LAWS
-from repro.laws.cmr.turning import FLOOR, HALVINGS, Interval, TurningPoint
+from repro.laws.cmr.laws import CMR_LAW, FLOOR, HALVINGS, RATIO_LAW, RATIO_LAWS, Interval, TurningPoint
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law
 from repro.laws.solver import Array
@@ -67,9 +66,8 @@ class Critical:
 
 @dataclass(frozen=True, kw_only=True)
 class ByTurningPoint(Critical):
-    """The critical ratio from Equation 8 at T_max, and that law's fit; each None where it does not exist.
-
-    contradicted: the turning points contradict the law, and the value, if there is one, is theirs.
+    """The critical ratio from Equation 8 at T_max, and that law's fit; each None where it does not exist. contradicted:
+    the turning points contradict the law, and the value, if there is one, is theirs.
     """
 
     law: Fit | None
@@ -102,7 +100,6 @@ def bounded(value: float | None, within: Interval) -> tuple[float | None, Bound 
 
 def both(turning: ByTurningPoint, tolerance: ByTolerance) -> Critical:
     """The critical ratio of Definition 3, which asks for both conditions: the smaller of the two, where it is decided.
-
     A draw without a turning point counts where the turning points measured put it: at 0, at 1, or nowhere.
     """
     low, high = (min(ends) for ends in zip(turning.range, tolerance.range, strict=True))
