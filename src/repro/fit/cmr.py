@@ -169,7 +169,7 @@ class Answer:
 
     def html(self) -> str:
         """The report."""
-        groups = [(self.name(group), _figures(self, group), _tables(self, group)) for group in self.analysis.groups]
+        groups = [(group, _figures(self, group), *_tables(self, group)) for group in self.analysis.groups]
         return page("cmr.html", answer=self, groups=groups)
 
     def __str__(self) -> str:
@@ -224,9 +224,8 @@ def _tables(answer: Answer, group: Group) -> tuple[Table, ...]:
         parameters += [(name, key, number(v, 5), interval(ends.get(key))) for key, v in fit.params.items()]
         goodness.append((name, str(fit.n), number(fit.rse, 3), f"{fit.r2:.5f}", "; ".join(as_json["warnings"])))
     return (
-        answer.turning_points(group),
-        Table("How well the laws fit", GOODNESS, tuple(goodness), words=True, folded=True),
-        Table("Parameters of the laws", ("law", "parameter", "value", "95% interval"), tuple(parameters), folded=True),
+        Table("How well the laws fit", GOODNESS, tuple(goodness)),
+        Table("Parameters of the laws", ("law", "parameter", "value", "95% interval"), tuple(parameters)),
     )
 
 
@@ -238,24 +237,18 @@ def _figures(answer: Answer, group: Group) -> dict[str, Any]:
 
 def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
     """Increments of one loss against tokens: measured, Equation 6, T_max and, for the general loss, turning points."""
-    t_max = answer.analysis.t_max
-    points = _measured(answer, group)
-    at = np.linspace(float(points["tokens"].min()), BEYOND * t_max, POINTS)
-    fitted = pd.concat(
-        pd.DataFrame(
-            {"ratio": laws.ratio, "tokens": at, "value": increments(laws.domain.params, laws.general.params, at)[loss]}
-        )
-        for laws in group.token_laws
-    )
-    points = points[points["tokens"] <= BEYOND * t_max]
-    measured = points[["ratio", "tokens"]].assign(value=points[loss])
+    points = _of_group(answer, group, answer.analysis.points)
+    at = np.linspace(float(points["t"].min()), 100 * BEYOND, POINTS)
+    curves = _of_group(answer, group, answer.analysis.curves(at))
+    points = points[points["t"] <= 100 * BEYOND]
+    measured, fitted = (frame[["ratio", "tokens"]].assign(value=frame[loss]) for frame in (points, curves))
     last = float(fitted["tokens"].max())
     x = _tokens(last)
     y = alt.Y("value:Q", title=f"Δ {loss} loss", scale=alt.Scale(zero=False, padding=8))
     colour = _ratios(style.ratios_of(measured))
     dots, lines = (alt.Chart(style.inline(style.labelled(frame))).encode(x, y, colour) for frame in (measured, fitted))
     layers: list[Any] = [
-        style.rule("x", t_max),
+        style.rule("x", answer.analysis.t_max),
         dots.mark_circle(size=14, opacity=0.55),
         lines.mark_line(strokeWidth=1.8),
     ]
@@ -269,7 +262,8 @@ def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
 def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
     """One loss at T_max against R, with L(R) and its band; for the general loss, the highest that is tolerated."""
     fit, base = group.ratio_law[loss], getattr(group.base, loss)
-    points = _measured(answer, group).query("t <= @ALL").sort_values("tokens", kind="stable").groupby("ratio").tail(1)
+    points = _of_group(answer, group, answer.analysis.points).query("t <= @ALL").sort_values("t", kind="stable")
+    points = points.groupby("ratio").tail(1)
     points = points[["ratio"]].assign(value=base + points[loss])
     x = style.ratio_axis([0.0, 0.25, 0.5, 0.75, 1.0])
     y = alt.Y("value:Q", title=f"{loss.capitalize()} loss", scale=alt.Scale(zero=False, padding=8))
@@ -303,9 +297,9 @@ def _turning_points(answer: Answer, group: Group) -> Any:
     return _finished(layers, "Domain share against the tokens at which its general loss turns, with Equation 8")
 
 
-def _measured(answer: Answer, group: Group) -> pd.DataFrame:
-    points = answer.analysis.points
-    mine = points[(points["size"] == group.size) & (points["domain_name"] == group.domain)]
+def _of_group(answer: Answer, group: Group, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one group of measured points or fitted curves, with the tokens of the file."""
+    mine = frame[(frame["size"] == group.size) & (frame["domain_name"] == group.domain)]
     return mine.assign(tokens=mine["t"] * answer.analysis.t_max / 100)
 
 

@@ -28,15 +28,11 @@ FEW_DRAWS = 100  # below it the 2.5% at either end are no more than two draws
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells under a head: the first column, and the last where it holds ``words``, aligned left, others right.
-    ``folded`` tables open at a click in a report.
-    """
+    """Text cells under a head, the first column aligned left, others right."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: bool = False
-    folded: bool = False
 
     def __str__(self) -> str:
         """The table for a terminal."""
