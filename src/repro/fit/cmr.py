@@ -15,7 +15,7 @@ from scipy import stats
 
 from repro.fit.losses import read_losses
 from repro.fit.report import WIDTH, Table, as_text, fit_json, interval, number, page, plain, rough
-from repro.laws import Analysis, Fit, Group, TokenLaws, TurningPoint, analyse, increments, ratio_label
+from repro.laws import Analysis, Fit, Group, TurningPoint, analyse, increments, ratio_label
 from repro.laws.cmr.critical import Critical
 from repro.laws.cmr.losses import NOTHING, Base
 from repro.show import style
@@ -116,7 +116,15 @@ class Answer:
             "domain": group.domain,
             "base": group.base._asdict(),
             "ratio_law": {loss: fit_json(fit, drawn=self.drawn) for loss, fit in group.ratio_law.items()},
-            "token_laws": [self._token_laws(laws) for laws in group.token_laws],
+            "token_laws": [
+                {
+                    "ratio": laws.ratio,
+                    "domain": fit_json(laws.domain, drawn=self.drawn),
+                    "general": fit_json(laws.general, drawn=self.drawn),
+                    "turning_point": _value(laws.turning_point) | {"status": laws.turning_point.status},
+                }
+                for laws in group.token_laws
+            ],
             "feasible": group.feasible,
             "critical_ratio": {
                 "turning_point": _value(turning) | {"law": fit_json(turning.law, drawn=self.drawn)},
@@ -124,14 +132,6 @@ class Answer:
                 "both": _value(group.critical_ratio.both),
             },
             "runs": group.runs,
-        }
-
-    def _token_laws(self, laws: TokenLaws) -> dict[str, Any]:
-        return {
-            "ratio": laws.ratio,
-            "domain": fit_json(laws.domain, drawn=self.drawn),
-            "general": fit_json(laws.general, drawn=self.drawn),
-            "turning_point": _value(laws.turning_point) | {"status": laws.turning_point.status},
         }
 
     def turning_points(self, group: Group) -> Table:

@@ -420,4 +420,5 @@ def _ratio_law(name: str, ends: critical.Ends, warnings: list[str]) -> Fit | Non
     fit = equations.RATIO_LAW.fit(ends.ratios[interior], ends.losses[interior])
     if ends.draws is None:
         return fit
-    return fit.with_draws(critical.ratio_draws(fit, ends.draws[:, interior]), "bootstrap of the loss curves' ends")
+    drawn = fit.law.fit_many(fit.x, ends.draws[:, interior], fit.weights)
+    return fit.with_draws(pd.DataFrame(drawn), "bootstrap of the loss curves' ends")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
-from repro.laws.cmr.laws import CMR_LAW, FLOOR, HALVINGS, RATIO_LAW, RATIO_LAWS, Interval, TurningPoint
+from repro.laws.cmr.laws import CMR_LAW, FLOOR, HALVINGS, RATIO_LAWS, Interval, TurningPoint
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law
 from repro.laws.solver import Array
@@ -318,11 +318,6 @@ def _law_crossings(law: Law, params: pd.DataFrame, limit: float) -> Array:
         below = law.evaluate_many(arrays, middle[:, None])[:, 0] <= limit
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return np.where(ends[:, 1] <= limit, 1.0, np.where(ends[:, 0] > limit, 0.0, (low + high) / 2))
-
-
-def ratio_draws(law: Fit, losses: Array) -> pd.DataFrame:
-    """Parameters of L(R) for each draw of the losses (n, r) that ``law`` was fitted to."""
-    return pd.DataFrame(RATIO_LAW.fit_many(law.x, losses, law.weights))
 
 
 def interval_of(draws: Array, alpha: float = LEVEL) -> Interval | None:
