@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 from repro.params import Params, notebook_cell
-from repro.publish import declared
+from repro.publish.notebooks import declared
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,7 +17,7 @@ def main() -> None:
     """Rewrite what differs; a notebook that is as it should be is left alone."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        defaults, schema = declared.read(path)
+        defaults, schema = declared(path)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None

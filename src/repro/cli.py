@@ -370,11 +370,8 @@ def study_of(params: Params | AllocationParams) -> "BaseStudy":
 
 
 def identities_of(values: Mapping[str, Any]) -> dict[type[Section], str]:
-    """What decides the numbers of each paper's study, by its schema.
-
-    Raises:
-        ParamsError: if data that a study reads are not here.
-
+    """What decides the numbers of each paper's study, by its schema. Raises ParamsError if data that a study reads are
+    not here.
     """
     identities: dict[type[Section], str] = {}
     for params in _checked(values):
@@ -385,9 +382,8 @@ def identities_of(values: Mapping[str, Any]) -> dict[type[Section], str]:
 
 
 def all_runs(values: Mapping[str, Any], kinds: Collection[str] = ()) -> bool:
-    """Do the missing runs of each paper's study, even if the other's fail; return whether all are done.
-
-    kinds: only runs of these, and what they build on.
+    """Do the missing runs of each paper's study, even if the other's fail; return whether all are done. kinds: only
+    runs of these, and what they build on.
     """
     from repro.runs.spec import closure
 

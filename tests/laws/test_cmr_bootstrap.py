@@ -10,8 +10,7 @@ import pytest
 
 from repro.laws import Analysis, analyse, ratio_label
 from repro.laws.cmr.critical import Ends, both, by_tolerance, by_turning_point, crossings, interval_of
-from repro.laws.cmr.laws import GENERAL_TOKEN_LAW, RATIO_LAW
-from repro.laws.cmr.turning import TurningPoint
+from repro.laws.cmr.laws import GENERAL_TOKEN_LAW, RATIO_LAW, TurningPoint
 from repro.trust.recovery import DESIGNS, ENDS, End, Known, Truth, coverage, known, simulate_losses
 
 RATIOS = tuple(float(Fraction(text)) for text in DESIGNS[6])

@@ -12,8 +12,7 @@ import pytest
 from helpers.timing import spent
 from repro.laws import CMR_LAW, GENERAL_TOKEN_LAW, TurningPoint, analyse, turning_point
 from repro.laws.cmr.critical import Ends, by_tolerance, by_turning_point
-from repro.laws.cmr.laws import RATIO_LAW
-from repro.laws.cmr.turning import LAGRANGE
+from repro.laws.cmr.laws import LAGRANGE, RATIO_LAW
 
 # Table 4 of the paper, ratio: (alpha2, s2, alpha3, s3, beta2, alpha1, s1, beta1) in the names of Equation 6.
 # The table heads these columns alpha1 s1 alpha2 s2 beta1 (general) and alpha3 s3 beta2 (domain).

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from repro.laws import analyse
-from repro.laws.cmr import quality
-from repro.laws.cmr.losses import Trajectories, trajectories
-from repro.laws.cmr.quality import cleaned, effect, named
+from repro.laws.cmr import losses as quality
+from repro.laws.cmr.losses import Trajectories, cleaned, effect, named, trajectories
 from repro.laws.noise import ar1_series
 
 RATIOS = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4)

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import ROOT
 from repro.params import AllocationParams, Params, notebook_cell
-from repro.publish import declared
+from repro.publish.notebooks import declared
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOGIC = re.compile(r"^\s*(def|for|while|class|if|try|with) ", re.MULTILINE)
@@ -26,7 +26,7 @@ def test_there_are_notebooks() -> None:
 class TestEveryNotebook:
     def test_lists_few_parameters_as_the_schema_of_its_paper_has_them(self, notebook: Path) -> None:
         first, *others = code(notebook)
-        listed, schema = declared.read(notebook)
+        listed, schema = declared(notebook)
         assert schema is (AllocationParams if notebook.stem.startswith(("allocation", "claims-3")) else Params)
         assert first.metadata["tags"] == ["parameters"]
         assert first.source == notebook_cell(schema, listed), "run python tools/notebooks.py"

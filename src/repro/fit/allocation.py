@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from repro.fit.report import (
-    WIDTH,
-    Figure,
-    Interval,
-    Report,
-    Section,
-    Table,
-    as_text,
-    finite,
-    interval,
-    intervals,
-    number,
-    pair,
-    rough,
-)
+from repro.fit.report import WIDTH, Table, as_text, interval, intervals, number, page, rough
 from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws.allocation import NAMES, Allocation, analyse_allocation
 from repro.laws.allocation.scores import MOST_ITEMS, with_errors
@@ -41,29 +28,15 @@ COLUMNS = (
 PROPORTION = Column("score", low=0, high=1, share=True)
 TINY = 1e-6  # of a budget: fewer SFT tokens are no split that anybody tries, the paper's being 1e-5 or more
 HEIGHT = 260
-CAPTION = (
-    "Scores (bars: 95% Wilson intervals, where the file has n_items), Eq. 1 with its pointwise 95% band, and the best "
-    "number of SFT tokens (line) with its 95% interval (strip)."
-)
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command line may set; budget and predict in tokens, bootstrap 0 for no intervals."""
-
-    budget: float
-    bootstrap: int
-    seed: int
-    predict: tuple[float, ...]
-
-
-def fit(file: Path, options: Options) -> Answer:
-    """Read a file of scores and fit Equation 1 of paper B to it; raises WrongTable with every fault of the file."""
-    scores, notes = _read_scores(file, options.budget)
-    allocation = analyse_allocation(
-        scores, budget=options.budget, bootstrap=options.bootstrap, seed=options.seed, predict=options.predict
-    )
-    return Answer(file, options, allocation, tuple(notes))
+def fit(file: Path, budget: float, bootstrap: int, seed: int, predict: Iterable[float]) -> Answer:
+    """Read a file of scores and fit Equation 1 of paper B to it, as `analyse_allocation` does. Raises WrongTable, with
+    every fault, for a file that is not what is needed.
+    """
+    scores, notes = _read_scores(file, budget)
+    allocation = analyse_allocation(scores, budget=budget, bootstrap=bootstrap, seed=seed, predict=predict)
+    return Answer(file, allocation, bootstrap, seed, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -71,73 +44,64 @@ class Answer:
     """The analysis of one file. As text it is what the command prints."""
 
     file: Path
-    options: Options
     allocation: Allocation
+    bootstrap: int  # draws; 0 for no intervals
+    seed: int
     notes: tuple[str, ...]  # how the file was read
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Everything a reader should know before using a number."""
-        none = () if self.options.bootstrap else ("there are no intervals: --bootstrap is 0",)
-        return (*self.notes, *rough(self.options.bootstrap), *none, *self.allocation.warnings, *self._missing())
+        none = () if self.bootstrap else ("there are no intervals: --bootstrap is 0",)
+        return (*self.notes, *rough(self.bootstrap), *none, *self.allocation.warnings, *self._missing())
 
     def _missing(self) -> Iterator[str]:
         """Why something is null that no warning of the analysis explains."""
         best = self.allocation.optimum
-        if best.sft_tokens is not None and best.interval is None and self.options.bootstrap:
+        if best.sft_tokens is not None and best.interval is None and self.bootstrap:
             yield f"there are no intervals: {self.allocation.method}"
         for other in self.allocation.predictions:
             if other.cpt_fraction is None and best.sft_tokens is not None:
                 tokens = f"{best.sft_tokens:.4g} SFT tokens"
                 yield f"no best split of {other.budget:g} tokens: the optimum alone has {tokens}"
-        if finite(self.allocation.flatness.statistic) is None:
+        if not math.isfinite(self.allocation.flatness.statistic):
             yield f"the test of flatness has no finite statistic ({self.allocation.flatness.method})"
 
-    def ends(self) -> dict[str, Interval | None] | None:
+    def ends(self) -> dict[str, list[float | None]] | None:
         """The interval of every parameter; None where none were asked for or all scores are equal."""
-        if not self.options.bootstrap or self.allocation.equal:
+        if not self.bootstrap or self.allocation.equal:
             return None
         return intervals(self.allocation.conf_int())
 
     def as_json(self) -> dict[str, Any]:
         """The contract of the command, and the settings that the numbers came from."""
-        allocation, best, test = self.allocation, self.allocation.optimum, self.allocation.flatness
-        df = [finite(part) for part in test.df] if isinstance(test.df, tuple) else finite(test.df)
+        allocation, best, peak = self.allocation, self.allocation.optimum, self.allocation.peak
         return {
-            "params": {name: finite(value) for name, value in allocation.params.items()},
+            "params": allocation.params,
             "ci": self.ends(),
-            "sse": finite(allocation.fit.sse),
-            "rse": finite(allocation.fit.rse),
-            "r2": finite(allocation.r2),
+            "sse": allocation.fit.sse,
+            "rse": allocation.fit.rse,
+            "r2": allocation.r2,
             "n": allocation.fit.n,
             "optimum": {
-                "sft_tokens": finite(best.sft_tokens),
-                "ci": pair(best.interval),
-                "cpt_fraction": finite(best.cpt_fraction),
-                "cpt_fraction_ci": pair(best.cpt_interval),
+                "sft_tokens": best.sft_tokens,
+                "ci": best.interval,
+                "cpt_fraction": best.cpt_fraction,
+                "cpt_fraction_ci": best.cpt_interval,
             },
-            "flatness": {
-                "statistic": finite(test.statistic),
-                "df": df,
-                "p_value": finite(test.p_value),
-                "method": test.method,
-            },
-            "trend": {
-                "slope": finite(allocation.trend.slope),
-                "p_value": finite(allocation.trend.p_value),
-                "method": allocation.trend.method,
-            },
+            "flatness": asdict(allocation.flatness),
+            "trend": asdict(allocation.trend),
             "peak_shown": allocation.peak_shown,
-            "peak": {"p_value": finite(allocation.peak.p_value), "against": allocation.peak.against or None},
+            "peak": {"p_value": peak.p_value, "against": peak.against or None},
             "predictions": [
-                {"budget": other.budget, "cpt_fraction": finite(other.cpt_fraction), "ci": pair(other.interval)}
+                {"budget": other.budget, "cpt_fraction": other.cpt_fraction, "ci": other.interval}
                 for other in allocation.predictions
             ],
-            "warnings": list(self.warnings),
+            "warnings": self.warnings,
             "settings": {
                 "budget": allocation.budget,
-                "bootstrap": self.options.bootstrap,
-                "seed": self.options.seed,
+                "bootstrap": self.bootstrap,
+                "seed": self.seed,
                 "intervals": allocation.method,
             },
         }
@@ -176,41 +140,27 @@ class Answer:
         )
         return Table(f"Whether there is a peak ({fit.n} scores)", ("", "value"), rows)
 
+    def alternatives(self) -> Table:
+        """Equation 1 among other laws."""
+        rows = tuple(
+            (str(row["law"]), str(row["parameters"]), number(row["delta_aicc"], 3), number(row["loo"], 3))
+            for _, row in self.allocation.alternatives.iterrows()
+        )
+        head = ("law", "parameters", f"{self.allocation.criterion} above the best", "error of allocations held out")
+        return Table("Equation 1 and simpler rivals", head, rows)
+
     def __str__(self) -> str:
         return as_text((self.best(), self.parameters(), self.tests()), self.warnings)
 
-
-def report(answer: Answer) -> Report:
-    """The report of an answer; ``.html()`` is the file."""
-    title = "The best split of your token budget"
-    budget = f"{answer.allocation.budget:g} tokens"
-    lead = f"From {answer.file.name}: scores at several splits of {budget} between CPT and SFT."
-    tables = (answer.parameters(), answer.tests(), _alternatives(answer.allocation))
-    section = Section("Scores and the law", (Figure(CAPTION, _figure(answer)),), tables)
-    assumed = (
-        ("Budget", f"{budget} of CPT and SFT together"),
-        ("Eq. 1", "P(S) = P_base + A exp(-(ln S - μ)² / 2σ²) - λ / (S - S_min), S in SFT tokens"),
-        ("Other budgets", "Eq. 2: the best number of SFT tokens, exp μ, is taken to be the same for every budget"),
-        ("Fit and intervals", f"{answer.allocation.method}; seed {answer.options.seed}"),
-        ("Tests", f"{answer.allocation.flatness.method}; {answer.allocation.trend.method}"),
-    )
-    return Report(title, lead, (answer.best(),), answer.warnings, assumed, (section,))
-
-
-def _alternatives(allocation: Allocation) -> Table:
-    rows = tuple(
-        (str(row["law"]), str(row["parameters"]), number(row["delta_aicc"], 3), number(row["loo"], 3))
-        for _, row in allocation.alternatives.iterrows()
-    )
-    criterion = allocation.alternatives.attrs["criterion"]
-    head = ("law", "parameters", f"{criterion} above the best", "error of allocations held out")
-    return Table("Equation 1 and simpler rivals", head, rows)
+    def html(self) -> str:
+        """The report."""
+        return page("allocation.html", answer=self, chart=_figure(self))
 
 
 def _figure(answer: Answer) -> Any:
     points = with_errors(answer.allocation.points)
     curve = answer.allocation.curve().rename(columns={"lower": "low", "upper": "high"})
-    band = curve[["sft_tokens", "low", "high"]] if answer.options.bootstrap else curve.iloc[:0]
+    band = curve[["sft_tokens", "low", "high"]] if answer.bootstrap else curve.iloc[:0]
     limits = [float(curve["sft_tokens"].min()) / 1.05, float(curve["sft_tokens"].max()) * 1.05]
     x = alt.X(
         "sft_tokens:Q",

@@ -13,7 +13,6 @@ from repro.fit import DRAWS
 
 if TYPE_CHECKING:
     from repro.fit import allocation, cmr
-    from repro.fit.report import Report
 
 WRONG_INPUT = 2
 MOST_DRAWS = 100_000
@@ -38,7 +37,7 @@ def add(commands: Any, output: Callable[[str], Path]) -> None:
     for loss in ("general", "domain"):
         words = f"{loss} loss before continual pretraining, if the file has no rows with tokens 0"
         cmr.add_argument(f"--base-{loss}", type=_number(), metavar="LOSS", help=words)
-    cmr.set_defaults(command=lambda options: _answer(options, _cmr, _cmr_report))
+    cmr.set_defaults(command=lambda options: _answer(options, _cmr))
 
     text = """Find the best split of a token budget between CPT and SFT. Columns of the file: score, and sft_tokens or
     cpt_fraction; also n_items (the score is then a proportion of so many items), and seed if there are several."""
@@ -49,7 +48,7 @@ def add(commands: Any, output: Callable[[str], Path]) -> None:
     allocation.add_argument("--budget", type=_number(above=0), required=True, metavar="N", help=words)
     words = "predict the best split of another budget; may be repeated"
     allocation.add_argument("--predict", type=_number(above=0), action="append", default=[], metavar="N", help=words)
-    allocation.set_defaults(command=lambda options: _answer(options, _allocation, _allocation_report))
+    allocation.set_defaults(command=lambda options: _answer(options, _allocation))
 
     for command in (cmr, allocation):
         words = f"bootstrap draws for the intervals ({DRAWS}); 0 for no intervals"
@@ -87,11 +86,7 @@ def _draws(text: str) -> int:
     return count
 
 
-def _answer(
-    options: argparse.Namespace,
-    fit: Callable[[argparse.Namespace], cmr.Answer | allocation.Answer],
-    report: Callable[[Any], Report],
-) -> int:
+def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr.Answer | allocation.Answer]) -> int:
     """Run a fit, print the answer and write the files asked for, once everything that goes into them is there."""
     if problem := _clash(options):
         print(f"repro fit: {problem}", file=sys.stderr)
@@ -104,7 +99,7 @@ def _answer(
     except WrongTable as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
-    page = report(answer).html() if options.html else None
+    page = answer.html() if options.html else None
     print(answer)
     if options.json:
         write(options.json, answer.as_json())
@@ -124,27 +119,15 @@ def _clash(options: argparse.Namespace) -> str | None:
 
 
 def _cmr(options: argparse.Namespace) -> cmr.Answer:
-    from repro.fit.cmr import Options, fit
+    from repro.fit.cmr import fit
     from repro.laws.cmr.losses import Base
 
     base = None if options.base_general is None else Base(options.base_general, options.base_domain)
-    chosen = Options(options.t_max, options.epsilon, options.lagrange, options.bootstrap, options.seed, base)
-    return fit(options.file, chosen)
-
-
-def _cmr_report(answer: cmr.Answer) -> Report:
-    from repro.fit.cmr_report import report
-
-    return report(answer)
+    chosen = {name: getattr(options, name) for name in ("epsilon", "lagrange", "bootstrap", "seed")}
+    return fit(options.file, options.t_max, base, **chosen)
 
 
 def _allocation(options: argparse.Namespace) -> allocation.Answer:
-    from repro.fit.allocation import Options, fit
+    from repro.fit.allocation import fit
 
-    return fit(options.file, Options(options.budget, options.bootstrap, options.seed, tuple(options.predict)))
-
-
-def _allocation_report(answer: allocation.Answer) -> Report:
-    from repro.fit.allocation import report
-
-    return report(answer)
+    return fit(options.file, options.budget, options.bootstrap, options.seed, options.predict)

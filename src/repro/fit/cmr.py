@@ -1,4 +1,4 @@
-"""`repro fit cmr`: paper A's analysis of a reader's own losses, as text and JSON."""
+"""`repro fit cmr`: paper A's analysis of a reader's own losses, as text, JSON and a report of every group."""
 
 from __future__ import annotations
 
@@ -8,76 +8,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+import numpy as np
 import pandas as pd
+from scipy import stats
 
-from repro.fit import plausible
-from repro.fit.report import Table, as_text, finite, fit_json, interval, number, pair, rough
-from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
-from repro.laws import (
-    DOMAIN_TOKEN_LAW,
-    GENERAL_TOKEN_LAW,
-    Analysis,
-    Group,
-    TokenLaws,
-    TurningPoint,
-    analyse,
-    ratio_label,
-)
+from repro.fit.losses import read_losses
+from repro.fit.report import WIDTH, Table, as_text, fit_json, interval, number, page, plain, rough
+from repro.laws import Analysis, Fit, Group, TurningPoint, analyse, increments, ratio_label
 from repro.laws.cmr.critical import Critical
-from repro.laws.cmr.losses import ABOUT, Base, one_value_each
+from repro.laws.cmr.losses import NOTHING, Base
+from repro.show import style
 
-COLUMNS = (
-    Column("ratio", low=0, high=1, blank=True, share=True),  # not read before continual pretraining
-    Column("tokens", low=0),
-    Column("general_loss"),
-    Column("domain_loss"),
-    Column("size", kind="text", required=False),
-    Column("domain", kind="text", required=False),
-    Column("seed", kind="text", required=False),
-)
-GROUP = ("size", "domain")
-RUN = (*GROUP, "ratio", "tokens", "seed")
-POINTS = max(len(DOMAIN_TOKEN_LAW.names), len(GENERAL_TOKEN_LAW.names))
 NO_DRAWS = "--bootstrap is 0: there are no intervals, and Eq. 8 takes all turning points as equally well known"
 MANY = 5_000  # rows from which on the command says how far it is
+ODDS = 1e-3  # of a pattern in residuals by chance, over all ratios
+HEIGHT = 230
+BEYOND = 1.25  # how far past T_max the laws are drawn, as a multiple of it
+POINTS = 160
+ALL = 100 * (1 + 1e-9)  # T_max in hundredths of it, give or take rounding
+COLOUR = style.RATIO_RAMP[0]
+GOODNESS = ("law", "points", "residual s.e.", "R\u00b2", "to beware of")
 Result = TurningPoint | Critical
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command line may set.
-
-    t_max is in the unit of the file's tokens (None: their largest value), epsilon in the unit of its losses;
-    bootstrap 0 is for no intervals; base is for groups without a row at 0 tokens.
-    """
-
-    t_max: float | None
-    epsilon: float
-    lagrange: float
-    bootstrap: int
-    seed: int
-    base: Base | None
-
-
-def fit(file: Path, options: Options) -> Answer:
+def fit(file: Path, t_max: float | None, base: Base | None, **chosen: Any) -> Answer:
     """Read a file of losses and do the whole of paper A's analysis on it.
 
-    Raises WrongTable, with every fault, for a file that is not what is needed; ValueError for an option out of range.
+    t_max is in the unit of the file's tokens (None: their largest value), base for groups without a row at 0 tokens;
+    epsilon (in the unit of the losses), lagrange, bootstrap and seed are as `analyse` takes them. Raises WrongTable,
+    with every fault, for a file that is not what is needed; ValueError for an option out of range.
     """
-    losses, notes = _read_losses(file, options.t_max, options.base)
+    losses, notes = read_losses(file, t_max, base)
     if len(losses) > MANY:
         print(f"{file}: {len(losses):,} rows read; fitting the laws", file=sys.stderr, flush=True)
-    analysis = analyse(
-        losses,
-        t_max=options.t_max,
-        epsilon=options.epsilon,
-        lagrange=options.lagrange,
-        unit=1.0,
-        bootstrap=options.bootstrap,
-        seed=options.seed,
-    )
+    analysis = analyse(losses, t_max=t_max, unit=1.0, **chosen)
     several = {"size": "size" in losses, "domain": len({group.domain for group in analysis.groups}) > 1}
-    return Answer(file, options, analysis, tuple(notes), tuple(key for key, named in several.items() if named))
+    keys = tuple(key for key, named in several.items() if named)
+    return Answer(file, analysis, tuple(notes), keys, t_max is not None)
 
 
 @dataclass(frozen=True)
@@ -85,15 +53,15 @@ class Answer:
     """The analysis of one file, T in the unit of its tokens. As text it is what the command prints."""
 
     file: Path
-    options: Options
     analysis: Analysis
     notes: tuple[str, ...]  # how the file was read
     keys: tuple[str, ...]  # of size and domain, those that tell groups apart
+    given: bool  # whether T_max was
 
     @property
     def drawn(self) -> bool:
         """Whether there are intervals."""
-        return self.options.bootstrap > 0
+        return self.analysis.settings.bootstrap > 0
 
     def name(self, group: Group) -> str:
         """A group's size, domain or both, whichever tell it from the others; "" where there is only one group."""
@@ -107,11 +75,11 @@ class Answer:
             for group in self.analysis.groups
             for warning in (
                 *group.warnings,
-                *plausible.patterns(group),
+                *_patterns(group),
                 *(self._without_interval(group) if self.drawn else ()),
             )
         )
-        return (*self.notes, *rough(self.options.bootstrap), *(() if self.drawn else (NO_DRAWS,)), *of_groups)
+        return (*self.notes, *rough(self.analysis.settings.bootstrap), *(() if self.drawn else (NO_DRAWS,)), *of_groups)
 
     def _without_interval(self, group: Group) -> Iterator[str]:
         """Why an interval of something that exists is null, or one of its ends."""
@@ -121,7 +89,7 @@ class Answer:
             ("the critical ratio by tolerance", group.critical_ratio.tolerance),
         ]
         for what, result in results:
-            limits = pair(_ends(result))
+            limits = plain(_ends(result))
             if result.value is not None and limits is None:
                 yield f"{what} has no interval: too few bootstrap draws have one, or a curve has no point to spare"
             elif limits is not None and None in limits:
@@ -129,16 +97,17 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         """The contract of the command: groups and warnings, and the settings that they came from."""
+        own = self.analysis.settings
         settings = {
-            "t_max": self.analysis.t_max,
-            "epsilon": self.analysis.epsilon,
-            "lagrange": self.analysis.lagrange,
-            "bootstrap": self.options.bootstrap,
-            "seed": self.options.seed,
+            "t_max": own.t_max,
+            "epsilon": own.epsilon,
+            "lagrange": own.lagrange,
+            "bootstrap": own.bootstrap,
+            "seed": own.seed,
             "intervals": self.analysis.method if self.drawn else None,
         }
         groups = [self._group(group) for group in self.analysis.groups]
-        return {"groups": groups, "warnings": list(self.warnings), "settings": settings}
+        return {"groups": groups, "warnings": self.warnings, "settings": settings}
 
     def _group(self, group: Group) -> dict[str, Any]:
         turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
@@ -147,22 +116,22 @@ class Answer:
             "domain": group.domain,
             "base": group.base._asdict(),
             "ratio_law": {loss: fit_json(fit, drawn=self.drawn) for loss, fit in group.ratio_law.items()},
-            "token_laws": [self._token_laws(laws) for laws in group.token_laws],
-            "feasible": list(group.feasible),
+            "token_laws": [
+                {
+                    "ratio": laws.ratio,
+                    "domain": fit_json(laws.domain, drawn=self.drawn),
+                    "general": fit_json(laws.general, drawn=self.drawn),
+                    "turning_point": _value(laws.turning_point) | {"status": laws.turning_point.status},
+                }
+                for laws in group.token_laws
+            ],
+            "feasible": group.feasible,
             "critical_ratio": {
                 "turning_point": _value(turning) | {"law": fit_json(turning.law, drawn=self.drawn)},
                 "tolerance": {"epsilon": tolerance.epsilon} | _value(tolerance),
                 "both": _value(group.critical_ratio.both),
             },
             "runs": group.runs,
-        }
-
-    def _token_laws(self, laws: TokenLaws) -> dict[str, Any]:
-        return {
-            "ratio": laws.ratio,
-            "domain": fit_json(laws.domain, drawn=self.drawn),
-            "general": fit_json(laws.general, drawn=self.drawn),
-            "turning_point": _value(laws.turning_point) | {"status": laws.turning_point.status},
         }
 
     def turning_points(self, group: Group) -> Table:
@@ -198,6 +167,11 @@ class Answer:
         head = ("", "general residual s.e.", "R\u00b2", "domain residual s.e.", "R\u00b2")
         return Table("How well Eq. 6 fits, at the ratio where it fits worst", head, tuple(rows))
 
+    def html(self) -> str:
+        """The report."""
+        groups = [(group, _figures(self, group), *_tables(self, group)) for group in self.analysis.groups]
+        return page("cmr.html", answer=self, groups=groups)
+
     def __str__(self) -> str:
         turning = map(self.turning_points, self.analysis.groups)
         return as_text([*turning, self.critical_ratios(), self.goodness()], self.warnings)
@@ -210,7 +184,7 @@ def _ends(result: Result) -> tuple[float, float] | None:
 
 def _value(result: Result) -> dict[str, Any]:
     bound = {"bound": result.bound} if isinstance(result, Critical) else {}
-    return {"value": finite(result.value), "ci": pair(_ends(result))} | bound
+    return {"value": result.value, "ci": _ends(result)} | bound
 
 
 def _bounded(critical: Critical) -> str:
@@ -218,67 +192,166 @@ def _bounded(critical: Critical) -> str:
     return f"{critical.bound} {text}" if critical.bound else text
 
 
-def _read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
-    """The losses as `repro.laws.analyse` takes them, and what the reader should know of how they were read; raises
-    WrongTable with every fault of the file.
-    """
-    frame, faults = read(path, COLUMNS)
-    frame = frame.assign(ratio=one_value_each(frame["ratio"]))
-    blank = frame[frame["ratio"].isna() & ~(frame["tokens"] == 0)]
-    reported = {fault.line for fault in faults if fault.column in ("ratio", "tokens")}
-    faults += [Fault(int(line), COLUMNS[0].fault(""), "ratio") for line in blank["line"] if line not in reported]
-    faults += repeated(frame.assign(ratio=frame["ratio"].fillna(-1)), faults, RUN)
-    frame, impossible = plausible.possible(frame)
-    if not faults:
-        faults = _too_little(frame, float(frame["tokens"].max()) if t_max is None else t_max, base)
-    if faults:
-        raise WrongTable(path, faults)
-    read_as, notes = _with_base(frame, base)
-    end = float(frame["tokens"].max()) if t_max is None else t_max
-    doubts = [
-        f"{name}: {text}" if name else text for name, rows in _groups(read_as) for text in plausible.doubts(rows, end)
+def _patterns(group: Group) -> Iterator[str]:
+    """Where residuals of Equation 6 keep their sign for longer than independent noise does (by sign changes)."""
+    for loss in ("general", "domain"):
+        found = []
+        for laws in group.token_laws:
+            fit: Fit = getattr(laws, loss)
+            if np.ptp(fit.y) < NOTHING:
+                continue
+            means = pd.Series(fit.y - fit.predict(fit.x)).groupby(fit.x).mean().to_numpy()
+            changes = int(np.sum(np.diff(np.sign(means)) != 0))
+            if stats.binom.cdf(changes, len(means) - 1, 0.5) < ODDS / len(group.token_laws):
+                found.append(f"{ratio_label(laws.ratio)} ({changes} changes of sign in {len(means)} points)")
+        if found:
+            text = f"residuals of Equation 6 for the {loss} loss follow a pattern at R = {', '.join(found)}"
+            yield f"{text}: the noise has a memory, or the law does not follow the loss"
+
+
+def _tables(answer: Answer, group: Group) -> tuple[Table, ...]:
+    fits: list[tuple[str, Fit]] = [(f"L(R), {loss}", fit) for loss, fit in group.ratio_law.items() if fit is not None]
+    for laws in group.token_laws:
+        label = f"R = {ratio_label(laws.ratio)}"
+        fits += [(f"{label}, general", laws.general), (f"{label}, domain", laws.domain)]
+    if (law := group.critical_ratio.turning_point.law) is not None:
+        fits.append(("Eq. 8", law))
+    parameters, goodness = [], []
+    for name, fit in fits:
+        as_json = fit_json(fit, drawn=answer.drawn)
+        assert as_json is not None
+        ends = as_json["ci"] or {}
+        parameters += [(name, key, number(v, 5), interval(ends.get(key))) for key, v in fit.params.items()]
+        goodness.append((name, str(fit.n), number(fit.rse, 3), f"{fit.r2:.5f}", "; ".join(as_json["warnings"])))
+    return (
+        Table("How well the laws fit", GOODNESS, tuple(goodness)),
+        Table("Parameters of the laws", ("law", "parameter", "value", "95% interval"), tuple(parameters)),
+    )
+
+
+def _figures(answer: Answer, group: Group) -> dict[str, Any]:
+    changes = {loss: _against_tokens(answer, group, loss) for loss in ("general", "domain")}
+    ends = {f"{loss}_end": _against_ratio(answer, group, loss) for loss in ("general", "domain")}
+    return {**changes, **ends, "critical": _turning_points(answer, group)}
+
+
+def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
+    """Increments of one loss against tokens: measured, Equation 6, T_max and, for the general loss, turning points."""
+    points = _of_group(answer, group, answer.analysis.points)
+    at = np.linspace(float(points["t"].min()), 100 * BEYOND, POINTS)
+    curves = _of_group(answer, group, answer.analysis.curves(at))
+    points = points[points["t"] <= 100 * BEYOND]
+    measured, fitted = (frame[["ratio", "tokens"]].assign(value=frame[loss]) for frame in (points, curves))
+    last = float(fitted["tokens"].max())
+    x = _tokens(last)
+    y = alt.Y("value:Q", title=f"Δ {loss} loss", scale=alt.Scale(zero=False, padding=8))
+    colour = _ratios(style.ratios_of(measured))
+    dots, lines = (alt.Chart(style.inline(style.labelled(frame))).encode(x, y, colour) for frame in (measured, fitted))
+    layers: list[Any] = [
+        style.rule("x", answer.analysis.t_max),
+        dots.mark_circle(size=14, opacity=0.55),
+        lines.mark_line(strokeWidth=1.8),
     ]
-    return read_as, [*impossible, *doubts, *notes]
+    turns = style.labelled(_turns(group).query("tokens <= @last"))
+    if loss == "general" and len(turns):
+        layers += _bars(turns, last, y, colour)
+        layers.append(_diamonds(turns).encode(x, y, colour))
+    return _finished(layers, f"Increment of the {loss} loss against tokens with the fitted laws, a line for each ratio")
 
 
-def _groups(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Each group under the name that messages give it: "" where there is only one without a name."""
-    keys = [key for key in GROUP if key in frame]
-    if not keys:
-        return [("", frame)]
-    return [(", ".join(map(str, key)), rows) for key, rows in frame.groupby(keys, sort=False)]
+def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
+    """One loss at T_max against R, with L(R) and its band; for the general loss, the highest that is tolerated."""
+    fit, base = group.ratio_law[loss], getattr(group.base, loss)
+    points = _of_group(answer, group, answer.analysis.points).query("t <= @ALL").sort_values("t", kind="stable")
+    points = points.groupby("ratio").tail(1)
+    points = points[["ratio"]].assign(value=base + points[loss])
+    x = style.ratio_axis([0.0, 0.25, 0.5, 0.75, 1.0])
+    y = alt.Y("value:Q", title=f"{loss.capitalize()} loss", scale=alt.Scale(zero=False, padding=8))
+    layers: list[Any] = [style.rule("y", base + answer.analysis.epsilon)] if loss == "general" else []
+    if fit is not None:
+        known = points.loc[points["ratio"] > 0, "ratio"]
+        law = _with_band(answer, fit, "ratio", np.linspace(known.min(), known.max(), POINTS), "value")
+        layers += _law(law, x, y)
+    dots = alt.Chart(style.inline(points)).mark_circle(size=60, color=COLOUR, opacity=1)
+    layers.append(dots.encode(x, y))
+    return _finished(layers, f"The {loss} loss at the end of training against the domain share, with the law L(R)")
 
 
-def _too_little(frame: pd.DataFrame, t_max: float, base: Base | None) -> list[Fault]:
-    """What the file as a whole lacks, each fault at the first line of the rows concerned."""
-    faults = []
-    for name, rows in _groups(frame):
-        of = f"{name}: " if name else ""
-        if base is None and not (rows["tokens"] == 0).any():
-            what = "no row with tokens 0 tells the losses before continual pretraining; add one, or give them with"
-            faults.append(Fault(_first(rows), f"{of}{what} --base-general and --base-domain"))
-        trained = rows[rows["tokens"] > 0]
-        if trained.empty:
-            faults.append(Fault(_first(rows), f"{of}no row with tokens above 0"))
-        for _, run in trained.groupby("ratio"):
-            count = run.loc[run["tokens"] <= t_max * ABOUT, "tokens"].nunique()
-            if count < POINTS:
-                ratio = ratio_label(float(run["ratio"].iloc[0]))
-                what = f"ratio {ratio} has {count} different tokens above 0 and up to T_max"
-                faults.append(Fault(_first(run), f"{of}{what} ({t_max:g}); Equation 6 needs at least {POINTS}"))
-    return faults
+def _turning_points(answer: Answer, group: Group) -> Any:
+    """Each ratio at its turning point, with Equation 8 and its band, and T_max."""
+    turns, t_max = _turns(group), answer.analysis.t_max
+    by = group.critical_ratio.turning_point
+    law = pd.DataFrame({"tokens": [], "ratio": []}, dtype=float)
+    if by.law is not None and by.value is not None:
+        first, last = min(float(by.law.x.min()), t_max), max(float(by.law.x.max()), t_max)
+        law = _with_band(answer, by.law, "tokens", np.linspace(first, last, POINTS), "ratio")
+    end = 1.08 * float(max([t_max, *turns["tokens"], *law["tokens"]]))
+    x, y = _tokens(end), alt.Y("ratio:Q", title="Domain share R", scale=alt.Scale(domain=[0, 1.03], nice=False))
+    color = alt.ColorValue(COLOUR)
+    layers: list[Any] = [style.rule("x", t_max)]
+    if len(law):
+        layers += _law(law, x, y, clip=True)
+    if len(turns):
+        layers += _bars(turns, end, y, color)
+    layers.append(_diamonds(turns).encode(x, y, color))
+    return _finished(layers, "Domain share against the tokens at which its general loss turns, with Equation 8")
 
 
-def _first(rows: pd.DataFrame) -> int:
-    return int(rows["line"].iloc[0])
+def _of_group(answer: Answer, group: Group, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one group of measured points or fitted curves, with the tokens of the file."""
+    mine = frame[(frame["size"] == group.size) & (frame["domain_name"] == group.domain)]
+    return mine.assign(tokens=mine["t"] * answer.analysis.t_max / 100)
 
 
-def _with_base(frame: pd.DataFrame, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
-    """The frame with numbered seeds and a base in each group."""
-    frame = numbered(frame).assign(ratio=frame["ratio"].fillna(0.0))
-    if base is None:
-        return frame, []
-    lacking = [rows.head(1) for _, rows in _groups(frame) if not (rows["tokens"] == 0).any()]
-    added = [row.assign(ratio=0.0, tokens=0.0, general_loss=base.general, domain_loss=base.domain) for row in lacking]
-    notes = [] if added else ["--base-general and --base-domain were not needed: the file has rows with tokens 0"]
-    return pd.concat([*added, frame], ignore_index=True), notes
+def _turns(group: Group) -> pd.DataFrame:
+    """Turning points: ratio, tokens with their interval (low, high), and the general increment there as value."""
+    rows = []
+    for laws in group.token_laws:
+        point = laws.turning_point
+        if point.value is not None:
+            low, high = point.interval or (np.nan, np.nan)
+            value = float(increments(laws.domain.params, laws.general.params, point.value)["general"])
+            rows.append({"ratio": laws.ratio, "tokens": point.value, "value": value, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["ratio", "tokens", "value", "low", "high"], dtype=float)
+
+
+def _with_band(answer: Answer, fit: Fit, x: str, at: np.ndarray, y: str) -> pd.DataFrame:
+    """The law at ``at``, with its interval if there are intervals."""
+    curve = fit.interval(at) if answer.drawn else pd.DataFrame({"value": fit.predict(at)})
+    return curve.rename(columns={"value": y, "lower": "low", "upper": "high"}).assign(**{x: at})
+
+
+def _law(law: pd.DataFrame, x: alt.X, y: alt.Y, **line: Any) -> list[Any]:
+    band = style.band(law, "y", x, color=style.GREY, opacity=0.2, clip=True)
+    return [*band, alt.Chart(style.inline(law)).mark_line(color=style.GREY, **line).encode(x, y)]
+
+
+def _tokens(last: float) -> alt.X:
+    # 2G for two billion; below a thousand the numbers themselves, where "500m" would be read as millions.
+    axis = alt.Axis(format="~s" if last >= 1000 else "~g", tickCount=5)
+    return alt.X("tokens:Q", title="Tokens T", axis=axis, scale=alt.Scale(domain=[0, last], nice=False))
+
+
+def _ratios(ratios: list[float]) -> alt.Color:
+    labels = [ratio_label(ratio) for ratio in ratios]
+    key = alt.Legend(
+        title="Domain share R", orient="top", columns=6, symbolType="stroke", symbolStrokeWidth=4, symbolOpacity=1
+    )
+    scale = alt.Scale(domain=labels, range=style.ramp(style.RATIO_RAMP, len(labels)))
+    return alt.Color("mixture:N", scale=scale, sort=labels, legend=key)
+
+
+def _diamonds(turns: pd.DataFrame) -> Any:
+    return alt.Chart(style.inline(turns)).mark_point(shape="diamond", filled=True, size=75, opacity=1)
+
+
+def _bars(turns: pd.DataFrame, last: float, *channels: Any) -> list[Any]:
+    """Intervals of turning points, cut at the edge of the panel; one that is open goes on to it."""
+    known = turns.dropna(subset=["low"])
+    cut = known.assign(low=known["low"].clip(0, last), high=known["high"].fillna(np.inf).clip(0, last))
+    across = alt.X(scale=alt.Scale(domain=[0, last], nice=False))
+    return style.bars(alt.Chart(style.inline(cut)), across, *channels, strokeWidth=2, opacity=0.8)
+
+
+def _finished(layers: list[Any], description: str) -> Any:
+    return style.finish(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT), description)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,21 +25,14 @@ NONE = "\u2013"
 WIDTH = 340  # pixels of a chart's panel: fits a telephone, and two go side by side on a page
 FEW_DRAWS = 100  # below it the 2.5% at either end are no more than two draws
 
-Interval = list[float | None]
-
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells under a head: the first column, and the last where it holds ``words``, aligned left, others right.
-
-    ``folded`` tables open at a click in a report.
-    """
+    """Text cells under a head, the first column aligned left, others right."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: bool = False
-    folded: bool = False
 
     def __str__(self) -> str:
         """The table for a terminal."""
@@ -52,51 +45,19 @@ class Table:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """An altair chart, finished (`style.finish`), and what it shows in words."""
-
-    caption: str
-    chart: Any
-
-    @property
-    def description(self) -> str:
-        """What a screen reader says."""
-        return str(self.chart.to_dict().get("description", self.caption))
-
-    @property
-    def picture(self) -> str:
-        """The chart as the data URI of an SVG; as an image, since inline SVGs would share their clip-path ids."""
-        still = vl_convert.vegalite_to_svg(self.chart.to_dict())
-        return f"data:image/svg+xml;base64,{base64.b64encode(still.encode()).decode()}"
+def page(template: str, **values: Any) -> str:
+    """A report as HTML, in which every value is escaped; a chart is one that is finished (`style.finish`)."""
+    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    loader = jinja2.PackageLoader("repro.fit", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, **blocks)
+    environment.filters |= {"picture": _picture, "description": lambda chart: chart.description}
+    return environment.get_template(template).render(values)
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading with figures and tables below it."""
-
-    title: str
-    figures: tuple[Figure, ...]
-    tables: tuple[Table, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """The results, the warnings, what was assumed (name, in words), then the sections."""
-
-    title: str
-    lead: str
-    results: tuple[Table, ...]
-    warnings: tuple[str, ...]
-    assumed: tuple[tuple[str, str], ...]
-    sections: tuple[Section, ...]
-
-    def html(self) -> str:
-        """The page; every text in it is escaped."""
-        blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-        loader = jinja2.PackageLoader("repro.fit", "templates")
-        environment = jinja2.Environment(loader=loader, autoescape=True, **blocks)
-        return environment.get_template("report.html").render(report=self)
+def _picture(chart: Any) -> str:
+    """A chart as the data URI of an SVG; as an image, since inline SVGs would share their clip-path ids."""
+    still = vl_convert.vegalite_to_svg(chart.to_dict())
+    return f"data:image/svg+xml;base64,{base64.b64encode(still.encode()).decode()}"
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -115,20 +76,21 @@ def interval(ends: Sequence[float | None] | None, digits: int = 4) -> str:
     return NONE if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
 
 
-def finite(value: float | None) -> float | None:
-    """The number as Python's own; None for NaN, an infinity or None."""
-    return None if value is None or not math.isfinite(value) else float(value)
+def plain(value: Any) -> Any:
+    """The same for JSON: numbers as Python's own, None for those that are not finite, lists for tuples."""
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
-def pair(ends: Sequence[float | None] | None) -> Interval | None:
-    """An interval for JSON; an end that is not finite, because the interval is open there, is None."""
-    return None if ends is None else [finite(end) for end in ends]
-
-
-def intervals(table: pd.DataFrame) -> dict[str, Interval | None]:
-    """The rows of ``conf_int()`` for JSON, by parameter."""
-    rows = zip(table.index, table["lower"], table["upper"], strict=True)
-    return {str(name): pair((float(low), float(high))) for name, low, high in rows}
+def intervals(table: pd.DataFrame) -> dict[str, list[float | None]]:
+    """The rows of ``conf_int()``, by parameter; an end that is not finite, because the interval is open, is None."""
+    ends: dict[str, list[float | None]] = plain(table.T.to_dict("list"))
+    return ends
 
 
 def as_text(tables: Iterable[Table], warnings: Sequence[str]) -> str:
@@ -149,19 +111,13 @@ def fit_json(fit: Fit | None, *, drawn: bool) -> dict[str, Any] | None:
     if fit is None:
         return None
     ends = intervals(fit.conf_int()) if drawn else None
-    open_ended = [name for name, interval_ in (ends or {}).items() if interval_ is None or None in interval_]
+    open_ended = [name for name, each in (ends or {}).items() if None in each]
     undetermined = [f"{name}: the data set no finite limit to its interval" for name in open_ended]
-    return {
-        "params": {name: finite(value) for name, value in fit.params.items()},
-        "ci": ends,
-        "sse": finite(fit.sse),
-        "rse": finite(fit.rse),
-        "r2": finite(fit.r2),
-        "n": fit.n,
-        "warnings": [*fit.warnings, *undetermined],
-    }
+    goodness = {"sse": fit.sse, "rse": fit.rse, "r2": fit.r2, "n": fit.n}
+    return {"params": fit.params, "ci": ends, **goodness, "warnings": [*fit.warnings, *undetermined]}
 
 
 def write(path: Path, content: Any) -> None:
-    """Write JSON that ends in a newline; raises ValueError if a number in it is not finite."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write JSON that ends in a newline; what is no finite number in it is null."""
+    text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")

@@ -93,13 +93,9 @@ def _float(text: str) -> float | None:
 def read(path: Path, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[Fault]]:
     """The wanted columns of a CSV file, as far as it has them, and all faults of cells and rows.
 
-    Returns:
-        A frame with a column ``line`` (place in the file, header 1) beside the wanted ones, numbers as float64 (NaN
-        where the cell is at fault, or empty and allowed to be); and the faults.
-
-    Raises:
-        WrongTable: the file cannot be read as a table with all required columns; every fault is in it.
-
+    A frame with a column ``line`` (place in the file, header 1) beside the wanted ones, numbers as float64 (NaN where
+    the cell is at fault, or empty and allowed to be); and the faults. Raises WrongTable if the file cannot be read as a
+    table with all required columns; every fault is in it.
     """
     names, rows = _records(path, [column.name for column in columns])
     faults = _missing(names, columns)

@@ -38,33 +38,24 @@ def compare(
 ) -> pd.DataFrame:
     """Laws fitted to the same data, best AICc first (ties and infinities in the order given).
 
-    Args:
-        laws: with different names, and all of the same variables.
-        x: (n,) positive, or columns as :class:`~repro.laws.law.Law` takes them.
-        y: (n,).
-        weights: (n,) positive inverse variances; default: equal.
-        groups: (n,) labels of points left out together, say the seed of a run; default: each its own.
-        held_out: "one" predicts each group from all others; "tail" predicts the last fifth of the distinct x
-            from those before, as fits to unfinished trajectories must (one variable only).
-        known: whether weights are the inverse variances themselves, as with scores of known numbers of items. The
-            criterion is then Akaike's, sse + 2 parameters, without the small-sample term, which is for a variance
-            estimated from the same points. Where even the law with most parameters leaves significantly more than the
-            variances allow (5%, chi-square), they are inflated by that ratio, which counts as a parameter, and the term
-            is used (QAICc: Burnham & Anderson 2002, Section 2.5).
+    laws: with different names, and all of the same variables. x: (n,) positive, or columns as
+    :class:`~repro.laws.law.Law` takes them. y: (n,). weights: (n,) positive inverse variances; default: equal. groups:
+    (n,) labels of points left out together, say the seed of a run; default: each its own. held_out: "one" predicts each
+    group from all others; "tail" predicts the last fifth of the distinct x from those before, as fits to unfinished
+    trajectories must (one variable only). known: whether weights are the inverse variances themselves, as with scores
+    of known numbers of items. The criterion is then Akaike's, sse + 2 parameters, without the small-sample term, which
+    is for a variance estimated from the same points. Where even the law with most parameters leaves significantly more
+    than the variances allow (5%, chi-square), they are inflated by that ratio, which counts as a parameter, and the
+    term is used (QAICc: Burnham & Anderson 2002, Section 2.5).
 
-    Returns:
-        Columns law, parameters (how many), n, sse, rse, aicc, delta_aicc (over the best), weight (Akaike's),
-        held_out (weighted RMS error of the predictions, units of y), warnings (tuple of str). AICc takes
-        residuals as independent: along a trajectory they are not, and differences between laws come out too
-        large. It is inf where n is too small for it (n - 2 <= parameters), which a warning says; such a law
-        has weight 0, and where no law has an AICc delta_aicc and weight are NaN. held_out is NaN, with a
-        warning, where the points left are fewer than the parameters. attrs["criterion"] says what aicc holds:
-        AICc, or with known errors AIC or QAICc.
-
-    Raises:
-        ValueError: laws share a name or differ in variables, groups or weights do not fit x, held_out is neither word,
-            or a law cannot be fitted to the data.
-
+    Columns law, parameters (how many), n, sse, rse, aicc, delta_aicc (over the best), weight (Akaike's), held_out
+    (weighted RMS error of the predictions, units of y), warnings (tuple of str). AICc takes residuals as independent:
+    along a trajectory they are not, and differences between laws come out too large. It is inf where n is too small for
+    it (n - 2 <= parameters), which a warning says; such a law has weight 0, and where no law has an AICc delta_aicc and
+    weight are NaN. held_out is NaN, with a warning, where the points left are fewer than the parameters.
+    attrs["criterion"] says what aicc holds: AICc, or with known errors AIC or QAICc. Raises ValueError if laws share a
+    name or differ in variables, groups or weights do not fit x, held_out is neither word, or a law cannot be fitted to
+    the data.
     """
     names = [law.name for law in laws]
     if not names or len(set(names)) != len(names):

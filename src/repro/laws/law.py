@@ -44,10 +44,8 @@ Basis = Callable[..., Sequence[NDArray[Any] | float]]
 
 @dataclass(frozen=True)
 class Nonlinear:
-    """A nonlinear parameter searched in [low, high].
-
-    singular: a value at which the law's basis functions coincide and coefficients diverge (an exponent of 0 beside a
-    constant); a law that has one also declares a ``conditioned`` basis.
+    """A nonlinear parameter searched in [low, high]. singular: a value at which the law's basis functions coincide and
+    coefficients diverge (an exponent of 0 beside a constant); a law that has one also declares a ``conditioned`` basis.
     """
 
     name: str
@@ -191,13 +189,10 @@ class Law:
 
         With ``loss="huber"`` residuals beyond 1.345 robust standard deviations count linearly (Huber's M-estimate), by
         iteratively reweighted least squares; each round is a global fit, and the final weights are those of the result.
-        With ``loss="log-huber"`` the residuals are those of ln y, and count linearly beyond ``delta``, in units of
-        ln y: Approach 3 of Hoffmann et al. (2022). Reweighting stops where that objective is stationary.
-
-        Raises:
-            ValueError: shapes differ, values are not finite, weights are not positive, there are fewer points
-                than parameters, the basis is not finite at some x, or, for log-huber, y or the law is not positive.
-
+        With ``loss="log-huber"`` the residuals are those of ln y, and count linearly beyond ``delta``, in units of ln
+        y: Approach 3 of Hoffmann et al. (2022). Reweighting stops where that objective is stationary. Raises ValueError
+        if shapes differ, values are not finite, weights are not positive, there are fewer points than parameters, the
+        basis is not finite at some x, or, for log-huber, y or the law is not positive.
         """
         if loss not in ("squares", *REWEIGHTINGS):
             raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares', 'huber' or 'log-huber'")
@@ -474,30 +469,12 @@ class Fit:
             bounds = inference.conf_int(self.design, alpha)
         return pd.DataFrame(bounds, index=pd.Index(list(self.params), name="parameter"), columns=["lower", "upper"])
 
-    def bootstrap(
-        self,
-        n: int = 200,
-        seed: int = 0,
-        *,
-        runs: ArrayLike | None = None,
-        items: ArrayLike | None = None,
-        method: noise.Method | None = None,
-    ) -> pd.DataFrame:
-        """Parameters of ``n`` refits to data drawn as :mod:`repro.laws.noise` says: one row each, one column for
-        each parameter. Seeded, so repeatable. attrs["method"] says which kind of noise was used.
-
-        Args:
-            n: how many refits.
-            seed: of the random numbers.
-            runs: label of each point's run; with two or more, runs deviate as wholes.
-            items: number of items behind each score; their binomial error is used.
-            method: "ar1", "independent", "runs" or "binomial" instead of what follows from the data.
-
-        Raises:
-            ValueError: for an unknown method, n < 1, or no noise to learn from.
-
+    def bootstrap(self, n: int = 200, seed: int = 0, **known: Any) -> pd.DataFrame:
+        """Parameters of ``n`` refits to data drawn by :func:`repro.laws.noise.draws`, from what is ``known`` (runs,
+        items, method): one row each, one column for each parameter. Seeded, so repeatable. attrs["method"] says which
+        kind of noise was used. Raises ValueError for an unknown method, n < 1, or no noise to learn from.
         """
-        drawn = noise.draws(self.design, n, np.random.default_rng(seed), runs=runs, items=items, method=method)
+        drawn = noise.draws(self.design, n, np.random.default_rng(seed), **known)
         frame = pd.DataFrame(self.law.fit_many(drawn.x, drawn.y, drawn.weights))
         frame.attrs["method"] = noise.WORDS[drawn.method]
         return frame

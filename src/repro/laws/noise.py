@@ -78,16 +78,11 @@ def draws(
     """``n`` data sets like the one of a fit. Raises ValueError for n < 1, an unknown method or one whose data are
     missing, or no residuals to learn the noise from.
 
-    Args:
-        design: of a fit with at least one residual degree of freedom, or with runs or items.
-        n: how many.
-        rng: the source of randomness.
-        runs: label of each point's run (k,); two or more different ones make "runs" the default method.
-        items: number of items behind each score (k,); makes "binomial" the default.
-        method: one of the four, instead of the default.
-        correlation: for "ar1", a lag-one correlation known from elsewhere, such as other curves of the same study.
-        shared: for "runs", the random numbers, where the same runs appear on several curves.
-
+    design: of a fit with at least one residual degree of freedom, or with runs or items. n: how many. rng: the source
+    of randomness. runs: label of each point's run (k,); two or more different ones make "runs" the default method.
+    items: number of items behind each score (k,); makes "binomial" the default. method: one of the four, instead of the
+    default. correlation: for "ar1", a lag-one correlation known from elsewhere, such as other curves of the same study.
+    shared: for "runs", the random numbers, where the same runs appear on several curves.
     """
     if n < 1:
         raise ValueError(f"a bootstrap needs at least one replicate, not {n}")

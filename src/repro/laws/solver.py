@@ -28,7 +28,6 @@ PRECISE, QUICK = 1e-13, 1e-7  # last step, as a share of a parameter's range: fo
 STEPS = 100
 DIFFERENCE = 6e-6  # half-width of the central differences by theta, as a share of its range
 BLOCKS = 3  # per axis
-CELLS = 4_000_000  # numbers held at once while a grid is scored
 CURVATURE = 1e-5  # half-width of the differences of the gradient, as a share of the range
 FLAT = 1e-10  # least eigenvalue of the scaled curvature that counts as a minimum
 NEWTON = 8  # full Newton steps at most, where Gauss-Newton creeps along a bent valley
@@ -86,9 +85,8 @@ def dot(one: Array, other: Array) -> Array:
 
 
 def orthonormal(columns: Columns) -> tuple[Columns, list[list[Array]]]:
-    """Gram-Schmidt, twice for each column: (q, r) with column_j = sum_i r[i][j] q_i.
-
-    A column that adds no direction becomes 0, with r_jj = 0.
+    """Gram-Schmidt, twice for each column: (q, r) with column_j = sum_i r[i][j] q_i. A column that adds no direction
+    becomes 0, with r_jj = 0.
     """
     q: Columns = []
     r: list[list[Array]] = [[] for _ in columns]
@@ -189,44 +187,25 @@ def _scores(problem: Problem, thetas: Array) -> Array:
     if bad.any():
         where = np.flatnonzero(bad.any(axis=0)).tolist()
         raise ValueError(f"rows {where} of x: a basis function is not finite there within the bounds")
-    z = problem.z
-    if any(problem.signs) and all(len(column) == 1 for column in columns):
-        return _shared_scores([column[0] for column in columns], z, problem.signs)
-    if any(problem.signs):
-        size = max(1, CELLS // (columns[0].shape[1] * z.shape[1]))
-        parts = []
-        for start in range(0, len(z), size):
-            part = slice(start, start + size)
-            own = [column if len(column) == 1 else column[part] for column in columns]
-            residual = project(own, z[part, None, :], problem.signs).residual
-            parts.append(dot(residual, residual))
-        return np.concatenate(parts)
-    score = np.repeat(dot(z, z)[:, None], len(thetas), axis=1)
-    for direction in orthonormal(columns)[0]:
-        along = z @ direction[0].T if len(direction) == 1 else np.matmul(direction, z[:, :, None])[..., 0]
-        score -= along**2
-    return score
-
-
-def _shared_scores(columns: Columns, z: Array, signs: tuple[int, ...]) -> Array:
-    """Sums of squares (B, m) of data sets z (B, n) that share columns (m, n): no array of size (B, m, n) is needed."""
-    held = [j for j, sign in enumerate(signs) if sign]
-    best = np.full((len(z), len(columns[0])), np.inf)
+    z, held = problem.z, [j for j, sign in enumerate(problem.signs) if sign]
+    best = np.full((len(z), len(thetas)), np.inf)
     for out in (part for count in range(len(held) + 1) for part in combinations(held, count)):
         kept = [j for j in range(len(columns)) if j not in out]
         q, r = orthonormal([columns[j] for j in kept])
-        along = [z @ direction.T for direction in q]
-        score = np.asarray(dot(z, z)[:, None] - sum(part**2 for part in along))
-        for j, coefficient in zip(kept, substituted(r, along), strict=True):
-            score = np.where(coefficient * signs[j] >= 0, score, np.inf)
+        along = [z @ d[0].T if len(d) == 1 else np.matmul(d, z[:, :, None])[..., 0] for d in q]
+        score = np.repeat(dot(z, z)[:, None], len(thetas), axis=1)
+        for part in along:
+            score -= part**2
+        if held:
+            for j, coefficient in zip(kept, substituted(r, along), strict=True):
+                score = np.where(coefficient * problem.signs[j] >= 0, score, np.inf)
         best = np.minimum(best, score)
     return best
 
 
 def _starts(problem: Problem, everywhere: bool) -> tuple[NDArray[np.intp], Array]:
-    """(data set, theta) of the best local minima over the grid, at most STARTS for each data set.
-
-    ``everywhere`` adds the best cell of each block of the grid: a valley can be narrower than the grid can see.
+    """(data set, theta) of the best local minima over the grid, at most STARTS for each data set. ``everywhere`` adds
+    the best cell of each block of the grid: a valley can be narrower than the grid can see.
     """
     shape, thetas, used = _grid(problem)
     score = np.full((len(problem.z), len(thetas)), np.inf)

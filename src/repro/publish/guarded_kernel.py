@@ -31,10 +31,8 @@ def main() -> None:
 
 
 def _news(record: "logging.LogRecord") -> bool:
-    """Whether a message says more than that the kernel is ending.
-
-    Jupyter interrupts a kernel to end it, busy or not, and one of its threads may close a socket that another is about
-    to use; neither is an error.
+    """Whether a message says more than that the kernel is ending. Jupyter interrupts a kernel to end it, busy or not,
+    and one of its threads may close a socket that another is about to use; neither is an error.
     """
     import zmq
 

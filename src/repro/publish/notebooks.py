@@ -1,11 +1,13 @@
 """Execute notebooks through papermill, strictly: what papermill only warns about is an error here.
 
 An executed notebook carries a stamp in its metadata: what it was made from, and a hash of the whole file. The stamp
-tells whether the page is up to date, and whether the file is as it was written.
+tells whether the page is up to date, and whether the file is as it was written. What a notebook says of its parameters,
+and whether values fit it, is known before a kernel is started.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import json
@@ -17,29 +19,37 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 import psutil
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from repro.params import ParamsError, Section, names
-from repro.publish import declared
+from repro.params import PAPERS, ParamsError, Section, assigned, names
 
 STAMP = "repro"  # key of our stamp in the notebook's metadata
 MARK = b'"file_sha256": "'  # a name that nothing else in a notebook has
 BLANK = "0" * 64
 PACKAGE = Path(__file__).resolve().parents[1]
+BEGIN = re.compile(rf"^[^#\n]*\b({'|'.join(PAPERS)})\.begin\(", re.MULTILINE)
+# What the type of a default says of the values that may stand in its place.
+KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    list: ((list, tuple), "a list"),
+    tuple: ((list, tuple), "a list"),
+    dict: ((dict,), "names with values"),
+}
 
 Fault = tuple[int | None, str, str]  # a cell's number, its source, and what went wrong there
 
 
 class NotebookFailed(Exception):
-    """A notebook did not run to its end.
-
-    Attributes: ``cell`` (its number as Jupyter shows it, ``[3]``; None if the kernel died), ``kept`` (the notebook as
-    far as it came, to look at).
+    """A notebook did not run to its end. Attributes: ``cell`` (its number as Jupyter shows it, ``[3]``; None if the
+    kernel died), ``kept`` (the notebook as far as it came, to look at).
     """
 
     def __init__(self, notebook: Path, cell: int | None, source: str, traceback: str, kept: Path) -> None:
@@ -49,18 +59,76 @@ class NotebookFailed(Exception):
         super().__init__("\n\n".join(part.strip("\n") for part in parts if part.strip()))
 
 
+class Declared(NamedTuple):
+    """``defaults``: the names that the cell tagged ``parameters`` assigns, with the source of their values.
+
+    ``schema``: of the paper whose study the notebook begins (``cmr.begin``, ``allocation.begin``), if it begins one;
+    every name of it may be given, whether the cell lists it or not.
+    """
+
+    defaults: dict[str, str]
+    schema: type[Section] | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every parameter that the notebook takes."""
+        return tuple(dict.fromkeys([*self.defaults, *(names(self.schema) if self.schema else ())]))
+
+
+def declared(notebook: Path) -> Declared:
+    """What a notebook declares. Raises ParamsError if the file is not a notebook, or has no cell tagged ``parameters``
+    that is Python.
+    """
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except (ValueError, TypeError, KeyError, AttributeError, nbformat.ValidationError):  # whatever the file holds
+        raise ParamsError(f"{notebook}: must be a Jupyter notebook") from None
+    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if not tagged:
+        raise ParamsError(f"{notebook}: no cell is tagged 'parameters'")
+    try:
+        defaults = assigned(tagged[0])
+    except SyntaxError:
+        raise ParamsError(f"{notebook}: the cell tagged 'parameters' must be Python") from None
+    begins = [match for cell in cells if cell.cell_type == "code" and (match := BEGIN.search(cell.source))]
+    return Declared(defaults, PAPERS[begins[0][1]] if begins else None)
+
+
+def _check(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that the notebook does not take, which papermill would only warn about, or of another type.
+    Raises ParamsError, which names what is wrong and what is allowed.
+    """
+    takes = declared(notebook)
+    unknown = [name for name in parameters if name not in takes.names]
+    if unknown:
+        which = ", ".join(map(repr, unknown))
+        raise ParamsError(f"{notebook.name}: unknown parameter {which}; allowed: {', '.join(takes.names)}")
+    for name, value in parameters.items():
+        if name in takes.defaults:
+            _check_kind(f"{notebook.name}: {name}", value, takes.defaults[name])
+
+
+def _check_kind(place: str, value: Any, default: str) -> None:
+    try:
+        kind = type(ast.literal_eval(default))
+    except (ValueError, SyntaxError):  # worked out by the notebook itself
+        return
+    if kind not in KINDS:  # None: whatever the study allows
+        return
+    allowed, words = KINDS[kind]
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        raise ParamsError(f"{place}: must be {words} such as {default}, got {value!r:.80}")
+
+
 def execute_one(
     notebook: Path, output: Path, parameters: Mapping[str, Any], studies: Mapping[type[Section], str]
 ) -> bool:
     """Execute a notebook with the parameters of its paper unless it is up to date; False, with a message, if it fails.
 
-    parameters: of all studies. studies: by schema, what else decides the numbers of a study.
-
-    Raises:
-        ParamsError: if the notebook begins no study, or one that there are no parameters for.
-
+    parameters: of all studies. studies: by schema, what else decides the numbers of a study. Raises ParamsError if the
+    notebook begins no study, or one that there are no parameters for.
     """
-    schema = declared.read(notebook).schema
+    schema = declared(notebook).schema
     if schema is None:
         raise ParamsError(f"{notebook.name}: must call cmr.begin(globals()) or allocation.begin(globals())")
     if schema not in studies:
@@ -85,15 +153,11 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], *, extr
 
     The kernel is this very interpreter, whatever kernels are installed. What it writes to standard error (progress
     bars) appears on ours while it runs. An earlier ``output`` stays until all has run. No process that the notebook
-    started outlives it.
-
-    Raises:
-        ParamsError: no ``parameters`` cell, or a parameter that the notebook does not take or of another type.
-        NotebookFailed: a cell raised, ended the process, or the kernel died.
-        KeyboardInterrupt: once the kernel has ended.
-
+    started outlives it. Raises ParamsError if no ``parameters`` cell, or a parameter that the notebook does not take or
+    of another type. Raises NotebookFailed if a cell raised, ended the process, or the kernel died. Raises
+    KeyboardInterrupt once the kernel has ended.
     """
-    declared.check(notebook, parameters)
+    _check(notebook, parameters)
     inputs = inputs_digest(notebook, parameters, extra)  # before it runs, so that later edits make the page stale
     output.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(output)

@@ -37,15 +37,10 @@ class SiteFailed(Exception):
 def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
     """Build ``out/index.html``; False where the site is already built from the same inputs.
 
-    Args:
-        root: holds ``_config.yml`` and ``book/`` (pages, ``_toc.yml``, ``_static/``, ``references.bib``).
-        notebooks: name -> executed notebook, staged as ``notebooks/<name>.ipynb`` beside the pages.
-        out: the folder of the site, usually ``_build/html``. Replaced only after success.
-
-    Raises:
-        SiteFailed: a notebook is missing, incomplete or modified since it was executed, or jupyter-book warned or
-        failed.
-
+    root: holds ``_config.yml`` and ``book/`` (pages, ``_toc.yml``, ``_static/``, ``references.bib``). notebooks: name
+    -> executed notebook, staged as ``notebooks/<name>.ipynb`` beside the pages. out: the folder of the site, usually
+    ``_build/html``. Replaced only after success. Raises SiteFailed if a notebook is missing, incomplete or modified
+    since it was executed, or jupyter-book warned or failed.
     """
     for name, path in notebooks.items():
         if stamp_of(path) is None:
@@ -104,10 +99,8 @@ def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
 
 
 def _write_scripts(folder: Path) -> None:
-    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js``.
-
-    Not under ``_static``: jupyter-book puts every script there on every page, and the library of the charts weighs
-    0.9 MB.
+    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js``. Not under ``_static``: jupyter-book puts every
+    script there on every page, and the library of the charts weighs 0.9 MB.
     """
     mathjax = importlib.util.find_spec("sphinx-mathjax-offline")  # hyphens: it cannot be imported by a statement
     if mathjax is None or mathjax.origin is None:

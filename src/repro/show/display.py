@@ -38,12 +38,9 @@ def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, str]:
 def chart_html(spec: Mapping[str, Any]) -> str:
     """A Vega-Lite specification as HTML: still picture and data for the live chart.
 
-    The picture is an ``<img>``, not inline SVG: the clip-path ids of several SVGs on one page would collide.
-    Its text for screen readers is the chart's ``description``.
-
-    Raises:
-        ValueError: the specification holds NaN or an infinity, which no browser can read.
-
+    The picture is an ``<img>``, not inline SVG: the clip-path ids of several SVGs on one page would collide. Its text
+    for screen readers is the chart's ``description``. Raises ValueError if the specification holds NaN or an infinity,
+    which no browser can read.
     """
     # "<" would let "</script>" or "<!--" inside a string of the data end or swallow the element.
     data = json.dumps(spec, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -77,11 +74,8 @@ def if_any(rows: pd.DataFrame, draw: Callable[..., Any], *of: Any, otherwise: st
 def glue(**values: object) -> None:
     """Name numbers and words for the prose around: ``{glue:text}`name:.2f```.
 
-    NumPy scalars become Python's own, for their ``repr`` cannot be formatted in the text.
-
-    Raises:
-        ValueError: a value is None or NaN; prose must say in words that something does not exist.
-
+    NumPy scalars become Python's own, for their ``repr`` cannot be formatted in the text. Raises ValueError if a value
+    is None or NaN; prose must say in words that something does not exist.
     """
     for name, value in values.items():
         plain = value.item() if isinstance(value, np.generic) else value

@@ -59,9 +59,8 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def inline(frame: pd.DataFrame) -> alt.InlineData:
-    """The rows as values inside the chart: 6 significant digits, missing as null.
-
-    Unlike altair's own way, this takes more than 5,000 rows; that limit can only be lifted for the whole process.
+    """The rows as values inside the chart: 6 significant digits, missing as null. Unlike altair's own way, this takes
+    more than 5,000 rows; that limit can only be lifted for the whole process.
     """
     # A tuple, because altair copies every list in a chart again at each step of putting panels together.
     records = tuple({key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records"))
@@ -156,13 +155,10 @@ def band(
 ) -> list[alt.Chart]:
     """The area between the columns ``ends``, as a list of one layer; an empty list if no row has both.
 
-    Args:
-        rows: a frame, whose rows without an end are left out, or a chart whose data and channels the layer shares.
-        along: the axis of the interval, by name or as a channel with its title and scale.
-        channels: the other channels, such as the place across and the colour.
-        ends: the columns of the lower and of the upper end.
-        mark: properties of the area, such as its opacity.
-
+    rows: a frame, whose rows without an end are left out, or a chart whose data and channels the layer shares. along:
+    the axis of the interval, by name or as a channel with its title and scale. channels: the other channels, such as
+    the place across and the colour. ends: the columns of the lower and of the upper end. mark: properties of the area,
+    such as its opacity.
     """
     return [interval.mark_area(**mark) for interval in _intervals(rows, along, channels, ends)]
 
@@ -211,9 +207,8 @@ def nothing(text: str) -> Any:
 
 
 def finish(chart: Any, description: str) -> Any:
-    """The theme, applied once to a whole chart: transparent ground, grey type, light grid.
-
-    ``description`` is what a screen reader says in place of the picture.
+    """The theme, applied once to a whole chart: transparent ground, grey type, light grid. ``description`` is what a
+    screen reader says in place of the picture.
     """
     text = {"labelColor": GREY, "titleColor": GREY, "titleFontWeight": "normal"}
     lines = {"gridColor": GRID, "domainColor": GREY, "tickColor": GREY}

@@ -1,8 +1,12 @@
-"""What every table has in common: escaped text, the same HTML every time, and gaps that say why."""
+"""What tables have in common: escaped text, the same HTML every time, gaps that say why; and one to be filtered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from numbers import Number
 from typing import Any
 
@@ -40,10 +44,8 @@ def styled(
     index: bool,
     notes: pd.DataFrame | None = None,
 ) -> Styler:
-    """The frame as a Styler that gives the same HTML every time (no random ids).
-
-    A missing value is a dash, with ``why`` under the pointer; for the others, ``notes``, a frame of the same shape, has
-    the text there.
+    """The frame as a Styler that gives the same HTML every time (no random ids). A missing value is a dash, with
+    ``why`` under the pointer; for the others, ``notes``, a frame of the same shape, has the text there.
     """
     styler = frame.style.format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
     styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
@@ -55,3 +57,34 @@ def styled(
     numbers = frame.map(lambda value: "number" if isinstance(value, Number) else "")  # no line break after a sign
     styler = styler.set_td_classes(numbers).set_table_attributes('class="dataframe"').set_uuid("t")
     return styler if index else styler.hide(axis="index")
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A table that its reader filters: whole without scripts, with a menu for each property where they run.
+
+    heads: of the columns, as text. rows: cells as HTML. by: the title of each property (lower-case letters) that
+    there is a menu for. keys: the properties of each row. The script makes the menus, and not the table's HTML, so that
+    without scripts there is none that does nothing.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    by: Mapping[str, str]
+    keys: Sequence[Mapping[str, str]]
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in self.heads)
+        body = "".join(map(_row, self.rows, self.keys))
+        script = (resources.files("repro.show") / "filters.js").read_text(encoding="utf-8").rstrip()
+        return (
+            f'<div class="filtered" data-by="{html.escape(json.dumps(dict(self.by)), quote=True)}">'
+            '<div class="scrolled" tabindex="0" role="region" aria-label="table">'
+            f'<table class="dataframe"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+            f"<script>{script}</script></div>"
+        )
+
+
+def _row(cells: Sequence[str], keys: Mapping[str, str]) -> str:
+    data = "".join(f' data-{name}="{html.escape(value, quote=True)}"' for name, value in keys.items())
+    return f"<tr{data}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from repro.params import AllocationParams
 from repro.show.cards import Card, Cards, Finding, found_html, link, noted
-from repro.show.filters import Filtered
+from repro.show.tables import Filtered
 from repro.show.words import join, short_tokens, some
 from repro.study.base import BaseStudy, NotRun
 

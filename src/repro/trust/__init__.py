@@ -1,6 +1,5 @@
-"""How far the fits can be trusted: studies of known truth, certified problems, alternative laws.
-
-What this package names is imported when it is first used, so that the command line can check parameters at once.
+"""How far the fits can be trusted: studies of known truth, certified problems, alternative laws. What this package
+names is imported when it is first used, so that the command line can check parameters at once.
 """
 
 import importlib

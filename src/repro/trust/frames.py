@@ -25,11 +25,9 @@ def alternatives(analysis: Analysis) -> pd.DataFrame:
     L(R) and Equation 8 are judged by leaving out one point at a time, Equation 6 by the last fifth of each
     trajectory. A curve takes part in a judgement only where every law of its kind can be judged.
 
-    Returns:
-        One row for each kind ("ratio general", "ratio domain", "token general", "token domain", "cmr") and
-        law: kind, law, parameters, curves, aicc_judged, aicc_wins, held_out_judged, held_out_wins (numbers of
-        curves), median_held_out (nats per token; for "cmr" in units of R; NaN where none is judged).
-
+    One row for each kind ("ratio general", "ratio domain", "token general", "token domain", "cmr") and law: kind, law,
+    parameters, curves, aicc_judged, aicc_wins, held_out_judged, held_out_wins (numbers of curves), median_held_out
+    (nats per token; for "cmr" in units of R; NaN where none is judged).
     """
     rows: list[dict[str, Any]] = []
     for kind, (laws, held_out, curves) in _kinds(analysis).items():

@@ -167,9 +167,8 @@ def agreeing(value: float, certified: float) -> float:
 
 
 def agreement(regression: Regression) -> dict[str, float]:
-    """Agreeing digits of each parameter and of the residual standard deviation ("rse").
-
-    Lanczos1 has no "rse" unless its residuals exceed 1e-11: they are rounding, of which no digit could agree.
+    """Agreeing digits of each parameter and of the residual standard deviation ("rse"). Lanczos1 has no "rse" unless
+    its residuals exceed 1e-11: they are rounding, of which no digit could agree.
     """
     certified = read(regression.name)
     fit = regression.law.fit(certified.x, certified.y)

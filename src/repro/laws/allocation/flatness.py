@@ -19,9 +19,8 @@ SIMULATIONS = 999
 
 @dataclass(frozen=True)
 class Flatness:
-    """A test of "the score is the same at every allocation".
-
-    df: degrees of freedom, two of them (numerator, denominator) for an F statistic. method: the test in words.
+    """A test of "the score is the same at every allocation". df: degrees of freedom, two of them (numerator,
+    denominator) for an F statistic. method: the test in words.
     """
 
     statistic: float

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from statsmodels.regression.linear_model import WLS
 
 from repro.laws.allocation.flatness import Flatness, Trend, flatness, trend
-from repro.laws.allocation.optimum import Optimum, Prediction, optimum, prediction
+from repro.laws.allocation.optimum import EDGE, Optimum, Prediction, optimum, prediction
 from repro.laws.allocation.peak import Peak, peak
 from repro.laws.allocation.scores import Scores, alike, checked
-from repro.laws.allocation.warnings import QUADRATIC, allocation_warnings
 from repro.laws.comparison import compare
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law, Linear, Nonlinear
@@ -22,6 +22,11 @@ from repro.laws.law import Fit, Law, Linear, Nonlinear
 NAME = "score against SFT tokens"
 NAMES = ("p_base", "amplitude", "mu", "sigma", "s_min", "penalty")
 CLIFF = 0.99  # S_min stays below this share of the fewest SFT tokens; nearer, the cliff would fit that point alone
+FEW = 7  # fewer allocations than this hardly test the fit
+SHIFT = 0.1  # how far the highest point may lie from exp(mu), as a share of it
+SHARE = 0.025  # of draws without a peak: from here on they can move the ends of a 95% interval
+QUADRATIC = "quadratic in ln S"
+CLEARLY = 0.9  # of Equation 1's error of allocations left out: a law below it predicts them better
 
 
 def _columns(s: NDArray[Any], mu: Any, sigma: Any, s_min: Any) -> tuple[NDArray[Any] | float, ...]:
@@ -53,7 +58,6 @@ def allocation_law(sft_tokens: ArrayLike) -> Law:
 
 def monotone_laws(equation_1: Law) -> tuple[Law, ...]:
     """What scores without a peak may look like: laws that only rise or only fall, with the bounds of ``equation_1``.
-
     The saturating curve is half-way at ln S = half, within the data; the cliff is Equation 1 without its bump.
     """
     mu, _, s_min = equation_1.nonlinear
@@ -162,20 +166,13 @@ def analyse_allocation(
 ) -> Allocation:
     """Section 3.3 on a frame of scores: Equation 1, its peak with an interval, and Equation 2 at other budgets.
 
-    Args:
-        scores: columns score and one of sft_tokens (tokens) and cpt_fraction (0 to 1); optional n_items (the score is a
-            proportion of so many items, and has their binomial error) and seed (several runs at one allocation). Rows
-            without SFT tokens have no ln S: they stay out of the law, and a warning gives their scores.
-        budget: tokens of CPT and SFT together.
-        bootstrap: how many refits give the intervals; 0 for none.
-        seed: of everything random here.
-        predict: other budgets, in tokens.
-        answers: the score of each question at each row of scores, (rows, questions); scores are their means. Errors
-            then come from the questions, which are the same at every allocation.
-
-    Raises:
-        ValueError: a wrong column or value, or fewer than six allocations with SFT tokens.
-
+    scores: columns score and one of sft_tokens (tokens) and cpt_fraction (0 to 1); optional n_items (the score is a
+    proportion of so many items, and has their binomial error) and seed (several runs at one allocation). Rows without
+    SFT tokens have no ln S: they stay out of the law, and a warning gives their scores. budget: tokens of CPT and SFT
+    together. bootstrap: how many refits give the intervals; 0 for none. seed: of everything random here. predict: other
+    budgets, in tokens. answers: the score of each question at each row of scores, (rows, questions); scores are their
+    means. Errors then come from the questions, which are the same at every allocation. Raises ValueError for a wrong
+    column or value, or fewer than six allocations with SFT tokens.
     """
     if bootstrap < 0:
         raise ValueError(f"bootstrap is {bootstrap}; it must be 0 or more")
@@ -193,7 +190,7 @@ def analyse_allocation(
     shown = peak(data, fit, best, test, rivals, seed)
     table = _compared(data, fit, rivals)
     others = tuple(prediction(float(n), best) for n in predict)
-    warnings = allocation_warnings(data, fit, best, test, slope, shown, table)
+    warnings = _warnings(data, fit, best, test, slope, shown, table)
     return Allocation(data.budget, fit, best, test, slope, shown, others, table, data.rows, warnings)
 
 
@@ -236,3 +233,115 @@ def _method(data: Scores, fit: Fit, bootstrap: int, known: bool) -> str:
     if not bootstrap:
         return f"{fitted}; intervals of parameters by {fit.method}, none of the optimum without a bootstrap"
     return f"{fitted}; 95% percentile intervals of {bootstrap} refits to the fitted curve plus {data.described(fit)}"
+
+
+def _warnings(
+    data: Scores, fit: Fit, best: Optimum, test: Flatness, slope: Trend, peak: Peak, table: pd.DataFrame
+) -> tuple[str, ...]:
+    """All that apply, the most serious first."""
+    if data.equal:
+        nothing = "there is no peak, no allocation is shown to be best, and there are no intervals"
+        return (f"all scores are equal: {nothing}", *_rows(data))
+    texts = [
+        *(f"no peak is shown: {', and '.join(peak.missing)}" for _ in peak.missing[:1]),
+        *_flat(test, slope),
+        *_about_peak(data, fit, best),
+        *_alternatives(fit, table),
+        *_data(data, fit),
+        *_rows(data),
+        *_draws(data, fit, best),
+    ]
+    return tuple(dict.fromkeys([*texts, *fit.warnings]))
+
+
+def _about_peak(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
+    if best.sft_tokens is None:
+        yield "no peak: the amplitude is 0, so there is no best allocation inside the data"
+        return
+    logs = np.log(data.tokens)
+    margin = EDGE * (logs[-1] - logs[0])
+    means = data.rows.groupby("sft_tokens")["score"].mean()
+    if not logs[0] + margin < fit.params["mu"] < logs[-1] - margin:
+        yield f"the peak is at the edge of the data ({best.sft_tokens:,.0f} SFT tokens): it may lie beyond"
+    if means.idxmax() in (means.index[0], means.index[-1]):
+        yield f"the best score is at the edge of the data ({means.idxmax():,.0f} SFT tokens): no peak is seen inside"
+    top = float(fit.predict(best.highest))
+    if top > data.values.max() + float(np.ptp(data.values)):
+        yield f"the fitted peak, {top:.3g}, stands far above every score: it lies between allocations"
+    if abs(best.highest / best.sft_tokens - 1) > SHIFT:
+        mu = f"exp(mu) = {best.sft_tokens:,.0f}"
+        yield f"the fitted curve is highest at {best.highest:,.0f} SFT tokens, not at {mu}: the cliff shifts it"
+
+
+def _flat(test: Flatness, slope: Trend) -> Iterator[str]:
+    if slope.p_value <= LEVEL:
+        chance = "below 0.001" if slope.p_value < 0.001 else f"= {slope.p_value:.2g}"
+        yield f"the scores {'rise' if slope.slope > 0 else 'fall'} with ln S (p {chance})"
+    elif test.p_value > LEVEL:
+        yield f"the scores cannot be told from equal (p = {test.p_value:.2f}), so no allocation is shown to be best"
+
+
+def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
+    rows, criterion = table.set_index("law"), table.attrs["criterion"]
+    own, best = rows.loc[fit.law.name], str(table["law"].iloc[0])
+    gap = float(rows["delta_aicc"][fit.law.name])
+    if best != fit.law.name and np.isfinite(gap):
+        vertex = f", and {_vertex(fit)}" if best == QUADRATIC else ""
+        yield f"a {best} describes the scores better by {criterion}, by {gap:.1f}{vertex}"
+    # By either measure alone an alternative is often ahead by chance where Equation 1 is true.
+    ahead = rows[(rows["aicc"] < own["aicc"]) & (rows["loo"] < CLEARLY * own["loo"])]
+    if len(ahead):
+        errors = f"root mean squared error {ahead['loo'].min():.3g}, against {own['loo']:.3g} of Equation 1"
+        yield f"a {ahead['loo'].idxmin()} predicts allocations left out better: {errors}"
+
+
+def _vertex(fit: Fit) -> str:
+    """Whether a quadratic has a peak: it rises at the fewest tokens and falls at the most, each clearly, so that the
+    interval of its vertex (Fieller's) lies between them (Lind & Mehlum 2010).
+    """
+    logs = np.log(fit.x)
+    quadratic = WLS(fit.y, np.vander(logs, 3, increasing=True), weights=fit.weights).fit()
+    rises, falls = quadratic.t_test([[0, 1, 2 * end] for end in (logs.min(), logs.max())]).conf_int(LEVEL)
+    inside = rises[0] > 0 > falls[1]
+    return "its peak lies inside what was tried" if inside else "it is no peak, as its vertex may lie beyond the data"
+
+
+def _data(data: Scores, fit: Fit) -> Iterator[str]:
+    if data.errors == "items":
+        yield (
+            "scores are taken as independent samples of items, as answers to single items are not given: where all "
+            "models answer the same items, a comparison item by item is sharper"
+        )
+    if data.allocations < FEW:
+        yield f"{data.allocations} allocations for six parameters: the fit is hardly tested"
+    excess = data.excess(fit)
+    if excess > 1:
+        source = "repeated runs show" if data.errors == "runs" else "the number of items allows"
+        times = f"{excess:.1f} times the variance that {source}"
+        yield f"the scores scatter about the law with {times}; the intervals are widened to match"
+
+
+def _rows(data: Scores) -> Iterator[str]:
+    if data.copies:
+        yield (
+            f"repeated runs are equal to one another, so they tell nothing of the noise and each allocation counts "
+            f"once: {data.copies} rows are not used"
+        )
+    if len(data.without):
+        listed = ", ".join(f"{score:.4g}" for score in data.without["score"])
+        yield f"kept out of the law, having no SFT tokens: score {listed}"
+
+
+def _draws(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
+    if fit.draws is None or best.interval is None:
+        return
+    missing = float((fit.draws["amplitude"] <= 0).mean())
+    if missing > SHARE:
+        yield f"{missing:.0%} of the bootstrap draws have no peak; they count as peaks at the edges of the data"
+    draws, far = fit.draws, data.values.max() + np.ptp(data.values)  # above every score by more than they differ
+    tops = draws["p_base"] + draws["amplitude"] - draws["penalty"] / (np.exp(draws["mu"]) - draws["s_min"])
+    share = float((tops > far).mean())
+    if share > SHARE:
+        yield f"{share:.0%} of the bootstrap draws put a peak far above every score, where nothing was measured"
+    if sides := best.open_sides(data.tokens):
+        yield f"the interval of the best allocation is open {' and '.join(sides)}: it reaches the edge of the data"

@@ -18,9 +18,8 @@ Interval = tuple[float, float]
 
 
 def best_fraction(budget: float, sft_tokens: float) -> float | None:
-    """Equation 2: the best CPT share of ``budget`` tokens if the best number of SFT tokens does not depend on it.
-
-    None where the budget is smaller than those SFT tokens. Raises ValueError if it is not a positive number.
+    """Equation 2: the best CPT share of ``budget`` tokens if the best number of SFT tokens does not depend on it. None
+    where the budget is smaller than those SFT tokens. Raises ValueError if it is not a positive number.
     """
     if not (np.isfinite(budget) and budget > 0):
         raise ValueError(f"a budget is {budget}; it must be a positive number of tokens")
@@ -62,9 +61,8 @@ class Prediction:
 
 
 def optimum(data: Scores, fit: Fit) -> Optimum:
-    """The peak, with its percentile interval where the fit has draws.
-
-    A draw without a peak could have it anywhere, so such draws count half at either end of the data.
+    """The peak, with its percentile interval where the fit has draws. A draw without a peak could have it anywhere, so
+    such draws count half at either end of the data.
     """
     fine = np.geomspace(data.tokens[0], data.tokens[-1], FINE)
     highest = float(fine[np.argmax(fit.predict(fine))])

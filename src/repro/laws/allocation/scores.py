@@ -123,9 +123,8 @@ class Scores:
         return ratio if stats.f.sf(ratio, df_law, self.within) < LEVEL else 1.0
 
     def noise(self, fit: Fit, draws: int, rng: np.random.Generator) -> Array:
-        """Simulated errors about a fitted curve, (draws, n).
-
-        Where their spread is itself an estimate, each draw has its own, which makes errors Student's t.
+        """Simulated errors about a fitted curve, (draws, n). Where their spread is itself an estimate, each draw has
+        its own, which makes errors Student's t.
         """
         shape, excess, items = (draws, len(self.values)), self.excess(fit), self.items
         if self.errors == "runs":

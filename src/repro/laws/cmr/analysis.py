@@ -17,24 +17,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from repro.laws import noise
+from repro.laws.cmr import critical, laws as equations
 from repro.laws.cmr.bootstrap import AT_END, BOUNDS, GENERAL_TOKEN_LAW_WIDE, Curve, Draws, at_end, draw
-from repro.laws.cmr.critical import (
-    ByTolerance,
-    ByTurningPoint,
-    Critical,
-    Ends,
-    both,
-    by_tolerance,
-    by_turning_point,
-    interval_of,
-    ratio_draws,
-    ratio_label,
-    stretched,
-)
-from repro.laws.cmr.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, increments
-from repro.laws.cmr.losses import ABOUT, LOSSES, SEQUENCES, Base, Trajectories, trajectories
-from repro.laws.cmr.quality import cleaned, effect
-from repro.laws.cmr.turning import HORIZON, LAGRANGE, TurningPoint, turning_point
+from repro.laws.cmr.critical import ratio_label
+from repro.laws.cmr.losses import ABOUT, LOSSES, SEQUENCES, Base, Trajectories, cleaned, effect, trajectories
 from repro.laws.law import Fit
 from repro.laws.solver import Array
 
@@ -48,13 +34,13 @@ ALIKE = "the general loss does not differ between ratios by more than its noise"
 class CriticalRatio:
     """The critical mixture ratio (Definition 3) by each of its conditions, and by both."""
 
-    turning_point: ByTurningPoint
-    tolerance: ByTolerance
+    turning_point: critical.ByTurningPoint
+    tolerance: critical.ByTolerance
 
     @cached_property
-    def both(self) -> Critical:
+    def both(self) -> critical.Critical:
         """The smaller of the two, where it is decided."""
-        return both(self.turning_point, self.tolerance)
+        return critical.both(self.turning_point, self.tolerance)
 
 
 class TokenLaws(NamedTuple):
@@ -63,7 +49,7 @@ class TokenLaws(NamedTuple):
     ratio: float
     domain: Fit
     general: Fit
-    turning_point: TurningPoint
+    turning_point: equations.TurningPoint
 
 
 @dataclass(frozen=True)
@@ -84,7 +70,7 @@ class Group:
     feasible: tuple[float, ...]
     critical_ratio: CriticalRatio
     warnings: tuple[str, ...]
-    ends: Ends = field(repr=False, compare=False)
+    ends: critical.Ends = field(repr=False, compare=False)
     runs: int
     held_out: bool
     draws: Draws | None = field(default=None, repr=False, compare=False)
@@ -95,35 +81,36 @@ class Group:
         runs = "one run" if self.runs == 1 else f"{self.runs} runs"
         return runs if self.held_out else f"{runs}, without held-out sampling"
 
-    def by_tolerance(self, epsilon: float) -> ByTolerance:
+    def by_tolerance(self, epsilon: float) -> critical.ByTolerance:
         """The critical ratio by tolerance as it would be at another tolerance (nats per token)."""
-        return by_tolerance(self.ends, self.ratio_law["general"], self.base.general, epsilon)[0]
+        return critical.by_tolerance(self.ends, self.ratio_law["general"], self.base.general, epsilon)[0]
 
-    def by_multiplier(self, lagrange: float, settings: Settings) -> ByTurningPoint:
-        """The critical ratio by turning point as it would be with another multiplier in Equation 27.
-
-        settings: those of the analysis. The same draws give the interval, so that multipliers compare.
+    def by_multiplier(self, lagrange: float, settings: Settings) -> critical.ByTurningPoint:
+        """The critical ratio by turning point as it would be with another multiplier in Equation 27. settings: those of
+        the analysis. The same draws give the interval, so that multipliers compare.
         """
         solved = settings.equation_27 | {"lagrange": lagrange}
         times = None if self.draws is None else self.draws.times_at(**solved)
         return self._turning([laws.general for laws in self.token_laws], times, solved)
 
-    def by_exponents(self, bound: float, settings: Settings) -> ByTurningPoint:
+    def by_exponents(self, bound: float, settings: Settings) -> critical.ByTurningPoint:
         """The critical ratio by turning point with exponents of Equation 6 up to ``bound`` alone, one of `BOUNDS`; half
         of the draws have it, and give the interval.
         """
-        law = dict(zip(BOUNDS, (GENERAL_TOKEN_LAW, GENERAL_TOKEN_LAW_WIDE), strict=True))[bound]
+        law = dict(zip(BOUNDS, (equations.GENERAL_TOKEN_LAW, GENERAL_TOKEN_LAW_WIDE), strict=True))[bound]
         fits = [laws.general for laws in self.token_laws]
         fits = [fit if law == fit.law else law.fit(fit.x, fit.y, fit.weights) for fit in fits]
         times = None if self.draws is None else self.draws.times[BOUNDS.index(bound) :: len(BOUNDS)]
         return self._turning(fits, times, settings.equation_27)
 
-    def _turning(self, general: Sequence[Fit], times: Array | None, solved: dict[str, float]) -> ByTurningPoint:
+    def _turning(
+        self, general: Sequence[Fit], times: Array | None, solved: dict[str, float]
+    ) -> critical.ByTurningPoint:
         """The route by other general fits, and other turning points drawn (n, r)."""
         mixed = [place for place, laws in enumerate(self.token_laws) if laws.ratio > 0]
         laws = [(self.token_laws[place], general[place]) for place in mixed]
-        points = [(item.ratio, turning_point(item.domain.params, fit.params, **solved)) for item, fit in laws]
-        return by_turning_point(points, solved["t_max"], None if times is None else times[:, mixed])[0]
+        points = [(item.ratio, equations.turning_point(item.domain.params, fit.params, **solved)) for item, fit in laws]
+        return critical.by_turning_point(points, solved["t_max"], None if times is None else times[:, mixed])[0]
 
 
 @dataclass(frozen=True)
@@ -194,24 +181,21 @@ class Analysis:
         return tuple(f"{group.size}, {group.domain}: {text}" for group in self.groups for text in group.warnings)
 
     def measured(self) -> pd.DataFrame:
-        """Measured increments at T > 0, mean over seeds.
-
-        Columns size, domain_name, ratio, t (hundredths of T_max), general, domain (loss minus its value before
-        continual pre-training), kind ("measured").
+        """Measured increments at T > 0, mean over seeds. Columns size, domain_name, ratio, t (hundredths of T_max),
+        general, domain (loss minus its value before continual pre-training), kind ("measured").
         """
         return self.points.copy()
 
     def curves(self, t: ArrayLike) -> pd.DataFrame:
-        """Equation 6 as fitted, at ``t`` (hundredths of T_max, >= 0): the columns of :meth:`measured`.
-
-        kind is "fitted" up to t = 100 and "extrapolated" beyond. At t = 0 both increments are 0 by definition.
+        """Equation 6 as fitted, at ``t`` (hundredths of T_max, >= 0): the columns of :meth:`measured`. kind is "fitted"
+        up to t = 100 and "extrapolated" beyond. At t = 0 both increments are 0 by definition.
         """
         at = np.atleast_1d(np.asarray(t, dtype=float))
         units = at * self.t_max / 100 / self.unit
         frames = [
             pd.DataFrame({
                 "size": group.size, "domain_name": group.domain, "ratio": laws.ratio, "t": at,
-                **increments(laws.domain.params, laws.general.params, units),
+                **equations.increments(laws.domain.params, laws.general.params, units),
                 "kind": np.where(at <= 100, "fitted", "extrapolated"),
             })
             for group in self.groups
@@ -225,35 +209,28 @@ def analyse(
     *,
     t_max: float | None = None,
     epsilon: float = EPSILON,
-    lagrange: float = LAGRANGE,
+    lagrange: float = equations.LAGRANGE,
     unit: float | None = None,
-    horizon: float = HORIZON,
+    horizon: float = equations.HORIZON,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> Analysis:
     """Sections 4 and 5 on a frame of losses, one group for each (size, domain).
 
-    Args:
-        losses: as :func:`repro.laws.cmr.losses.trajectories` takes them; held-out sequences, where they are known, are
-            resampled for the intervals.
-        t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out of every fit.
-        epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C).
-        lagrange: the multiplier of Equation 27; by default the largest the paper uses, where turning points
-            are within half a percent of the maximum of the general loss.
-        unit: tokens in one unit of T; default T_max / 100, so that training ends at T = 100 as in the paper.
-        horizon: how far ahead turning points are looked for, in multiples of T_max.
-        bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs; one
-            trajectory has autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning
-            point by its precision, which moves its value too.
-        seed: of the draws.
+    losses: as :func:`repro.laws.cmr.losses.trajectories` takes them; held-out sequences, where they are known, are
+    resampled for the intervals. t_max: T_max in tokens; default: the most tokens in the frame. Later rows are kept out
+    of every fit. epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C). lagrange: the
+    multiplier of Equation 27; by default the largest the paper uses, where turning points are within half a percent of
+    the maximum of the general loss. unit: tokens in one unit of T; default T_max / 100, so that training ends at T =
+    100 as in the paper. horizon: how far ahead turning points are looked for, in multiples of T_max. bootstrap: how
+    many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs; one trajectory has
+    autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning point by its precision,
+    which moves its value too. seed: of the draws.
 
-    Losses at T_max are measured ones where a trajectory reaches it (mean over seeds, and over the last tenth of the
-    run once the curve's course is taken out), else the token law's prediction. What does not exist is None, and a
-    warning of its group says why.
-
-    Raises:
-        ValueError: for a missing column, a value out of range, no rows at 0 tokens, or a setting out of range.
-
+    Losses at T_max are measured ones where a trajectory reaches it (mean over seeds, and over the last tenth of the run
+    once the curve's course is taken out), else the token law's prediction. What does not exist is None, and a warning
+    of its group says why. Raises ValueError for a missing column, a value out of range, no rows at 0 tokens, or a
+    setting out of range.
     """
     runs = [cleaned(run) for run in trajectories(losses)]
     end = float(losses["tokens"].max()) if t_max is None else float(t_max)
@@ -290,8 +267,8 @@ def _group(run: Trajectories, settings: Settings) -> Group:
     ratio_law = {name: _ratio_law(name, losses[name], warnings) for name in LOSSES}
     mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
     points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
-    turning, more = by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
-    tolerance, last = by_tolerance(losses["general"], ratio_law["general"], run.base.general, settings.epsilon)
+    turning, more = critical.by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
+    tolerance, last = critical.by_tolerance(losses["general"], ratio_law["general"], run.base.general, settings.epsilon)
     feasible = tuple(
         item.ratio
         for item in (kept[place] for place in mixed)
@@ -303,8 +280,7 @@ def _group(run: Trajectories, settings: Settings) -> Group:
         warnings.append("no measured ratio is feasible")
     warnings += _runs_warnings(laws, rows_of, draws)
     every = (*warnings, *more, *last)
-    critical = CriticalRatio(turning, tolerance)
-    known = (ratio_law, kept, feasible, critical, every, losses["general"])
+    known = (ratio_law, kept, feasible, CriticalRatio(turning, tolerance), every, losses["general"])
     return Group(run.size, run.domain, run.base, *known, *_basis(run), draws)
 
 
@@ -314,26 +290,28 @@ def _basis(run: Trajectories) -> tuple[int, bool]:
 
 
 def _unchanged(
-    run: Trajectories, laws: Mapping[float, TokenLaws], ends: Mapping[str, Ends], settings: Settings
+    run: Trajectories, laws: Mapping[float, TokenLaws], ends: Mapping[str, critical.Ends], settings: Settings
 ) -> Group:
     """A group whose general loss is noise: its fits, and nothing that would follow from a change."""
     warnings = [*run.notes, UNCHANGED]
-    kept = tuple(item._replace(turning_point=TurningPoint(None, "none")) for item in laws.values())
+    kept = tuple(item._replace(turning_point=equations.TurningPoint(None, "none")) for item in laws.values())
     ratio_law = {name: _ratio_law(name, ends[name], warnings) for name in LOSSES}
-    none = CriticalRatio(ByTurningPoint(value=None, law=None), ByTolerance(value=None, epsilon=settings.epsilon))
+    none = CriticalRatio(
+        critical.ByTurningPoint(value=None, law=None), critical.ByTolerance(value=None, epsilon=settings.epsilon)
+    )
     every = tuple(warnings)
     return Group(run.size, run.domain, run.base, ratio_law, kept, (), none, every, ends["general"], *_basis(run))
 
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
-    if len(rows) < len(GENERAL_TOKEN_LAW.names):
+    if len(rows) < len(equations.GENERAL_TOKEN_LAW.names):
         warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
         return None
     t = rows["tokens"].to_numpy(float) / settings.unit
     weights = rows["weight"].to_numpy(float) if "weight" in rows else None  # of means of neighbours
-    domain = DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float), weights)
-    general = GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float), weights)
-    point = turning_point(domain.params, general.params, **settings.equation_27)
+    domain = equations.DOMAIN_TOKEN_LAW.fit(t, rows["domain"].to_numpy(float), weights)
+    general = equations.GENERAL_TOKEN_LAW.fit(t, rows["general"].to_numpy(float), weights)
+    point = equations.turning_point(domain.params, general.params, **settings.equation_27)
     if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
         point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured
     if point.status == "none":
@@ -405,10 +383,10 @@ def _with_intervals(laws: Mapping[float, TokenLaws], draws: Draws | None) -> tup
     drawn = []
     for place, item in enumerate(laws.values()):
         words, times = noise.WORDS[draws.methods[place]], draws.times[:, place]
-        bounds, value = interval_of(np.where(np.isnan(times), np.inf, times)), item.turning_point.value
+        bounds, value = critical.interval_of(np.where(np.isnan(times), np.inf, times)), item.turning_point.value
         interval = None if bounds is None or np.isinf(bounds[0]) else bounds
         if interval is not None and value is not None:
-            interval = stretched(interval, value)
+            interval = critical.stretched(interval, value)
         point = replace(item.turning_point, interval=interval)
         domain = item.domain.with_draws(draws.domain[place], words)
         general = item.general.with_draws(draws.general[place], words)
@@ -422,24 +400,25 @@ def _at_end(
     increments: Mapping[float, tuple[float, float]],
     laws: Mapping[float, TokenLaws],
     draws: Draws | None = None,
-) -> Ends:
+) -> critical.Ends:
     """Losses at T_max, of the loss at this place of `LOSSES`; without draws if one of the ratios has none."""
     ratios = np.array(list(increments))
     losses = run.base[loss] + np.array([end[loss] for end in increments.values()])
     if draws is None or not len(ratios) or any(ratio not in laws for ratio in increments):
-        return Ends(ratios, losses)
+        return critical.Ends(ratios, losses)
     places = [list(laws).index(ratio) for ratio in increments]
     moved = (draws.general_end, draws.domain_end)[loss]
-    return Ends(ratios, losses, losses + moved[:, places])
+    return critical.Ends(ratios, losses, losses + moved[:, places])
 
 
-def _ratio_law(name: str, ends: Ends, warnings: list[str]) -> Fit | None:
+def _ratio_law(name: str, ends: critical.Ends, warnings: list[str]) -> Fit | None:
     """L(R) of Section 5.1 through the ratios strictly between 0 and 1."""
     interior = (ends.ratios > 0) & (ends.ratios < 1)
-    if interior.sum() < len(RATIO_LAW.names):
+    if interior.sum() < len(equations.RATIO_LAW.names):
         warnings.append(f"no L(R) of the {name} loss: {interior.sum()} ratios between 0 and 1, it needs 3")
         return None
-    fit = RATIO_LAW.fit(ends.ratios[interior], ends.losses[interior])
+    fit = equations.RATIO_LAW.fit(ends.ratios[interior], ends.losses[interior])
     if ends.draws is None:
         return fit
-    return fit.with_draws(ratio_draws(fit, ends.draws[:, interior]), "bootstrap of the loss curves' ends")
+    drawn = fit.law.fit_many(fit.x, ends.draws[:, interior], fit.weights)
+    return fit.with_draws(pd.DataFrame(drawn), "bootstrap of the loss curves' ends")

@@ -17,8 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from repro.laws import noise
-from repro.laws.cmr.laws import GENERAL_TOKEN_LAW
-from repro.laws.cmr.turning import turning_points
+from repro.laws.cmr.laws import GENERAL_TOKEN_LAW, turning_points
 from repro.laws.inference import tangent_basis
 from repro.laws.law import Fit
 from repro.laws.solver import Array
@@ -36,9 +35,8 @@ GENERAL_TOKEN_LAW_WIDE = replace(
 
 
 class Curve(NamedTuple):
-    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order.
-
-    sequences: the increments of "general" and "domain" loss by held-out sequence, (points, m), where they are known.
+    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order. sequences: the
+    increments of "general" and "domain" loss by held-out sequence, (points, m), where they are known.
     """
 
     ratio: float
@@ -46,6 +44,10 @@ class Curve(NamedTuple):
     general: Fit
     runs: NDArray[np.generic]
     sequences: Mapping[str, Array]
+
+    @property
+    def several(self) -> bool:
+        return len(np.unique(self.runs)) > 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,23 +83,17 @@ def draw(
     labels = np.unique(np.concatenate([curve.runs for curve in curves]))
     runs = noise.Runs.drawn(labels, n, np.random.default_rng([*entropy, 2]))
     weights: dict[int, Array] = {}  # by number of sequences, seeded by it alone: alike for every group of a study
-    moved = [_held_out(curve.sequences.get("general"), n, entropy[0], weights) for curve in curves]
-    general, general_end, drawn = _refitted([c.general for c in curves], curves, runs, moved, t_max, [*entropy, 0])
+    general, general_end, drawn = _refitted("general", curves, runs, weights, t_max, [*entropy, 0])
     turned = [_half_wide(params, data) for params, data in zip(general, drawn, strict=True)]
-    moved = [_held_out(curve.sequences.get("domain"), n, entropy[0], weights) for curve in curves]
-    domain, domain_end, _ = _refitted([c.domain for c in curves], curves, runs, moved, t_max, [*entropy, 1])
+    domain, domain_end, _ = _refitted("domain", curves, runs, weights, t_max, [*entropy, 1])
     times = _times(turned, domain, lagrange=lagrange, t_max=t_max, horizon=horizon)
-    methods: tuple[noise.Method, ...] = tuple("runs" if _several(curve) else "ar1" for curve in curves)
+    methods: tuple[noise.Method, ...] = tuple("runs" if curve.several else "ar1" for curve in curves)
     return Draws(general, domain, times, general_end, domain_end, methods, tuple(turned))
 
 
 def _times(general: Sequence[pd.DataFrame], domain: Sequence[pd.DataFrame], **solved: float) -> Array:
     pairs = zip(general, domain, strict=True)
     return np.stack([turning_points(_arrays(d), _arrays(g), **solved) for g, d in pairs], axis=1)
-
-
-def _several(curve: Curve) -> bool:
-    return len(np.unique(curve.runs)) > 1
 
 
 def _arrays(frame: pd.DataFrame) -> dict[str, Array]:
@@ -124,31 +120,25 @@ def _half_wide(params: pd.DataFrame, drawn: noise.Drawn) -> pd.DataFrame:
 
 
 def _refitted(
-    fits: Sequence[Fit],
-    curves: Sequence[Curve],
-    runs: noise.Runs,
-    moved: Sequence[Array | float],
-    t_max: float,
-    entropy: list[int],
+    loss: str, curves: Sequence[Curve], runs: noise.Runs, weights: dict[int, Array], t_max: float, entropy: list[int]
 ) -> tuple[tuple[pd.DataFrame, ...], Array, list[noise.Drawn]]:
-    """Parameters for each fit, the deviations of the loss at T_max (n, r), and the data drawn.
-
-    moved: by how much held-out sampling moves each curve's points, in the fit's order, (n, points).
-    """
-    single = [fit for fit, curve in zip(fits, curves, strict=True) if not _several(curve)]
+    """Parameters for each fit of one loss, the deviations of the loss at T_max (n, r), and the data drawn."""
+    n, fits = len(runs.spread_quantile), [(curve.general if loss == "general" else curve.domain) for curve in curves]
+    single = [fit for fit, curve in zip(fits, curves, strict=True) if not curve.several]
     rho = _common([fit for fit in single if fit.df_resid])
     frames, ends, data = [], [], []
     # The noise of a curve without residuals: the median of the others'; 0 if all are without.
     sizes = [noise.marginal(_weighted(fit), tangent_basis(fit.design), rho or 0.0) for fit in fits if fit.df_resid]
     sigma = float(np.median(sizes)) if sizes else 0.0
-    for fit, curve, shift in zip(fits, curves, moved, strict=True):
+    for fit, curve in zip(fits, curves, strict=True):
+        shift = _held_out(curve.sequences.get(loss), n, entropy[0], weights)
         rng = np.random.default_rng([*entropy, round(FINE * curve.ratio)])
-        if _several(curve):
-            drawn = noise.draws(fit.design, len(runs.spread_quantile), rng, runs=curve.runs, method="runs", shared=runs)
+        if curve.several:
+            drawn = noise.draws(fit.design, n, rng, runs=curve.runs, method="runs", shared=runs)
         elif fit.df_resid:
-            drawn = noise.draws(fit.design, len(runs.spread_quantile), rng, method="ar1", correlation=rho)
+            drawn = noise.draws(fit.design, n, rng, method="ar1", correlation=rho)
         else:
-            series = noise.ar1_series(rng, len(runs.spread_quantile), fit.n, sigma, rho or 0.0)
+            series = noise.ar1_series(rng, n, fit.n, sigma, rho or 0.0)
             drawn = noise.Drawn(fit.x, fit.predict(fit.x) + series, fit.weights, "ar1")
         at_end = np.zeros(len(drawn.y))
         if isinstance(shift, np.ndarray):

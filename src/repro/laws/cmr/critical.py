@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
-from repro.laws.cmr.laws import CMR_LAW, RATIO_LAW, RATIO_LAWS
-from repro.laws.cmr.turning import FLOOR, HALVINGS, Interval, TurningPoint
+from repro.laws.cmr.laws import CMR_LAW, FLOOR, HALVINGS, RATIO_LAWS, Interval, TurningPoint
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law
 from repro.laws.solver import Array
@@ -67,9 +66,8 @@ class Critical:
 
 @dataclass(frozen=True, kw_only=True)
 class ByTurningPoint(Critical):
-    """The critical ratio from Equation 8 at T_max, and that law's fit; each None where it does not exist.
-
-    contradicted: the turning points contradict the law, and the value, if there is one, is theirs.
+    """The critical ratio from Equation 8 at T_max, and that law's fit; each None where it does not exist. contradicted:
+    the turning points contradict the law, and the value, if there is one, is theirs.
     """
 
     law: Fit | None
@@ -102,7 +100,6 @@ def bounded(value: float | None, within: Interval) -> tuple[float | None, Bound 
 
 def both(turning: ByTurningPoint, tolerance: ByTolerance) -> Critical:
     """The critical ratio of Definition 3, which asks for both conditions: the smaller of the two, where it is decided.
-
     A draw without a turning point counts where the turning points measured put it: at 0, at 1, or nowhere.
     """
     low, high = (min(ends) for ends in zip(turning.range, tolerance.range, strict=True))
@@ -131,12 +128,9 @@ def by_turning_point(
     law falls with T, is not positive, or contradicts them, the value is the place where they pass ``t_max`` between two
     neighbouring ratios, and None where there is no such place. Where all are late or all early it is a bound.
 
-    Args:
-        points: (R, T0) of each ratio.
-        t_max: end of training, in the unit of T0.
-        draws: T0 of a bootstrap, (n, r) for the r points in their order, NaN where a curve does not turn. Each turning
-            point is then weighted by its precision: those far beyond the data are known much worse than those within.
-
+    points: (R, T0) of each ratio. t_max: end of training, in the unit of T0. draws: T0 of a bootstrap, (n, r) for the r
+    points in their order, NaN where a curve does not turn. Each turning point is then weighted by its precision: those
+    far beyond the data are known much worse than those within.
     """
     order = sorted(range(len(points)), key=lambda number: points[number][0])
     ratios = np.array([points[number][0] for number in order])
@@ -324,11 +318,6 @@ def _law_crossings(law: Law, params: pd.DataFrame, limit: float) -> Array:
         below = law.evaluate_many(arrays, middle[:, None])[:, 0] <= limit
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return np.where(ends[:, 1] <= limit, 1.0, np.where(ends[:, 0] > limit, 0.0, (low + high) / 2))
-
-
-def ratio_draws(law: Fit, losses: Array) -> pd.DataFrame:
-    """Parameters of L(R) for each draw of the losses (n, r) that ``law`` was fitted to."""
-    return pd.DataFrame(RATIO_LAW.fit_many(law.x, losses, law.weights))
 
 
 def interval_of(draws: Array, alpha: float = LEVEL) -> Interval | None:
