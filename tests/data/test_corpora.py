@@ -20,7 +20,7 @@ from repro.data.corpora import (
     split_text,
     token_dtype,
 )
-from repro.data.duplicates import NearDuplicates
+from repro.data.documents import NearDuplicates
 from repro.data.sources import FolderSource
 from repro.lm.tokenizer import END_OF_TEXT, encode, load_tokenizer, train_tokenizer
 

@@ -15,11 +15,9 @@ from safetensors import SafetensorError, safe_open
 from transformers import LlamaForCausalLM
 
 from repro.lm.mixing import Batches, Stream
-from repro.lm.model import new_model
+from repro.lm.models import Shape, new_model
 from repro.lm.scoring import Batch, sequence_losses
-from repro.lm.size import Shape
-from repro.lm.state import Damaged, State, read_state, write_state
-from repro.lm.training import Checkpoint, Diverged, Optimiser, Schedule, train
+from repro.lm.training import Checkpoint, Damaged, Diverged, Optimiser, Schedule, State, read_state, train, write_state
 
 VOCABULARY, LENGTH, STEPS = 64, 16, 12
 CONSTANT = Schedule(peak=1e-2, steps=STEPS, warmup=2)

@@ -24,14 +24,12 @@ from safetensors.torch import load_file, save_file
 from helpers import TESTS
 from helpers.training import BATCHES, CONSTANT, small_pretrain, tiny
 from repro.lm.mixing import Batches
-from repro.lm.parallel import Share, this_process
 from repro.lm.scoring import Batch
-from repro.lm.training import Checkpoint, Diverged, Optimiser, train
+from repro.lm.training import Checkpoint, Diverged, Optimiser, Share, this_process, train
 from repro.runs import Machine, Store, Work, run
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, read_progress
 from repro.stages.parallel import ProcessLost, Shared
-from repro.stages.pretrain import Continue, Pretrain
-from repro.stages.training import LOSSES, read_losses
+from repro.stages.training import LOSSES, Continue, Pretrain, read_losses
 
 PAIR = Machine(slots=(("cpu", "cpu"),))
 LORA = LoraTraining(rank=4, alpha=8, peak=3e-3, warmup=2, batch=3, weight_decay=0.1, clip=1.0, precision="fp32")

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from repro.data.documents import Document, Documents
-from repro.data.duplicates import NearDuplicates
+from repro.data.documents import Document, Documents, NearDuplicates
 
 TRAINING, REPLAY, VALIDATION = "training", "replay", "validation"
 STATISTICS = "statistics.json"  # counts of a finished text, of its tokens, or of a domain

@@ -1,22 +1,160 @@
-"""The one training loop: stages differ in the model, the batches and the schedule."""
+"""The one training loop: stages differ in the model, the batches and the schedule.
 
+Its state on disk, tensors and history, is one file, which replaces the last one atomically. If processes share a run,
+each takes some rows of every batch, and gradients are summed over all processes. Unlike torch's own wrapper of a model,
+processes may have different numbers of rows, even none, and gradients are exchanged once a step however they were
+accumulated.
+"""
+
+import hashlib
+import json
 import logging
 import math
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import distributed
 
-from repro.lm.parallel import Share, this_process
 from repro.lm.scoring import Batch, Model, token_losses
-from repro.lm.state import Damaged, State, digest, read_state, sweep, write_state
 
+HISTORY, DIGEST = "history", "sha256"
+PATIENCE = timedelta(hours=6)  # the first process may measure for long; a process that dies is noticed elsewhere
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Measurement = dict[str, Any]
+
+
+class Damaged(ValueError):
+    """A state file whose content is not what was written."""
+
+
+class State(NamedTuple):
+    """What exact resumption needs: trained weights and optimiser by name, and the history as JSON can hold it."""
+
+    tensors: dict[str, torch.Tensor]
+    history: dict[str, Any]
+
+
+def write_state(file: Path, state: State, *, sealed: bool) -> None:
+    """Write `state` to `file`; if that fails, the last state is still there and nothing else is.
+
+    sealed: with its own digest, which a file that a manifest will list does not need. Raises SafetensorError or
+    OSError if it cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {HISTORY: json.dumps(state.history)}
+    if sealed:
+        metadata[DIGEST] = digest(state.tensors, metadata[HISTORY])
+    temporary = file.with_suffix(".new")
+    try:
+        save_file(state.tensors, temporary, metadata=metadata)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # after a power cut the new name must not stand for an unwritten file
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_state(file: Path, *, sealed: bool) -> State:
+    """The state in `file`, checked against its digest, which it must have if `sealed`; raises Damaged."""
+    try:
+        with safe_open(file, "pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        if HISTORY not in metadata or (sealed and DIGEST not in metadata):
+            raise Damaged(f"{file} is damaged: it has lost its history or its digest")
+        if DIGEST in metadata and metadata[DIGEST] != digest(tensors, metadata[HISTORY]):
+            raise Damaged(f"{file} is damaged: its sha256 is not the one it was written with")
+        return State(tensors, json.loads(metadata[HISTORY]))
+    except SafetensorError as error:
+        raise Damaged(f"{file} is damaged: {error}") from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writes left in `folder`: `.new` files, and those that safetensors was still filling."""
+    for left in [*folder.glob("*.new"), *folder.glob(".tmp*")]:
+        left.unlink()
+
+
+def digest(tensors: Mapping[str, torch.Tensor], history: str = "") -> str:
+    """The sha256 of `history` and of the names, types, shapes and bytes of `tensors`."""
+    sha256 = hashlib.sha256(history.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        sha256.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process of those that share a run; the first (rank 0) measures, reports and writes files."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def of(self, batch: Batch) -> Batch:
+        """The rows of a batch that this process trains on; none where there are fewer rows than processes."""
+        return batch if self.ranks == 1 else batch.rows(slice(self.rank, None, self.ranks))
+
+    def add_up(self, parameters: Iterable[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
+        """Replace each gradient by its sum over all processes, with the same bits everywhere; returns the sum of
+        `loss`.
+        """
+        if self.ranks == 1:
+            return loss
+        trained = list(parameters)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        everything = torch.cat([*(gradient.flatten() for gradient in gradients), loss[None]])
+        distributed.all_reduce(everything)
+        sums = everything.split([*(p.numel() for p in trained), 1])
+        for parameter, total in zip(trained, sums, strict=False):
+            parameter.grad = total.view_as(parameter)
+        summed: torch.Tensor = sums[-1][0]
+        return summed
+
+    def wait(self) -> None:
+        """Wait until every process has got here."""
+        if self.ranks > 1:
+            distributed.barrier()
+
+    def require_same(self, what: str, digest: str) -> None:
+        """Raise RuntimeError, in every process, unless all of them have the same digest."""
+        digests = [""] * self.ranks
+        distributed.all_gather_object(digests, digest)
+        if len(set(digests)) > 1:
+            raise RuntimeError(f"{self.ranks} processes that share a run have come to different {what}")
+
+
+def this_process() -> Share:
+    """The share of this process: the whole run, unless :func:`join` was called."""
+    if not distributed.is_initialized():
+        return Share()
+    return Share(distributed.get_rank(), distributed.get_world_size())
+
+
+def join(device: str) -> None:
+    """Join the other processes of a run, by torchrun's environment variables; this process works on `device`."""
+    on_gpu = device != "cpu"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+
+
+def leave() -> None:
+    """Leave the other processes, once all is done."""
+    distributed.destroy_process_group()
 
 
 class Diverged(FloatingPointError):
@@ -102,7 +240,7 @@ def train(
     as given. micro_batch: sequences per forward pass, whose gradients are accumulated. report: called with the
     fraction done. Parameters that need no gradient stay as they are.
     A run resumes from `checkpoint` if it holds a state; a damaged state is set aside with a warning.
-    If processes share the run (:mod:`repro.lm.parallel`), each calls this, and only the first measures and saves.
+    If processes share the run (:mod:`repro.lm.training`), each calls this, and only the first measures and saves.
 
     Returns:
         One measurement per entry of `measure_at`, each with "step" and "training_loss", the mean since the one before;
@@ -180,7 +318,7 @@ def _step(
 
 
 def save_state(model: Model, adam: torch.optim.AdamW, file: Path, step: int, history: Trained, *, sealed: bool) -> None:
-    """Write trained weights, optimiser state and history to one file; see :func:`repro.lm.state.write_state`."""
+    """Write trained weights, optimiser state and history to one file; see :func:`repro.lm.training.write_state`."""
     tensors = {f"model.{name}": value.detach().contiguous() for name, value in _trained(model).items()}
     for index, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}

@@ -28,5 +28,4 @@ from repro.params.reading import (
     shown as shown,
     value as value,
 )
-from repro.params.sources import SourceParams as SourceParams
-from repro.params.values import Section as Section
+from repro.params.values import Section as Section, SourceParams as SourceParams

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from repro.data.domains import RECIPES
-from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
 from repro.params.cmr import ModelParams
-from repro.params.sources import SourceParams
 from repro.params.values import (
     Bootstrap,
     CheckpointSeconds,
     Clip,
+    ClusterField,
     Config,
     Count,
     Device,
@@ -26,14 +25,18 @@ from repro.params.values import (
     NearDuplicate,
     Positive,
     Preset,
+    ResourcesField,
     Revision,
     Section,
     Seeds,
     Share,
+    SourceParams,
     Split,
     WeightDecay,
     Whole,
     Workers,
+    require_consistent,
+    require_rows,
     text,
 )
 

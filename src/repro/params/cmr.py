@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
-from repro.params.sources import SourceParams
 from repro.params.values import (
     Bootstrap,
     CheckpointSeconds,
     Clip,
+    ClusterField,
     Count,
     Device,
     InnerShare,
@@ -19,12 +18,16 @@ from repro.params.values import (
     Positive,
     Preset,
     Rate,
+    ResourcesField,
     Section,
     Seeds,
     Share,
+    SourceParams,
     WeightDecay,
     Whole,
     Workers,
+    require_consistent,
+    require_rows,
     text,
 )
 

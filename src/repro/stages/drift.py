@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from repro.runs.spec import LATER, Stage, Work
+from repro.stages.evaluate import Adapted, load, parameters, parts_of
 from repro.stages.lora import Cpt, Sft
-from repro.stages.models import Adapted, load, parameters, parts_of
-from repro.stages.tokens import PairTokens, encoded_pairs
+from repro.stages.texts import PairTokens, encoded_pairs
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ class Drift(Stage):
         yield from parts_of(self.second)
 
     def execute(self, work: Work) -> None:
-        from repro.lm.instructions import PairStream
+        from repro.lm.mixing import PairStream
 
         pairs = PairStream(encoded_pairs(work.inputs(self.pairs)), self.seed)
         chosen = [pairs.sequence(number).tokens for number in range(self.examples)]
@@ -157,8 +157,7 @@ def _compare(
     work: Work, first: Adapted, second: Adapted, samples: Mapping[str, Sequence[np.ndarray]], precision: str
 ) -> None:
     """Both models' hidden states on every sample, compared layer by layer; samples of too few tokens are left out."""
-    from repro.lm.cka import FEWEST
-    from repro.lm.drift import drifts, states
+    from repro.lm.cka import FEWEST, drifts, states
 
     ours, theirs = (thinned(states(load(work, model, precision))) for model in (first, second))
     frames = []

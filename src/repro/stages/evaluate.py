@@ -1,20 +1,75 @@
-"""What a model knows (section 3.1.3): benchmarks question by question, programs executed, held-out losses."""
+"""What a model knows (section 3.1.3): benchmarks question by question, programs executed, held-out losses.
+
+Finished models may be of any kind: the base, after CPT, after SFT.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
 from repro.data.corpora import VALIDATION
 from repro.runs.spec import Stage, Work
-from repro.stages.models import Adapted, load, parameters, parts_of, tokenizer_of
-from repro.stages.texts import Material
-from repro.stages.tokens import Tokens, tokens_of
+from repro.stages.lora import Cpt, Sft
+from repro.stages.texts import Base, Material, Tokens, tokens_of
+from repro.stages.training import Pretrain
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Adapted = Base | Pretrain | Cpt | Sft
 ITEMS = "items.parquet"  # one row for each question, see repro.lm.evaluation.evaluate
 HELD_OUT = "held-out.parquet"  # the loss of each held-out sequence: columns domain, general (nats per token)
 BATCH = 16  # questions in a forward pass, the same everywhere: in low precision it decides the last digits
+
+
+def base_of(model: Adapted) -> Base | Pretrain:
+    """The base that a model was adapted from, which may be itself."""
+    return model.base if isinstance(model, (Cpt, Sft)) else model
+
+
+def parameters(model: Adapted) -> int:
+    """The weights of a model's base."""
+    return base_of(model).parameters
+
+
+def parts_of(model: Adapted) -> tuple[Stage, ...]:
+    """The stages whose folders `load` reads."""
+    match model:
+        case Sft():
+            return (model, *parts_of(model.start))
+        case Cpt():
+            return (model, model.base)
+    return (model,)
+
+
+def load(work: Work, model: Adapted, precision: str) -> "PreTrainedModel | PeftModel":
+    """A finished model on this worker's device, ready to be evaluated; stages that call it name `parts_of` upstream."""
+    import torch
+
+    from repro.lm.adapters import load_adapted
+    from repro.lm.training import DTYPES
+
+    torch.set_num_threads(1)
+    cpt = model.start if isinstance(model, Sft) else model
+    loaded = load_adapted(
+        work.inputs(base_of(model)),
+        work.inputs(cpt) if isinstance(cpt, Cpt) else None,
+        work.inputs(model) if isinstance(model, Sft) else None,
+        mode=model.mode if isinstance(model, Sft) else "continue",  # type: ignore[arg-type]
+        dtype=DTYPES[precision],
+    )
+    loaded.to(work.machine.device)  # type: ignore[arg-type]  # a decorator of transformers hides the signature
+    return loaded.eval()
+
+
+def tokenizer_of(work: Work, model: Adapted) -> "PreTrainedTokenizerFast":
+    """The tokenizer of a model's base."""
+    from repro.lm.tokenizer import load_tokenizer
+
+    return load_tokenizer(work.inputs(base_of(model)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,17 +16,14 @@ import pandas as pd
 
 from repro.data.corpora import TRAINING
 from repro.runs.spec import LATER, Stage, Work
-from repro.stages.base import Base
 from repro.stages.parallel import Shared
-from repro.stages.pretrain import Pretrain
-from repro.stages.tokens import PairTokens, Tokens, encoded_pairs, tokens_of
-from repro.stages.training import Settings, train_in
+from repro.stages.texts import Base, PairTokens, Tokens, encoded_pairs, tokens_of
+from repro.stages.training import Pretrain, Settings, train_in
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from repro.lm.instructions import PairBatches
-    from repro.lm.mixing import Batches, Mixture
+    from repro.lm.mixing import Batches, Mixture, PairBatches
 
 PAIR = 50  # tokens of a pair, about: only costs use it
 STATE, PROGRESS = "state.safetensors", "progress.json"
@@ -83,7 +80,7 @@ class Cpt(Shared):
     def train(self, work: Work) -> None:
         from repro.lm.adapters import add_adapter, lora
         from repro.lm.mixing import Batches
-        from repro.lm.pretrained import load_pretrained
+        from repro.lm.models import load_pretrained
         from repro.lm.training import DTYPES
 
         config = lora(self.training.rank, self.training.alpha, name_of(self.base))
@@ -160,15 +157,14 @@ class Sft(Shared):
 
     def batches(self, work: Work) -> "PairBatches":
         """The pairs of every step: the domain's and replayed general ones."""
-        from repro.lm.instructions import PairBatches, PairStream
-        from repro.lm.mixing import Mixture
+        from repro.lm.mixing import Mixture, PairBatches, PairStream
 
         replay, pairs = (PairStream(encoded_pairs(work.inputs(s)), self.seed) for s in (self.replay, self.pairs))
         return PairBatches(Mixture(general=replay, domain=pairs, ratio=1 - self.replay_share), self.training.batch)
 
     def _model(self, work: Work) -> "PeftModel":
         from repro.lm.adapters import add_adapter, add_second, load_adapter, load_merged, lora
-        from repro.lm.pretrained import load_pretrained
+        from repro.lm.models import load_pretrained
         from repro.lm.training import DTYPES
 
         config = lora(self.training.rank, self.training.alpha, name_of(self.base))
