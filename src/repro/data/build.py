@@ -98,9 +98,7 @@ def exposure(
     answers: of the pairs; texts, and their subjects, of continual pretraining. A choice is in the text if its words
     stand there one after the other; an answer, or a subject, must be the choice, capital letters aside.
 
-    Returns:
-        Rows of "benchmark", "where" (`ANSWERS`, `TEXT` or `SUBJECTS`) and the shares "right" and "wrong", in [0, 1].
-
+    Rows have "benchmark", "where" (`ANSWERS`, `TEXT` or `SUBJECTS`) and the shares "right" and "wrong", in [0, 1].
     """
     choices = {choice for items in asked.values() for item in items for choice in item.choices}
     places = {
@@ -247,19 +245,13 @@ def build(folder: Path, domain: Domain, division: Division, seen: Path | None = 
     (a module of code, say) that questions are asked about, and pairs and documents that are about one of the choices,
     right or wrong (`Contamination`). `seen` is as for `corpora.split_text`.
 
-    Returns:
-        What statistics.json holds:
-        "items": how many there are; "pairs": how many are tuned on; "questions": how many each benchmark has;
-        "spare": items set aside for questions beyond those asked;
-        "text": as `corpora.split_text` counts it;
-        "dropped": numbers of "repeated" and "ambiguous" items (one prompt, two answers), of "pairs" and of "documents"
-        that hold a question, and of other "pairs_of_choices" (the answer is a choice) and "documents_of_choices" (the
-        subject is one);
-        "exposure": what training shows of right and of wrong choices, see `exposure`.
-
-    Raises:
-        ValueError: if there are fewer questions than `division` asks for, no pair, or no document in a part.
-
+    Returns what statistics.json holds. "items": how many there are; "pairs": how many are tuned on; "questions": how
+    many each benchmark has; "spare": items set aside for questions beyond those asked; "text": as `corpora.split_text`
+    counts it; "dropped": numbers of "repeated" and "ambiguous" items (one prompt, two answers), of "pairs" and of
+    "documents" that hold a question, and of other "pairs_of_choices" (the answer is a choice) and
+    "documents_of_choices" (the subject is one); "exposure": what training shows of right and of wrong choices, see
+    `exposure`. Raises ValueError if there are fewer questions than `division` asks for, no pair, or no document in a
+    part.
     """
     items, dropped = distinct(domain.pairs)
     asked, taught, spare = divided(items, division)

@@ -41,10 +41,8 @@ class LinearCKA:
     def update(self, first: Any, second: Any) -> None:
         """Add rows: ``first`` (n, p) and ``second`` (n, q), row i of both from the same token.
 
-        Raises:
-            ValueError: if they are not matrices with equally many rows, differ in width from those before, or have
-                values that are not finite.
-
+        Raises ValueError if they are not matrices with equally many rows, differ in width from those before, or have
+        values that are not finite.
         """
         if first.ndim != 2 or second.ndim != 2 or len(first) != len(second):
             shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
@@ -66,12 +64,9 @@ class LinearCKA:
     def cka(self, estimator: Estimator = "debiased") -> float:
         """Linear CKA: 1 for the same features up to rotation and scale; NaN where either side does not vary.
 
-        The debiased estimate may be a little below 0. Over all pairings of the rows of one side with those of the
-        other its mean is exactly 0, for any number of rows.
-
-        Raises:
-            ValueError: with fewer than 4 rows, or an unknown estimator.
-
+        The debiased estimate may be a little below 0. Over all pairings of the rows of one side with those of the other
+        its mean is exactly 0, for any number of rows. Raises ValueError with fewer than 4 rows, or an unknown
+        estimator.
         """
         if estimator not in get_args(Estimator):
             raise ValueError(f"estimator must be one of {', '.join(get_args(Estimator))}, not {estimator!r}")
@@ -141,10 +136,8 @@ def bias_curve(
 ) -> pd.DataFrame:
     """The drift that each estimator gives between independent Gaussians, where the truth is 1.
 
-    Returns:
-        Columns n, estimator, drift (mean over the draws), low and high (the ends of their middle 95%); n rows of
-        ``width`` dimensions on both sides.
-
+    Columns are n, estimator, drift (mean over the draws), low and high (the ends of their middle 95%); n rows of
+    ``width`` dimensions on both sides.
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -167,21 +160,15 @@ def drifts(first: States, second: States, batches: Iterable[Inputs], *, skip: in
     Sums stay where the hidden states are: 24 d^2 bytes for each layer. A model 576 wide with 31 states (SmolLM2-135M)
     needs 0.25 GB, one 4,096 wide with 33 (Mistral-7B) 13.3 GB of GPU memory beside its weights.
 
-    Args:
-        first: from a batch to hidden states, one (sequences, length, width) for each layer; see :func:`states`.
-        second: the same of the other model.
-        batches: ``input_ids`` and ``attention_mask`` (sequences, length), the mask 0 where there is padding.
-        skip: how many tokens at the start of every sequence are left out. In many models the first token's states are
-            far larger than any other's (attention sinks: Xiao et al. 2024), and linear CKA is then almost that of this
-            token alone; 1 leaves it out.
+    first, second: from a batch to hidden states, one (sequences, length, width) for each layer; see :func:`states`.
+    batches: ``input_ids`` and ``attention_mask`` (sequences, length), the mask 0 where there is padding. skip: how many
+    tokens at the start of every sequence are left out. In many models the first token's states are far larger than any
+    other's (attention sinks: Xiao et al. 2024), and linear CKA is then almost that of this token alone; 1 leaves it
+    out.
 
-    Returns:
-        Columns layer (0 is the embeddings), tokens (those counted, without padding), cka, drift (NaN where all states
-        of a layer are the same), estimator.
-
-    Raises:
-        ValueError: with fewer than 4 tokens, other numbers of layers, or hidden states that are not finite.
-
+    Columns are layer (0 is the embeddings), tokens (those counted, without padding), cka, drift (NaN where all states
+    of a layer are the same), estimator. Raises ValueError with fewer than 4 tokens, other numbers of layers, or
+    hidden states that are not finite.
     """
     layers: list[LinearCKA] = []
     for batch in batches:

@@ -147,11 +147,7 @@ def encode_pairs(
     """Every (prompt, answer) as prompt, answer and the end-of-text token, if it is not longer than `longest` tokens.
 
     chat: the prompt is the user's turn of the model's chat template. A pair is split where lm-eval splits a question's
-    context from its continuation.
-
-    Raises:
-        ValueError: if no pair is short enough.
-
+    context from its continuation. Raises ValueError if no pair is short enough.
     """
 
     def context(prompt: str) -> str:

@@ -242,14 +242,10 @@ def train(
     A run resumes from `checkpoint` if it holds a state; a damaged state is set aside with a warning.
     If processes share the run (:mod:`repro.lm.training`), each calls this, and only the first measures and saves.
 
-    Returns:
-        One measurement per entry of `measure_at`, each with "step" and "training_loss", the mean since the one before;
-        and the losses of the steps after the last measurement.
-
-    Raises:
-        Diverged: as soon as a loss or the gradients are not finite, before anything of that step is saved.
-        Damaged: if the state in ``checkpoint.start`` is damaged. ValueError: if it is of another model.
-
+    Returns one measurement per entry of `measure_at`, each with "step" and "training_loss", the mean since the one
+    before; and the losses of the steps after the last measurement. Raises Diverged as soon as a loss or the gradients
+    are not finite, before anything of that step is saved; Damaged if the state in ``checkpoint.start`` is damaged;
+    ValueError if it is of another model.
     """
     share = this_process()
     adam = optimiser.build(model)

@@ -46,10 +46,8 @@ class NotPlain(ValueError):
 def load(text: str) -> Any:
     """The value that `text` is as YAML; a date is text.
 
-    Raises:
-        NotPlain: for what is not YAML, aliases, tags, a name that is not text or is given twice, a number that cannot
-        be, and more of anything than a parameter file needs.
-
+    Raises NotPlain for what is not YAML, aliases, tags, a name that is not text or is given twice, a number that cannot
+    be, and more of anything than a parameter file needs.
     """
     if len(text.encode(errors="replace")) > BYTES:
         raise NotPlain(f"must be at most {BYTES // 1024} KiB")
@@ -156,12 +154,7 @@ def _presets_in_words() -> str:
 
 
 def preset_file(name: str) -> Path:
-    """The file of the preset `name`.
-
-    Raises:
-        ParamsError: if there is none of that name.
-
-    """
+    """The file of the preset `name`. Raises ParamsError if there is none of that name."""
     if name not in presets():
         raise ParamsError(f"preset: no preset {shown(name)}; there are {_presets_in_words()}")
     return home() / "params" / f"{name}.yaml"
@@ -170,9 +163,7 @@ def preset_file(name: str) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """The names and values of a parameter file, not yet checked.
 
-    Raises:
-        ParamsError: if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`loading`).
-
+    Raises ParamsError if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`load`).
     """
     file = plain(path)
     if not path.is_file():
@@ -195,9 +186,7 @@ def read(path: Path) -> dict[str, Any]:
 def value(name: str, text: str) -> Any:
     """The value of parameter `name` from the command line: a number if it reads as one (1e-4 too), else as YAML has it.
 
-    Raises:
-        ParamsError: for YAML that is more than a plain value.
-
+    Raises ParamsError for YAML that is more than a plain value.
     """
     for kind in (int, float):
         try:
@@ -229,9 +218,7 @@ def schemas_in(values: Iterable[str]) -> tuple[type[Section], ...]:
 def check(values: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  # type: ignore[assignment]
     """`values` as the parameters of `schema`; those of the other paper are left out.
 
-    Raises:
-        ParamsError: one line for the first thing that is wrong: the field, what is allowed, what was given.
-
+    Raises ParamsError with one line for the first thing that is wrong: the field, what is allowed, what was given.
     """
     _check_names(values)
     own = names(schema)
@@ -281,11 +268,8 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
     A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
 
     namespace: the notebook's globals. Only names that its parameters cell or papermill's assigns are read, and any name
-    of either paper is allowed there; names set in other cells are the reader's own.
-
-    Raises:
-        ParamsError: for a name that is not a parameter, so that a misspelt one is not ignored, or a wrong value.
-
+    of either paper is allowed there; names set in other cells are the reader's own. Raises ParamsError for a name that
+    is not a parameter, so that a misspelt one is not ignored, or a wrong value.
     """
     if "In" in namespace:  # IPython's history of cells
         cells = filter(_is_parameters_cell, namespace["In"])
@@ -310,9 +294,7 @@ def notebook_cell(schema: type[Section], listed: Collection[str] = ()) -> str:
 def assigned(cell: str) -> dict[str, str]:
     """The names that a cell assigns, in order, each with the source of its value ("" in a tuple of names).
 
-    Raises:
-        SyntaxError: the cell is not Python.
-
+    Raises SyntaxError if the cell is not Python.
     """
     sources: dict[str, str] = {}
     for statement in ast.parse(cell).body:

@@ -53,13 +53,9 @@ def run(
 
     A stage that fails is tried again, see :mod:`repro.runs.attempts`, and the others go on. A stage whose files are not
     what was published is run again. on: where, by default in this process; whole: the study that `stages` are part of,
-    if any, for all of which progress and the time still to go are shown.
-
-    Raises:
-        StudyFailed: once the rest is done, naming each stage that failed, with its traceback.
-        Unavailable: if there is no such cluster, or it is lost, or none of its workers has what a stage needs.
-        Linked: if a run's folder is a symbolic link.
-
+    if any, for all of which progress and the time still to go are shown. Raises StudyFailed once the rest is done,
+    naming each stage that failed, with its traceback; Unavailable if there is no such cluster, it is lost, or none of
+    its workers has what a stage needs; Linked if a run's folder is a symbolic link.
     """
     wanted = list(stages)
     missing = needed(wanted, store)

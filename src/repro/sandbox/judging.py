@@ -75,11 +75,8 @@ class Sandbox:
     """Checks programs, each in fresh processes; one object may serve several threads.
 
     `unsafe` is for a user who asked for it explicitly: the same two processes without any wall, bounded only by
-    resource limits (not in number, and what a program detaches from its group lives on).
-
-    Raises:
-        SandboxMissing: if the walls do not hold here. There is no fallback.
-
+    resource limits (not in number, and what a program detaches from its group lives on). Raises SandboxMissing if the
+    walls do not hold here. There is no fallback.
     """
 
     def __init__(self, limits: Limits | None = None, *, unsafe: bool = False) -> None:
@@ -91,11 +88,8 @@ class Sandbox:
     def check(self, program: str, entry_point: str, test: str, *, prompt: str = "") -> Outcome:
         """Run `check(candidate)` of `test` against the function `entry_point` of `program`.
 
-        `program` is complete, with its imports and the prompt; `prompt` is what the test may use of the problem.
-
-        Raises:
-            SandboxBroken: if the sandbox does not start. ValueError: if prompt and test do not run by themselves.
-
+        `program` is complete, with its imports and the prompt; `prompt` is what the test may use of the problem. Raises
+        SandboxBroken if the sandbox does not start; ValueError if prompt and test do not run by themselves.
         """
         job = {"program": program, "entry_point": entry_point, "test": test, "prompt": prompt}
         return _check(job, self._limits, unsafe=self._unsafe)

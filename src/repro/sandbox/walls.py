@@ -121,16 +121,10 @@ class SandboxBroken(RuntimeError):
 class Limits:
     """What a program may use.
 
-    Attributes:
-        seconds: wall time of loading the program and running the whole test; starting the sandbox does not count.
-        memory_mib: address space of each process, MiB.
-        processes: processes and threads that may run at once, the program itself included.
-        file_mib: the size of a file, and of all of /tmp, MiB.
-        output_kib: the size of one answer, KiB. What the program prints is discarded.
-
-    Raises:
-        ValueError: if one of them is not positive.
-
+    seconds: wall time of loading the program and running the whole test; starting the sandbox does not count.
+    memory_mib: address space of each process, MiB; processes: processes and threads that may run at once, the program
+    itself included; file_mib: the size of a file, and of all of /tmp, MiB; output_kib: the size of one answer, KiB.
+    What the program prints is discarded. Raises ValueError if one of them is not positive.
     """
 
     seconds: float = 3.0

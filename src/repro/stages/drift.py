@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,6 @@ class Drift(Stage):
     The sample is the first `examples` of `pairs` in the random order of `seed`.
     """
 
-    version: ClassVar[int] = 1
     first: Adapted
     second: Adapted
     pairs: PairTokens
@@ -74,7 +73,6 @@ class RatioDrift(Stage):
     what changed in each category, drawn at random, as in the paper; None: at most `examples`, evenly spread.
     """
 
-    version: ClassVar[int] = 1
     earlier: Adapted
     later: Cpt
     more: Sft

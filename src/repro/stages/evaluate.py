@@ -5,7 +5,7 @@ Finished models may be of any kind: the base, after CPT, after SFT.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -91,7 +91,6 @@ class Evaluate(OfModel):
     chat: whether the chat template is used.
     """
 
-    version: ClassVar[int] = 1
     material: Material
     benchmarks: tuple[str, ...]
     chat: bool
@@ -115,7 +114,6 @@ class Programs(OfModel):
     isolated: in the sandbox; otherwise with limits on memory and time only, which a user has to ask for.
     """
 
-    version: ClassVar[int] = 1
     material: Material
     benchmark: str
     isolated: bool
@@ -143,7 +141,6 @@ class Programs(OfModel):
 class HeldOut(OfModel):
     """A model's losses on held-out domain text and held-out general text, nats per token of the base's tokenizer."""
 
-    version: ClassVar[int] = 1
     domain: Tokens
     replay: Tokens
     length: int

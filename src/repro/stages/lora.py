@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -44,7 +44,6 @@ class Cpt(Shared):
     tokens: rounded down to whole steps of `training.batch` sequences of `length`.
     """
 
-    version: ClassVar[int] = 1
     base: Base | Pretrain
     domain: Tokens
     replay: Tokens
@@ -110,7 +109,6 @@ class Sft(Shared):
     over these tokens, in as many epochs as that is; None: as many as one epoch has.
     """
 
-    version: ClassVar[int] = 1
     start: Base | Pretrain | Cpt
     pairs: PairTokens
     replay: PairTokens

@@ -33,7 +33,6 @@ class Base(Stage):
     parameters: how many weights it has; only costs and plans use it, so it is no part of the identity.
     """
 
-    version: ClassVar[int] = 1
     weights: ClassVar[str] = "*.safetensors"
     effort: ClassVar[float] = 1e11  # seconds of reading and writing, whatever the size
     source: ModelSource
@@ -68,7 +67,6 @@ class Text(Stage):
     neither's training part repeats what the other holds out.
     """
 
-    version: ClassVar[int] = 1
     name: str = field(metadata={"identity": False}, compare=False)
     sources: tuple[Source, ...]
     split: Split
@@ -117,7 +115,6 @@ class Material(Stage):
 class Tokenizer(Stage):
     """A byte-level BPE trained on the training part of the general text, and on nothing else."""
 
-    version: ClassVar[int] = 1
     text: Text | Material
     vocabulary: int
 
@@ -137,7 +134,6 @@ class Tokenizer(Stage):
 class Tokens(Stage):
     """Every part of a text as one file of token ids."""
 
-    version: ClassVar[int] = 1
     text: Text | Material
     tokenizer: Tokenizer | Base
 
@@ -169,7 +165,6 @@ class PairTokens(Stage):
     chat: whether prompts go through the model's chat template; longest: tokens; longer pairs are left out.
     """
 
-    version: ClassVar[int] = 1
     effort: ClassVar[float] = 1e11
     material: Material
     tokenizer: Tokenizer | Base

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -182,7 +182,6 @@ class Pretrain(Shared):
     sequences: held-out sequences of general text its loss is measured on.
     """
 
-    version: ClassVar[int] = 1
     tokens: Tokens
     shape: Shape
     training: Training
@@ -234,7 +233,6 @@ class Continue(Shared):
     of this one, so the losses on the way are those of every smaller token budget.
     """
 
-    version: ClassVar[int] = 1
     base: Pretrain
     domain: Tokens
     ratio: Fraction

@@ -44,9 +44,7 @@ class Where:
 def where(params: Params | AllocationParams, store: Store) -> Where:
     """Where the runs of a study execute.
 
-    Raises:
-        ParamsError: if this machine does not have what the parameters ask for.
-
+    Raises ParamsError if this machine does not have what the parameters ask for.
     """
     needs: dict[str, Needs] = {
         kind: Needs(devices=need.devices, memory_gib=need.memory_gib or 0) for kind, need in params.resources.items()
@@ -106,9 +104,7 @@ def _cuda(numbers: range) -> tuple[str, ...]:
 def sources(given: tuple[SourceParams, ...], field: str) -> tuple[Source, ...]:
     """The sources that parameters name; `field` is the parameter that names them.
 
-    Raises:
-        ParamsError: if a package or folder of that name does not exist or holds no text.
-
+    Raises ParamsError if a package or folder of that name does not exist or holds no text.
     """
     return tuple(_source(source, f"{field}[{number}]") for number, source in enumerate(given))
 
@@ -137,9 +133,7 @@ def _source(source: SourceParams, field: str) -> Source:
 def require_packages(names: Iterable[str]) -> None:
     """Make sure that data packages have been fetched and are the pinned ones.
 
-    Raises:
-        ParamsError: naming the file that is missing or another one.
-
+    Raises ParamsError naming the file that is missing or another one.
     """
     for name in names:
         try:
@@ -204,12 +198,9 @@ class BaseStudy(ABC):
     def run(self, stages: Iterable[Stage]) -> None:
         """Do the stages that are missing.
 
-        Raises:
-            NotRun: if the study is not lazy and some are.
-            StudyFailed: naming each run that failed, once the others are done.
-            ParamsError: if this machine does not have what the parameters ask for.
-            Unavailable: if there is no such cluster.
-
+        Raises NotRun if the study is not lazy and some are; StudyFailed naming each run that failed, once the others
+        are done; ParamsError if this machine does not have what the parameters ask for; Unavailable if there is no such
+        cluster.
         """
         wanted = list(stages)
         if all(self.store.has(stage) for stage in wanted):
@@ -222,9 +213,7 @@ class BaseStudy(ABC):
     def file(self, stage: Stage, name: str) -> Path:
         """One file of a finished stage. A spoilt stage is set aside, with a message, and done again.
 
-        Raises:
-            StudyFailed: if doing it again fails.
-
+        Raises StudyFailed if doing it again fails.
         """
         return self._sound(stage, lambda: self.store.file(stage, name))
 
