@@ -20,8 +20,7 @@ from repro.cli import main
 from repro.lm.models import PackageModel
 from repro.params import AllocationParams, ParamsError
 from repro.runs.spec import Stage, closure
-from repro.stages.drift import Drift, RatioDrift, spread
-from repro.stages.evaluate import Evaluate, HeldOut, Programs
+from repro.stages.evaluate import Drift, Evaluate, HeldOut, Programs, RatioDrift, spread
 from repro.stages.lora import Cpt, Sft
 from repro.stages.texts import Base
 from repro.stages.training import Pretrain

@@ -15,8 +15,7 @@ from repro.data.corpora import TRAINING
 from repro.lm.cka import drifts, states
 from repro.lm.mixing import Permutation
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.stages.drift import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, padded, spread, thinned
-from repro.stages.evaluate import load
+from repro.stages.evaluate import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, load, padded, spread, thinned
 from repro.stages.lora import Cpt, LoraTraining, Sft
 from repro.stages.texts import PairTokens, Tokens, encoded_pairs, tokens_of
 from repro.stages.training import Pretrain

@@ -161,7 +161,7 @@ def test_only_answers_and_ends_of_text_count() -> None:
 
 def test_padding_decides_nothing_of_a_loss() -> None:
     from repro.lm.models import Shape, new_model
-    from repro.lm.scoring import token_losses
+    from repro.lm.training import token_losses
 
     model = new_model(Shape(hidden=16, intermediate=32, layers=1, heads=2), 300, 16, 0).eval()
     short, long = pair([9, 4, 11, 0], 2), pair([5, 6, 7, 8, 3, 2, 0], 3)

@@ -172,7 +172,6 @@ def test_a_wrong_cluster_is_named_in_one_line(changes: dict[str, Any], says: str
 
 
 def test_every_kind_of_stage_can_be_named_and_those_that_train_can_be_shared() -> None:
-    import repro.stages.drift
     import repro.stages.evaluate
     import repro.stages.texts
     import repro.trust.peaks

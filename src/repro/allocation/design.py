@@ -10,8 +10,7 @@ from repro.allocation.materials import base_of, material, require
 from repro.lm.evaluation import PROGRAMS
 from repro.params import AllocationParams
 from repro.runs.spec import Stage
-from repro.stages.drift import Drift, RatioDrift
-from repro.stages.evaluate import Adapted, Evaluate, HeldOut, Programs
+from repro.stages.evaluate import Adapted, Drift, Evaluate, HeldOut, Programs, RatioDrift
 from repro.stages.lora import Cpt, LoraTraining, Sft
 from repro.stages.texts import Base, Material, PairTokens, Tokens
 from repro.stages.training import Pretrain

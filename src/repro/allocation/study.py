@@ -20,8 +20,7 @@ from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
 from repro.show.words import short_tokens, some
-from repro.stages.drift import DRIFT
-from repro.stages.evaluate import HELD_OUT, ITEMS, Adapted
+from repro.stages.evaluate import DRIFT, HELD_OUT, ITEMS, Adapted
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
 from repro.study.base import BaseStudy
 

@@ -4,19 +4,41 @@ Instruction pairs are training sequences as well: only the answer has a loss, an
 here has state, so a run resumes anywhere by asking for the next step's batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from repro.lm.scoring import Batch
-
 T = TypeVar("T", covariant=True)
+
+
+class Batch(NamedTuple):
+    """Token ids of shape (n, L + 1), int64: inputs are [:, :-1], labels [:, 1:].
+
+    counted: which labels count, shape (n, L); None for all.
+    """
+
+    tokens: torch.Tensor
+    counted: torch.Tensor | None = None
+
+    @property
+    def labels(self) -> int:
+        """How many labels count."""
+        return self.tokens[:, 1:].numel() if self.counted is None else int(self.counted.sum())
+
+    def rows(self, chosen: slice) -> "Batch":
+        """Some of the rows."""
+        return Batch(self.tokens[chosen], None if self.counted is None else self.counted[chosen])
+
+    def parts(self, size: int) -> Iterator["Batch"]:
+        """At most `size` rows at a time."""
+        for first in range(0, len(self.tokens), size):
+            yield self.rows(slice(first, first + size))
 
 
 @dataclass(frozen=True)

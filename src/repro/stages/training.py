@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from repro.lm.mixing import Batches, PairBatches, Sequences
-    from repro.lm.scoring import Model
-    from repro.lm.training import Trained
+    from repro.lm.training import Model, Trained
 
 LOSSES = "losses.parquet"
 EVALUATION_BATCH = 32
@@ -104,7 +103,7 @@ def train_in(
     """
     import torch
 
-    from repro.lm.training import Checkpoint, Optimiser, Schedule, this_process, train
+    from repro.lm.training import Checkpoint, Optimiser, this_process, train
 
     torch.set_num_threads(1)
     model.to(work.machine.devices[this_process().rank])  # type: ignore[arg-type]  # transformers hides the signature
@@ -112,11 +111,17 @@ def train_in(
     trained = train(
         model,
         batches,
-        schedule=Schedule(peak=settings.peak, steps=steps, warmup=settings.warmup, floor=floor),
-        optimiser=Optimiser(weight_decay=settings.weight_decay, clip=settings.clip),
+        optimiser=Optimiser(
+            peak=settings.peak,
+            steps=steps,
+            warmup=settings.warmup,
+            floor=floor,
+            weight_decay=settings.weight_decay,
+            clip=settings.clip,
+            precision=settings.precision,
+        ),
         measure=measure,
         measure_at=measure_at,
-        precision=settings.precision,
         checkpoint=Checkpoint(folder=work.scratch, seconds=work.machine.checkpoint_seconds, start=start, final=final),
         micro_batch=work.machine.micro_batch,
         report=work.report,
@@ -137,9 +142,8 @@ def run_training(
     held_out: name -> token ids of shape (n, L + 1). Writes model and tokenizer in Hugging Face format, and `LOSSES`.
     """
     from repro.lm.mixing import Batches
-    from repro.lm.scoring import sequence_losses
     from repro.lm.tokenizer import load_tokenizer
-    from repro.lm.training import DTYPES
+    from repro.lm.training import DTYPES, sequence_losses
 
     def measure(trained: "Model") -> dict[str, Any]:
         options: Any = {"batch": work.machine.at_once(EVALUATION_BATCH), "dtype": DTYPES[training.precision]}
