@@ -19,8 +19,8 @@ from repro.data.domains import PACKAGES
 from repro.data.sources import PackageSource
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Law
 from repro.laws.allocation import allocation_law
-from repro.lm.mixing import Batches, Stream
 from repro.lm.models import new_model
+from repro.lm.sequences import Batches, Stream
 from repro.lm.training import Checkpoint, Optimiser, train
 from repro.runs.store import hardware
 from repro.stages.training import Pretrain

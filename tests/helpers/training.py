@@ -12,8 +12,8 @@ from transformers import LlamaForCausalLM
 from helpers.texts import folder_source, prose
 from repro.data.build import PAIRS
 from repro.data.corpora import Split
-from repro.lm.mixing import Batches, Stream
 from repro.lm.models import Shape, new_model
+from repro.lm.sequences import Batches, Stream
 from repro.lm.training import Optimiser
 from repro.runs import Stage, Work
 from repro.stages.texts import Text, Tokenizer, Tokens

@@ -25,8 +25,8 @@ from repro.data.domains import MADE_HERE
 from repro.lm import harness
 from repro.lm.evaluation import COLUMNS, evaluate
 from repro.lm.models import Shape, new_model
+from repro.lm.sequences import train_tokenizer
 from repro.lm.tasks import local
-from repro.lm.tokenizer import train_tokenizer
 
 TASKS = ROOT / "src/repro/lm/tasks"
 TEMPLATE = (

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import LlamaForCausalLM
 
-from repro.lm.mixing import Batch, Batches, Stream
 from repro.lm.models import Shape, new_model
+from repro.lm.sequences import Batch, Batches, Stream
 from repro.lm.training import (
     Checkpoint,
     Damaged,

@@ -44,7 +44,7 @@ BENCHMARK = """
 from repro.allocation.results import chance
 from repro.lm.evaluation import OURS, evaluate
 from repro.lm.models import Shape, new_model
-from repro.lm.tokenizer import train_tokenizer
+from repro.lm.sequences import train_tokenizer
 
 wrong = {f"distractor{n}": f"wrong {n}" for n in (1, 2, 3)}
 rows = [{"question": f"What is {n}?", "correct_answer": f"number {n}", **wrong} for n in range(3)]

@@ -13,7 +13,7 @@ from helpers.texts import folder_source, prose
 from helpers.training import MadePairs, small_pretrain
 from repro.data.corpora import TRAINING
 from repro.lm.cka import drifts, states
-from repro.lm.mixing import Permutation
+from repro.lm.sequences import Permutation
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.stages.evaluate import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, load, padded, spread, thinned
 from repro.stages.lora import Cpt, LoraTraining, Sft

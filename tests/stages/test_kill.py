@@ -126,7 +126,7 @@ class Followed(Pretrain):
     """Leaves its last checkpoint's digest too, optimiser included, and that of the batches that would come next."""
 
     def train(self, work: Work) -> None:
-        from repro.lm.mixing import Batches, Stream
+        from repro.lm.sequences import Batches, Stream
         from repro.lm.training import digest, read_state
 
         super().train(work)

@@ -23,9 +23,8 @@ from helpers.training import MadePairs
 from repro import params
 from repro.allocation import published, tables
 from repro.allocation.facts import MODES, recipes
-from repro.lm.mixing import EncodedPair, Mixture, PairBatches, PairStream, encode_pairs
 from repro.lm.models import FolderModel, digest_model, model_files
-from repro.lm.tokenizer import train_tokenizer
+from repro.lm.sequences import EncodedPair, Mixture, PairBatches, PairStream, encode_pairs, train_tokenizer
 from repro.params import AllocationParams
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.engine import StudyFailed

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers import TESTS
 from helpers.training import BATCHES, CONSTANT, small_pretrain, tiny
-from repro.lm.mixing import Batch, Batches
+from repro.lm.sequences import Batch, Batches
 from repro.lm.training import Checkpoint, Diverged, Share, this_process, train
 from repro.runs import Machine, Store, Work, run
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, read_progress

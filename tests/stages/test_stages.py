@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from helpers.texts import folder_source, prose
 from repro.data.corpora import REPLAY, STATISTICS, TRAINING, VALIDATION, Split, read_statistics, read_texts
 from repro.lm.models import Shape
-from repro.lm.tokenizer import train_tokenizer
+from repro.lm.sequences import train_tokenizer
 from repro.lm.training import sequence_losses
 from repro.runs import Local, Machine, Store, run
 from repro.runs.folder import Corrupt

@@ -84,20 +84,35 @@ class FolderSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubSource:
-    """A data set of the Hugging Face hub, streamed; `revision` pins what it holds.
+class _OfHub:
+    """Text of a data set of the Hugging Face hub, streamed; `revision` pins what it holds.
 
     characters_limit: stop after the document that reaches it.
     """
 
     dataset: str
     revision: str
-    config: str | None = None
     split: str = "train"
     text_field: str = "text"
     licence: str = field(default=CARD, metadata={"identity": False}, compare=False)
     part: tuple[Fraction, Fraction] = WHOLE
     characters_limit: int | None = None
+
+    def _kept(self, texts: Iterable[Document]) -> Iterator[Document]:
+        """Those that lie in the part, up to and including the one that reaches the limit."""
+        characters = 0
+        for document in kept(texts, (), self.part):
+            if self.characters_limit is not None and characters >= self.characters_limit:
+                return
+            characters += len(document.text)
+            yield document
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSource(_OfHub):
+    """A data set of the hub."""
+
+    config: str | None = None
 
     @property
     def label(self) -> str:
@@ -106,26 +121,18 @@ class HubSource:
     def documents(self) -> Iterator[Document]:
         """The documents, in the data set's order."""
         texts = _texts(self.dataset, self.text_field, config=self.config, split=self.split, revision=self.revision)
-        yield from _limited(kept(texts, (), self.part), self.characters_limit)
+        yield from self._kept(texts)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubFolderSource:
-    """One folder of a data set of the hub, streamed, as text or as token ids that are decoded.
+class HubFolderSource(_OfHub):
+    """One folder of a data set of the hub, as text or as token ids that are decoded.
 
     text_field holds the text; where `tokenizer` names a tokenizer (of the hub, or a folder), it holds token ids.
-    characters_limit: stop after the document that reaches it.
     """
 
-    dataset: str
-    revision: str
     folder: str
-    split: str = "train"
-    text_field: str = "text"
     tokenizer: str | None = None
-    licence: str = field(default=CARD, metadata={"identity": False}, compare=False)
-    part: tuple[Fraction, Fraction] = WHOLE
-    characters_limit: int | None = None
 
     @property
     def label(self) -> str:
@@ -138,7 +145,7 @@ class HubFolderSource:
             texts = _texts(self.dataset, self.text_field, **where)
         else:
             texts = _decoded(self.dataset, self.text_field, self.tokenizer, **where)
-        yield from _limited(kept(texts, (), self.part), self.characters_limit)
+        yield from self._kept(texts)
 
 
 Source = PackageSource | FolderSource | HubSource | HubFolderSource | PythonSource
@@ -186,16 +193,6 @@ def _decoded(dataset: str, tokens_field: str, tokenizer: str, **options: Any) ->
         # Exactly as it was written: neither special tokens nor "cleaned up" spaces are text.
         text = coder.decode(ids or [], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         yield Document(text=str(text))
-
-
-def _limited(documents: Iterator[Document], characters_limit: int | None) -> Iterator[Document]:
-    """The documents up to and including the one that reaches the limit."""
-    characters = 0
-    for document in documents:
-        if characters_limit is not None and characters >= characters_limit:
-            return
-        characters += len(document.text)
-        yield document
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from torch import distributed
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from repro.lm.mixing import Batch
+from repro.lm.sequences import Batch
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -30,18 +30,8 @@ WORDS = r"[A-Za-z0-9_]+(?:(?:[.+]|-+)[A-Za-z0-9_]+)*"
 TRAINING = ("pretrain", "continue", "cpt", "sft")
 PREPARING = ("base", "text", "tokenizer", "tokens", "material", "pairtokens")
 KINDS = (*TRAINING, *PREPARING, "evaluate", "programs", "heldout", "drift", "ratiodrift", "recovery", "peaks")
-# Which kinds of source each option is for.
-OPTIONS = {
-    "topics": ("package",),
-    "text_field": ("folder", "hub"),
-    "licence": ("folder", "hub"),
-    "config": ("hub",),
-    "split": ("hub",),
-    "revision": ("hub",),
-    "directory": ("hub",),
-    "tokenizer": ("hub",),
-    "characters_limit": ("hub",),
-}
+# Which kinds of source options are for; all others are for the hub.
+OPTIONS = {"topics": ("package",), "text_field": ("folder", "hub"), "licence": ("folder", "hub")}
 
 
 class Section(BaseModel):
@@ -324,8 +314,8 @@ class SourceParams(Section):
     def _one_kind(self) -> "SourceParams":
         kind = self.only("package", "folder", "hub")
         for name in self.model_fields_set - {kind, "part"}:
-            if kind not in OPTIONS[name]:
-                raise ValueError(f"{name} is an option of {' and '.join(OPTIONS[name])}, not of {kind}")
+            if kind not in (kinds := OPTIONS.get(name, ("hub",))):
+                raise ValueError(f"{name} is an option of {' and '.join(kinds)}, not of {kind}")
         if self.part[0] >= self.part[1]:
             raise ValueError("part must be [from, to] with from < to")
         if self.hub and not self.revision:

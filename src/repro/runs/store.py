@@ -91,11 +91,6 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """The part of a run's record that says where its numbers come from."""
-    return {"commit": commit(), "packages": packages(), "hardware": hardware(device)}
-
-
 @dataclass(frozen=True)
 class Store:
     """A folder of finished stages, and the making of those that are missing; safe to share between processes.
@@ -315,7 +310,8 @@ class Store:
         except SystemExit as error:  # or the process would end as if all were well
             raise RuntimeError(f"it ended itself with exit status {error.code}") from error
         record = {"key": stage.key, "label": stage.label, "stage": canonical(stage)}
-        record |= provenance(machine.device) | {"seconds": round(time.time() - started, 3)}
+        record |= {"commit": commit(), "packages": packages(), "hardware": hardware(machine.device)}
+        record["seconds"] = round(time.time() - started, 3)
         (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -76,7 +76,7 @@ def load(work: Work, model: Adapted, precision: str) -> "PreTrainedModel | PeftM
 
 def tokenizer_of(work: Work, model: Adapted) -> "PreTrainedTokenizerFast":
     """The tokenizer of a model's base."""
-    from repro.lm.tokenizer import load_tokenizer
+    from repro.lm.sequences import load_tokenizer
 
     return load_tokenizer(work.inputs(base_of(model)))
 
@@ -164,7 +164,7 @@ class HeldOut(OfModel):
         return 2.0 * parameters(self.model) * 2 * self.length * self.sequences
 
     def execute(self, work: Work) -> None:
-        from repro.lm.mixing import fixed_sequences
+        from repro.lm.sequences import fixed_sequences
         from repro.lm.training import DTYPES, require_finite, sequence_losses
 
         model, losses = load(work, self.model, self.precision), {}
@@ -214,7 +214,7 @@ class Drift(Stage):
         yield from parts_of(self.second)
 
     def execute(self, work: Work) -> None:
-        from repro.lm.mixing import PairStream
+        from repro.lm.sequences import PairStream
 
         pairs = PairStream(encoded_pairs(work.inputs(self.pairs)), self.seed)
         chosen = [pairs.sequence(number).tokens for number in range(self.examples)]

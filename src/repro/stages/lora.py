@@ -23,7 +23,7 @@ from repro.stages.training import Pretrain, Settings, train_in
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from repro.lm.mixing import Batches, Mixture, PairBatches
+    from repro.lm.sequences import Batches, Mixture, PairBatches
 
 PAIR = 50  # tokens of a pair, about: only costs use it
 STATE, PROGRESS = "state.safetensors", "progress.json"
@@ -78,8 +78,8 @@ class Cpt(Shared):
 
     def train(self, work: Work) -> None:
         from repro.lm.adapters import add_adapter, lora
-        from repro.lm.mixing import Batches
         from repro.lm.models import load_pretrained
+        from repro.lm.sequences import Batches
         from repro.lm.training import DTYPES
 
         config = lora(self.training.rank, self.training.alpha, name_of(self.base))
@@ -90,7 +90,7 @@ class Cpt(Shared):
 
     def mixture(self, work: Work) -> "Mixture[Any]":
         """The CPT sequences: domain text and replayed general text."""
-        from repro.lm.mixing import Mixture, Stream
+        from repro.lm.sequences import Mixture, Stream
 
         streams = [
             Stream(tokens_of(work.inputs(stage), TRAINING, stage.dtype), self.length, self.seed)
@@ -155,7 +155,7 @@ class Sft(Shared):
 
     def batches(self, work: Work) -> "PairBatches":
         """The pairs of every step: the domain's and replayed general ones."""
-        from repro.lm.mixing import Mixture, PairBatches, PairStream
+        from repro.lm.sequences import Mixture, PairBatches, PairStream
 
         replay, pairs = (PairStream(encoded_pairs(work.inputs(s)), self.seed) for s in (self.replay, self.pairs))
         return PairBatches(Mixture(general=replay, domain=pairs, ratio=1 - self.replay_share), self.training.batch)

@@ -21,7 +21,7 @@ from repro.lm.models import ModelSource
 from repro.runs.spec import Stage, Work
 
 if TYPE_CHECKING:
-    from repro.lm.mixing import EncodedPair
+    from repro.lm.sequences import EncodedPair
 
 IDS, PLACES = "ids.npy", "places.npy"
 
@@ -124,7 +124,7 @@ class Tokenizer(Stage):
 
     def execute(self, work: Work) -> None:
         # Imported here, like everything that imports torch or transformers: reading a finished study takes a second.
-        from repro.lm.tokenizer import train_tokenizer
+        from repro.lm.sequences import train_tokenizer
 
         texts = corpora.read_texts(work.inputs(self.text), TRAINING)
         train_tokenizer(texts, self.vocabulary).save_pretrained(work.path)
@@ -148,7 +148,7 @@ class Tokens(Stage):
         return corpora.token_dtype(self.tokenizer.vocabulary)
 
     def execute(self, work: Work) -> None:
-        from repro.lm.tokenizer import encode, load_tokenizer
+        from repro.lm.sequences import encode, load_tokenizer
 
         tokenizer = load_tokenizer(work.inputs(self.tokenizer))
         folder, counts = work.inputs(self.text), {}
@@ -180,8 +180,7 @@ class PairTokens(Stage):
         return f"pairs of {self.name}"
 
     def execute(self, work: Work) -> None:
-        from repro.lm.mixing import encode_pairs
-        from repro.lm.tokenizer import load_tokenizer
+        from repro.lm.sequences import encode_pairs, load_tokenizer
 
         table = pq.read_table(work.inputs(self.material) / PAIRS, columns=["prompt", "answer"])
         pairs = list(zip(table["prompt"].to_pylist(), table["answer"].to_pylist(), strict=True))
@@ -202,7 +201,7 @@ def tokens_of(folder: Path, part: str, dtype: np.dtype) -> np.ndarray:
 
 def encoded_pairs(folder: Path) -> "Sequence[EncodedPair]":
     """The pairs of a finished `PairTokens` stage, in its order."""
-    from repro.lm.mixing import EncodedPair
+    from repro.lm.sequences import EncodedPair
 
     ids, places = np.load(folder / IDS), np.load(folder / PLACES)
     parts = np.split(ids, places[:-1, 0])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from repro.lm.mixing import Batches, PairBatches, Sequences
+    from repro.lm.sequences import Batches, PairBatches, Sequences
     from repro.lm.training import Model, Trained
 
 LOSSES = "losses.parquet"
@@ -141,8 +141,7 @@ def run_training(
 
     held_out: name -> token ids of shape (n, L + 1). Writes model and tokenizer in Hugging Face format, and `LOSSES`.
     """
-    from repro.lm.mixing import Batches
-    from repro.lm.tokenizer import load_tokenizer
+    from repro.lm.sequences import Batches, load_tokenizer
     from repro.lm.training import DTYPES, sequence_losses
 
     def measure(trained: "Model") -> dict[str, Any]:
@@ -219,8 +218,8 @@ class Pretrain(Shared):
         yield self.tokens.tokenizer  # kept beside the weights
 
     def train(self, work: Work) -> None:
-        from repro.lm.mixing import Stream, fixed_sequences
         from repro.lm.models import new_model
+        from repro.lm.sequences import Stream, fixed_sequences
 
         folder, length = work.inputs(self.tokens), self.training.length
         model = new_model(self.shape, self.vocabulary, length, self.seed)
@@ -261,8 +260,8 @@ class Continue(Shared):
     def train(self, work: Work) -> None:
         import torch
 
-        from repro.lm.mixing import Mixture, Stream, fixed_sequences
         from repro.lm.models import load_pretrained
+        from repro.lm.sequences import Mixture, Stream, fixed_sequences
 
         folders = {"general": work.inputs(self.base.tokens), "domain": work.inputs(self.domain)}
         dtype, length = self.domain.dtype, self.training.length  # both texts are tokens of one tokenizer

@@ -1,20 +1,52 @@
-"""Token streams and their mixture D_R (section 3.1 of paper A): any sequence follows from its number alone.
+"""Text as tokens, sequences and batches, and the mixture D_R (section 3.1 of paper A).
 
-Instruction pairs are training sequences as well: only the answer has a loss, and pairs are padded, not packed. Nothing
-here has state, so a run resumes anywhere by asking for the next step's batch.
+Any sequence follows from its number alone. Instruction pairs are training sequences as well: only the answer has a
+loss, and pairs are padded, not packed. Nothing here has state, so a run resumes anywhere by asking for the next step's
+batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+END_OF_TEXT = "<|endoftext|>"
 T = TypeVar("T", covariant=True)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of `vocabulary` entries, including the end-of-text token (id 0) and all 256 bytes."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer saved in `folder`."""
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
+
+
+def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast, dtype: np.dtype) -> np.ndarray:
+    """Texts as one array of token ids, shape (n,), with the end-of-text token after each text."""
+    rows = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+    flat = [token for row in rows for token in (*row.ids, tokenizer.eos_token_id)]
+    return np.array(flat, dtype=dtype)
 
 
 class Batch(NamedTuple):
@@ -80,7 +112,7 @@ class Stream:
         return (len(self.tokens) - 1) // self.length
 
     def sequence(self, number: int) -> np.ndarray:
-        """Sequence `number` (from 0), shape (L + 1,)."""
+        """Shape (L + 1,)."""
         start = self._permutation(number) * self.length
         return self.tokens[start : start + self.length + 1]
 
@@ -122,7 +154,6 @@ class Mixture(Generic[T]):
         return self.domain_sequences(number + 1) > self.domain_sequences(number)
 
     def sequence(self, number: int) -> T:
-        """Sequence `number` (from 0)."""
         before = self.domain_sequences(number)
         if self.is_domain(number):
             return self.domain.sequence(before)
@@ -203,7 +234,6 @@ class PairStream:
     seed: int
 
     def sequence(self, number: int) -> EncodedPair:
-        """Pair `number` (from 0)."""
         return self.pairs[self._permutation(number)]
 
     @cached_property
