@@ -17,10 +17,9 @@ from repro.fit.cli import add as add_fit
 from repro.home import home
 from repro.params import AllocationParams, Params, ParamsError, Section
 from repro.params.values import PREPARING
-from repro.runs.attempts import CANNOT_WRITE, Unwritable, refusal
 from repro.runs.batch import ClusterLost, Unavailable
 from repro.runs.engine import StudyFailed
-from repro.runs.folder import Corrupt, Linked
+from repro.runs.folder import CANNOT_WRITE, Corrupt, Linked, Unwritable, refusal
 
 if TYPE_CHECKING:
     from repro.runs import Stage

@@ -11,7 +11,7 @@ import pytest
 from helpers import TESTS
 from helpers.timing import spent
 from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, tried, wait_until
-from repro.runs import Machine, Store, attempts, run, store as stores
+from repro.runs import Machine, Store, folder as attempts, run, store as stores
 from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt, Freed, Linked
 from repro.runs.spec import Stage

@@ -16,8 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from repro.runs import attempts
-from repro.runs.folder import Stuck, overtaken
+from repro.runs.folder import SPOILT, TRIES, Stuck, Unwritable, chain, overtaken
 from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
 from repro.runs.store import QUARANTINE, RECORD, Store
@@ -51,7 +50,7 @@ def run(
 ) -> None:
     """Run every stage of `stages`, and all they build on, that `store` does not hold yet.
 
-    A stage that fails is tried again, see :mod:`repro.runs.attempts`, and the others go on. A stage whose files are not
+    A stage that fails is tried again, see :mod:`repro.runs.folder`, and the others go on. A stage whose files are not
     what was published is run again. on: where, by default in this process; whole: the study that `stages` are part of,
     if any, for all of which progress and the time still to go are shown. Raises StudyFailed once the rest is done,
     naming each stage that failed, with its traceback; Unavailable if there is no such cluster, it is lost, or none of
@@ -66,7 +65,7 @@ def run(
     tried = {stage.key for stage in missing}  # among them stages that are done, but their weights freed
     before = {stage.key for stage in everything if stage.key not in tried and store.has(stage)}
     errors: Errors = {}
-    patience = attempts.TRIES
+    patience = TRIES
     with Progress(title, costs, before) as progress, heard(progress.note):
         while patience:  # more than one round only if something turns out to be spoilt
             left = _without(errors, needed(wanted, store))
@@ -87,11 +86,11 @@ def run(
 
 def _spoilt(error: BaseException) -> bool:
     """Whether `error` says that something has to run again, and can."""
-    return isinstance(error, attempts.SPOILT) and not isinstance(error, Stuck)
+    return isinstance(error, SPOILT) and not isinstance(error, Stuck)
 
 
 def _stopped(errors: Errors) -> bool:
-    return any(isinstance(error, attempts.Unwritable) for error in errors.values())
+    return any(isinstance(error, Unwritable) for error in errors.values())
 
 
 def _without(errors: Errors, stages: list[Stage]) -> list[Stage]:
@@ -139,11 +138,11 @@ def _serial(stages: list[Stage], store: Store, machine: Machine, progress: Progr
         try:
             attempt(stage, store, machine, partial(progress.update, stage.key), session)
         except Exception as error:
-            for cause in attempts.chain(error):  # or the functions that it came through would keep a model in memory
+            for cause in chain(error):  # or the functions that it came through would keep a model in memory
                 traceback.clear_frames(cause.__traceback__)
             failed.add(stage.key)
             errors[stage.key] = error
-            if isinstance(error, attempts.Unwritable):  # and no other run could write either
+            if isinstance(error, Unwritable):  # and no other run could write either
                 break
     return errors
 
@@ -163,7 +162,7 @@ def _summary(left: list[Stage], errors: Errors, store: Store, total: int) -> str
                 lines.append(f"  {stage.label} ({stage.folder}): {BLOCKED}")
             continue
         lines.append(f"  {stage.label} ({stage.folder}): {describe(error)}")
-        if isinstance(error, attempts.Unwritable):
+        if isinstance(error, Unwritable):
             continue
         if traces < TRACEBACKS:
             trace = "".join(traceback.format_exception(error)).rstrip()

@@ -25,7 +25,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from repro.home import home
-from repro.runs import attempts, folder
+from repro.runs import folder
 from repro.runs.folder import MANIFEST, Corrupt, Freed, Missing, Stuck, manifest, refuse_link, verify
 from repro.runs.progress import LOG
 from repro.runs.spec import Machine, Stage, Work, canonical
@@ -179,7 +179,7 @@ class Store:
         """Run `stage` unless it is done, and return its folder. Its upstream stages must be done.
 
         Of several processes that ask for the stage one works and the others wait. session: what tries are counted in,
-        see :mod:`repro.runs.attempts`; "" counts none. Raises Unwritable if the disk is full or nothing may be written;
+        see :mod:`repro.runs.folder`; "" counts none. Raises Unwritable if the disk is full or nothing may be written;
         GaveUp after too many tries; Corrupt if what the stage builds on, or its own remains, are not as published; and
         whatever the stage raises.
         """
@@ -225,7 +225,7 @@ class Store:
             try:
                 _acquire(lock, stage)
             except NotImplementedError as error:
-                raise attempts.Unwritable(
+                raise folder.Unwritable(
                     f"{locks}: this file system has no locks (flock), which runs rely on"
                 ) from error
         try:
@@ -263,7 +263,7 @@ class Store:
                     self._verify(stage, names, even_freed)
                 except Corrupt as error:
                     raise self._set_aside(stage, str(error)) from None
-        except attempts.Unwritable as error:
+        except folder.Unwritable as error:
             raise Stuck(
                 f"{stage.label} is spoilt and cannot be set aside, so nothing is built on it: {error}"
             ) from None
@@ -288,14 +288,14 @@ class Store:
             with _or_unwritable(part):
                 folder.prepare(part)
                 if session:
-                    attempts.count(part, session)
-        except attempts.GaveUp as error:
+                    folder.count(part, session)
+        except folder.GaveUp as error:
             _keep_traceback(part, error)
             raise
         try:
             self._work(stage, part, machine, report)
         except Exception as error:
-            full = attempts.unwritable(error, part)
+            full = folder.unwritable(error, part)
             if full is not None:
                 raise full from error
             _keep_traceback(part, error)
@@ -321,7 +321,7 @@ def _or_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise attempts.refusal(error, path) from error
+        raise folder.refusal(error, path) from error
 
 
 def _acquire(lock: FileLock, stage: Stage) -> None:

@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from repro.home import home
-from repro.runs import attempts
 from repro.runs.batch import Batch, ClusterLost, Unavailable
-from repro.runs.folder import Missing
+from repro.runs.folder import TRIES, Missing, Unwritable, device_broken, hopeless, tries
 from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
 from repro.runs.store import Store
@@ -46,7 +45,7 @@ SETTINGS = {
     # A worker that holds the GIL for long does not answer; a dead one is noticed by its connection long before.
     "distributed.scheduler.worker-ttl": "1 hour",
     # A lost worker is no fault of its run: a batch job's wall time may interrupt a long run any number of times. Runs
-    # that kill their workers are stopped by `repro.runs.attempts`.
+    # that kill their workers are stopped by `repro.runs.folder`.
     "distributed.scheduler.allowed-failures": 1000,
     "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     "distributed.worker.preload": ["repro.runs.workers"],
@@ -243,14 +242,14 @@ def attempt(
 
     leave: takes this process out of service, at once if it can; called for errors that only a new process can mend.
     """
-    for last in [*[False] * (attempts.TRIES - 1), True]:
+    for last in [*[False] * (TRIES - 1), True]:
         try:
             store.build(stage, machine.for_stage(stage), report, session)
             return
         except Exception as error:
-            if last or attempts.hopeless(error) or attempts.tries(store.part(stage), session) >= attempts.TRIES:
+            if last or hopeless(error) or tries(store.part(stage), session) >= TRIES:
                 raise
-            if leave and attempts.device_broken(error):
+            if leave and device_broken(error):
                 leave()
 
 
@@ -318,7 +317,7 @@ def _outcomes(
             failed[key] = future.exception()
         else:
             raise CancelledError(f"the scheduler lost {key} ({future.status})")
-        if isinstance(failed.get(key), attempts.Unwritable):  # and no other run could write either
+        if isinstance(failed.get(key), Unwritable):  # and no other run could write either
             client.cancel(list(futures.values()))
             break
     return failed
