@@ -11,7 +11,7 @@ import difflib
 import re
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,51 +75,36 @@ class _Open:
     count: int = 0
 
 
-@dataclass
-class _Place:
-    """Where a survey is: the open lists and mappings, and the outermost name above."""
-
-    opened: list[_Open] = field(default_factory=list)
-    name: str = ""
-
-    def says(self, event: yaml.Event, message: str) -> NotPlain:
-        line = f"line {event.start_mark.line + 1 if event.start_mark else '?'}"
-        return NotPlain(f"{self.name} ({line}): {message}" if self.name else f"{line}: {message}")
-
-
 def _survey(text: str) -> None:
     """Read `text` event by event before anything is made of it: a few bytes can stand for gigabytes."""
-    place = _Place()
+    opened: list[_Open] = []
+    outermost = ""  # the name above
     for event in yaml.parse(text, Loader=Scanner):
         if isinstance(event, yaml.CollectionEndEvent):
-            place.opened.pop()
+            opened.pop()
         elif isinstance(event, yaml.NodeEvent):
-            _note(event, place)
-            for message in _faults(event, place):
-                raise place.says(event, message)
+            if opened:
+                is_name = opened[-1].mapping and opened[-1].count % 2 == 0
+                if len(opened) == 1 and is_name and isinstance(event, yaml.ScalarEvent):
+                    outermost = event.value if event.value.isidentifier() and len(event.value) <= 40 else ""
+                opened[-1].count += 1
+            for message in _faults(event, opened):
+                line = f"line {event.start_mark.line + 1 if event.start_mark else '?'}"
+                raise NotPlain(f"{outermost} ({line}): {message}" if outermost else f"{line}: {message}")
             if isinstance(event, yaml.CollectionStartEvent):
-                place.opened.append(_Open(isinstance(event, yaml.MappingStartEvent)))
+                opened.append(_Open(isinstance(event, yaml.MappingStartEvent)))
 
 
-def _note(event: yaml.NodeEvent, place: _Place) -> None:
-    if not place.opened:
-        return
-    inner = place.opened[-1]
-    if len(place.opened) == 1 and inner.mapping and inner.count % 2 == 0 and isinstance(event, yaml.ScalarEvent):
-        place.name = event.value if event.value.isidentifier() and len(event.value) <= 40 else ""
-    inner.count += 1
-
-
-def _faults(event: yaml.NodeEvent, place: _Place) -> Iterator[str]:
+def _faults(event: yaml.NodeEvent, opened: list[_Open]) -> Iterator[str]:
     if isinstance(event, yaml.AliasEvent):
         yield f"*{str(event.anchor)[:40]} stands for a value given elsewhere; must be written out"
     if (tag := getattr(event, "tag", None)) is not None:
         yield f"the tag {tag[:60]!r} is not allowed; must be plain text, number, list or mapping"
     if isinstance(event, yaml.ScalarEvent) and len(event.value) > CHARACTERS:
         yield f"a value must be at most {CHARACTERS:,} characters, got {len(event.value):,}"
-    if place.opened and place.opened[-1].count > ITEMS * (1 + place.opened[-1].mapping):
+    if opened and opened[-1].count > ITEMS * (1 + opened[-1].mapping):
         yield f"a list or mapping must have at most {ITEMS:,} entries"
-    if len(place.opened) > DEPTH:
+    if len(opened) > DEPTH:
         yield f"lists and mappings must be at most {DEPTH} deep"
 
 

@@ -1,6 +1,9 @@
 """What a model knows (section 3.1.3): benchmarks question by question, programs executed, held-out losses.
 
-Finished models may be of any kind: the base, after CPT, after SFT.
+Finished models may be of any kind: the base, after CPT, after SFT. And how far two models' representations lie apart:
+1 - linear CKA on a sample of data (section 5.1 and Appendix C). Data categories of section 5.1, between an allocation
+and its neighbour with more CPT and less SFT: what CPT trains on in addition, and what SFT no longer trains on. "New" is
+domain material; "replay" is the general material mixed in, which is how we read the paper's word.
 """
 
 import math
@@ -21,7 +24,7 @@ from repro.stages.training import Pretrain
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 Adapted = Base | Pretrain | Cpt | Sft
 ITEMS = "items.parquet"  # one row for each question, see repro.lm.evaluation.evaluate
@@ -72,13 +75,6 @@ def load(work: Work, model: Adapted, precision: str) -> "PreTrainedModel | PeftM
     )
     loaded.to(work.machine.device)  # type: ignore[arg-type]  # a decorator of transformers hides the signature
     return loaded.eval()
-
-
-def tokenizer_of(work: Work, model: Adapted) -> "PreTrainedTokenizerFast":
-    """The tokenizer of a model's base."""
-    from repro.lm.sequences import load_tokenizer
-
-    return load_tokenizer(work.inputs(base_of(model)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +175,9 @@ class HeldOut(OfModel):
 def _answer(work: Work, stage: Evaluate | Programs, benchmarks: tuple[str, ...], **options: Any) -> None:
     """Write the model's answers to `benchmarks`; those that are not made here are read from the hub."""
     from repro.lm.evaluation import evaluate
+    from repro.lm.sequences import load_tokenizer
 
-    model, tokenizer = load(work, stage.model, stage.precision), tokenizer_of(work, stage.model)
+    model, tokenizer = load(work, stage.model, stage.precision), load_tokenizer(work.inputs(base_of(stage.model)))
     folder = work.inputs(stage.material)
     items = evaluate(model, tokenizer, benchmarks, folder=folder, hub=True, batch=BATCH, **options)
     items.to_parquet(work.path / ITEMS, index=False)
