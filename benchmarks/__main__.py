@@ -14,16 +14,16 @@ import torch
 from benchmarks.laws import against_random_starts
 from repro import params
 from repro.cmr.design import design
+from repro.data.documents import NearDuplicates
 from repro.data.domains import PACKAGES
-from repro.data.duplicates import NearDuplicates
 from repro.data.sources import PackageSource
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, Law
 from repro.laws.allocation import allocation_law
-from repro.lm.mixing import Batches, Stream
-from repro.lm.model import new_model
-from repro.lm.training import Checkpoint, Optimiser, Schedule, train
-from repro.runs.provenance import hardware
-from repro.stages.pretrain import Pretrain
+from repro.lm.models import new_model
+from repro.lm.sequences import Batches, Stream
+from repro.lm.training import Checkpoint, Optimiser, train
+from repro.runs.store import hardware
+from repro.stages.training import Pretrain
 
 REPEATS = 5
 STEPS = 8
@@ -67,11 +67,9 @@ def training(stage: Pretrain) -> Timing:
             train(
                 model,
                 Batches(Stream(tokens, settings.length, 0), settings.batch),
-                schedule=Schedule(peak=settings.peak, steps=STEPS, warmup=1),
-                optimiser=Optimiser(),
+                optimiser=Optimiser(peak=settings.peak, steps=STEPS, warmup=1, precision=settings.precision),
                 measure=lambda _model: {},
                 measure_at=[],
-                precision=settings.precision,
                 checkpoint=Checkpoint(folder=Path(folder), seconds=3600),
             )
 

@@ -16,11 +16,10 @@ from repro import params as parameters
 from repro.fit.cli import add as add_fit
 from repro.home import home
 from repro.params import AllocationParams, Params, ParamsError, Section
-from repro.params.cluster import PREPARING
-from repro.runs.attempts import CANNOT_WRITE, Unwritable, refusal
+from repro.params.values import PREPARING
 from repro.runs.batch import ClusterLost, Unavailable
 from repro.runs.engine import StudyFailed
-from repro.runs.folder import Corrupt, Linked
+from repro.runs.folder import CANNOT_WRITE, Corrupt, Linked, Unwritable, refusal
 
 if TYPE_CHECKING:
     from repro.runs import Stage
@@ -239,7 +238,7 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _clean(studies: Sequence["BaseStudy"], *, asked: bool) -> int:
-    from repro.runs.upkeep import freeable
+    from repro.runs.engine import freeable
 
     stages = [stage for study in studies for stage in study.stages]
     weights = freeable(studies[0].store, stages, _begun_elsewhere({stage.key for stage in stages}))
@@ -283,8 +282,8 @@ def _agreed(question: str) -> bool:
 
 def _verify(options: argparse.Namespace) -> int:
     studies = [study_of(params) for params in _checked(_values_of(options))]
+    from repro.runs.engine import verify_again
     from repro.runs.spec import closure
-    from repro.runs.upkeep import verify_again
 
     done = [(study, s) for study in studies for s in closure(list(study.stages)) if study.store.has(s)]
     if not done:

@@ -16,14 +16,13 @@ from repro.allocation.design import Design, design
 from repro.allocation.plan import plan
 from repro.allocation.study import open_study, why_not_executed
 from repro.cli import main
-from repro.lm.pretrained import PackageModel
+from repro.lm.models import PackageModel
 from repro.params import AllocationParams, ParamsError
 from repro.runs.spec import Stage, closure
-from repro.stages.base import Base
-from repro.stages.drift import Drift, RatioDrift, spread
-from repro.stages.evaluate import Evaluate, HeldOut, Programs
+from repro.stages.evaluate import Drift, Evaluate, HeldOut, Programs, RatioDrift, spread
 from repro.stages.lora import Cpt, Sft
-from repro.stages.pretrain import Pretrain
+from repro.stages.texts import Base
+from repro.stages.training import Pretrain
 
 QUICK: dict[str, Any] = yaml.safe_load((ROOT / "params/quick.yaml").read_text())
 HEALTH = {"name": "health", "builtin": "health", "benchmarks": ["hpo_terms"]}

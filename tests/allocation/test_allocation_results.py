@@ -30,7 +30,7 @@ from repro.laws.allocation import analyse_allocation
 from repro.params import AllocationParams
 from repro.show import display
 from repro.show.tables import DASH
-from repro.stages.drift import DRIFT
+from repro.stages.evaluate import DRIFT
 
 VALUES: dict[str, Any] = yaml.safe_load((ROOT / "params/quick.yaml").read_text())
 BUDGET, QUESTIONS = 4096, 40

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from repro.cmr import paper, published
-from repro.lm.size import Shape
+from repro.lm.models import Shape
 
 
 def test_parameter_counts_of_table_1() -> None:

@@ -20,9 +20,9 @@ from repro.data.corpora import (
     split_text,
     token_dtype,
 )
-from repro.data.duplicates import NearDuplicates
+from repro.data.documents import NearDuplicates
 from repro.data.sources import FolderSource
-from repro.lm.tokenizer import END_OF_TEXT, encode, load_tokenizer, train_tokenizer
+from repro.lm.sequences import END_OF_TEXT, encode, load_tokenizer, train_tokenizer
 
 SPLIT = Split(validation=Fraction(1, 10), replay=Fraction(1, 5), near_duplicate=0.5)
 PARTS = (TRAINING, REPLAY, VALIDATION)

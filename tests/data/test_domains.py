@@ -12,15 +12,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from repro.data.build import Asked, Division, Domain, build
-from repro.data.decontamination import exposure, mentioned
-from repro.data.documents import Document
+from repro.data.build import Asked, Division, Domain, build, exposure, mentioned
+from repro.data.documents import Document, NearDuplicates, Questions
 from repro.data.domains import RECIPES
-from repro.data.domains.items import Item, candidates, distractors, shuffled
-from repro.data.domains.recipe import Recipe
-from repro.data.duplicates import NearDuplicates, Questions
-from repro.data.pairs import BuiltIn, FolderPairs
-from repro.data.sources import digest_files, folder_files
+from repro.data.domains.items import Item, Recipe, candidates, distractors, shuffled
+from repro.data.sources import BuiltIn, FolderPairs, digest_files, folder_files
 
 DIVISION = Division(benchmark=Fraction(1, 4), questions=40, validation=Fraction(1, 10), near_duplicate=0.8)
 NAMES = [

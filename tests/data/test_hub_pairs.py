@@ -11,8 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from helpers.texts import prose
 from repro.data.domains.items import Item
-from repro.data.pairs import FolderPairs, HubPairs
-from repro.data.sources import HubFolderSource, digest_files, folder_files
+from repro.data.sources import FolderPairs, HubFolderSource, HubPairs, digest_files, folder_files
 
 QUESTION = "A 23-year-old pregnant woman presents with burning upon urination. What is the best treatment?"
 OPTIONS = ["Ampicillin", "Ceftriaxone", "Doxycycline", "Nitrofurantoin"]

@@ -13,9 +13,8 @@ import pytest
 from helpers import ROOT
 from helpers.texts import prose
 from repro.data.domains import PACKAGES
-from repro.data.packages import wheel
+from repro.data.packages import PythonSource, library_digest, wheel
 from repro.data.sources import FolderSource, HubSource, PackageSource, digest_files, folder_files, package_source
-from repro.data.stdlib import PythonSource, library_digest
 from repro.home import home
 
 fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAGES.values())

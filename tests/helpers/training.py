@@ -12,18 +12,15 @@ from transformers import LlamaForCausalLM
 from helpers.texts import folder_source, prose
 from repro.data.build import PAIRS
 from repro.data.corpora import Split
-from repro.lm.mixing import Batches, Stream
-from repro.lm.model import new_model
-from repro.lm.size import Shape
-from repro.lm.training import Schedule
+from repro.lm.models import Shape, new_model
+from repro.lm.sequences import Batches, Stream
+from repro.lm.training import Optimiser
 from repro.runs import Stage, Work
-from repro.stages.pretrain import Pretrain
-from repro.stages.texts import Text
-from repro.stages.tokens import Tokenizer, Tokens
-from repro.stages.training import Training
+from repro.stages.texts import Text, Tokenizer, Tokens
+from repro.stages.training import Pretrain, Training
 
 VOCABULARY, LENGTH, STEPS = 64, 16, 12
-CONSTANT = Schedule(peak=1e-2, steps=STEPS, warmup=2)
+CONSTANT = Optimiser(peak=1e-2, steps=STEPS, warmup=2)
 
 
 def tokens(seed: int = 0) -> np.ndarray:

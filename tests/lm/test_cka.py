@@ -10,10 +10,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM
 
-from repro.lm.cka import LinearCKA, bias_curve
-from repro.lm.drift import States, drifts, states
-from repro.lm.model import new_model
-from repro.lm.size import Shape
+from repro.lm.cka import LinearCKA, States, bias_curve, drifts, states
+from repro.lm.models import Shape, new_model
 
 RNG = np.random.default_rng(0)
 

@@ -22,12 +22,11 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from helpers import ROOT
 from helpers.texts import OBJECTS, SUBJECTS, VERBS, prose
 from repro.data.domains import MADE_HERE
-from repro.lm import shared_prompts
+from repro.lm import harness
 from repro.lm.evaluation import COLUMNS, evaluate
-from repro.lm.model import new_model
-from repro.lm.size import Shape
+from repro.lm.models import Shape, new_model
+from repro.lm.sequences import train_tokenizer
 from repro.lm.tasks import local
-from repro.lm.tokenizer import train_tokenizer
 
 TASKS = ROOT / "src/repro/lm/tasks"
 TEMPLATE = (
@@ -149,7 +148,7 @@ def test_reading_a_prompt_once_changes_nothing_but_rounding(
     monkeypatch.setattr(LlamaForCausalLM, "forward", counting)
     shared = evaluate(model, tokenizer, ["hpo_terms", "humaneval"], folder=folder)
     spent = sum(tokens)
-    monkeypatch.setattr(shared_prompts.SharedPrompts, "_shares", lambda _: False)
+    monkeypatch.setattr(harness.SharedPrompts, "_shares", lambda _: False)
     plain = evaluate(model, tokenizer, ["hpo_terms", "humaneval"], folder=folder)
     assert sum(tokens) - spent > 1.5 * spent
     pd.testing.assert_frame_equal(shared, plain, rtol=0, atol=1e-4)

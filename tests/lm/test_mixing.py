@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from repro.lm.mixing import Batches, Mixture, Stream, fixed_sequences
+from repro.lm.sequences import Batches, Mixture, Stream, fixed_sequences
 
 LENGTH = 8
 RATIOS = [Fraction(*ratio) for ratio in ((0, 1), (1, 8), (1, 4), (1, 3), (1, 2), (3, 4), (1, 1))]

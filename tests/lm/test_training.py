@@ -5,6 +5,7 @@ import math
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import LlamaForCausalLM
 
-from repro.lm.mixing import Batches, Stream
-from repro.lm.model import new_model
-from repro.lm.scoring import Batch, sequence_losses
-from repro.lm.size import Shape
-from repro.lm.state import Damaged, State, read_state, write_state
-from repro.lm.training import Checkpoint, Diverged, Optimiser, Schedule, train
+from repro.lm.models import Shape, new_model
+from repro.lm.sequences import Batch, Batches, Stream
+from repro.lm.training import (
+    Checkpoint,
+    Damaged,
+    Diverged,
+    Optimiser,
+    State,
+    read_state,
+    sequence_losses,
+    train,
+    write_state,
+)
 
 VOCABULARY, LENGTH, STEPS = 64, 16, 12
-CONSTANT = Schedule(peak=1e-2, steps=STEPS, warmup=2)
-COSINE = Schedule(peak=1e-2, steps=STEPS, warmup=2, floor=0.1)
+CONSTANT = Optimiser(peak=1e-2, steps=STEPS, warmup=2)
+COSINE = Optimiser(peak=1e-2, steps=STEPS, warmup=2, floor=0.1)
 
 
 def tokens(seed: int = 0) -> np.ndarray:
@@ -47,15 +55,13 @@ def losses_of(model: Any) -> dict[str, Any]:
 
 def fit(model: LlamaForCausalLM, folder: Path, **options: Any) -> list[dict[str, Any]]:
     options = {
-        "schedule": CONSTANT,
-        "precision": "fp32",
+        "optimiser": CONSTANT,
         "seconds": 1e9,
         "measure_at": range(0, STEPS + 1, 3),
     } | options
     return train(
         model,
         options.pop("batches", BATCHES),
-        optimiser=Optimiser(),
         measure=options.pop("measure", losses_of),
         checkpoint=Checkpoint(
             folder=folder,
@@ -80,7 +86,8 @@ def _one_thread() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_same_run_again_gives_the_same_bits(tmp_path: Path, precision: str) -> None:
     models = tiny(), tiny()
-    first, second = (fit(m, tmp_path / str(n), precision=precision) for n, m in enumerate(models))
+    optimiser = replace(CONSTANT, precision=precision)
+    first, second = (fit(m, tmp_path / str(n), optimiser=optimiser) for n, m in enumerate(models))
     assert first == second
     assert same_weights(*models)
     assert not same_weights(models[0], tiny())
@@ -94,9 +101,9 @@ def test_another_seed_is_another_model() -> None:
 
 def test_a_last_step_that_diverges_is_no_result(tmp_path: Path) -> None:
     """No loss is ever seen of it."""
-    leap = Schedule(peak=1e39, steps=1, warmup=0)
+    leap = Optimiser(peak=1e39, steps=1, warmup=0)
     with pytest.raises(Diverged, match=r"^.*weight is (nan|-?inf) after 1 steps$"):
-        fit(tiny(), tmp_path, schedule=leap, measure_at=[])
+        fit(tiny(), tmp_path, optimiser=leap, measure_at=[])
 
 
 def test_the_first_measurement_is_of_the_untouched_model(tmp_path: Path) -> None:
@@ -159,14 +166,14 @@ def interrupted_within(step: int, model: LlamaForCausalLM) -> Callable[[int], Ba
     return batches
 
 
-@pytest.mark.parametrize("schedule", [CONSTANT, COSINE], ids=["constant", "cosine"])
+@pytest.mark.parametrize("optimiser", [CONSTANT, COSINE], ids=["constant", "cosine"])
 @pytest.mark.parametrize("step", [0, 1, 6, STEPS - 1])
 def test_a_run_stopped_between_the_parts_of_a_step_ends_as_the_uninterrupted_one(
-    tmp_path: Path, step: int, schedule: Schedule
+    tmp_path: Path, step: int, optimiser: Optimiser
 ) -> None:
     """At the first step, the second, the first of a new epoch, the last: weights, optimiser, batches and losses."""
     whole, first, second = tiny(), tiny(), tiny(5 if step else 0)  # what the second starts from does not matter
-    options: dict[str, Any] = {"schedule": schedule, "micro_batch": 3}
+    options: dict[str, Any] = {"optimiser": optimiser, "micro_batch": 3}
     expected = fit(whole, tmp_path / "whole", batches=EPOCHS, final=tmp_path / "whole.end", **options)
     with pytest.raises(Interrupted):
         fit(first, tmp_path / "part", seconds=0, batches=interrupted_within(step, first), **options)
@@ -252,8 +259,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
 
 
 def test_a_damaged_state_to_start_from_is_refused(tmp_path: Path) -> None:
-    half = Schedule(peak=1e-2, steps=6, warmup=2)
-    fit(tiny(), tmp_path / "short", schedule=half, measure_at=[], seconds=0)
+    half = Optimiser(peak=1e-2, steps=6, warmup=2)
+    fit(tiny(), tmp_path / "short", optimiser=half, measure_at=[], seconds=0)
     start = tmp_path / "short/state.safetensors"
     content = start.read_bytes()
     for broken in (content[:-1] + bytes([content[-1] ^ 64]), content[:-9], b""):
@@ -286,7 +293,7 @@ def test_a_state_that_cannot_be_written_leaves_the_last_one(tmp_path: Path) -> N
 def test_a_shorter_constant_run_is_a_prefix_of_a_longer_one(tmp_path: Path) -> None:
     """What lets one trajectory serve every token budget: bit for bit, not nearly."""
     short, long = tiny(), tiny()
-    brief = fit(short, tmp_path / "short", schedule=Schedule(peak=1e-2, steps=6, warmup=2), measure_at=[0, 3, 6])
+    brief = fit(short, tmp_path / "short", optimiser=Optimiser(peak=1e-2, steps=6, warmup=2), measure_at=[0, 3, 6])
     at_six: list[dict[str, torch.Tensor]] = []
 
     def snapshot(step: int) -> torch.Tensor:
@@ -300,17 +307,17 @@ def test_a_shorter_constant_run_is_a_prefix_of_a_longer_one(tmp_path: Path) -> N
 
 
 def test_the_schedule_warms_up_and_then_holds_or_falls() -> None:
-    constant = Schedule(peak=2.0, steps=10, warmup=4)
+    constant = Optimiser(peak=2.0, steps=10, warmup=4)
     assert [constant.rate(step) for step in range(10)] == [0.5, 1.0, 1.5] + [2.0] * 7
-    cosine = Schedule(peak=2.0, steps=10, warmup=2, floor=0.1)
+    cosine = Optimiser(peak=2.0, steps=10, warmup=2, floor=0.1)
     assert [cosine.rate(step) for step in (0, 1, 2, 6, 10)] == pytest.approx([1.0, 2.0, 2.0, 1.1, 0.2])
     falling = [cosine.rate(step) for step in range(2, 11)]
     assert falling == sorted(falling, reverse=True)
-    assert Schedule(peak=2.0, steps=3, warmup=0).rate(0) == 2.0
+    assert Optimiser(peak=2.0, steps=3, warmup=0).rate(0) == 2.0
 
 
 def test_norms_are_not_decayed_and_matrices_are() -> None:
-    decayed, kept = Optimiser(weight_decay=0.3).build(tiny()).param_groups
+    decayed, kept = replace(CONSTANT, weight_decay=0.3).build(tiny()).param_groups
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
     assert {p.ndim for p in decayed["params"]} == {2}
     assert {p.ndim for p in kept["params"]} == {1}

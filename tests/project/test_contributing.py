@@ -43,9 +43,8 @@ answer(
 BENCHMARK = """
 from repro.allocation.results import chance
 from repro.lm.evaluation import OURS, evaluate
-from repro.lm.model import new_model
-from repro.lm.size import Shape
-from repro.lm.tokenizer import train_tokenizer
+from repro.lm.models import Shape, new_model
+from repro.lm.sequences import train_tokenizer
 
 wrong = {f"distractor{n}": f"wrong {n}" for n in (1, 2, 3)}
 rows = [{"question": f"What is {n}?", "correct_answer": f"number {n}", **wrong} for n in range(3)]
@@ -75,7 +74,7 @@ answer(fitted=law.fit(ratios, losses).params, compared=list(compare(RATIO_LAWS, 
 STAGE = """
 from fractions import Fraction
 from repro.data.build import Division, Domain
-from repro.data.pairs import FolderPairs
+from repro.data.sources import FolderPairs
 from repro.data.sources import FolderSource, digest_files, folder_files
 from repro.runs import Machine, Store, run
 from repro.stages.lengths import AnswerLengths

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from helpers import BIN, ROOT, browser
 from repro import cmr, params
 from repro.cmr.design import design
-from repro.params.cluster import PREPARING
+from repro.params.values import PREPARING
 from repro.runs.spec import closure
 
 NOTEBOOKS = [f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")]

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from helpers.toys import Number
-from repro.runs import Machine, Store, attempts, run
-from repro.runs.attempts import unwritable
+from repro.runs import Machine, Store, folder as attempts, run
 from repro.runs.engine import StudyFailed
+from repro.runs.folder import unwritable
 from repro.runs.spec import Work
 
 FULL = "no space left on device; what is done is kept: free space and run the same command to resume"

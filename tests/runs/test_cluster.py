@@ -11,7 +11,7 @@ from distributed import LocalCluster
 
 from repro.runs import Machine
 from repro.runs.batch import CERTIFICATE, KEY, Unavailable, credentials, security
-from repro.runs.cluster import Local, Scheduler, connect
+from repro.runs.workers import Local, Scheduler, connect
 
 
 def test_nothing_of_a_local_cluster_listens_beyond_this_machine() -> None:

@@ -10,7 +10,7 @@ from distributed import Client
 
 from repro.runs import Machine
 from repro.runs.batch import CERTIFICATE, KEY, Batch, credentials, security
-from repro.runs.cluster import Local, connect
+from repro.runs.workers import Local, connect
 
 
 @pytest.fixture

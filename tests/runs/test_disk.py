@@ -48,7 +48,7 @@ CODE = """
 import json, os, sys
 from pathlib import Path
 import torch
-from repro.lm.state import State, read_state, write_state
+from repro.lm.training import State, read_state, write_state
 from repro.runs import Machine, Store, Work, run
 from repro.runs.engine import StudyFailed
 from repro.runs.spec import SCRATCH

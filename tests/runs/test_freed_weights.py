@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from helpers.toys import RESULT, Number, Sum, Weighty
 from repro.runs import Machine, Stage, Store, run
-from repro.runs.upkeep import freeable
+from repro.runs.engine import freeable
 
 HEAVY = [Weighty(value=value) for value in (1, 2, 3)]
 TOTALS = [Sum(parts=(HEAVY[0], HEAVY[1])), Sum(parts=(HEAVY[1], HEAVY[2]))]

@@ -20,13 +20,11 @@ from repro import params
 from repro.cmr.design import design
 from repro.data.corpora import Split
 from repro.data.sources import FolderSource, HubSource, PackageSource
-from repro.lm.size import Shape
+from repro.lm.models import Shape
 from repro.runs import Local, Machine, Stage, Store, run
 from repro.runs.spec import canonical, closure
-from repro.stages.pretrain import Continue, Pretrain
-from repro.stages.texts import Text
-from repro.stages.tokens import Tokenizer, Tokens
-from repro.stages.training import Training
+from repro.stages.texts import Text, Tokenizer, Tokens
+from repro.stages.training import Continue, Pretrain, Training
 
 
 def continual(

@@ -11,7 +11,7 @@ import pytest
 from helpers import TESTS
 from helpers.timing import spent
 from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, tried, wait_until
-from repro.runs import Machine, Store, attempts, provenance, run
+from repro.runs import Machine, Store, folder as attempts, run, store as stores
 from repro.runs.engine import StudyFailed
 from repro.runs.folder import Corrupt, Freed, Linked
 from repro.runs.spec import Stage
@@ -241,12 +241,12 @@ def test_a_graphics_card_is_named_by_its_own_number_and_one_that_cannot_be_named
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    provenance.hardware.cache_clear()
-    assert provenance.hardware("cuda:1") == "cuda:1; nvidia-smi does not say which"
+    stores.hardware.cache_clear()
+    assert stores.hardware("cuda:1") == "cuda:1; nvidia-smi does not say which"
     (tmp_path / "nvidia-smi").write_text('#!/bin/sh\necho "a card, $1"\n')
     (tmp_path / "nvidia-smi").chmod(0o755)
     for visible, number in (("", 1), ("3,5", 5), ("GPU-a,GPU-b", "GPU-b")):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        provenance.hardware.cache_clear()
-        assert provenance.hardware("cuda:1") == f"a card, --id={number}"
-    provenance.hardware.cache_clear()
+        stores.hardware.cache_clear()
+        assert stores.hardware("cuda:1") == f"a card, --id={number}"
+    stores.hardware.cache_clear()

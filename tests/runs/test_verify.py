@@ -18,9 +18,8 @@ from helpers.toys import RESULT, Fails, Number, Sum
 from repro.cli import main
 from repro.params import AllocationParams, check
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.runs.engine import StudyFailed
+from repro.runs.engine import StudyFailed, alone, verify_again
 from repro.runs.folder import Corrupt
-from repro.runs.upkeep import alone, verify_again
 
 CPU = Machine()
 

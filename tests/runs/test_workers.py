@@ -39,10 +39,10 @@ from helpers.toys import (
 )
 from repro.runs import Local, Machine, Store, run, workers
 from repro.runs.batch import Unavailable
-from repro.runs.cluster import SETTINGS, Scheduler, connect
 from repro.runs.engine import StudyFailed
 from repro.runs.progress import Progress
 from repro.runs.spec import Needs, closure
+from repro.runs.workers import SETTINGS, Scheduler, connect
 
 pytestmark = pytest.mark.usefixtures("log")
 

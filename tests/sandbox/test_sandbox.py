@@ -8,7 +8,7 @@ import pytest
 
 from repro.sandbox import Limits, Sandbox, SandboxBroken, SandboxMissing, probe
 from repro.sandbox.inside import decode, encode
-from repro.sandbox.syscalls import seccomp_filter
+from repro.sandbox.walls import seccomp_filter
 
 REASON = probe()
 walled = pytest.mark.skipif(REASON is not None, reason=f"no sandbox: {REASON}")

@@ -17,8 +17,7 @@ from repro.params import AllocationParams, Params
 from repro.runs import Machine, Store, run
 from repro.runs.progress import heard
 from repro.runs.spec import closure
-from repro.stages.pretrain import Pretrain
-from repro.stages.training import LOSSES
+from repro.stages.training import LOSSES, Pretrain
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,13 @@ import pytest
 from helpers.texts import folder_source, prose
 from helpers.training import MadePairs, small_pretrain
 from repro.data.corpora import TRAINING
-from repro.lm.drift import drifts, states
-from repro.lm.mixing import Permutation
+from repro.lm.cka import drifts, states
+from repro.lm.sequences import Permutation
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.stages.drift import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, padded, spread, thinned
+from repro.stages.evaluate import CATEGORIES, DRIFT, FIXED, Drift, RatioDrift, load, padded, spread, thinned
 from repro.stages.lora import Cpt, LoraTraining, Sft
-from repro.stages.models import load
-from repro.stages.pretrain import Pretrain
-from repro.stages.tokens import PairTokens, Tokens, encoded_pairs, tokens_of
+from repro.stages.texts import PairTokens, Tokens, encoded_pairs, tokens_of
+from repro.stages.training import Pretrain
 
 CPU = Machine()
 LORA = LoraTraining(rank=4, alpha=8, peak=1e-2, warmup=1, batch=2, weight_decay=0.1, clip=1.0, precision="fp32")

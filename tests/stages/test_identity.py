@@ -17,17 +17,14 @@ from repro.allocation.design import design as of_allocation
 from repro.cmr.design import design as of_cmr
 from repro.data.build import Division, Domain
 from repro.data.corpora import Split
-from repro.data.pairs import FolderPairs
-from repro.data.sources import FolderSource
-from repro.lm.size import Shape
+from repro.data.sources import FolderPairs, FolderSource
+from repro.lm.models import Shape
 from repro.params import AllocationParams, Params
 from repro.runs import Stage
 from repro.runs.spec import closure
 from repro.stages.lora import Cpt, LoraTraining, Sft
-from repro.stages.pretrain import Pretrain
-from repro.stages.texts import Material, Text
-from repro.stages.tokens import PairTokens, Tokenizer, Tokens
-from repro.stages.training import Training
+from repro.stages.texts import Material, PairTokens, Text, Tokenizer, Tokens
+from repro.stages.training import Pretrain, Training
 
 SMOKE: dict[str, Any] = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
 FOLDERS = ("general", "far", "near", "health")

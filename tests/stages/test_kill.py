@@ -21,15 +21,13 @@ import pytest
 from helpers.texts import folder_source, prose
 from helpers.toys import Weighty, digests
 from repro.data.corpora import TRAINING, Split
-from repro.lm.size import Shape
+from repro.lm.models import Shape
 from repro.runs import Machine, Stage, Store, Work, run
+from repro.runs.engine import freeable
 from repro.runs.spec import closure
-from repro.runs.upkeep import freeable
 from repro.stages.lora import Cpt, LoraTraining
-from repro.stages.pretrain import Pretrain
-from repro.stages.texts import Text
-from repro.stages.tokens import Tokenizer, Tokens, tokens_of
-from repro.stages.training import Training
+from repro.stages.texts import Text, Tokenizer, Tokens, tokens_of
+from repro.stages.training import Pretrain, Training
 
 # Processes that are forked from one which has imported much, and has no threads: each starts at once, and dies alone.
 FORKS = multiprocessing.get_context("forkserver")
@@ -128,8 +126,8 @@ class Followed(Pretrain):
     """Leaves its last checkpoint's digest too, optimiser included, and that of the batches that would come next."""
 
     def train(self, work: Work) -> None:
-        from repro.lm.mixing import Batches, Stream
-        from repro.lm.state import digest, read_state
+        from repro.lm.sequences import Batches, Stream
+        from repro.lm.training import digest, read_state
 
         super().train(work)
         tensors, history = read_state(work.scratch / "state.safetensors", sealed=True)

@@ -16,10 +16,10 @@ from helpers.texts import prose
 from helpers.training import MadePairs, small_pretrain
 from repro.lm import training
 from repro.runs import Machine, Store, Work, run
+from repro.stages.evaluate import Adapted, load
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, Sft, read_progress
-from repro.stages.models import Adapted, load
-from repro.stages.pretrain import Pretrain
-from repro.stages.tokens import PairTokens
+from repro.stages.texts import PairTokens
+from repro.stages.training import Pretrain
 
 CPU = Machine()
 LORA = LoraTraining(rank=4, alpha=8, peak=3e-3, warmup=2, batch=2, weight_decay=0.1, clip=1.0, precision="fp32")

@@ -23,16 +23,13 @@ from helpers.training import MadePairs
 from repro import params
 from repro.allocation import published, tables
 from repro.allocation.tables.setup import MODES, recipes
-from repro.lm.instructions import EncodedPair, PairBatches, PairStream, encode_pairs
-from repro.lm.mixing import Mixture
-from repro.lm.pretrained import FolderModel, digest_model, model_files
-from repro.lm.tokenizer import train_tokenizer
+from repro.lm.models import FolderModel, digest_model, model_files
+from repro.lm.sequences import EncodedPair, Mixture, PairBatches, PairStream, encode_pairs, train_tokenizer
 from repro.params import AllocationParams
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.engine import StudyFailed
 from repro.show.tables import DASH
-from repro.stages.base import Base
-from repro.stages.tokens import PairTokens, encoded_pairs
+from repro.stages.texts import Base, PairTokens, encoded_pairs
 
 CPU = Machine()
 TEMPLATE = (
@@ -162,9 +159,8 @@ def test_only_answers_and_ends_of_text_count() -> None:
 
 
 def test_padding_decides_nothing_of_a_loss() -> None:
-    from repro.lm.model import new_model
-    from repro.lm.scoring import token_losses
-    from repro.lm.size import Shape
+    from repro.lm.models import Shape, new_model
+    from repro.lm.training import token_losses
 
     model = new_model(Shape(hidden=16, intermediate=32, layers=1, heads=2), 300, 16, 0).eval()
     short, long = pair([9, 4, 11, 0], 2), pair([5, 6, 7, 8, 3, 2, 0], 3)

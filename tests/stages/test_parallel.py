@@ -23,15 +23,12 @@ from safetensors.torch import load_file, save_file
 
 from helpers import TESTS
 from helpers.training import BATCHES, CONSTANT, small_pretrain, tiny
-from repro.lm.mixing import Batches
-from repro.lm.parallel import Share, this_process
-from repro.lm.scoring import Batch
-from repro.lm.training import Checkpoint, Diverged, Optimiser, train
+from repro.lm.sequences import Batch, Batches
+from repro.lm.training import Checkpoint, Diverged, Share, this_process, train
 from repro.runs import Machine, Store, Work, run
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, read_progress
 from repro.stages.parallel import ProcessLost, Shared
-from repro.stages.pretrain import Continue, Pretrain
-from repro.stages.training import LOSSES, read_losses
+from repro.stages.training import LOSSES, Continue, Pretrain, read_losses
 
 PAIR = Machine(slots=(("cpu", "cpu"),))
 LORA = LoraTraining(rank=4, alpha=8, peak=3e-3, warmup=2, batch=3, weight_decay=0.1, clip=1.0, precision="fp32")
@@ -202,8 +199,8 @@ class EachKeeps(Shared):
     def train(self, work: Work) -> None:
         model, share = tiny(), this_process()
         trained = train(
-            model, Batches(BATCHES.source, 2), schedule=CONSTANT, optimiser=Optimiser(), measure=lambda _model: {},
-            measure_at=[], precision="fp32", checkpoint=Checkpoint(folder=work.scratch, seconds=1e9),
+            model, Batches(BATCHES.source, 2), optimiser=CONSTANT, measure=lambda _model: {},
+            measure_at=[], checkpoint=Checkpoint(folder=work.scratch, seconds=1e9),
         )  # fmt: skip
         losses = {"losses": torch.tensor(trained.losses)}
         save_file(model.state_dict() | losses, work.path / f"{share.rank}.safetensors")

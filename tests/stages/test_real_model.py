@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 from repro import params
 from repro.allocation.design import Design, design
 from repro.runs import Machine, Store, run
-from repro.runs.upkeep import verify_again
+from repro.runs.engine import verify_again
 from repro.sandbox import probe
 from repro.stages.evaluate import ITEMS, Evaluate, Programs
 

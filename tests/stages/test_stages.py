@@ -16,16 +16,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.texts import folder_source, prose
 from repro.data.corpora import REPLAY, STATISTICS, TRAINING, VALIDATION, Split, read_statistics, read_texts
-from repro.lm.scoring import sequence_losses
-from repro.lm.size import Shape
-from repro.lm.tokenizer import train_tokenizer
+from repro.lm.models import Shape
+from repro.lm.sequences import train_tokenizer
+from repro.lm.training import sequence_losses
 from repro.runs import Local, Machine, Store, run
 from repro.runs.folder import Corrupt
 from repro.runs.spec import Stage
-from repro.stages.pretrain import Continue, Pretrain, size_label
-from repro.stages.texts import Text
-from repro.stages.tokens import Tokenizer, Tokens, tokens_of
-from repro.stages.training import LOSSES, Training, read_losses
+from repro.stages.texts import Text, Tokenizer, Tokens, tokens_of
+from repro.stages.training import LOSSES, Continue, Pretrain, Training, read_losses, size_label
 
 VOCABULARY = 320
 TRAINING_VALUES: dict[str, Any] = {
@@ -123,7 +121,7 @@ def test_the_loaded_model_has_the_recorded_loss(small: Small) -> None:
     ],
 )
 def test_the_parameter_count_is_that_of_the_real_model(shape: Shape) -> None:
-    from repro.lm.model import new_model
+    from repro.lm.models import new_model
 
     assert shape.parameters(VOCABULARY) == sum(p.numel() for p in new_model(shape, VOCABULARY, 16, 0).parameters())
 

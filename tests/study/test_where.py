@@ -16,13 +16,13 @@ from repro import params
 from repro.cli import main
 from repro.cmr.design import design
 from repro.params import Params, ParamsError
-from repro.params.cluster import KINDS, TRAINING
+from repro.params.values import KINDS, TRAINING
 from repro.runs import Local, Stage, Store
 from repro.runs.batch import Batch
-from repro.runs.cluster import Scheduler
 from repro.runs.spec import Needs
-from repro.study import where as module
-from repro.study.where import where
+from repro.runs.workers import Scheduler
+from repro.study import base as module
+from repro.study.base import where
 
 SMOKE = params.read(params.preset_file("smoke"))
 SLURM: dict[str, Any] = {"batch": "slurm", "queue": "gpu", "gpus": 2}
@@ -172,7 +172,6 @@ def test_a_wrong_cluster_is_named_in_one_line(changes: dict[str, Any], says: str
 
 
 def test_every_kind_of_stage_can_be_named_and_those_that_train_can_be_shared() -> None:
-    import repro.stages.drift
     import repro.stages.evaluate
     import repro.stages.texts
     import repro.trust.peaks
@@ -275,10 +274,10 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing listens at port 9, and there is no PBS here."""
-    from repro.runs import cluster
+    from repro.runs import workers
 
     monkeypatch.setenv("REPRO_HOME", str(tmp_path))
-    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+    monkeypatch.setattr(workers, "PATIENCE", 1.0)
     root = ROOT
     for name in ("notebooks", "params", "_data", "book", "_config.yml"):
         (tmp_path / name).symlink_to(root / name)

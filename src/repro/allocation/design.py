@@ -10,14 +10,10 @@ from repro.allocation.materials import base_of, material, require
 from repro.lm.evaluation import PROGRAMS
 from repro.params import AllocationParams
 from repro.runs.spec import Stage
-from repro.stages.base import Base
-from repro.stages.drift import Drift, RatioDrift
-from repro.stages.evaluate import Evaluate, HeldOut, Programs
+from repro.stages.evaluate import Adapted, Drift, Evaluate, HeldOut, Programs, RatioDrift
 from repro.stages.lora import Cpt, LoraTraining, Sft
-from repro.stages.models import Adapted
-from repro.stages.pretrain import Pretrain
-from repro.stages.texts import Material
-from repro.stages.tokens import PairTokens, Tokens
+from repro.stages.texts import Base, Material, PairTokens, Tokens
+from repro.stages.training import Pretrain
 from repro.study.base import BaseDesign
 
 PHASES = ("base to CPT", "CPT to SFT")

@@ -10,20 +10,15 @@ from safetensors import safe_open
 from repro.data.build import Asked, Division, Domain, built_in
 from repro.data.documents import digest_files
 from repro.data.domains import MADE_HERE, PACKAGES, names, recipe_of
-from repro.data.pairs import BuiltIn, FolderPairs, HubPairs, PairSource, Problems, pair_files
-from repro.data.sources import PackageSource
+from repro.data.sources import BuiltIn, FolderPairs, HubPairs, PackageSource, PairSource, Problems, pair_files
 from repro.home import home
 from repro.lm.evaluation import OURS
-from repro.lm.pretrained import FolderModel, HubModel, PackageModel, digest_model
-from repro.lm.size import Shape
+from repro.lm.models import FolderModel, HubModel, PackageModel, Shape, digest_model
 from repro.params import AllocationParams, MaterialParams, PairsParams, ParamsError
 from repro.runs.spec import Stage, closure
-from repro.stages.base import Base
-from repro.stages.pretrain import Pretrain
-from repro.stages.texts import Material
-from repro.stages.tokens import Tokenizer, Tokens
-from repro.stages.training import Training
-from repro.study.texts import require_packages, sources
+from repro.stages.texts import Base, Material, Tokenizer, Tokens
+from repro.stages.training import Pretrain, Training
+from repro.study.base import require_packages, sources
 
 POINTS = 5  # losses measured while a small base model of our own is pretrained
 

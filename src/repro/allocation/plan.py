@@ -10,11 +10,9 @@ from typing import ClassVar
 from repro.allocation.design import Design, design
 from repro.params import AllocationParams
 from repro.runs.spec import Stage, closure
-from repro.stages.base import Base
-from repro.stages.drift import Drift, RatioDrift
-from repro.stages.evaluate import Evaluate, HeldOut, Programs
+from repro.stages.evaluate import Drift, Evaluate, HeldOut, Programs, RatioDrift, parameters
 from repro.stages.lora import PAIR, Cpt, Sft
-from repro.stages.models import parameters
+from repro.stages.texts import Base
 from repro.study.plan import CORE, DEVICE, DEVICE_GIB, GIB, Costs, Row, activations, beyond_one, gib, sharing, short
 
 BYTES = {"fp32": 4, "bf16": 2}

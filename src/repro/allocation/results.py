@@ -18,8 +18,7 @@ from repro.data.build import PAIRS
 from repro.data.corpora import TRAINING, VALIDATION
 from repro.data.domains import MADE_HERE
 from repro.lm.evaluation import PROGRAMS
-from repro.stages.drift import FIXED
-from repro.stages.evaluate import HeldOut
+from repro.stages.evaluate import FIXED, HeldOut
 from repro.stages.lora import Cpt, Sft
 from repro.stages.texts import Material
 

@@ -15,15 +15,13 @@ from repro.allocation.design import Design, PhaseDrift, Trial, design
 from repro.data.corpora import STATISTICS, read_statistics
 from repro.home import home
 from repro.lm.evaluation import PROGRAMS
-from repro.lm.pretrained import PackageModel
+from repro.lm.models import PackageModel
 from repro.params import AllocationParams
 from repro.runs import Stage, Store
 from repro.show import display
 from repro.show.words import Facts, join
-from repro.stages.drift import DRIFT
-from repro.stages.evaluate import HELD_OUT, ITEMS
+from repro.stages.evaluate import DRIFT, HELD_OUT, ITEMS, Adapted
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
-from repro.stages.models import Adapted
 from repro.study.base import BaseStudy
 
 

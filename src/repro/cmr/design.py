@@ -5,15 +5,12 @@ from fractions import Fraction
 
 from repro.data.corpora import Split
 from repro.data.sources import PackageSource
-from repro.lm.size import Shape
+from repro.lm.models import Shape
 from repro.params import Params, ParamsError
 from repro.runs.spec import Stage
-from repro.stages.pretrain import Continue, Pretrain
-from repro.stages.texts import Text
-from repro.stages.tokens import Tokenizer, Tokens
-from repro.stages.training import Training
-from repro.study.base import BaseDesign
-from repro.study.texts import require_packages, sources
+from repro.stages.texts import Text, Tokenizer, Tokens
+from repro.stages.training import Continue, Pretrain, Training
+from repro.study.base import BaseDesign, require_packages, sources
 from repro.trust.peaks import Peaks, peak_stages
 from repro.trust.recovery import Recovery, recoveries
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from repro.cmr.design import design
 from repro.data.corpora import token_dtype
 from repro.params import Params
-from repro.stages.pretrain import Continue, Pretrain
+from repro.stages.training import Continue, Pretrain
 from repro.study import plan as costs
 
 # AdamW in fp32: weights, gradients and two moments of 4 bytes each.

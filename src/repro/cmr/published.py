@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from repro.cmr import frames
 from repro.cmr.frames import HeldOut, Results
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, increments, turning_point
-from repro.lm.size import Shape
+from repro.lm.models import Shape
 
 
 def table(number: str) -> pd.DataFrame:

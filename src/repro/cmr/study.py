@@ -20,9 +20,8 @@ from repro.laws import Analysis, analyse
 from repro.params import Params
 from repro.runs import Store
 from repro.show import display
-from repro.stages.pretrain import Continue, Pretrain
-from repro.stages.tokens import Tokens, tokens_of
-from repro.stages.training import LOSSES, read_losses
+from repro.stages.texts import Tokens, tokens_of
+from repro.stages.training import LOSSES, Continue, Pretrain, read_losses
 from repro.study.base import BaseStudy
 from repro.trust.peaks import PEAKS
 from repro.trust.recovery import RECOVERY, Recovered

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from repro.data.documents import Document, Documents
-from repro.data.duplicates import NearDuplicates
+from repro.data.documents import Document, Documents, NearDuplicates
 
 TRAINING, REPLAY, VALIDATION = "training", "replay", "validation"
 STATISTICS = "statistics.json"  # counts of a finished text, of its tokens, or of a domain
@@ -87,13 +86,9 @@ def split_text(sources: Sequence[Documents], split: Split, folder: Path, seen: P
     documents is dropped, and so is a training document that nearly repeats one of its held-out documents. Exact repeats
     are dropped everywhere.
 
-    Returns:
-        "kept", a list of rows (source, part, documents, characters), and the numbers of documents dropped:
-        "repeated" exactly, "near_duplicates" from training, "seen_elsewhere" from the held-out part.
-
-    Raises:
-        ValueError: if a part that should hold text is empty.
-
+    Returns "kept", a list of rows (source, part, documents, characters), and the numbers of documents dropped:
+    "repeated" exactly, "near_duplicates" from training, "seen_elsewhere" from the held-out part. Raises ValueError if a
+    part that should hold text is empty.
     """
     held_out = _held_out(sources, split, seen)
     elsewhere = read_texts(seen, VALIDATION) if seen else ()

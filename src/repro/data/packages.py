@@ -1,16 +1,27 @@
-"""Data that arrive as wheels: a file in one of them, pinned by version and hash and read without installing it."""
+"""Data of every installation: files in wheels, and the standard library of the running Python, a real code base.
+
+A wheel is pinned by version and hash, and read without installing it.
+"""
 
 import hashlib
+import sysconfig
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from repro.data.documents import Document
+from repro.data.documents import WHOLE, Document, digest_files, kept, part_label
 from repro.home import home
 
 Kind = Literal["text", "benchmark", "model"]
+FOLDER = Path(sysconfig.get_path("stdlib"))
+# Installed packages and tests are not part of the library; tables of code pages and the manual's text are not code;
+# what a build or an administrator writes differs between installations of one release.
+SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test", "encodings", "pydoc_data", "__phello__"}
+LOCAL = ("_sysconfigdata", "sitecustomize", "usercustomize", "config-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +59,7 @@ SMOLLM2 = Package(
 def wheel(package: Package) -> Path:
     """The fetched wheel of a package, its hash checked.
 
-    Raises:
-        FileNotFoundError: if it has not been fetched. ValueError: if it is not the pinned one.
-
+    Raises FileNotFoundError if it has not been fetched; ValueError if it is not the pinned one.
     """
     path = home() / "_data" / package.wheel
     if not path.is_file():
@@ -70,3 +79,57 @@ def contents(package: Package) -> bytes:
     """The bytes of the package's file; raises what `wheel` raises."""
     with zipfile.ZipFile(wheel(package)) as archive:
         return archive.read(package.member)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonSource:
+    """The modules of the standard library, one document a file; `digest` is `library_digest()`."""
+
+    licence: ClassVar[str] = "PSF-2.0"
+    digest: str
+    part: tuple[Fraction, Fraction] = WHOLE
+
+    @property
+    def label(self) -> str:
+        return "Python standard library" + part_label(self.part)
+
+    def documents(self) -> Iterator[Document]:
+        """The modules, in name order; `topic` is the module's name; raises what `check_library` raises."""
+        check_library(self.digest)
+        yield from kept((Document(text=text, topic=name) for name, text in modules()), (), self.part)
+
+
+def check_library(digest: str) -> None:
+    """Raise ValueError if the running Python's library is not the one that `digest` was taken of."""
+    if digest != library_digest():
+        raise ValueError(
+            f"the standard library of this Python ({FOLDER}) is not the one the study was opened with; "
+            "run it with the same release of Python"
+        )
+
+
+def modules() -> Iterator[tuple[str, str]]:
+    """Name, such as "email.utils", and source of every module, in name order."""
+    for file in _files():
+        parts = file.relative_to(FOLDER).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), file.read_text("utf-8", "replace")
+
+
+@cache
+def library_digest() -> str:
+    """One hash over the names and bytes of the modules."""
+    return digest_files(_files(), FOLDER)
+
+
+def _files() -> list[Path]:
+    return sorted(_below(FOLDER), key=lambda file: file.relative_to(FOLDER).as_posix())
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.name in SKIPPED or entry.name.startswith(LOCAL):
+            continue
+        if entry.is_dir():
+            yield from _below(entry)
+        elif entry.suffix == ".py":
+            yield entry

@@ -1,21 +1,29 @@
-"""Where text comes from: data packages, local folders, data sets of the Hugging Face hub, the standard library.
+"""Where text, and pairs and questions, come from: built-in data, local folders, data sets of the Hugging Face hub.
 
 A source is a frozen value that says what the text *is* (package version and hash, folder digest, hub revision);
 where it lies on this machine is not part of it.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from repro.data.documents import WHOLE, Document, digest_files, kept, part_label
-from repro.data.domains import PACKAGES, text_package
-from repro.data.stdlib import PythonSource
+from repro.data.domains import PACKAGES, recipe_of, text_package
+from repro.data.domains.coding import PROBLEMS, problem_items
+from repro.data.domains.items import Item
+from repro.data.packages import PythonSource
 
 CARD = "see the data set's card"
 SUFFIXES = {".txt": "text", ".md": "text", ".jsonl": "json", ".parquet": "parquet"}
+Row = Mapping[str, Any]
+LOADERS = {".jsonl": "json", ".parquet": "parquet"}
+PLAIN = "prompt-answer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +84,35 @@ class FolderSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubSource:
-    """A data set of the Hugging Face hub, streamed; `revision` pins what it holds.
+class _OfHub:
+    """Text of a data set of the Hugging Face hub, streamed; `revision` pins what it holds.
 
     characters_limit: stop after the document that reaches it.
     """
 
     dataset: str
     revision: str
-    config: str | None = None
     split: str = "train"
     text_field: str = "text"
     licence: str = field(default=CARD, metadata={"identity": False}, compare=False)
     part: tuple[Fraction, Fraction] = WHOLE
     characters_limit: int | None = None
+
+    def _kept(self, texts: Iterable[Document]) -> Iterator[Document]:
+        """Those that lie in the part, up to and including the one that reaches the limit."""
+        characters = 0
+        for document in kept(texts, (), self.part):
+            if self.characters_limit is not None and characters >= self.characters_limit:
+                return
+            characters += len(document.text)
+            yield document
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSource(_OfHub):
+    """A data set of the hub."""
+
+    config: str | None = None
 
     @property
     def label(self) -> str:
@@ -98,26 +121,18 @@ class HubSource:
     def documents(self) -> Iterator[Document]:
         """The documents, in the data set's order."""
         texts = _texts(self.dataset, self.text_field, config=self.config, split=self.split, revision=self.revision)
-        yield from _limited(kept(texts, (), self.part), self.characters_limit)
+        yield from self._kept(texts)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubFolderSource:
-    """One folder of a data set of the hub, streamed, as text or as token ids that are decoded.
+class HubFolderSource(_OfHub):
+    """One folder of a data set of the hub, as text or as token ids that are decoded.
 
     text_field holds the text; where `tokenizer` names a tokenizer (of the hub, or a folder), it holds token ids.
-    characters_limit: stop after the document that reaches it.
     """
 
-    dataset: str
-    revision: str
     folder: str
-    split: str = "train"
-    text_field: str = "text"
     tokenizer: str | None = None
-    licence: str = field(default=CARD, metadata={"identity": False}, compare=False)
-    part: tuple[Fraction, Fraction] = WHOLE
-    characters_limit: int | None = None
 
     @property
     def label(self) -> str:
@@ -130,7 +145,7 @@ class HubFolderSource:
             texts = _texts(self.dataset, self.text_field, **where)
         else:
             texts = _decoded(self.dataset, self.text_field, self.tokenizer, **where)
-        yield from _limited(kept(texts, (), self.part), self.characters_limit)
+        yield from self._kept(texts)
 
 
 Source = PackageSource | FolderSource | HubSource | HubFolderSource | PythonSource
@@ -180,11 +195,182 @@ def _decoded(dataset: str, tokens_field: str, tokenizer: str, **options: Any) ->
         yield Document(text=str(text))
 
 
-def _limited(documents: Iterator[Document], characters_limit: int | None) -> Iterator[Document]:
-    """The documents up to and including the one that reaches the limit."""
-    characters = 0
-    for document in documents:
-        if characters_limit is not None and characters >= characters_limit:
-            return
-        characters += len(document.text)
-        yield document
+@dataclass(frozen=True, kw_only=True)
+class BuiltIn:
+    """The items of a built-in domain; `digests` pins what they are made from (`Recipe.digests`)."""
+
+    builder: str
+    digests: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"built-in {self.builder}"
+
+    @property
+    def licence(self) -> str:
+        return recipe_of(self.builder).licence
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """The benchmark these items are asked in, and those the domain brings along."""
+        return (recipe_of(self.builder).benchmark, *recipe_of(self.builder).brings)
+
+    def items(self) -> Iterator[Item]:
+        """What can be tuned on or asked, each once; raises what `wheel` and `Recipe.require` raise."""
+        recipe_of(self.builder).require(self.digests)
+        yield from recipe_of(self.builder).items()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubPairs:
+    """Instruction data of the Hugging Face hub, streamed; `form` says how its rows are read.
+
+    folder: a folder of the data set, such as a configuration in a branch that holds nothing but Parquet files;
+    limit: how many pairs are read at most.
+    """
+
+    dataset: str
+    revision: str
+    config: str | None = None
+    folder: str | None = None
+    split: str = "train"
+    form: str = PLAIN
+    prompt_field: str = "prompt"
+    answer_field: str = "answer"
+    licence: str = field(default=CARD, metadata={"identity": False}, compare=False)
+    limit: int | None = None
+
+    @property
+    def label(self) -> str:
+        return " ".join(filter(None, (self.dataset, self.config, self.folder, self.split)))
+
+    def items(self) -> Iterator[Item]:
+        """The pairs, in the data set's order, never asked; ValueError if rows lack the fields of the form."""
+        where = {"config": self.config, "split": self.split, "revision": self.revision}
+        pairs = rows(self.dataset, **where, **({"data_dir": self.folder} if self.folder else {}))
+        yield from _items(self, islice(pairs, self.limit))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderPairs:
+    """JSON-lines or Parquet files below a local folder, a pair a row."""
+
+    digest: str
+    form: str = PLAIN
+    prompt_field: str = "prompt"
+    answer_field: str = "answer"
+    licence: str = field(default="not stated", metadata={"identity": False}, compare=False)
+    folder: Path = field(metadata={"identity": False}, compare=False)
+
+    @property
+    def label(self) -> str:
+        return f"folder {self.folder.name}"
+
+    def items(self) -> Iterator[Item]:
+        """The pairs, files in name order, never asked.
+
+        ValueError if the files are not those of the digest, or rows lack the fields of the form.
+        """
+        files = pair_files(self.folder)
+        if digest_files(files, self.folder) != self.digest:
+            raise ValueError(f"{self.folder} has changed since the study was opened")
+        for suffix, loader in LOADERS.items():
+            if paths := [str(file) for file in files if file.suffix == suffix]:
+                yield from _items(self, rows(loader, data_files=paths))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problems:
+    """The problems of HumanEval with their solutions, for `Domain.against`; `digest` is that of their package."""
+
+    digest: str
+
+    @property
+    def label(self) -> str:
+        return "HumanEval"
+
+    @property
+    def licence(self) -> str:
+        return PROBLEMS.licence
+
+    def items(self) -> Iterator[Item]:
+        """The problems, in HumanEval's order; ValueError if the package is not the one that was pinned."""
+        if self.digest != PROBLEMS.sha256:
+            raise ValueError("the package of HumanEval's problems is another one than the study was opened with")
+        yield from problem_items()
+
+
+PairSource = BuiltIn | HubPairs | FolderPairs | Problems
+
+
+def pair_files(folder: Path) -> list[Path]:
+    """The files of a folder that can hold pairs, in name order."""
+    return [file for file in folder_files(folder) if file.suffix in LOADERS]
+
+
+def _items(source: HubPairs | FolderPairs, pairs: Iterable[Row]) -> Iterator[Item]:
+    read = _reader(source.form, source.prompt_field, source.answer_field)
+    for number, row in enumerate(pairs, start=1):
+        try:
+            prompt, answer = read(row)
+        except (KeyError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"{source.label}: row {number} is not of the form {source.form!r} ({type(error).__name__}: {error}); "
+                f"it has {', '.join(map(repr, row))}"
+            ) from error
+        if prompt.strip() and answer.strip():
+            name = hashlib.sha256(f"{prompt}\0{answer}".encode()).hexdigest()[:16]
+            yield Item(name=name, group=name, body=prompt, prompt=prompt, answer=answer)
+
+
+def _reader(form: str, prompt_field: str, answer_field: str) -> Callable[[Row], tuple[str, str]]:
+    """The function that reads a row of this form; raises ValueError if there is no such form.
+
+    Prompts and answers are joined as they are, with nothing put between them. In the plain form both are as they were
+    written: a prompt should end, or an answer begin, with the space or line break that separates them.
+    """
+    if form == PLAIN:
+        return lambda row: (str(row[prompt_field] or ""), str(row[answer_field] or ""))
+    if form not in FORMS:
+        raise ValueError(f"no form {form!r} of pairs; there are {', '.join([PLAIN, *FORMS])}")
+    return FORMS[form]
+
+
+def _medqa(row: Row) -> tuple[str, str]:
+    """BigBio's MedQA, in its own schema (`options` of keys and values) or in BigBio's (`choices`).
+
+    The prompt is the one lm-eval's `medqa_4options` scores, which asks for the letter.
+    """
+    if "options" in row:
+        listed = row["options"]
+        if isinstance(listed, Mapping):  # a list of structs, which older versions of `datasets` give as one of lists
+            listed = [dict(zip(listed, values, strict=True)) for values in zip(*listed.values(), strict=True)]
+        options = [str(option["value"]) for option in listed]
+        right = ascii_uppercase.index(str(row["answer_idx"]))
+    else:
+        options = [str(choice) for choice in row["choices"]]
+        right = options.index(str(row["answer"][0]))
+    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+    return "\n".join([f"Question: {row['question']}", *lines, "Answer:"]), f" {ascii_uppercase[right]}"
+
+
+def _opencodeinstruct(row: Row) -> tuple[str, str]:
+    """OpenCodeInstruct: a programming task (`input`), ended by a line break, and a solution (`output`)."""
+    task = str(row["input"]).rstrip()
+    return f"{task}\n" if task else "", str(row["output"])
+
+
+def _chemdata(row: Row) -> tuple[str, str]:
+    """ChemData700K: the turns before, oldest first, an instruction and its input if there is one; then the answer,
+    after "Answer:" on a line of its own.
+    """
+    before = [str(text) for turn in row.get("history") or [] for text in turn]
+    prompt = "\n".join(filter(None, [*before, str(row["instruction"]), str(row["input"] or "")])).strip()
+    return f"{prompt}\nAnswer:" if prompt else "", f" {str(row['output']).strip()}"
+
+
+FORMS: dict[str, Callable[[Row], tuple[str, str]]] = {
+    "medqa": _medqa,
+    "opencodeinstruct": _opencodeinstruct,
+    "chemdata": _chemdata,
+}

@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
-from repro.lm.pretrained import load_pretrained
+from repro.lm.models import load_pretrained
 
 Mode = Literal["continue", "merge", "second"]
 FIRST, SECOND = "default", "second"  # PEFT's own name for a model's only adapter, and ours for one on top of it

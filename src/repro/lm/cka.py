@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment (CKA) of two sets of features, a batch at a time.
+"""Linear centred kernel alignment (CKA) of two sets of features, a batch at a time; 1 - CKA is drift.
 
 Kornblith et al. 2019 with the unbiased estimator of HSIC of Song et al. 2012 as default. The plain estimator finds
 alignment between features that have nothing to do with each other, the more the fewer tokens there are for each
@@ -6,11 +6,14 @@ dimension; :func:`bias_curve` shows by how much. Features may be NumPy arrays, o
 float64: torch itself is not needed here.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    import torch
 
 Estimator = Literal["debiased", "plain"]
 Sums = dict[tuple[str, ...], Any]
@@ -19,6 +22,8 @@ FEWEST = 4  # the unbiased estimator divides by n - 3
 # A difference below these shares of what is subtracted is rounding error: features that do not vary have no CKA.
 _NO_SPREAD, _NO_HSIC = 1e-24, 1e-12
 _PAIRS = (("x", "x"), ("y", "y"), ("x", "y"))
+Inputs: TypeAlias = "Mapping[str, torch.Tensor]"
+States: TypeAlias = "Callable[[Inputs], Sequence[torch.Tensor]]"
 
 
 class LinearCKA:
@@ -36,10 +41,8 @@ class LinearCKA:
     def update(self, first: Any, second: Any) -> None:
         """Add rows: ``first`` (n, p) and ``second`` (n, q), row i of both from the same token.
 
-        Raises:
-            ValueError: if they are not matrices with equally many rows, differ in width from those before, or have
-                values that are not finite.
-
+        Raises ValueError if they are not matrices with equally many rows, differ in width from those before, or have
+        values that are not finite.
         """
         if first.ndim != 2 or second.ndim != 2 or len(first) != len(second):
             shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
@@ -61,12 +64,9 @@ class LinearCKA:
     def cka(self, estimator: Estimator = "debiased") -> float:
         """Linear CKA: 1 for the same features up to rotation and scale; NaN where either side does not vary.
 
-        The debiased estimate may be a little below 0. Over all pairings of the rows of one side with those of the
-        other its mean is exactly 0, for any number of rows.
-
-        Raises:
-            ValueError: with fewer than 4 rows, or an unknown estimator.
-
+        The debiased estimate may be a little below 0. Over all pairings of the rows of one side with those of the other
+        its mean is exactly 0, for any number of rows. Raises ValueError with fewer than 4 rows, or an unknown
+        estimator.
         """
         if estimator not in get_args(Estimator):
             raise ValueError(f"estimator must be one of {', '.join(get_args(Estimator))}, not {estimator!r}")
@@ -136,10 +136,8 @@ def bias_curve(
 ) -> pd.DataFrame:
     """The drift that each estimator gives between independent Gaussians, where the truth is 1.
 
-    Returns:
-        Columns n, estimator, drift (mean over the draws), low and high (the ends of their middle 95%); n rows of
-        ``width`` dimensions on both sides.
-
+    Columns are n, estimator, drift (mean over the draws), low and high (the ends of their middle 95%); n rows of
+    ``width`` dimensions on both sides.
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -154,3 +152,61 @@ def bias_curve(
             low, high = np.quantile(values, [0.025, 0.975])
             rows.append({"n": n, "estimator": name, "drift": np.mean(values), "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def drifts(first: States, second: States, batches: Iterable[Inputs], *, skip: int = 0) -> pd.DataFrame:
+    """Drift between the hidden states of two models on the same tokens, for each layer and by both estimators.
+
+    Sums stay where the hidden states are: 24 d^2 bytes for each layer. A model 576 wide with 31 states (SmolLM2-135M)
+    needs 0.25 GB, one 4,096 wide with 33 (Mistral-7B) 13.3 GB of GPU memory beside its weights.
+
+    first, second: from a batch to hidden states, one (sequences, length, width) for each layer; see :func:`states`.
+    batches: ``input_ids`` and ``attention_mask`` (sequences, length), the mask 0 where there is padding. skip: how many
+    tokens at the start of every sequence are left out. In many models the first token's states are far larger than any
+    other's (attention sinks: Xiao et al. 2024), and linear CKA is then almost that of this token alone; 1 leaves it
+    out.
+
+    Columns are layer (0 is the embeddings), tokens (those counted, without padding), cka, drift (NaN where all states
+    of a layer are the same), estimator. Raises ValueError with fewer than 4 tokens, other numbers of layers, or
+    hidden states that are not finite.
+    """
+    layers: list[LinearCKA] = []
+    for batch in batches:
+        mask = batch["attention_mask"]
+        keep = mask.bool() & (mask.cumsum(1) > skip)
+        ours, theirs = first(batch), second(batch)
+        layers = layers or [LinearCKA() for _ in ours]
+        if not len(layers) == len(ours) == len(theirs):
+            raise ValueError(f"models must have equally many hidden states, not {len(ours)} and {len(theirs)}")
+        for layer, x, y in zip(layers, ours, theirs, strict=True):
+            layer.update(x[keep.to(x.device)], y[keep.to(y.device)].to(x.device))
+    if not layers:
+        raise ValueError(f"CKA needs at least {FEWEST} tokens, and there are 0")
+    frames = []
+    for estimator in get_args(Estimator):
+        cka = [layer.cka(estimator) for layer in layers]
+        frame = pd.DataFrame({"layer": range(len(cka)), "tokens": [layer.tokens for layer in layers], "cka": cka})
+        frames.append(frame.assign(drift=1 - frame["cka"], estimator=estimator))
+    return pd.concat(frames, ignore_index=True)
+
+
+def states(model: Any) -> States:
+    """From a batch to the hidden states of a transformers or PEFT model: embeddings, then every layer.
+
+    Only the layers run, without the matrix product into the vocabulary, in the model's own precision and without
+    dropout. Padding may be on the right, or on the left of models with rotary positions. A model in training is in
+    training again after each call.
+    """
+    import torch
+
+    def run(batch: Inputs) -> "Sequence[torch.Tensor]":
+        training = model.training
+        model.eval()
+        inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
+        whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+        with torch.no_grad():
+            hidden = whole.base_model(**inputs, output_hidden_states=True, use_cache=False).hidden_states
+        model.train(training)
+        return tuple(hidden)
+
+    return run

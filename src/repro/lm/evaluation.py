@@ -71,19 +71,16 @@ def evaluate(
     execute: runs programs; without it no program is written and those questions are not run.
     new_tokens: the longest response in tokens.
 
-    Columns: `benchmark`; `item`; `right`: the choice of the greatest log-likelihood is the right one (lm-eval's
-    `acc`), or the program passed its test. (`acc_norm` would not do: `right` is the sign of `margin`, and both are
-    about the probability that training on answers raises.) `right_norm`: by log-likelihood per character
-    (`acc_norm`). `logprob`: log-likelihood in nats of the right answer after the question, for programs of the
-    canonical solution. `length`: bytes of that answer as scored. `margin`: `logprob` less that of the best wrong
-    choice, in nats. `chosen`: index of the choice of the greatest log-likelihood. `response`: the program's text
-    after its prompt. `status`: "scored" for a choice; for a program "passed", "failed", "timed out" or "not run".
-    What does not exist is missing (NA, NaN, or "" for the response), never 0 or wrong.
-
-    Raises:
-        ValueError: if a benchmark's questions are in no file and the hub may not be read; if a question does not fit
-        the model's context; if `execute` returns another word than its three; if `batch` is below 1.
-
+    Columns: `benchmark`; `item`; `right`: the choice of the greatest log-likelihood is the right one (lm-eval's `acc`),
+    or the program passed its test. (`acc_norm` would not do: `right` is the sign of `margin`, and both are about the
+    probability that training on answers raises.) `right_norm`: by log-likelihood per character (`acc_norm`). `logprob`:
+    log-likelihood in nats of the right answer after the question, for programs of the canonical solution. `length`:
+    bytes of that answer as scored. `margin`: `logprob` less that of the best wrong choice, in nats. `chosen`: index of
+    the choice of the greatest log-likelihood. `response`: the program's text after its prompt. `status`: "scored" for a
+    choice; for a program "passed", "failed", "timed out" or "not run". What does not exist is missing (NA, NaN, or ""
+    for the response), never 0 or wrong. Raises ValueError if a benchmark's questions are in no file and the hub may not
+    be read; if a question does not fit the model's context; if `execute` returns another word than its three; if
+    `batch` is below 1.
     """
     from repro.lm import harness
 

@@ -1,4 +1,7 @@
-"""lm-eval on a model in memory: its tasks and ours, without output, and leaving everything as it was."""
+"""lm-eval on a model in memory: its tasks and ours, without output, and leaving everything as it was.
+
+The prompt of a question is read once, not once for every choice.
+"""
 
 import functools
 import logging
@@ -6,24 +9,183 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 import lm_eval.api.task
+import torch
 from lm_eval.evaluator import evaluate
+from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from torch import nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from repro.lm.shared_prompts import SharedPrompts
 from repro.lm.tasks.local import read
 
+# Decoders with full attention, in which the mask alone decides which token sees which.
+FULL_ATTENTION = frozenset({"llama", "mistral"})
+
+Request = tuple[tuple[str, str], list[int], list[int]]
 TASKS = Path(__file__).parent / "tasks"
 
 Samples = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and what may follow it, as token ids; `requests` are the places of the choices among lm-eval's."""
+
+    prompt: tuple[int, ...]
+    choices: tuple[tuple[int, ...], ...]
+    requests: tuple[int, ...]
+
+    @property
+    def row(self) -> list[int]:
+        """The prompt and all choices in one row, each without its last token, which predicts nothing."""
+        return [*self.prompt, *(token for choice in self.choices for token in choice[:-1])]
+
+    @property
+    def positions(self) -> list[int]:
+        """The position of each token of the row as if only its choice followed the prompt."""
+        start = len(self.prompt)
+        return [*range(start), *(start + n for choice in self.choices for n in range(len(choice) - 1))]
+
+    @property
+    def segments(self) -> list[int]:
+        """0 for the prompt, 1 for the first choice, and so on."""
+        return [0] * len(self.prompt) + [n for n, choice in enumerate(self.choices, 1) for _ in choice[:-1]]
+
+    @property
+    def predicting(self) -> int:
+        """How many tokens at the row's end predict something: the prompt's last and those of the choices."""
+        return 1 + sum(len(choice) - 1 for choice in self.choices)
+
+
+class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
+    """HFLM for a model in memory, silent and at less cost; its log-likelihoods are those of HFLM up to rounding.
+
+    The choices of a question share one row: each sees the prompt and itself, at the positions it would have alone.
+    If the model's attention is not known to follow a mask, each choice has its own row, as in HFLM. The batch size
+    counts questions. Nothing is cut to fit the context: what does not fit is an error.
+    """
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:  # noqa: ARG002
+        """Log-likelihood in nats, and whether greedy decoding gives it, of each continuation after its context."""
+        scores: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return scores
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:  # noqa: ARG002
+        """The continuation of each context; ValueError if it and the tokens to generate do not fit the model's."""
+        for request in requests:
+            context, settings = request.args
+            self._must_fit(len(self.tok_encode(context)) + int(settings.get("max_gen_toks", self.max_gen_toks)))
+        responses: list[str] = super().generate_until(requests, disable_tqdm=True)
+        return responses
+
+    def _loglikelihood_tokens(
+        self, requests: list[Request], disable_tqdm: bool = True, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        for _, prompt, choice in requests:
+            self._must_fit(len(prompt) + len(choice) - 1)
+        if not self._shares():
+            scores: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            return scores
+        by_request: dict[int, tuple[float, bool]] = {}
+        questions, size = _questions(requests), int(self.batch_size)
+        for start in range(0, len(questions), size):
+            by_request |= self._score(questions[start : start + size])
+        return [by_request[n] for n in range(len(requests))]
+
+    def _shares(self) -> bool:
+        config = self.model.config
+        full = config.model_type in FULL_ATTENTION and getattr(config, "sliding_window", None) is None
+        return full and config._attn_implementation == "sdpa"
+
+    def _must_fit(self, tokens: int) -> None:
+        if tokens > self.max_length:
+            raise ValueError(f"a question takes {tokens} tokens, but the model's context holds {self.max_length}")
+
+    @torch.no_grad()
+    def _score(self, batch: list[Question]) -> dict[int, tuple[float, bool]]:
+        rows, positions, segments = (
+            pad_sequence(
+                [torch.tensor(getattr(question, name), device=self.device) for question in batch],
+                batch_first=True,
+                padding_value=filler,
+                padding_side="left",
+            )
+            for name, filler in (("row", 0), ("positions", 0), ("segments", -1))
+        )
+        sizes = [question.predicting for question in batch]
+        starts = rows.shape[1] - torch.tensor(sizes, device=self.device)
+        with _only_at(self.model, torch.arange(rows.shape[1], device=self.device) >= starts[:, None]):
+            logits = self.model(
+                input_ids=rows, attention_mask=_mask(segments), position_ids=positions, use_cache=False
+            ).logits[0]
+        scores: dict[int, tuple[float, bool]] = {}
+        for question, part in zip(batch, logits.split(sizes), strict=True):
+            scores |= dict(zip(question.requests, _scores(question, part), strict=True))
+        return scores
+
+
+@contextmanager
+def _only_at(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
+    """Logits only of the tokens that the mask `wanted`, (n, L), names, in a single row: (1, wanted, vocabulary).
+
+    Transformers' `logits_to_keep` keeps equally many tokens of every row, as a view, on which a product in bf16 takes
+    twenty times as long as on a copy.
+    """
+    head = model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][wanted][None],))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _questions(requests: list[Request]) -> list[Question]:
+    """Requests of one prompt together, longest row first; the order does not depend on that of the requests."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for n, (_, prompt, _) in enumerate(requests):
+        places.setdefault(tuple(prompt), []).append(n)
+    questions = []
+    for context, together in places.items():
+        ordered = sorted(together, key=lambda n: requests[n][2])
+        questions.append(Question(context, tuple(tuple(requests[n][2]) for n in ordered), tuple(ordered)))
+    return sorted(questions, key=lambda question: (-len(question.row), question.prompt, question.choices))
+
+
+def _mask(segments: torch.Tensor) -> torch.Tensor:
+    """Which token (third axis) sees which (fourth), (n, 1, L, L), for segments of shape (n, L), -1 where padded.
+
+    A token sees itself and what comes before it in the prompt and in its own choice. So does padding, because a row of
+    the mask that allows nothing would give NaN.
+    """
+    length = segments.shape[1]
+    before = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    same = segments[:, :, None] == segments[:, None, :]
+    prompt = (segments == 0)[:, None, :]
+    return (before & (same | prompt))[:, None]
+
+
+def _scores(question: Question, logits: torch.Tensor) -> list[tuple[float, bool]]:
+    """The score of each choice from the logits of the tokens that predict something, (predicting, vocabulary)."""
+    scores = []
+    start = 1
+    for choice in question.choices:
+        end = start + len(choice) - 1
+        rows = torch.cat([logits[:1], logits[start:end]]).float()
+        wanted = torch.tensor(choice, device=rows.device)
+        logprob = -float(functional.cross_entropy(rows, wanted, reduction="sum"))
+        scores.append((logprob, bool((rows.argmax(dim=-1) == wanted).all())))
+        start = end
+    return scores
 
 
 def own_tasks(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Any]:

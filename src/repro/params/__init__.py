@@ -1,32 +1,309 @@
 """What a study may be told: one schema for each paper, checked before anything starts.
 
 A preset is a file of `params/` with the names of one paper's schema or of both. A notebook's parameters cell names a
-preset and the parameters that its page is about; papermill may set any name of the schema (`-p NAME VALUE`).
+preset and the parameters that its page is about; papermill may set any name of the schema (`-p NAME VALUE`). The first
+fault is told in one line. YAML may be written to do harm: what is read is plain values only, each name once, and little
+of everything.
 """
 
+import ast
+import difflib
+import re
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from repro.home import home
 from repro.params.allocation import (
     AllocationParams as AllocationParams,
     MaterialParams as MaterialParams,
     PairsParams as PairsParams,
 )
 from repro.params.cmr import Params as Params
-from repro.params.reading import (
-    PAPERS as PAPERS,
-    SCHEMAS as SCHEMAS,
-    ParamsError as ParamsError,
-    assigned as assigned,
-    check as check,
-    from_notebook as from_notebook,
-    names as names,
-    notebook_cell as notebook_cell,
-    plain as plain,
-    preset_file as preset_file,
-    presets as presets,
-    read as read,
-    required as required,
-    schemas_in as schemas_in,
-    shown as shown,
-    value as value,
-)
-from repro.params.sources import SourceParams as SourceParams
-from repro.params.values import Section as Section
+from repro.params.values import Section as Section, SourceParams as SourceParams, instead
+
+BYTES = 64 * 1024  # of a whole file; the longest preset has 4 KiB
+CHARACTERS, ITEMS, DEPTH = 1000, 1000, 20  # of a value, of a list or mapping, of one inside another
+PLAIN = ("null", "bool", "int", "float")
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+Scanner: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+Schema = TypeVar("Schema", bound=Section)
+PAPERS: dict[str, type[Section]] = {"cmr": Params, "allocation": AllocationParams}  # by the package of their study
+SCHEMAS = tuple(PAPERS.values())
+NAMES = frozenset(name for schema in SCHEMAS for name in schema.model_fields)
+COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in SCHEMAS))
+LONGEST = 80  # characters of a refused value that are shown
+KINDS = {  # what a value should be: pydantic's word -> ours
+    "model_type": "names with values",
+    "dict_type": "names with values",
+    "tuple_type": "a list",
+    "string_type": "text",
+}
+
+
+class NotPlain(ValueError):
+    """The text is not a plain value; the message is one line that says where and what is allowed."""
+
+
+def load(text: str) -> Any:
+    """The value that `text` is as YAML; a date is text.
+
+    Raises NotPlain for what is not YAML, aliases, tags, a name that is not text or is given twice, a number that cannot
+    be, and more of anything than a parameter file needs.
+    """
+    if len(text.encode(errors="replace")) > BYTES:
+        raise NotPlain(f"must be at most {BYTES // 1024} KiB")
+    try:
+        _survey(text)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, made stricter
+    except yaml.YAMLError as error:
+        raise NotPlain(f"not YAML: {' '.join(str(error).split())[:200]}") from None
+    except ValueError as error:  # 0x_ is a number to YAML, but not to Python
+        raise error if isinstance(error, NotPlain) else NotPlain(f"not a number: {error}") from None
+
+
+@dataclass
+class _Open:
+    """A list or mapping whose end has not been read yet; count: of its values so far, names included."""
+
+    mapping: bool
+    count: int = 0
+
+
+def _survey(text: str) -> None:
+    """Read `text` event by event before anything is made of it: a few bytes can stand for gigabytes."""
+    opened: list[_Open] = []
+    outermost = ""  # the name above
+    for event in yaml.parse(text, Loader=Scanner):
+        if isinstance(event, yaml.CollectionEndEvent):
+            opened.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            if opened:
+                is_name = opened[-1].mapping and opened[-1].count % 2 == 0
+                if len(opened) == 1 and is_name and isinstance(event, yaml.ScalarEvent):
+                    outermost = event.value if event.value.isidentifier() and len(event.value) <= 40 else ""
+                opened[-1].count += 1
+            for message in _faults(event, opened):
+                line = f"line {event.start_mark.line + 1 if event.start_mark else '?'}"
+                raise NotPlain(f"{outermost} ({line}): {message}" if outermost else f"{line}: {message}")
+            if isinstance(event, yaml.CollectionStartEvent):
+                opened.append(_Open(isinstance(event, yaml.MappingStartEvent)))
+
+
+def _faults(event: yaml.NodeEvent, opened: list[_Open]) -> Iterator[str]:
+    if isinstance(event, yaml.AliasEvent):
+        yield f"*{str(event.anchor)[:40]} stands for a value given elsewhere; must be written out"
+    if (tag := getattr(event, "tag", None)) is not None:
+        yield f"the tag {tag[:60]!r} is not allowed; must be plain text, number, list or mapping"
+    if isinstance(event, yaml.ScalarEvent) and len(event.value) > CHARACTERS:
+        yield f"a value must be at most {CHARACTERS:,} characters, got {len(event.value):,}"
+    if opened and opened[-1].count > ITEMS * (1 + opened[-1].mapping):
+        yield f"a list or mapping must have at most {ITEMS:,} entries"
+    if len(opened) > DEPTH:
+        yield f"lists and mappings must be at most {DEPTH} deep"
+
+
+class _Loader(Scanner):  # type: ignore[misc]
+    """A safe loader that refuses names given twice, of which YAML's own silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The names and values of a mapping; NotPlain for a name that is not text, or is given twice."""
+        values: dict[Any, Any] = {}
+        for name_node, value_node in node.value:
+            line = f"line {name_node.start_mark.line + 1}"
+            name = self.construct_object(name_node, deep=True)
+            if not isinstance(name, str):
+                raise NotPlain(f"{line}: must be names with values, and {str(name_node.value)[:40]!r} is no name")
+            if name in values:
+                raise NotPlain(f"{line}: {name[:40]!r} is given twice; must be given once")
+            values[name] = self.construct_object(value_node, deep=deep)
+        return values
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """The kind of a value: YAML's own, but a date (a revision) and 12:30:00 (a time of a job) are text."""
+        tag: str = super().resolve(kind, value, implicit)
+        if kind is yaml.ScalarNode and (tag.rpartition(":")[2] not in PLAIN or (":" in value and tag in NUMBERS)):
+            return "tag:yaml.org,2002:str"
+        return tag
+
+
+class ParamsError(ValueError):
+    """A parameter is wrong; the message is one line naming the field and what is allowed."""
+
+
+def presets() -> list[str]:
+    """The names of the parameter files that come with the project."""
+    return sorted(file.stem for file in (home() / "params").glob("*.yaml"))
+
+
+def _presets_in_words() -> str:
+    return ", ".join(presets()) or f"none in {home() / 'params'}"
+
+
+def preset_file(name: str) -> Path:
+    """The file of the preset `name`. Raises ParamsError if there is none of that name."""
+    if name not in presets():
+        raise ParamsError(f"preset: no preset {shown(name)}; there are {_presets_in_words()}")
+    return home() / "params" / f"{name}.yaml"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The names and values of a parameter file, not yet checked.
+
+    Raises ParamsError if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`load`).
+    """
+    file = plain(path)
+    if not path.is_file():
+        what = "not a file" if path.exists() else "no such file"
+        raise ParamsError(f"{file}: {what}; presets are {_presets_in_words()}")
+    try:
+        with path.open("rb") as opened:
+            values = load(opened.read(BYTES + 1).decode("utf-8-sig"))
+    except OSError as error:
+        raise ParamsError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{file}: not YAML in UTF-8: {error}") from None
+    except NotPlain as error:
+        raise ParamsError(f"{file}: {error}") from None
+    if not isinstance(values, dict):
+        raise ParamsError(f"{file}: must be names with values")
+    return values
+
+
+def value(name: str, text: str) -> Any:
+    """The value of parameter `name` from the command line: a number if it reads as one (1e-4 too), else as YAML has it.
+
+    Raises ParamsError for YAML that is more than a plain value.
+    """
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    try:
+        return load(text)
+    except NotPlain as error:
+        raise ParamsError(f"{shown(name)[1:-1]}: {error}") from None
+
+
+def names(schema: type[Section]) -> tuple[str, ...]:
+    """Every name of a schema, in its order."""
+    return tuple(schema.model_fields)
+
+
+def required(schema: type[Section]) -> frozenset[str]:
+    """The names of a schema that must be given."""
+    return frozenset(name for name, field in schema.model_fields.items() if field.is_required())
+
+
+def schemas_in(values: Iterable[str]) -> tuple[type[Section], ...]:
+    """The schemas that have any of the names, those aside that all schemas share."""
+    given = set(values) - COMMON
+    return tuple(schema for schema in SCHEMAS if given & set(names(schema)))
+
+
+def check(values: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  # type: ignore[assignment]
+    """`values` as the parameters of `schema`; those of the other paper are left out.
+
+    Raises ParamsError with one line for the first thing that is wrong: the field, what is allowed, what was given.
+    """
+    _check_names(values)
+    own = names(schema)
+    try:
+        return schema.model_validate({name: value for name, value in values.items() if name in own})
+    except ValidationError as error:
+        raise ParamsError(_first(error)) from None
+
+
+def _check_names(values: Iterable[str]) -> None:
+    """Refuse a name that is in no schema; the message lists those of the schema with the most similar name."""
+    for name in values:
+        if name not in NAMES:
+            like = difflib.get_close_matches(name[:LONGEST], sorted(NAMES), n=1, cutoff=0.0)
+            schema = next((schema for schema in SCHEMAS if like and like[0] in names(schema)), Params)
+            raise ParamsError(f"{shown(name)}: unknown parameter; {instead(name, names(schema))}")
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    parts = [part for part in fault["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if fault["type"] == "missing":
+        return f"{place}: missing"
+    if fault["type"] in KINDS:
+        return f"{place}: must be {KINDS[fault['type']]}, got {shown(fault['input'])}"
+    if isinstance(fault["input"], (dict, BaseModel)):
+        return f"{place}: {message}" if place else message
+    return f"{place}: {message[0].lower()}{message[1:]}, got {shown(fault['input'])}"
+
+
+def plain(path: Path) -> str:
+    """The name of a file for a one-line message, quoted if it holds line ends and the like."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def shown(value: object) -> str:
+    """`value` for a one-line message, shortened."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  # type: ignore[assignment]
+    """The parameters of a running notebook: its preset, with every name that is not None put over it.
+
+    A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
+
+    namespace: the notebook's globals. Only names that its parameters cell or papermill's assigns are read, and any name
+    of either paper is allowed there; names set in other cells are the reader's own. Raises ParamsError for a name that
+    is not a parameter, so that a misspelt one is not ignored, or a wrong value.
+    """
+    if "In" in namespace:  # IPython's history of cells
+        cells = filter(_is_parameters_cell, namespace["In"])
+        given = {name: namespace[name] for cell in cells for name in assigned(cell) if name in namespace}
+    else:
+        given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
+    _check_names(given)
+    given = {name: value for name, value in given.items() if value is not None}
+    if "preset" not in given:
+        raise ParamsError(f"preset: missing; there are {_presets_in_words()}")
+    base = {} if given.keys() >= required(schema) else read(preset_file(given["preset"]))
+    return check(base | given, schema)
+
+
+def notebook_cell(schema: type[Section], listed: Collection[str] = ()) -> str:
+    """The source of a notebook's parameters cell: the preset, and the `listed` names of its paper in their order."""
+    fields = schema.model_fields.items()
+    lines = [f"{name} = None  # {field.description}" for name, field in fields if name in listed and name != "preset"]
+    return "\n".join(['preset = "quick"  # the file of params/ with what is None, or not listed, here', *lines])
+
+
+def assigned(cell: str) -> dict[str, str]:
+    """The names that a cell assigns, in order, each with the source of its value ("" in a tuple of names).
+
+    Raises SyntaxError if the cell is not Python.
+    """
+    sources: dict[str, str] = {}
+    for statement in ast.parse(cell).body:
+        if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            source = ast.unparse(statement.value) if statement.value and isinstance(targets[0], ast.Name) else ""
+            found = (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+            sources |= {name: source for name in found if not name.startswith("_")}
+    return sources
+
+
+def _is_parameters_cell(cell: str) -> bool:
+    """Whether a cell is the one that names the preset, or the one that papermill puts after it."""
+    return cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE) is not None
+
+
+def _is_parameter(name: str, value: object) -> bool:
+    if name.startswith("_") or name in ("In", "Out") or isinstance(value, types.ModuleType):
+        return False
+    return value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))

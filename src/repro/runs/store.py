@@ -5,28 +5,90 @@ process that dies leaves its ``.part``, from whose checkpoint the next attempt r
 left of a run still serves tables, and it is run again only if a stage that builds on it has to run.
 """
 
+import functools
 import hashlib
 import json
+import os
+import platform
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
-from repro.runs import attempts, folder
+from repro.home import home
+from repro.runs import folder
 from repro.runs.folder import MANIFEST, Corrupt, Freed, Missing, Stuck, manifest, refuse_link, verify
 from repro.runs.progress import LOG
-from repro.runs.provenance import provenance
 from repro.runs.spec import Machine, Stage, Work, canonical
 
 RECORD, FREED, QUARANTINE, LOCKS = "record.json", "freed", "quarantine", ".locks"
 QUIET_SECONDS = 5.0  # before we say that we are waiting for another process
 FAILURES = {"diverged": "diverged.txt", "failed": "failure.txt"}  # status -> where its traceback is kept
+
+
+@functools.cache
+def commit() -> str:
+    """The checkout's commit, with "+changes" if tracked files differ from it; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=home(), capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changes else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """Versions of Python and of every package this project pins for its runs (not for its tests)."""
+    pinned = [line for line in metadata.requires("repro") or [] if "extra ==" not in line]
+    versions = {"python": platform.python_version()}
+    for name in sorted(line.split("==")[0] for line in pinned):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+@functools.cache
+def hardware(device: str) -> str:
+    """One line naming the processor, or the accelerator, that did the work."""
+    if device != "cpu":
+        return _accelerator(device)
+    memory = round(psutil.virtual_memory().total / 2**30)
+    return f"{_processor()}, {os.cpu_count()} logical cores, {memory} GiB"
+
+
+def _accelerator(device: str) -> str:
+    number = int(device.partition(":")[2] or 0)
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    own = visible[number] if number < len(visible) else str(number)
+    query = ["nvidia-smi", f"--id={own}", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # containers may lack it, and the run is done by now
+        return f"{device}; nvidia-smi does not say which"
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)
@@ -117,7 +179,7 @@ class Store:
         """Run `stage` unless it is done, and return its folder. Its upstream stages must be done.
 
         Of several processes that ask for the stage one works and the others wait. session: what tries are counted in,
-        see :mod:`repro.runs.attempts`; "" counts none. Raises Unwritable if the disk is full or nothing may be written;
+        see :mod:`repro.runs.folder`; "" counts none. Raises Unwritable if the disk is full or nothing may be written;
         GaveUp after too many tries; Corrupt if what the stage builds on, or its own remains, are not as published; and
         whatever the stage raises.
         """
@@ -163,7 +225,7 @@ class Store:
             try:
                 _acquire(lock, stage)
             except NotImplementedError as error:
-                raise attempts.Unwritable(
+                raise folder.Unwritable(
                     f"{locks}: this file system has no locks (flock), which runs rely on"
                 ) from error
         try:
@@ -201,7 +263,7 @@ class Store:
                     self._verify(stage, names, even_freed)
                 except Corrupt as error:
                     raise self._set_aside(stage, str(error)) from None
-        except attempts.Unwritable as error:
+        except folder.Unwritable as error:
             raise Stuck(
                 f"{stage.label} is spoilt and cannot be set aside, so nothing is built on it: {error}"
             ) from None
@@ -226,14 +288,14 @@ class Store:
             with _or_unwritable(part):
                 folder.prepare(part)
                 if session:
-                    attempts.count(part, session)
-        except attempts.GaveUp as error:
+                    folder.count(part, session)
+        except folder.GaveUp as error:
             _keep_traceback(part, error)
             raise
         try:
             self._work(stage, part, machine, report)
         except Exception as error:
-            full = attempts.unwritable(error, part)
+            full = folder.unwritable(error, part)
             if full is not None:
                 raise full from error
             _keep_traceback(part, error)
@@ -248,7 +310,8 @@ class Store:
         except SystemExit as error:  # or the process would end as if all were well
             raise RuntimeError(f"it ended itself with exit status {error.code}") from error
         record = {"key": stage.key, "label": stage.label, "stage": canonical(stage)}
-        record |= provenance(machine.device) | {"seconds": round(time.time() - started, 3)}
+        record |= {"commit": commit(), "packages": packages(), "hardware": hardware(machine.device)}
+        record["seconds"] = round(time.time() - started, 3)
         (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -258,7 +321,7 @@ def _or_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise attempts.refusal(error, path) from error
+        raise folder.refusal(error, path) from error
 
 
 def _acquire(lock: FileLock, stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 Walled off: the network, every other process (own process tree, no /proc), the environment, the file system (visible are
 the system's libraries, /usr/lib whole, and the interpreter with its own, without third-party packages, all read-only;
-only an initially empty /tmp can be written), System V and POSIX queues, and the system calls of `syscalls`. Bounded,
+only an initially empty /tmp can be written), System V and POSIX queues, and the system calls of `REFUSED`. Bounded,
 for each process: address space, CPU seconds, the size of a file, open files, and how many processes its user has. A
 check has two such trees, the program's and the judge's, so its memory stays below `(processes + 1) * memory_mib + 2 *
 file_mib` MiB and what the kernel keeps for it; the number of empty files in /tmp is bounded by time alone.
@@ -15,13 +15,16 @@ Everything ends with the check, and with the process that asked for it, however 
 is bubblewrap's, which the kernel kills with its parent, and the rest of the tree with it.
 """
 
+import errno
 import json
 import math
 import os
+import platform
 import secrets
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -31,14 +34,83 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from repro.sandbox.syscalls import seccomp_filter
+AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+CLONE = {"x86_64": 56, "aarch64": 220}
+CLONE3 = 435  # this number and those above 400 below are the same on every machine
+REFUSED = {  # name: (x86_64, aarch64)
+    "socket": (41, 198),
+    "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "fsopen": (430, 430),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+}
+NAMESPACES = 0x7E020000  # the CLONE_NEW* flags
+X32 = 0x40000000  # numbers of the other ABI of x86_64
 
+LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
+ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 NOBODY = 65534
 USERS = range(2_000_000_000, 2_001_000_000)  # no distribution gives these out
 LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
 OPEN_FILES = 64
 # The hash seed keeps sets of strings in the same order each time; the others keep numpy to one thread, all it may have.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def seccomp_filter(machine: str = "") -> bytes:
+    """The filter of system calls for a kind of machine (default: this one), as classic BPF for `bwrap --seccomp`.
+
+    It refuses what would take memory that no other limit counts (System V and anonymous shared memory), what opens
+    further parts of the kernel (user namespaces, sockets, key rings, tracing, io_uring, BPF) and nothing that a plain
+    program needs. It is a second wall: the namespaces hold without it, but it alone keeps shared memory bounded. Raises
+    ValueError if the numbers of the machine's system calls are not known here.
+    """
+    machine = machine or platform.machine()
+    if machine not in AUDIT:
+        raise ValueError(f"no filter of system calls for {machine} machines; there are some for {', '.join(AUDIT)}")
+    column = list(AUDIT).index(machine)
+    lines = [_load(ARCHITECTURE), _line(EQUAL, AUDIT[machine], 1, 0), _line(RETURN, KILL)]
+    lines += [_load(NUMBER), *_if(AT_LEAST, X32, FAIL | errno.ENOSYS)]
+    for numbers in REFUSED.values():
+        lines += _if(EQUAL, numbers[column], FAIL | errno.EPERM)
+    # clone3 hides its flags behind a pointer; told that there is none, the C library falls back on clone.
+    lines += _if(EQUAL, CLONE3, FAIL | errno.ENOSYS)
+    namespaces = [_load(FIRST_ARGUMENT), *_if(ANY_BIT, NAMESPACES, FAIL | errno.EPERM)]
+    lines += [_line(EQUAL, CLONE[machine], 0, len(namespaces)), *namespaces, _line(RETURN, ALLOW)]
+    return b"".join(lines)
+
+
+def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+def _load(offset: int) -> bytes:
+    return _line(LOAD, offset)
+
+
+def _if(test: int, value: int, verdict: int) -> list[bytes]:
+    return [_line(test, value, 0, 1), _line(RETURN, verdict)]
 
 
 class SandboxBroken(RuntimeError):
@@ -49,16 +121,10 @@ class SandboxBroken(RuntimeError):
 class Limits:
     """What a program may use.
 
-    Attributes:
-        seconds: wall time of loading the program and running the whole test; starting the sandbox does not count.
-        memory_mib: address space of each process, MiB.
-        processes: processes and threads that may run at once, the program itself included.
-        file_mib: the size of a file, and of all of /tmp, MiB.
-        output_kib: the size of one answer, KiB. What the program prints is discarded.
-
-    Raises:
-        ValueError: if one of them is not positive.
-
+    seconds: wall time of loading the program and running the whole test; starting the sandbox does not count.
+    memory_mib: address space of each process, MiB; processes: processes and threads that may run at once, the program
+    itself included; file_mib: the size of a file, and of all of /tmp, MiB; output_kib: the size of one answer, KiB.
+    What the program prints is discarded. Raises ValueError if one of them is not positive.
     """
 
     seconds: float = 3.0

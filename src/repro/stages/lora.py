@@ -10,23 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from repro.data.corpora import TRAINING
 from repro.runs.spec import LATER, Stage, Work
-from repro.stages.base import Base
 from repro.stages.parallel import Shared
-from repro.stages.pretrain import Pretrain
-from repro.stages.tokens import PairTokens, Tokens, encoded_pairs, tokens_of
-from repro.stages.training import Settings, train_in
+from repro.stages.texts import Base, PairTokens, Tokens, encoded_pairs, tokens_of
+from repro.stages.training import Pretrain, Settings, train_in
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from repro.lm.instructions import PairBatches
-    from repro.lm.mixing import Batches, Mixture
+    from repro.lm.sequences import Batches, Mixture, PairBatches
 
 PAIR = 50  # tokens of a pair, about: only costs use it
 STATE, PROGRESS = "state.safetensors", "progress.json"
@@ -47,7 +44,6 @@ class Cpt(Shared):
     tokens: rounded down to whole steps of `training.batch` sequences of `length`.
     """
 
-    version: ClassVar[int] = 1
     base: Base | Pretrain
     domain: Tokens
     replay: Tokens
@@ -82,8 +78,8 @@ class Cpt(Shared):
 
     def train(self, work: Work) -> None:
         from repro.lm.adapters import add_adapter, lora
-        from repro.lm.mixing import Batches
-        from repro.lm.pretrained import load_pretrained
+        from repro.lm.models import load_pretrained
+        from repro.lm.sequences import Batches
         from repro.lm.training import DTYPES
 
         config = lora(self.training.rank, self.training.alpha, name_of(self.base))
@@ -94,7 +90,7 @@ class Cpt(Shared):
 
     def mixture(self, work: Work) -> "Mixture[Any]":
         """The CPT sequences: domain text and replayed general text."""
-        from repro.lm.mixing import Mixture, Stream
+        from repro.lm.sequences import Mixture, Stream
 
         streams = [
             Stream(tokens_of(work.inputs(stage), TRAINING, stage.dtype), self.length, self.seed)
@@ -113,7 +109,6 @@ class Sft(Shared):
     over these tokens, in as many epochs as that is; None: as many as one epoch has.
     """
 
-    version: ClassVar[int] = 1
     start: Base | Pretrain | Cpt
     pairs: PairTokens
     replay: PairTokens
@@ -160,15 +155,14 @@ class Sft(Shared):
 
     def batches(self, work: Work) -> "PairBatches":
         """The pairs of every step: the domain's and replayed general ones."""
-        from repro.lm.instructions import PairBatches, PairStream
-        from repro.lm.mixing import Mixture
+        from repro.lm.sequences import Mixture, PairBatches, PairStream
 
         replay, pairs = (PairStream(encoded_pairs(work.inputs(s)), self.seed) for s in (self.replay, self.pairs))
         return PairBatches(Mixture(general=replay, domain=pairs, ratio=1 - self.replay_share), self.training.batch)
 
     def _model(self, work: Work) -> "PeftModel":
         from repro.lm.adapters import add_adapter, add_second, load_adapter, load_merged, lora
-        from repro.lm.pretrained import load_pretrained
+        from repro.lm.models import load_pretrained
         from repro.lm.training import DTYPES
 
         config = lora(self.training.rank, self.training.alpha, name_of(self.base))

@@ -50,7 +50,7 @@ class Shared(Stage):
             self.train(work)
 
     def train(self, work: Work) -> None:  # noqa: ARG002
-        """Fill ``work.path``; as one of several processes (:mod:`repro.lm.parallel`), the first one does."""
+        """Fill ``work.path``; as one of several processes (:class:`repro.lm.training.Share`), the first one does."""
         raise TypeError(f"{type(self).__name__} does not define train")
 
 

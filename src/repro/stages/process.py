@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _train(task: bytes, rank: int, worker: "_Worker") -> None:
-    from repro.lm.parallel import join, leave
+    from repro.lm.training import join, leave
 
     stage, work = pickle.loads(task)
     if rank == 0:

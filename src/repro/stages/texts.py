@@ -1,13 +1,62 @@
-"""Text as stages: a corpus of paper A (its section 3.1), and the material of a domain of paper B (its section 3.1)."""
+"""What training starts from, as stages: texts, tokenizers and token ids, and a pretrained model.
 
+A text is a corpus of paper A (its section 3.1), or the material of a domain of paper B (its section 3.1). Tokens are
+made of texts (section 3.2 of paper A) and of a domain's pairs.
+"""
+
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyarrow.parquet as pq
 
 from repro.data import corpora
-from repro.data.build import Division, Domain, build
-from repro.data.corpora import Split
+from repro.data.build import PAIRS, Division, Domain, build
+from repro.data.corpora import REPLAY, TRAINING, VALIDATION, Split
 from repro.data.sources import Source
+from repro.lm.models import ModelSource
 from repro.runs.spec import Stage, Work
+
+if TYPE_CHECKING:
+    from repro.lm.sequences import EncodedPair
+
+IDS, PLACES = "ids.npy", "places.npy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base(Stage):
+    """A pretrained model that is adapted (section 3.1 of paper B), copied or converted once: safetensors and tokenizer.
+
+    parameters: how many weights it has; only costs and plans use it, so it is no part of the identity.
+    """
+
+    weights: ClassVar[str] = "*.safetensors"
+    effort: ClassVar[float] = 1e11  # seconds of reading and writing, whatever the size
+    source: ModelSource
+    parameters: int = field(metadata={"identity": False}, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What tables, figures and saved adapters call this model."""
+        return self.source.label
+
+    @property
+    def vocabulary(self) -> int:
+        """An upper bound: how large this tokenizer is, is not known before the model is here."""
+        return 2**32
+
+    @property
+    def label(self) -> str:
+        return f"base model {self.name}"
+
+    def execute(self, work: Work) -> None:
+        self.source.write(work.path)
+        for file in work.path.glob("*config.json"):
+            if "auto_map" in json.loads(file.read_text()):
+                raise ValueError(f"{self.name} brings code of its own, which is never run here; choose another model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +67,6 @@ class Text(Stage):
     neither's training part repeats what the other holds out.
     """
 
-    version: ClassVar[int] = 1
     name: str = field(metadata={"identity": False}, compare=False)
     sources: tuple[Source, ...]
     split: Split
@@ -61,3 +109,100 @@ class Material(Stage):
 
     def execute(self, work: Work) -> None:
         build(work.path, self.domain, self.division, work.inputs(self.seen) if self.seen else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer(Stage):
+    """A byte-level BPE trained on the training part of the general text, and on nothing else."""
+
+    text: Text | Material
+    vocabulary: int
+
+    @property
+    def label(self) -> str:
+        return f"tokenizer of {self.vocabulary:,}"
+
+    def execute(self, work: Work) -> None:
+        # Imported here, like everything that imports torch or transformers: reading a finished study takes a second.
+        from repro.lm.sequences import train_tokenizer
+
+        texts = corpora.read_texts(work.inputs(self.text), TRAINING)
+        train_tokenizer(texts, self.vocabulary).save_pretrained(work.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens(Stage):
+    """Every part of a text as one file of token ids."""
+
+    text: Text | Material
+    tokenizer: Tokenizer | Base
+
+    @property
+    def label(self) -> str:
+        return f"tokens of {self.text.name}"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the token ids on disk."""
+        # By the vocabulary asked for, which a small text may not fill: it is all that a reader of the tokens knows.
+        return corpora.token_dtype(self.tokenizer.vocabulary)
+
+    def execute(self, work: Work) -> None:
+        from repro.lm.sequences import encode, load_tokenizer
+
+        tokenizer = load_tokenizer(work.inputs(self.tokenizer))
+        folder, counts = work.inputs(self.text), {}
+        for part in (TRAINING, REPLAY, VALIDATION):
+            batches = (encode(texts, tokenizer, self.dtype) for texts in corpora.read_batches(folder, part))
+            counts[f"{part} tokens"] = corpora.save_tokens(batches, work.path / f"{part}.bin")
+        corpora.write_statistics(work.path, counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairTokens(Stage):
+    """A domain's pairs as token ids.
+
+    chat: whether prompts go through the model's chat template; longest: tokens; longer pairs are left out.
+    """
+
+    effort: ClassVar[float] = 1e11
+    material: Material
+    tokenizer: Tokenizer | Base
+    chat: bool
+    longest: int
+
+    @property
+    def name(self) -> str:
+        return self.material.name
+
+    @property
+    def label(self) -> str:
+        return f"pairs of {self.name}"
+
+    def execute(self, work: Work) -> None:
+        from repro.lm.sequences import encode_pairs, load_tokenizer
+
+        table = pq.read_table(work.inputs(self.material) / PAIRS, columns=["prompt", "answer"])
+        pairs = list(zip(table["prompt"].to_pylist(), table["answer"].to_pylist(), strict=True))
+        tokenizer = load_tokenizer(work.inputs(self.tokenizer))
+        encoded = encode_pairs(pairs, tokenizer, chat=self.chat, longest=self.longest)
+        ends = np.cumsum([len(pair.tokens) for pair in encoded])
+        np.save(work.path / IDS, np.concatenate([pair.tokens for pair in encoded]).astype(np.int32))
+        np.save(work.path / PLACES, np.stack([ends, [pair.answer for pair in encoded]], axis=1))
+
+
+def tokens_of(folder: Path, part: str, dtype: np.dtype) -> np.ndarray:
+    """One part of a finished `Tokens` stage, memory-mapped, shape (n,).
+
+    folder: where the part's ``.bin`` file lies; dtype: the stage's.
+    """
+    return np.memmap(folder / f"{part}.bin", dtype=dtype, mode="r")
+
+
+def encoded_pairs(folder: Path) -> "Sequence[EncodedPair]":
+    """The pairs of a finished `PairTokens` stage, in its order."""
+    from repro.lm.sequences import EncodedPair
+
+    ids, places = np.load(folder / IDS), np.load(folder / PLACES)
+    parts = np.split(ids, places[:-1, 0])
+    return [EncodedPair(tokens, int(answer)) for tokens, answer in zip(parts, places[:, 1], strict=True)]

@@ -1,26 +1,27 @@
-"""What every training stage shares: its settings as a value, and the training loop inside a store's folder."""
+"""Training as stages: settings, the loop inside a store's folder, and the two kinds of paper A (its section 3.2)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from repro.runs.spec import Work
-from repro.stages.base import Base
-from repro.stages.tokens import Tokenizer
+from repro.data.corpora import REPLAY, TRAINING, VALIDATION
+from repro.lm.models import Shape
+from repro.runs.spec import Stage, Work
+from repro.stages.parallel import Shared
+from repro.stages.texts import Base, Tokenizer, Tokens, tokens_of
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from transformers import PreTrainedModel
 
-    from repro.lm.instructions import PairBatches
-    from repro.lm.mixing import Batches, Sequences
-    from repro.lm.scoring import Model
-    from repro.lm.training import Trained
+    from repro.lm.sequences import Batches, PairBatches, Sequences
+    from repro.lm.training import Model, Trained
 
 LOSSES = "losses.parquet"
 EVALUATION_BATCH = 32
@@ -102,8 +103,7 @@ def train_in(
     """
     import torch
 
-    from repro.lm.parallel import this_process
-    from repro.lm.training import Checkpoint, Optimiser, Schedule, train
+    from repro.lm.training import Checkpoint, Optimiser, this_process, train
 
     torch.set_num_threads(1)
     model.to(work.machine.devices[this_process().rank])  # type: ignore[arg-type]  # transformers hides the signature
@@ -111,11 +111,17 @@ def train_in(
     trained = train(
         model,
         batches,
-        schedule=Schedule(peak=settings.peak, steps=steps, warmup=settings.warmup, floor=floor),
-        optimiser=Optimiser(weight_decay=settings.weight_decay, clip=settings.clip),
+        optimiser=Optimiser(
+            peak=settings.peak,
+            steps=steps,
+            warmup=settings.warmup,
+            floor=floor,
+            weight_decay=settings.weight_decay,
+            clip=settings.clip,
+            precision=settings.precision,
+        ),
         measure=measure,
         measure_at=measure_at,
-        precision=settings.precision,
         checkpoint=Checkpoint(folder=work.scratch, seconds=work.machine.checkpoint_seconds, start=start, final=final),
         micro_batch=work.machine.micro_batch,
         report=work.report,
@@ -135,10 +141,8 @@ def run_training(
 
     held_out: name -> token ids of shape (n, L + 1). Writes model and tokenizer in Hugging Face format, and `LOSSES`.
     """
-    from repro.lm.mixing import Batches
-    from repro.lm.scoring import sequence_losses
-    from repro.lm.tokenizer import load_tokenizer
-    from repro.lm.training import DTYPES
+    from repro.lm.sequences import Batches, load_tokenizer
+    from repro.lm.training import DTYPES, sequence_losses
 
     def measure(trained: "Model") -> dict[str, Any]:
         options: Any = {"batch": work.machine.at_once(EVALUATION_BATCH), "dtype": DTYPES[training.precision]}
@@ -172,3 +176,110 @@ def read_losses(file: Path) -> pd.DataFrame:
         frame[f"{name}_sequences"] = frame[name]
         frame[name] = frame[name].map(lambda losses: losses.mean())
     return frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Shared):
+    """A model trained from scratch on the training part of the general text.
+
+    sequences: held-out sequences of general text its loss is measured on.
+    """
+
+    tokens: Tokens
+    shape: Shape
+    training: Training
+    sequences: int
+    seed: int
+
+    @property
+    def vocabulary(self) -> int:
+        return self.tokens.tokenizer.vocabulary
+
+    @property
+    def parameters(self) -> int:
+        return self.shape.parameters(self.vocabulary)
+
+    @property
+    def size(self) -> str:
+        """What tables and figures call this model."""
+        return size_label(self.parameters)
+
+    @property
+    def label(self) -> str:
+        return f"pretrain {self.size}"
+
+    @property
+    def cost(self) -> float:
+        per_token = self.shape.flops_per_token(self.vocabulary, self.training.length)
+        return self.training.flops(per_token, held_out=self.sequences)
+
+    def upstream(self) -> Iterator[Stage]:
+        yield from super().upstream()
+        yield self.tokens.tokenizer  # kept beside the weights
+
+    def train(self, work: Work) -> None:
+        from repro.lm.models import new_model
+        from repro.lm.sequences import Stream, fixed_sequences
+
+        folder, length = work.inputs(self.tokens), self.training.length
+        model = new_model(self.shape, self.vocabulary, length, self.seed)
+        stream = Stream(tokens_of(folder, TRAINING, self.tokens.dtype), length, self.seed)
+        held_out = fixed_sequences(tokens_of(folder, VALIDATION, self.tokens.dtype), length, self.sequences)
+        run_training(work, model, stream, self.training, {"general": held_out}, self.tokens.tokenizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continue(Shared):
+    """A pretrained model trained further on D_R: domain text at `ratio`, general text kept for this at 1 - `ratio`.
+
+    sequences: held-out sequences of each of the two texts. With a constant learning rate a shorter run is a prefix
+    of this one, so the losses on the way are those of every smaller token budget.
+    """
+
+    base: Pretrain
+    domain: Tokens
+    ratio: Fraction
+    training: Training
+    sequences: int
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.base.size} on {self.domain.text.name} at {self.ratio}"
+
+    @property
+    def cost(self) -> float:
+        per_token = self.base.shape.flops_per_token(self.base.vocabulary, self.training.length)
+        return self.training.flops(per_token, held_out=2 * self.sequences)
+
+    def upstream(self) -> Iterator[Stage]:
+        yield from super().upstream()
+        yield self.base.tokens  # the general text of the mixture
+        yield self.base.tokens.tokenizer  # kept beside the weights
+
+    def train(self, work: Work) -> None:
+        import torch
+
+        from repro.lm.models import load_pretrained
+        from repro.lm.sequences import Mixture, Stream, fixed_sequences
+
+        folders = {"general": work.inputs(self.base.tokens), "domain": work.inputs(self.domain)}
+        dtype, length = self.domain.dtype, self.training.length  # both texts are tokens of one tokenizer
+        held_out = {
+            name: fixed_sequences(tokens_of(folder, VALIDATION, dtype), length, self.sequences)
+            for name, folder in folders.items()
+        }
+        general = Stream(tokens_of(folders["general"], REPLAY, dtype), length, self.seed)
+        domain = Stream(tokens_of(folders["domain"], TRAINING, dtype), length, self.seed)
+        mixture = Mixture(general=general, domain=domain, ratio=self.ratio)
+        model = load_pretrained(work.inputs(self.base), torch.float32)
+        run_training(work, model, mixture, self.training, held_out, self.base.tokens.tokenizer)
+
+
+def size_label(parameters: int) -> str:
+    """A model's size as people write it: 92k, 0.29M, 1.6M, 461.6M, 3.06B."""
+    if parameters < 99_500:
+        return f"{parameters / 1e3:.0f}k"
+    unit, name = (1e6, "M") if parameters < 999.5e6 else (1e9, "B")
+    amount = parameters / unit
+    return f"{amount:.2f}{name}" if amount < 1 or name == "B" else f"{amount:.4g}{name}"

@@ -1,21 +1,145 @@
-"""A study: its stages run when they are first needed, and a page ends with what produced its numbers."""
+"""A study: its stages run when they are first needed, and a page ends with what produced its numbers.
+
+What its parameters mean on this machine: where runs execute, and the sources of text.
+"""
 
 import json
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import floor
 from pathlib import Path
 from typing import Any
 
-from repro.params import AllocationParams, Params
-from repro.runs import Stage, Store, run
+import psutil
+
+from repro.data.documents import digest_files
+from repro.data.domains import PACKAGES
+from repro.data.packages import wheel
+from repro.data.sources import FolderSource, HubFolderSource, HubSource, Source, folder_files, package_source
+from repro.home import home
+from repro.params import AllocationParams, Params, ParamsError, SourceParams
+from repro.runs import Machine, Stage, Store, run
+from repro.runs.batch import Batch
 from repro.runs.folder import Corrupt, Missing, Stuck
-from repro.runs.spec import closure
+from repro.runs.spec import Needs, closure
 from repro.runs.store import RECORD
+from repro.runs.workers import Cluster, Local, Scheduler
 from repro.show.colophon import Colophon
-from repro.study.where import Where, where
+
+Slots = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Where:
+    """A machine as stages see it, and the workers that execute them."""
+
+    machine: Machine
+    cluster: Cluster
+
+
+def where(params: Params | AllocationParams, store: Store) -> Where:
+    """Where the runs of a study execute.
+
+    Raises ParamsError if this machine does not have what the parameters ask for.
+    """
+    needs: dict[str, Needs] = {
+        kind: Needs(devices=need.devices, memory_gib=need.memory_gib or 0) for kind, need in params.resources.items()
+    }
+    share = max((need.devices for need in needs.values()), default=1)
+    slots, cluster = _elsewhere(params, store, share) if params.cluster else _here(params, needs, share)
+    options = params.model_dump(include={"micro_batch", "checkpoint_seconds"})
+    return Where(Machine(slots=slots, needs=needs, **options), cluster)
+
+
+def _elsewhere(params: Params | AllocationParams, store: Store, share: int) -> tuple[Slots, Cluster]:
+    given = params.cluster
+    assert given is not None
+    slots = (_cuda(range(given.gpus)) or ("cpu",) * share,)
+    if given.scheduler is not None:
+        return slots, Scheduler(address=given.scheduler)
+    assert given.batch is not None and isinstance(params.workers, int)  # as the schema has it
+    options = given.model_dump(exclude={"batch", "scheduler"})
+    return slots, Batch(system=given.batch, workers=params.workers, logs=store.root / "logs", **options)
+
+
+def _here(params: Params | AllocationParams, needs: dict[str, Needs], share: int) -> tuple[Slots, Cluster]:
+    count = 0
+    if params.device != "cpu":
+        import torch
+
+        count = torch.cuda.device_count()
+    if params.device == "cuda" and not count:
+        raise ParamsError("device: cuda is not available here; allowed are auto and cpu")
+    if count and share > count:
+        kind = next(kind for kind, need in needs.items() if need.devices == share)
+        raise ParamsError(f"resources.{kind}.devices: must be at most {count}, the GPUs here, not {share}")
+    # Devices that do not fill a worker's share stay idle.
+    slots = tuple(_cuda(range(first, first + share)) for first in range(0, count - share + 1, share))
+    memory = max((need.memory_gib for need in needs.values()), default=0.0)
+    workers = params.workers if isinstance(params.workers, int) else _fitting(len(slots), share, memory)
+    if memory > Local(workers=workers).memory_gib:
+        kind = next(kind for kind, need in needs.items() if need.memory_gib == memory)
+        have = f"{Local().memory_gib:.0f} GiB here, for {workers} worker{'s' * (workers > 1)}"
+        raise ParamsError(f"resources.{kind}.memory_gib: {memory:g} GiB a worker are more than there are ({have})")
+    return slots or (("cpu",) * share,), Local(workers=workers)
+
+
+def _fitting(slots: int, share: int, memory: float) -> int:
+    """The number of workers that there are GPUs, or else cores, and main memory for."""
+    cores = min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)))
+    workers = slots or cores // share
+    if memory:
+        workers = min(workers, floor(Local().memory_gib / memory))
+    return max(workers, 1)
+
+
+def _cuda(numbers: range) -> tuple[str, ...]:
+    return tuple(f"cuda:{number}" for number in numbers)
+
+
+def sources(given: tuple[SourceParams, ...], field: str) -> tuple[Source, ...]:
+    """The sources that parameters name; `field` is the parameter that names them.
+
+    Raises ParamsError if a package or folder of that name does not exist or holds no text.
+    """
+    return tuple(_source(source, f"{field}[{number}]") for number, source in enumerate(given))
+
+
+def _source(source: SourceParams, field: str) -> Source:
+    if source.package is not None:
+        try:
+            return package_source(source.package, source.topics, source.part)
+        except ValueError as error:
+            raise ParamsError(f"{field}.package: {error}") from error
+    options: dict[str, Any] = {"text_field": source.text_field, "part": source.part}
+    if source.licence:  # else as the class of the source has it
+        options["licence"] = source.licence
+    if source.folder is not None:
+        folder = (home() / Path(source.folder).expanduser()).resolve()  # wherever the notebook's kernel was started
+        files = folder_files(folder) if folder.is_dir() else []
+        if not files:
+            raise ParamsError(f"{field}.folder: {folder} holds no .txt, .md, .jsonl or .parquet files")
+        return FolderSource(digest=digest_files(files, folder), folder=folder, **options)
+    options |= {"dataset": source.hub} | source.model_dump(include={"revision", "split", "characters_limit"})
+    if source.directory is not None:
+        return HubFolderSource(folder=source.directory, tokenizer=source.tokenizer, **options)
+    return HubSource(config=source.config, **options)
+
+
+def require_packages(names: Iterable[str]) -> None:
+    """Make sure that data packages have been fetched and are the pinned ones.
+
+    Raises ParamsError naming the file that is missing or another one.
+    """
+    for name in names:
+        try:
+            wheel(PACKAGES[name])
+        except (FileNotFoundError, ValueError) as error:
+            raise ParamsError(str(error)) from None
 
 
 class BaseDesign(ABC):
@@ -74,12 +198,9 @@ class BaseStudy(ABC):
     def run(self, stages: Iterable[Stage]) -> None:
         """Do the stages that are missing.
 
-        Raises:
-            NotRun: if the study is not lazy and some are.
-            StudyFailed: naming each run that failed, once the others are done.
-            ParamsError: if this machine does not have what the parameters ask for.
-            Unavailable: if there is no such cluster.
-
+        Raises NotRun if the study is not lazy and some are; StudyFailed naming each run that failed, once the others
+        are done; ParamsError if this machine does not have what the parameters ask for; Unavailable if there is no such
+        cluster.
         """
         wanted = list(stages)
         if all(self.store.has(stage) for stage in wanted):
@@ -92,9 +213,7 @@ class BaseStudy(ABC):
     def file(self, stage: Stage, name: str) -> Path:
         """One file of a finished stage. A spoilt stage is set aside, with a message, and done again.
 
-        Raises:
-            StudyFailed: if doing it again fails.
-
+        Raises StudyFailed if doing it again fails.
         """
         return self._sound(stage, lambda: self.store.file(stage, name))
 

@@ -5,7 +5,7 @@ To add a domain, write a module whose `RECIPE` says how it is made, and name the
 """
 
 from repro.data.domains import chemistry, coding, general, health
-from repro.data.domains.recipe import Recipe
+from repro.data.domains.items import Recipe
 from repro.data.packages import SMOLLM2, Kind, Package
 
 MODULES = (health, chemistry, coding, general)

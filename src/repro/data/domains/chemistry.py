@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from repro.data.documents import Document
 from repro.data.domains.general import ENGLISH, Article, articles, document_of, titles
-from repro.data.domains.items import Item, candidates
-from repro.data.domains.recipe import Recipe
+from repro.data.domains.items import Item, Recipe, candidates
 from repro.data.packages import Package, contents
 
 BENCHMARK = "elements"

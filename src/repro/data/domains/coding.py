@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from repro.data.domains.items import Item, distractors, shuffled
-from repro.data.domains.recipe import Recipe
-from repro.data.packages import Package, contents
-from repro.data.stdlib import modules
+from repro.data.domains.items import Item, Recipe, distractors, shuffled
+from repro.data.packages import Package, contents, modules
 
 BENCHMARK, HUMANEVAL = "python_docstrings", "humaneval"
 SHORTEST, LONGEST, LONGEST_SIGNATURE = 20, 120, 50  # characters

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro.data.documents import Document
-from repro.data.domains.items import Item, distractors, first_sentence, shuffled
-from repro.data.domains.recipe import Recipe
+from repro.data.domains.items import Item, Recipe, distractors, first_sentence, shuffled
 from repro.data.packages import Package, contents
 
 BENCHMARK = "hpo_terms"

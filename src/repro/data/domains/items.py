@@ -1,13 +1,14 @@
-"""What a domain knows, as items: each becomes a pair to tune on or a question to ask, never both."""
+"""What a domain knows, as items (each becomes a pair to tune on or a question, never both), and how it is made."""
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from repro.data.documents import Document
+from repro.data.packages import Package, PythonSource, check_library, library_digest
 
 CHOICES = 4
 
@@ -105,3 +106,39 @@ def _distinct(answer: str, answers: Iterable[str]) -> tuple[str, ...]:
 
 def _hash(purpose: str, text: str) -> bytes:
     return hashlib.sha256(f"{purpose}\0{text}".encode()).digest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A built-in domain, as its module declares it.
+
+    packages: what it is made from; those of kind "text" are also its text for continual pretraining, in this order.
+    library: whether the standard library is its text as well, and what its items are made from.
+    items: what can be tuned on or asked, each once. benchmark: the one that asks them, a task of `repro/lm/tasks`.
+    brings: other benchmarks, whose questions come with one of the packages.
+    """
+
+    name: str
+    packages: Mapping[str, Package]
+    library: bool = False
+    items: Callable[[], Iterator[Item]]
+    benchmark: str
+    brings: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The hashes of what it is made from: of its packages, then of the standard library."""
+        packages = tuple(package.sha256 for package in self.packages.values())
+        return (*packages, library_digest()) if self.library else packages
+
+    @property
+    def licence(self) -> str:
+        packages = [package.licence for package in self.packages.values()]
+        return "; ".join([*packages, *([PythonSource.licence] if self.library else [])])
+
+    def require(self, digests: tuple[str, ...]) -> None:
+        """Raise ValueError unless these are the hashes of what it is made from on this machine."""
+        if self.library:
+            check_library(digests[-1])
+        if digests != self.digests:
+            raise ValueError(f"the built-in {self.name} domain is made from other data than the study was opened with")

@@ -1,4 +1,4 @@
-"""Pretrained models: where they come from, each written as one folder of safetensors with its tokenizer.
+"""Models: new ones of a given shape, and pretrained ones, each one folder of safetensors with its tokenizer.
 
 Weights are read from safetensors or GGUF files only, never from pickles, and no code that comes with a model is run.
 """
@@ -19,10 +19,72 @@ from repro.data.packages import wheel
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import LlamaForCausalLM, PreTrainedModel
 
 WEIGHTS = "*.safetensors"
 FILES = (WEIGHTS, "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The shape of a Llama-architecture model, which decides its size and cost; `heads` must divide `hidden`.
+
+    Standard multi-head attention, SwiGLU feed-forward, RMSNorm, rotary positions, no biases and untied input and output
+    embeddings: the architecture of Table 1 of the CMR paper, whose four rows have 461.6M, 937.8M, 1.58B and 3.06B
+    parameters by these formulas.
+    """
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+
+    def parameters(self, vocabulary: int) -> int:
+        """Number of weights with `vocabulary` tokens, embeddings included; ValueError if a size is not positive.
+
+        The number of attention heads does not matter: they divide `hidden` among themselves.
+        """
+        for name, value in {**vars(self), "vocabulary": vocabulary}.items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        attention = 4 * self.hidden * self.hidden
+        feed_forward = 3 * self.hidden * self.intermediate
+        norms = 2 * self.hidden
+        embeddings = 2 * vocabulary * self.hidden
+        return embeddings + self.layers * (attention + feed_forward + norms) + self.hidden
+
+    def flops_per_token(self, vocabulary: int, sequence: int) -> int:
+        """Operations of training on one token, forward and backward: 6 N + 12 layers hidden sequence.
+
+        The first term is two operations per parameter forward and four backward; the second is attention over
+        `sequence` positions, counted without the saving of the causal mask.
+        """
+        return 6 * self.parameters(vocabulary) + 12 * self.layers * self.hidden * sequence
+
+
+def new_model(shape: Shape, vocabulary: int, context: int, seed: int) -> "LlamaForCausalLM":
+    """A freshly initialised model in fp32; the same seed gives the same weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # a bar for every file loaded or saved would break up the study's own
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=shape.hidden,
+            intermediate_size=shape.intermediate,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.heads,
+            max_position_embeddings=context,
+            tie_word_embeddings=False,
+            use_cache=False,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
