@@ -13,7 +13,7 @@ from statsmodels.stats.multivariate import test_mvmean as hotelling
 
 from repro.laws.allocation import Allocation, analyse_allocation
 from repro.laws.allocation.law import allocation_law, draw
-from repro.laws.allocation.optimum import optimum
+from repro.laws.allocation.peak import optimum
 from repro.laws.allocation.scores import checked, equal_answers
 from repro.laws.law import Fit
 

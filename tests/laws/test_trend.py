@@ -9,7 +9,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from repro.allocation import published
-from repro.laws.allocation.flatness import Trend, trend
+from repro.laws.allocation.peak import Trend, trend
 from repro.laws.allocation.scores import checked
 
 BUDGET = 30e9

@@ -222,7 +222,7 @@ def hours(said: str) -> tuple[float, float]:
         (1, "with every job at work all the time, and no loss where GPUs share a run."),
         (4, "however many jobs.\n  Text"),
         (16, "however many jobs.\n  4 jobs could be as fast; 16 would be idle 81% of the time.\n"),
-        (5000, "92 jobs go to Slurm"),  # no more than there are runs
+        (5000, "88 jobs go to Slurm"),  # no more than there are runs
     ],
 )
 def test_plan_says_how_many_jobs_are_of_use(

@@ -22,9 +22,8 @@ from repro.allocation.published import BENCHMARKS, BUDGETS, CODING, OTHERS, equa
 from repro.allocation.results import ACCURACY, KEYS, compare
 from repro.allocation.study import Study
 from repro.laws.allocation import NAME, Allocation, allocation_law, best_fraction
-from repro.laws.allocation.flatness import trend
 from repro.laws.allocation.law import ALTERNATIVES, draw, monotone_laws
-from repro.laws.allocation.optimum import Optimum, optimum
+from repro.laws.allocation.peak import Optimum, optimum, trend
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.comparison import compare as compare_laws
 from repro.laws.inference import LEVEL

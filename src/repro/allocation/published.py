@@ -19,7 +19,7 @@ from statsmodels.stats.proportion import proportions_chisquare, test_proportions
 
 from repro.allocation import frames
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
-from repro.laws.allocation.flatness import trend
+from repro.laws.allocation.peak import trend
 from repro.laws.allocation.scores import checked, with_errors
 
 

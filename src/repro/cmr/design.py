@@ -14,7 +14,7 @@ from repro.study.base import BaseDesign, require_packages, sources
 from repro.trust.peaks import Peaks, peak_stages
 from repro.trust.recovery import Recovery, recoveries
 
-PEAKS_PER_SET = 2  # one study of each shape of scores for so many studies of critical ratios
+PEAKS_PER_SET = 6  # one study of each shape and number of items for so many studies of critical ratios
 
 
 @dataclass(frozen=True)

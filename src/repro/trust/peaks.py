@@ -15,10 +15,8 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from scipy.optimize import OptimizeWarning, curve_fit
 
-from repro.laws.allocation.flatness import flatness
 from repro.laws.allocation.law import allocation_law, draw, monotone_laws
-from repro.laws.allocation.optimum import optimum
-from repro.laws.allocation.peak import against_monotone, missing
+from repro.laws.allocation.peak import against_monotone, flatness, missing, optimum
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.law import Fit
 from repro.laws.solver import Array

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from repro.laws.allocation.law import NAMES, allocation_law
-from repro.laws.allocation.optimum import optimum
+from repro.laws.allocation.peak import optimum
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.cmr.analysis import EPSILON, analyse
 from repro.laws.cmr.bootstrap import BOUNDS

@@ -7,4 +7,4 @@ from repro.laws.allocation.law import (
     allocation_law as allocation_law,
     analyse_allocation as analyse_allocation,
 )
-from repro.laws.allocation.optimum import best_fraction as best_fraction
+from repro.laws.allocation.peak import best_fraction as best_fraction

@@ -11,9 +11,19 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.regression.linear_model import WLS
 
-from repro.laws.allocation.flatness import Flatness, Trend, flatness, trend
-from repro.laws.allocation.optimum import EDGE, Optimum, Prediction, optimum, prediction
-from repro.laws.allocation.peak import Peak, peak
+from repro.laws.allocation.peak import (
+    EDGE,
+    Flatness,
+    Optimum,
+    Peak,
+    Prediction,
+    Trend,
+    flatness,
+    optimum,
+    peak,
+    prediction,
+    trend,
+)
 from repro.laws.allocation.scores import Scores, alike, checked
 from repro.laws.comparison import compare
 from repro.laws.inference import LEVEL
