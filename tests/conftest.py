@@ -9,29 +9,29 @@ import pytest
 from helpers.fitting import without_held_out
 from helpers.texts import folder_source
 from repro.data.sources import FolderSource
-from repro.laws.allocation import flatness
+from repro.laws.allocation import peak
 
 # A shell's background jobs ignore Ctrl-C, and so would whatever tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ALL_SIMULATIONS = flatness.SIMULATIONS
+ALL_SIMULATIONS = peak.FLAT_SIMULATIONS
 
 
 @pytest.fixture(scope="session", autouse=True)
 def few_simulations() -> Iterator[None]:
     """A tenth of the simulated data sets behind the p value of scores without items: seconds a fit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flatness, "SIMULATIONS", 99)
+        patch.setattr(peak, "FLAT_SIMULATIONS", 99)
         yield
 
 
 @pytest.fixture
 def all_simulations(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As many as users get, for tests of the p value itself."""
-    monkeypatch.setattr(flatness, "SIMULATIONS", ALL_SIMULATIONS)
-    flatness._null.cache_clear()
+    monkeypatch.setattr(peak, "FLAT_SIMULATIONS", ALL_SIMULATIONS)
+    peak._null.cache_clear()
     yield
-    flatness._null.cache_clear()
+    peak._null.cache_clear()
 
 
 @pytest.fixture(name="without_held_out")

@@ -131,6 +131,37 @@ def test_folders_of_every_kind_of_file(tmp_path: Path) -> None:
     assert sorted(documents) == sorted(expected)
 
 
+@pytest.mark.parametrize("name", ["paper [1]", "[ab]", "x*", "a::b", "what?", "{c}"])
+def test_names_that_look_like_patterns_are_names(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / f"corpus {name}"
+    folder.mkdir()
+    others = ["paper 1", "a", "b", "xy", "a", "whatx", "c"]
+    for place, stem in enumerate([name, *others]):
+        (folder / f"{stem}.txt").write_text(f"text {place}")
+        (folder / f"{stem}.md").write_text(f"mark {place}")
+        (folder / f"{stem}.jsonl").write_text(json.dumps({"text": f"line {place}"}))
+        pd.DataFrame({"text": [f"cell {place}"]}).to_parquet(folder / f"{stem}.parquet")
+    files = folder_files(folder)
+    assert len(texts(source(folder))) == len(set(texts(source(folder)))) == len(files)
+    assert {"text 0", "mark 0", "line 0", "cell 0"} <= set(texts(source(folder)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", b'{"text": "x"}\n{"text": ', "a.jsonl, line 2: "),
+        ("a.jsonl", b"[1]", "a.jsonl, line 1: no JSON object"),
+        ("a.jsonl", b'\n{"body": "x"}', "a.jsonl, line 2 has no field 'text'; it has 'body'"),
+        ("a.txt", b"\xff\xfe\x00x", "a.txt: "),
+        ("a.parquet", b"PAR1", "a.parquet: "),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(says)):
+        texts(source(tmp_path))
+
+
 def test_documents_without_text_are_left_out(tmp_path: Path) -> None:
     rows = [{"text": "one"}, {"text": None}, {"text": "  "}, {"text": "two"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))

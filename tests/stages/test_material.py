@@ -1,6 +1,7 @@
 """Pairs as training batches, models from folders, and the tables of what a study is made of."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 import yaml
 from lm_eval.api.model import TemplateLM
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from helpers import ROOT
@@ -23,7 +24,7 @@ from helpers.training import MadePairs
 from repro import params
 from repro.allocation import published, tables
 from repro.allocation.tables.setup import MODES, recipes
-from repro.lm.models import FolderModel, digest_model, model_files
+from repro.lm.models import FolderModel, digest_model, load_pretrained, model_files
 from repro.lm.sequences import EncodedPair, Mixture, PairBatches, PairStream, encode_pairs, train_tokenizer
 from repro.params import AllocationParams
 from repro.runs import Machine, Stage, Store, Work, run
@@ -249,6 +250,50 @@ def test_weights_configuration_and_tokenizer_are_copied_and_nothing_else(model: 
     assert all((copy / name).read_bytes() == (model / name).read_bytes() for name in wanted)
     assert not any(file.is_symlink() for file in copy.iterdir())
     assert [file.name for file in model_files(model)] == sorted(wanted)
+
+
+def lacking(weights: dict[str, torch.Tensor]) -> None:
+    del weights["model.norm.weight"]
+
+
+def renamed(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.gate.weight"] = weights.pop("model.norm.weight")
+
+
+def more(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.extra.weight"] = torch.ones(2)
+
+
+def empty(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.norm.weight"] = torch.zeros(0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lacking, "lacks: weights model.norm.weight"),
+        (renamed, "lacks: weights model.norm.weight"),
+        (more, "also has: weights model.extra.weight"),
+        (empty, "has in another shape: weights model.norm.weight"),
+    ],
+)
+def test_a_model_whose_weights_are_not_all_its_own_is_refused(
+    spoil: Callable[[dict[str, torch.Tensor]], None], says: str, model: Path
+) -> None:
+    load_pretrained(model, torch.float32)
+    weights = load_file(model / "model.safetensors")
+    spoil(weights)
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=re.escape(f"{model}: the model {says}")):
+        load_pretrained(model, torch.float32)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/model.safetensors", "other.safetensors", "x/m.bin"])
+def test_weights_outside_a_models_folder_are_refused(name: str, model: Path) -> None:
+    index = model / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"model.norm.weight": name}}))
+    with pytest.raises(ValueError, match=re.escape(f"names weights in {name!r}, which is no file of its folder")):
+        digest_model(model)
 
 
 @pytest.mark.parametrize("missing", ["*.safetensors", "config.json"])

@@ -5,6 +5,7 @@ where it lies on this machine is not part of it.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,9 +21,10 @@ from repro.data.domains.items import Item
 from repro.data.packages import PythonSource
 
 CARD = "see the data set's card"
-SUFFIXES = {".txt": "text", ".md": "text", ".jsonl": "json", ".parquet": "parquet"}
+PLAIN_TEXT = (".txt", ".md")
+TABLES = (".jsonl", ".parquet")
+SUFFIXES = (*PLAIN_TEXT, *TABLES)
 Row = Mapping[str, Any]
-LOADERS = {".jsonl": "json", ".parquet": "parquet"}
 PLAIN = "prompt-answer"
 
 
@@ -77,10 +79,10 @@ class FolderSource:
         files = folder_files(self.folder)
         if digest_files(files, self.folder) != self.digest:
             raise ValueError(f"{self.folder} has changed since the study was opened")
-        for suffix, loader in SUFFIXES.items():
-            if paths := [str(p) for p in files if p.suffix == suffix]:
-                text_field = "text" if loader == "text" else self.text_field
-                yield from kept(_texts(loader, text_field, data_files=paths), (), self.part)
+        for suffix in SUFFIXES:
+            field = "text" if suffix in PLAIN_TEXT else self.text_field
+            texts = (_text(row, field, where) for where, row in rows_of([p for p in files if p.suffix == suffix]))
+            yield from kept(texts, (), self.part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,22 +168,57 @@ def rows(dataset: str, *, config: str | None = None, **options: Any) -> Iterator
     # Imported here: `datasets` takes longer to import than a package source takes to read.
     import datasets
 
-    if dataset == "text":
-        options["sample_by"] = "document"
     yield from datasets.load_dataset(dataset, config, streaming=True, **{"split": "train"} | options)
 
 
-def _values(dataset: str, wanted: str, **options: Any) -> Iterator[Any]:
-    """One field of every row; raises ValueError if a row has no such field, and names those it has."""
-    for row in rows(dataset, **options):
-        if wanted not in row:
-            raise ValueError(f"{dataset} has no field {wanted!r}; it has {', '.join(map(repr, row))}")
-        yield row[wanted]
+def rows_of(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of local files, each with the place it stands at; a file of plain text is one row. They are opened by name:
+    `datasets` would take names such as "paper [1].txt" for patterns. ValueError, with the place, if one is unreadable.
+    """
+    # Imported here: the command line checks parameters without it.
+    from pyarrow import ArrowInvalid, parquet
+
+    for file in files:
+        try:
+            if file.suffix in PLAIN_TEXT:
+                yield str(file), {"text": file.read_text(encoding="utf-8-sig")}
+            elif file.suffix == ".jsonl":
+                yield from _json_rows(file)
+            else:
+                with parquet.ParquetFile(file) as table:
+                    for batch in table.iter_batches():
+                        yield from ((str(file), row) for row in batch.to_pylist())
+        except (UnicodeDecodeError, ArrowInvalid) as error:
+            raise ValueError(f"{file}: {error}") from error
+
+
+def _json_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{file}, line {number}: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{file}, line {number}: no JSON object")
+            yield f"{file}, line {number}", row
+
+
+def _value(row: Mapping[str, Any], wanted: str, where: str) -> Any:
+    """One field of a row; ValueError, naming those it has, if it has no such field."""
+    if wanted not in row:
+        raise ValueError(f"{where} has no field {wanted!r}; it has {', '.join(map(repr, row))}")
+    return row[wanted]
+
+
+def _text(row: Mapping[str, Any], text_field: str, where: str) -> Document:
+    return Document(text=str(_value(row, text_field, where) or ""))
 
 
 def _texts(dataset: str, text_field: str, **options: Any) -> Iterator[Document]:
-    for value in _values(dataset, text_field, **options):
-        yield Document(text=str(value or ""))
+    return (_text(row, text_field, dataset) for row in rows(dataset, **options))
 
 
 def _decoded(dataset: str, tokens_field: str, tokenizer: str, **options: Any) -> Iterator[Document]:
@@ -189,7 +226,7 @@ def _decoded(dataset: str, tokens_field: str, tokenizer: str, **options: Any) ->
     from transformers import AutoTokenizer
 
     coder = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)  # by default it asks
-    for ids in _values(dataset, tokens_field, **options):
+    for ids in (_value(row, tokens_field, dataset) for row in rows(dataset, **options)):
         # Exactly as it was written: neither special tokens nor "cleaned up" spaces are text.
         text = coder.decode(ids or [], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         yield Document(text=str(text))
@@ -274,9 +311,8 @@ class FolderPairs:
         files = pair_files(self.folder)
         if digest_files(files, self.folder) != self.digest:
             raise ValueError(f"{self.folder} has changed since the study was opened")
-        for suffix, loader in LOADERS.items():
-            if paths := [str(file) for file in files if file.suffix == suffix]:
-                yield from _items(self, rows(loader, data_files=paths))
+        for suffix in TABLES:
+            yield from _items(self, (row for _, row in rows_of([file for file in files if file.suffix == suffix])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +341,7 @@ PairSource = BuiltIn | HubPairs | FolderPairs | Problems
 
 def pair_files(folder: Path) -> list[Path]:
     """The files of a folder that can hold pairs, in name order."""
-    return [file for file in folder_files(folder) if file.suffix in LOADERS]
+    return [file for file in folder_files(folder) if file.suffix in TABLES]
 
 
 def _items(source: HubPairs | FolderPairs, pairs: Iterable[Row]) -> Iterator[Item]:

@@ -6,6 +6,7 @@ Weights are read from safetensors or GGUF files only, never from pickles, and no
 import contextlib
 import hashlib
 import io
+import json
 import re
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedModel
 
 WEIGHTS = "*.safetensors"
+SOME = 3  # names of weights that a message lists
 FILES = (WEIGHTS, "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
 
 
@@ -163,6 +165,10 @@ def model_files(folder: Path) -> list[Path]:
     names = {file.name for file in files}
     if not any(name.endswith(".safetensors") for name in names) or "config.json" not in names:
         raise ValueError(f"{folder} holds no model: it needs config.json and weights as .safetensors")
+    for index in (file for file in files if file.name.endswith(".index.json")):
+        for name in json.loads(index.read_text()).get("weight_map", {}).values():
+            if name not in names:  # a path out of the folder too: its weights would be read, and be in no digest
+                raise ValueError(f"{index} names weights in {name!r}, which is no file of its folder")
     return sorted(files)
 
 
@@ -177,28 +183,45 @@ def digest_model(folder: Path) -> str:
 
 
 def load_pretrained(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
-    """The model saved in `folder`, its weights in `dtype`."""
+    """The model saved in `folder`, its weights in `dtype`; ValueError if its files lack any, or hold others."""
+    model = _complete(folder, folder, dtype=dtype, use_safetensors=True)
+    model.config.use_cache = False
+    return model
+
+
+def _complete(named: Path, folder: Path, **options: Any) -> "PreTrainedModel":
+    """The model in a folder. transformers would give weights that its files lack random values, new ones at every load;
+    these, and weights of other names or shapes, are refused, naming the file or folder ``named``.
+    """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-    model.config.use_cache = False
+    logging.set_verbosity_error()  # or it reports at length what is refused below in a line
+    told: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **told, **options)
+    model: PreTrainedModel = loaded[0]
+    for kind, says in (
+        ("missing_keys", "lacks"),
+        ("unexpected_keys", "also has"),
+        ("mismatched_keys", "has in another shape"),
+    ):
+        if names := sorted(name if isinstance(name, str) else name[0] for name in loaded[1][kind]):
+            more = f" and {len(names) - SOME} more" if len(names) > SOME else ""
+            raise ValueError(f"{named}: the model {says}: weights {', '.join(names[:SOME])}{more}")
     return model
 
 
 def _convert(file: Path, folder: Path) -> None:
     """Write a GGUF file's weights and tokenizer as safetensors, in bf16, which holds its few bits a weight exactly."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers import AutoTokenizer
 
-    logging.disable_progress_bar()
     torch.set_num_threads(1)
     source: dict[str, Any] = {"gguf_file": file.name}
     AutoTokenizer.from_pretrained(file.parent, **source).save_pretrained(folder)
     with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be turned off
-        read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
+        read = _complete(file, file.parent, dtype=torch.float32, **source)
     # The model as read says that it is quantised, and so cannot be saved; a new one with its weights can.
     config = type(read.config).from_dict({k: v for k, v in read.config.to_dict().items() if k != "quantization_config"})
     config.name_or_path = ""
