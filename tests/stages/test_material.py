@@ -15,7 +15,7 @@ import torch
 import yaml
 from lm_eval.api.model import TemplateLM
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers import ROOT
 from helpers.tables import cells, row
@@ -278,9 +278,12 @@ def empty(weights: dict[str, torch.Tensor]) -> None:
     ],
 )
 def test_a_model_whose_weights_are_not_all_its_own_is_refused(
-    spoil: Callable[[dict[str, torch.Tensor]], None], says: str, model: Path
+    spoil: Callable[[dict[str, torch.Tensor]], None], says: str, tmp_path: Path
 ) -> None:
-    load_pretrained(model, torch.float32)
+    model, shape = tmp_path / "mine", {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    config = LlamaConfig(**shape, num_attention_heads=2, vocab_size=50, tie_word_embeddings=True)
+    LlamaForCausalLM(config).save_pretrained(model)
+    load_pretrained(model, torch.float32)  # the output layer's weights are those of the embedding: they stand once
     weights = load_file(model / "model.safetensors")
     spoil(weights)
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
