@@ -1,5 +1,6 @@
 """Files that `repro fit` is given: what is told of wrong ones, and which are read."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -122,3 +123,16 @@ def test_files_as_trackers_write_them_are_read(tmp_path: Path, style: str) -> No
     assert (done.returncode, done.stderr) == (0, "")
     group = strict((tmp_path / "o.json").read_text())["groups"][0]
     assert group["critical_ratio"]["turning_point"]["value"] == pytest.approx(0.4, abs=0.05)
+
+
+def test_what_has_no_end_or_is_too_large_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "huge.csv").touch()
+    os.truncate(tmp_path / "huge.csv", 2**30)
+    for name, says in (
+        ("pipe.csv", "pipe.csv: is no file: save the table as one\n"),
+        ("/dev/zero", "/dev/zero: is no file: save the table as one\n"),
+        ("huge.csv", "huge.csv: 1,024 MiB are more than the 64 MiB that are read: leave out columns that are not "),
+    ):
+        done = fit("cmr", name, at=tmp_path)
+        assert done.returncode == 2 and done.stderr.startswith(says), done.stderr

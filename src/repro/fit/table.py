@@ -19,6 +19,7 @@ import pandas as pd
 
 SHOWN = 20  # faults listed; a file with more has one cause, and the rest are counted
 SEPARATORS = ",;\t"
+MOST_BYTES = 64 * 2**20  # of a table: over a million points; each takes many times as much memory
 LONGEST = 40  # characters of a value that a message repeats
 
 
@@ -137,6 +138,12 @@ def numbered(frame: pd.DataFrame) -> pd.DataFrame:
 def _records(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header's names, and each further record that is not empty with the line on which it ends."""
     try:
+        size = path.stat().st_size if path.is_file() else None
+        if size is None and path.exists() and not path.is_dir():  # a pipe or a device may have no end
+            raise WrongTable(path, [Fault(0, "is no file: save the table as one")])
+        if size is not None and size > MOST_BYTES:
+            least = f"{size / 2**20:,.0f} MiB are more than the {MOST_BYTES // 2**20} MiB that are read"
+            raise WrongTable(path, [Fault(0, f"{least}: leave out columns that are not needed, or points")])
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise WrongTable(path, [Fault(0, "not a CSV file: it must be text in UTF-8")]) from None
