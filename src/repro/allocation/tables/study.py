@@ -28,13 +28,9 @@ _UNITS = {ACCURACY: "accuracy (%)", LIKELIHOOD: "log-likelihood (nats/byte)"}
 def study_scores(frame: pd.DataFrame) -> Styler:
     """Table 6 for our runs: a row for each allocation, the fewest SFT tokens first, a column for each score.
 
-    Args:
-        frame: sft_tokens, cpt_tokens, benchmark, metric, score, se (standard error; NaN where there is none); seed
-            where there are several. One row for each score.
-
-    Raises:
-        ValueError: if an allocation has two scores of the same benchmark and metric (and seed).
-
+    frame: sft_tokens, cpt_tokens, benchmark, metric, score, se (standard error; NaN where there is none); seed where
+    there are several. One row for each score. Raises ValueError if an allocation has two scores of the same benchmark
+    and metric (and seed).
     """
     seeds = ["seed"] if "seed" in frame and frame["seed"].nunique() > 1 else []
     text = [_score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)]
@@ -162,12 +158,8 @@ def tokens(frame: pd.DataFrame) -> Styler:
 def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, examples: int) -> Styler:
     """Drift of each phase over all splits, beside what another seed moves and its rank correlation with the score.
 
-    Args:
-        phases: from `Study.drift`.
-        floor: from `Study.drift_floor`.
-        scores: from `StudyResults.score_line`.
-        examples: that each drift is measured on.
-
+    phases: from `Study.drift`. floor: from `Study.drift_floor`. scores: from `StudyResults.score_line`. examples: that
+    each drift is measured on.
     """
     both = phases.merge(scores[["domain", "sft_tokens", "score"]], on=["domain", "sft_tokens"], how="left")
     seeds = floor.set_index(["domain", "phase"])["drift"]
