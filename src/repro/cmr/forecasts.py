@@ -38,7 +38,7 @@ def of_runs(losses: pd.DataFrame, full: Analysis) -> pd.DataFrame:
 
     Losses of ratios that were tried follow Equation 6 to the end; those of the others lie on L(R) through such ends.
     """
-    end, own = full.t_max, full.settings
+    end, own = full.settings.t_max, full.settings
     four = chosen(sorted({laws.ratio for group in full.groups for laws in group.token_laws}))
     losses = losses[losses["domain"] == full.groups[0].domain]
     known = losses["ratio"].map(lambda ratio: bool(np.isclose(ratio, four).any()))

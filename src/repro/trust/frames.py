@@ -54,7 +54,7 @@ _Curve = tuple[Array, Array, Array]
 
 def _kinds(analysis: Analysis) -> dict[str, tuple[tuple[Law, ...], HeldOut, list[_Curve]]]:
     """Laws, way of judging and curves (x, y, weights) of each kind; T in hundredths of T_max."""
-    scale = 100 * analysis.unit / analysis.t_max
+    scale = 100 * analysis.settings.unit / analysis.settings.t_max
 
     def curves(fits: Iterable[Fit | None], scale: float = 1) -> list[_Curve]:
         return [(scale * fit.x, fit.y, fit.weights) for fit in fits if fit is not None]
