@@ -5,8 +5,6 @@ printed ones or ours; then our own study. Every fraction here rounds to 1, so SF
 is a dash that says why under the pointer; captions are left to the page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

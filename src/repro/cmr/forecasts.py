@@ -7,8 +7,6 @@ tolerance"), ratio (NaN for critical ratios), tried (whether the ratio was among
 of the budget: the forecast of one who expects no change). Losses are in nats per token, critical ratios are shares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

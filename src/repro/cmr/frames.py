@@ -3,8 +3,6 @@
 T is in hundredths of T_max throughout, as in :meth:`repro.laws.Analysis.curves`.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ which is not the naming of its Equation 6. ``table4.csv`` and everything here us
 T counts units of 0.2B tokens, so a run of 20B tokens ends at T = 100. Losses are in nats per token.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache

@@ -1,7 +1,5 @@
 """From an analysis to frames on its fits: how well exponents are known, which laws win."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 

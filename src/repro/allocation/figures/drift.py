@@ -1,7 +1,5 @@
 """Drift, 1 - linear CKA: between phases (Figure 3), between allocations (Figure 2), and of independent features."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import altair as alt

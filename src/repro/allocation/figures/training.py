@@ -1,7 +1,5 @@
 """Losses while a model is continually pretrained and tuned, and figures drawn domain by domain."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Losses at the end of the run against the mixture ratio and the law L(R): Figure 3 of paper A, and forecasts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training tokens, and losses against them: Figures 4, 7, 9 and 10 of paper A, pretraining curves, the corpora."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ and the numbers that the prose glues.
 Nothing here comes from our runs. T counts units of 0.2B tokens, as in the paper; a run ends at T = 100.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,4 @@
-"""Tables and figures of what the printed tables say again; from the frames beside this module. Captions are left to the
-page.
-"""
-
-from __future__ import annotations
+"""Tables and figures of what the printed tables say again, from the frames beside this module, without captions."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The law of paper B: score against SFT tokens at a fixed budget (Equation 1), and what follows for other budgets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
