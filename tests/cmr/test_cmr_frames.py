@@ -146,10 +146,10 @@ def test_the_critical_ratio_at_other_multipliers(bootstrap: int) -> None:
     """At the analysis's own multiplier it is the analysis's; a smaller one turns curves earlier."""
     ours = results("full", bootstrap=bootstrap)
     found, columns = ours.multipliers([100.0, 300.0]), ["critical_ratio", "turning_lower", "turning_upper"]
-    assert set(found["lagrange"]) == {100.0, 300.0, ours.analysis.lagrange}
-    own = found[found["lagrange"] == ours.analysis.lagrange].reset_index(drop=True)
+    assert set(found["lagrange"]) == {100.0, 300.0, ours.analysis.settings.lagrange}
+    own = found[found["lagrange"] == ours.analysis.settings.lagrange].reset_index(drop=True)
     pd.testing.assert_frame_equal(own[columns], ours.critical_ratios()[columns], rtol=1e-6)
     wide = found.pivot(index="size", columns="lagrange", values="critical_ratio").dropna()
     assert len(wide)
     assert (wide[100.0] > wide[300.0]).all()
-    assert (wide[300.0] > wide[ours.analysis.lagrange]).all()
+    assert (wide[300.0] > wide[ours.analysis.settings.lagrange]).all()

@@ -45,7 +45,7 @@ def test_a_large_multiplier_reproduces_table_5(multipliers: pd.DataFrame) -> Non
     away = rederived.frames.deviation(multipliers)
     assert list(away["lagrange"].iloc[[0, -1]]) == [100, 7000]
     assert (np.diff(away["mean"]) < 0).all()
-    says = rederived.facts.chain(rederived.frames.turns(), away)
+    says = rederived.frames.agreement_facts(rederived.frames.turns(), away)
     assert 500 < float(says["enough"]) < 7000
     assert float(says["turns_mean"]) < float(says["turns_largest"]) < 5 < float(says["low_mean"])
     assert float(says["first"]) < 0.1 < float(says["largest"]) < 0.6
@@ -63,20 +63,20 @@ def test_figure_5_ends_at_fifty_billion_tokens() -> None:
 def test_figures_and_tables_are_drawn(multipliers: pd.DataFrame) -> None:
     turns, curves = rederived.frames.turns(), rederived.frames.curves()
     charts = [
-        rederived.figures.multipliers(multipliers),
-        rederived.figures.critical_ratio(curves, turns),
+        rederived.shown.multipliers(multipliers),
+        rederived.shown.critical_ratio(curves, turns),
     ]
     for chart in charts:
         svg = vl_convert.vegalite_to_svg(chart.to_dict())
         assert "NaN" not in svg and "undefined" not in svg
     stylers = [
-        rederived.tables.comparison(rederived.frames.comparison()),
-        rederived.tables.turns(turns),
+        rederived.shown.comparison(rederived.frames.comparison()),
+        rederived.shown.turns(turns),
     ]
     assert all("nan" not in styler.to_html() for styler in stylers)
 
 
 def test_like_for_like_the_refit_is_half_as_good_again_as_printed() -> None:
-    says = rederived.facts.prediction()
+    says = rederived.frames.prediction_facts()
     assert float(says["refit_error"]) < float(says["interior_error"]) < float(says["printed_error"])
     assert says["times_better"] == pytest.approx(1.5, abs=0.05)

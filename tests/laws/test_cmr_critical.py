@@ -192,7 +192,7 @@ def test_analyse_finds_the_truth() -> None:
     result = analyse(frame(), lagrange=math.inf)
     (group,) = result.groups
     assert (group.size, group.domain, group.base.general, group.base.domain) == ("0.3M", "finance", 3.0, 4.0)
-    assert (result.t_max, result.unit) == (1e6, 1e4)
+    assert (result.settings.t_max, result.settings.unit) == (1e6, 1e4)
     for laws in group.token_laws:
         assert laws.domain.params["s1"] == pytest.approx(0.2, rel=1e-6)
         if laws.turning_point.value is not None:

@@ -23,7 +23,7 @@ from helpers.texts import prose
 from helpers.training import MadePairs
 from repro import params
 from repro.allocation import published, tables
-from repro.allocation.tables.setup import MODES, recipes
+from repro.allocation.tables import MODES, recipes
 from repro.lm.models import FolderModel, digest_model, load_pretrained, model_files
 from repro.lm.sequences import EncodedPair, Mixture, PairBatches, PairStream, encode_pairs, train_tokenizer
 from repro.params import AllocationParams

@@ -7,12 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.allocation import (
-        claims as claims,
-        figures as figures,
-        published as published,
-        tables as tables,
-    )
+    from repro.allocation import claims as claims, figures as figures, published as published, tables as tables
     from repro.allocation.published import paper as paper
     from repro.allocation.study import Study as Study, begin as begin, open_study as open_study
     from repro.lm import cka as cka

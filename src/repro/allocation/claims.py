@@ -4,8 +4,6 @@ RECOMPUTED has what the paper's other numbers give: the values printed there ane
 REPLICATED has what the runs of a study give. Printed scores are taken as independent samples of a benchmark's items.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial

@@ -1,7 +1,5 @@
 """From scores to the frames that figures and tables of paper B show: one code for the printed scores and for ours."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, cast
 

@@ -1,7 +1,5 @@
 """What a study of paper B would cost before any of it is run: runs, tokens, operations, memory, disk, hours."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -66,9 +66,7 @@ def table(number: str) -> pd.DataFrame:
     A.4 CPT data: cluster, tokens_billions, topics.
     A.5 SFT data: dataset, tokens, domain.
 
-    Raises:
-        FileNotFoundError: if there is no such table.
-
+    Raises FileNotFoundError if there is no such table.
     """
     return _read(f"table{number.lower().replace('a.', '_a')}").copy()
 
@@ -81,12 +79,7 @@ def drift() -> pd.DataFrame:
 
 
 def value(name: str) -> float:
-    """One number that the prose prints, by its ``name`` in ``text.csv``.
-
-    Raises:
-        KeyError: if there is no such name.
-
-    """
+    """One number that the prose prints, by its ``name`` in ``text.csv``. Raises KeyError if there is no such name."""
     return float(_read("text").set_index("name")["value"][name])
 
 
@@ -129,11 +122,8 @@ def sft_tokens(cpt_fraction: pd.Series, budget: pd.Series | float) -> pd.Series:
 
 
 def peak(benchmark: str) -> float:
-    """The CPT fraction that the paper gives as the peak of the benchmark's domain (Sections 4.1 and 4.2).
-
-    Raises:
-        KeyError: if there is no such benchmark.
-
+    """The CPT fraction that the paper gives as the peak of the benchmark's domain (Sections 4.1 and 4.2). Raises
+    KeyError if there is no such benchmark.
     """
     return value(f"peak_{BENCHMARKS[benchmark].domain}")
 

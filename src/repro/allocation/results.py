@@ -1,7 +1,5 @@
 """From what runs leave to frames: scores, comparisons question by question, contents of domains, losses, drift."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

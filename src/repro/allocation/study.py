@@ -27,17 +27,15 @@ from repro.study.base import BaseStudy
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
     """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
-
-    ParamsError names the parameter that is wrong and what is allowed.
+    Raises ParamsError, in one line naming the parameter that is wrong and what is allowed.
     """
     display.enable()
     return open_study(parameters.from_notebook(namespace, AllocationParams))
 
 
 def open_study(params: AllocationParams) -> "Study":
-    """The study of checked parameters, its runs kept in the project's store.
-
-    ParamsError if a source of text, a model or a benchmark does not exist.
+    """The study of checked parameters, its runs kept in the project's store. Raises ParamsError if a source of text, a
+    model or a benchmark does not exist.
     """
     store, asked = Store(home() / "_runs"), design(params)
     programs = [program for trial in asked.trials for program in trial.programs]

@@ -5,8 +5,6 @@ says by itself whether they hold, of `VARYING` only several seeds do, because ru
 ratios. What a paper prints of its own models, no run of other models can confirm: it is shown, and cannot be told.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial, wraps

@@ -44,12 +44,7 @@ class Design(BaseDesign):
 
 
 def design(params: Params) -> Design:
-    """The stages that `params` ask for.
-
-    Raises:
-        ParamsError: if a source does not exist, or models do not grow in size.
-
-    """
+    """The stages `params` ask for. Raises ParamsError if a source does not exist, or models do not grow in size."""
     general_text = Text(
         name="general",
         sources=sources(params.general, "general"),

@@ -7,8 +7,6 @@ tolerance"), ratio (NaN for critical ratios), tried (whether the ratio was among
 of the budget: the forecast of one who expects no change). Losses are in nats per token, critical ratios are shares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +36,7 @@ def of_runs(losses: pd.DataFrame, full: Analysis) -> pd.DataFrame:
 
     Losses of ratios that were tried follow Equation 6 to the end; those of the others lie on L(R) through such ends.
     """
-    end, own = full.t_max, full.settings
+    end, own = full.settings.t_max, full.settings
     four = chosen(sorted({laws.ratio for group in full.groups for laws in group.token_laws}))
     losses = losses[losses["domain"] == full.groups[0].domain]
     known = losses["ratio"].map(lambda ratio: bool(np.isclose(ratio, four).any()))

@@ -3,8 +3,6 @@
 T is in hundredths of T_max throughout, as in :meth:`repro.laws.Analysis.curves`.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +123,7 @@ class DomainResults(Results):
 
     @property
     def epsilon(self) -> float:
-        return self.analysis.epsilon
+        return self.analysis.settings.epsilon
 
     def curves(self, t: ArrayLike, *, band: bool = False) -> pd.DataFrame:
         """As `Results.curves`. No curve begins before the first point measured, where nothing constrains Equation 6."""
@@ -142,7 +140,7 @@ class DomainResults(Results):
     @property
     def _unit(self) -> float:
         """Units of the laws in a hundredth of T_max."""
-        return self.analysis.t_max / 100 / self.analysis.unit
+        return self.analysis.settings.t_max / 100 / self.analysis.settings.unit
 
     def turning_points(self) -> pd.DataFrame:
         trajectories = (
@@ -226,7 +224,7 @@ class DomainResults(Results):
         Columns size, lagrange, critical_ratio, turning_lower, turning_upper (95%), NaN where a thing does not exist;
         turning_bound, and runs, as in :meth:`critical_ratios`.
         """
-        own = self.analysis.lagrange
+        own = self.analysis.settings.lagrange
         return self._by("lagrange", sorted({*among, own}), lambda group, at: (
             group.critical_ratio.turning_point if at == own else group.by_multiplier(at, self.analysis.settings)
         ))  # fmt: skip

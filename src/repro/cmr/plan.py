@@ -95,12 +95,7 @@ class Plan(costs.Costs):
 
 
 def plan(params: Params) -> Plan:
-    """The cost of the study that `params` ask for.
-
-    Raises:
-        ParamsError: if a source of text does not exist.
-
-    """
+    """The cost of the study that `params` ask for. Raises ParamsError if a source of text does not exist."""
     found = design(params)
     sizes = tuple(
         _size(params, base, [run for run in (*found.continual, *found.rates) if run.base == base], len(params.seeds))

@@ -12,8 +12,6 @@ which is not the naming of its Equation 6. ``table4.csv`` and everything here us
 T counts units of 0.2B tokens, so a run of 20B tokens ends at T = 100. Losses are in nats per token.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -50,12 +48,7 @@ def _read(name: str) -> pd.DataFrame:
 
 
 def value(name: str) -> float:
-    """One number that the prose prints, by its ``name`` in ``text.csv``.
-
-    Raises:
-        KeyError: if there is no such name.
-
-    """
+    """One number that the prose prints, by its ``name`` in ``text.csv``. Raises KeyError if there is no such name."""
     frame = _read("text").set_index("name")["value"]
     if name not in frame:
         raise KeyError(f"no number {name!r} in text.csv; there are {', '.join(frame.index)}")
@@ -89,12 +82,7 @@ class Paper(Results):
         return frame.assign(parameters=sizes)
 
     def equation_6(self, size: str, ratio: float) -> tuple[dict[str, float], dict[str, float]]:
-        """(domain, general) coefficients from Table 4.
-
-        Raises:
-            KeyError: if the paper has no such size and ratio.
-
-        """
+        """(domain, general) coefficients from Table 4. Raises KeyError if the paper has no such size and ratio."""
         frame = _read("table4")
         rows = frame[(frame["size"] == size) & np.isclose(frame["ratio"], ratio)]
         if rows.empty:

@@ -32,21 +32,15 @@ _KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, 
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
     """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
-
-    Raises:
-        ParamsError: one line naming the parameter that is wrong and what is allowed.
-
+    Raises ParamsError, in one line naming the parameter that is wrong and what is allowed.
     """
     display.enable()
     return open_study(parameters.from_notebook(namespace))
 
 
 def open_study(params: Params) -> "Study":
-    """The study of checked parameters, its runs kept in the project's store.
-
-    Raises:
-        ParamsError: if a source of text does not exist.
-
+    """The study of checked parameters, its runs kept in the project's store. Raises ParamsError if a source of text
+    does not exist.
     """
     return Study(store=Store(home() / "_runs"), params=params, design=design(params))
 
@@ -177,11 +171,8 @@ class Study(BaseStudy):
         return self._analysis(self.losses())
 
     def results(self, domain: str | None = None) -> DomainResults:
-        """The results on one domain, by default the one of every size.
-
-        Raises:
-            ValueError: if the study has no such domain.
-
+        """The results on one domain, by default the one of every size. Raises ValueError if the study has no such
+        domain.
         """
         losses, name = self.losses(), domain or self.params.domain.name
         rows = losses[losses["domain"] == name]

@@ -5,8 +5,6 @@ dash that says why under the pointer (never a zero); captions are left to the pa
 stands under its value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

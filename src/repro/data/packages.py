@@ -57,9 +57,8 @@ SMOLLM2 = Package(
 
 
 def wheel(package: Package) -> Path:
-    """The fetched wheel of a package, its hash checked.
-
-    Raises FileNotFoundError if it has not been fetched; ValueError if it is not the pinned one.
+    """The fetched wheel of a package, its hash checked. Raises FileNotFoundError if it has not been fetched; ValueError
+    if it is not the pinned one.
     """
     path = home() / "_data" / package.wheel
     if not path.is_file():

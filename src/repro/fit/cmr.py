@@ -144,7 +144,7 @@ class Answer:
 
     def critical_ratios(self) -> Table:
         """The critical mixture ratio of every group, by both routes, with intervals."""
-        epsilon = f"by tolerance {self.analysis.epsilon:g}"
+        epsilon = f"by tolerance {self.analysis.settings.epsilon:g}"
         routes = [cell for route in ("by turning point", epsilon, "both") for cell in (route, "95% interval")]
         head = ("", *routes, "feasible of those measured")
         rows = []
@@ -155,7 +155,7 @@ class Answer:
             rows.append((self.name(group) or "all", *cells, ", ".join(map(ratio_label, group.feasible)) or "none"))
         scopes = dict.fromkeys(group.scope for group in self.analysis.groups) if self.drawn else {}
         of = f" (intervals: {', '.join(scopes)})" if scopes else ""
-        return Table(f"Critical mixture ratio at T_max = {self.analysis.t_max:,.10g}{of}", head, tuple(rows))
+        return Table(f"Critical mixture ratio at T_max = {self.analysis.settings.t_max:,.10g}{of}", head, tuple(rows))
 
     def goodness(self) -> Table:
         """How well Equation 6 fits: the worst of a group's ratios, for each loss."""
@@ -248,7 +248,7 @@ def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
     colour = _ratios(style.ratios_of(measured))
     dots, lines = (alt.Chart(style.inline(style.labelled(frame))).encode(x, y, colour) for frame in (measured, fitted))
     layers: list[Any] = [
-        style.rule("x", answer.analysis.t_max),
+        style.rule("x", answer.analysis.settings.t_max),
         dots.mark_circle(size=14, opacity=0.55),
         lines.mark_line(strokeWidth=1.8),
     ]
@@ -267,7 +267,7 @@ def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
     points = points[["ratio"]].assign(value=base + points[loss])
     x = style.ratio_axis([0.0, 0.25, 0.5, 0.75, 1.0])
     y = alt.Y("value:Q", title=f"{loss.capitalize()} loss", scale=alt.Scale(zero=False, padding=8))
-    layers: list[Any] = [style.rule("y", base + answer.analysis.epsilon)] if loss == "general" else []
+    layers: list[Any] = [style.rule("y", base + answer.analysis.settings.epsilon)] if loss == "general" else []
     if fit is not None:
         known = points.loc[points["ratio"] > 0, "ratio"]
         law = _with_band(answer, fit, "ratio", np.linspace(known.min(), known.max(), POINTS), "value")
@@ -279,7 +279,7 @@ def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
 
 def _turning_points(answer: Answer, group: Group) -> Any:
     """Each ratio at its turning point, with Equation 8 and its band, and T_max."""
-    turns, t_max = _turns(group), answer.analysis.t_max
+    turns, t_max = _turns(group), answer.analysis.settings.t_max
     by = group.critical_ratio.turning_point
     law = pd.DataFrame({"tokens": [], "ratio": []}, dtype=float)
     if by.law is not None and by.value is not None:
@@ -300,7 +300,7 @@ def _turning_points(answer: Answer, group: Group) -> Any:
 def _of_group(answer: Answer, group: Group, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of one group of measured points or fitted curves, with the tokens of the file."""
     mine = frame[(frame["size"] == group.size) & (frame["domain_name"] == group.domain)]
-    return mine.assign(tokens=mine["t"] * answer.analysis.t_max / 100)
+    return mine.assign(tokens=mine["t"] * answer.analysis.settings.t_max / 100)
 
 
 def _turns(group: Group) -> pd.DataFrame:

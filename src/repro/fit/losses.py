@@ -1,7 +1,5 @@
 """A reader's file of losses: its columns, what it lacks, and in words whether they hold what their names say."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The file needs nothing from outside. Its charts are still pictures: they need no
 colours read on white and on dark.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -4,8 +4,6 @@ A comma, a semicolon or a tab separates, whichever finds the most of the wanted 
 mark, spaces round names and values, empty lines and further columns are all right.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import math

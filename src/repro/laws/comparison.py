@@ -1,7 +1,5 @@
 """Laws compared on the same data: by Akaike's criterion, and by cross-validation on points held out of the fit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 

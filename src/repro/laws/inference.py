@@ -4,8 +4,6 @@ Nonlinear parameters have profile-likelihood intervals; coefficients and the cur
 of it takes a :class:`Design`, which says what a fit is without knowing laws or fits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

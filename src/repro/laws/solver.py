@@ -5,8 +5,6 @@ is searched for (:func:`solve`): on a grid over its bounds, then by Levenberg-Ma
 Kaufman's form of the Jacobian of the projected residual, and by Newton's method at the end. Nothing here is random.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product

@@ -39,10 +39,9 @@ class LinearCKA:
         self._sums: Sums = {}
 
     def update(self, first: Any, second: Any) -> None:
-        """Add rows: ``first`` (n, p) and ``second`` (n, q), row i of both from the same token.
-
-        Raises ValueError if they are not matrices with equally many rows, differ in width from those before, or have
-        values that are not finite.
+        """Add rows: ``first`` (n, p) and ``second`` (n, q), row i of both from the same token. Raises ValueError if
+        they are not matrices with equally many rows, differ in width from those before, or have values that are not
+        finite.
         """
         if first.ndim != 2 or second.ndim != 2 or len(first) != len(second):
             shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"

@@ -204,7 +204,6 @@ def completions(name: str, files: Mapping[str, Path], new_tokens: int) -> dict[s
 
 def shipped_tasks(benchmark: str, file: Path | None) -> dict[str, Any]:
     """lm-eval's own tasks of a name, which may be that of a group; their questions from `file`, or None for the hub.
-
     Raises ValueError if lm-eval has no such task, `file` has no line for one of them, or one shows few-shot examples.
     """
     names = _leaves(benchmark, _shipped().task_index)

@@ -175,9 +175,8 @@ class Batches:
 
 
 def fixed_sequences(tokens: np.ndarray, length: int, count: int) -> torch.Tensor:
-    """`count` windows spread evenly over held-out text, always the same ones, shape (count, L + 1).
-
-    Raises ValueError if the text holds fewer.
+    """`count` windows spread evenly over held-out text, always the same ones, shape (count, L + 1). Raises ValueError
+    if the text holds fewer.
     """
     windows = (len(tokens) - 1) // length
     if windows < count:

@@ -51,10 +51,8 @@ class NotPlain(ValueError):
 
 
 def load(text: str) -> Any:
-    """The value that `text` is as YAML; a date is text.
-
-    Raises NotPlain for what is not YAML, aliases, tags, a name that is not text or is given twice, a number that cannot
-    be, and more of anything than a parameter file needs.
+    """The value that `text` is as YAML; a date is text. Raises NotPlain for what is not YAML, aliases, tags, a name
+    that is not text or is given twice, a number that cannot be, and more of anything than a parameter file needs.
     """
     if len(text.encode(errors="replace")) > BYTES:
         raise NotPlain(f"must be at most {BYTES // 1024} KiB")
@@ -153,9 +151,8 @@ def preset_file(name: str) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The names and values of a parameter file, not yet checked.
-
-    Raises ParamsError if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`load`).
+    """The names and values of a parameter file, not yet checked. Raises ParamsError if the file is missing, is not a
+    YAML mapping, or holds what no parameter file needs (`load`).
     """
     file = plain(path)
     if not path.is_file():
@@ -177,7 +174,6 @@ def read(path: Path) -> dict[str, Any]:
 
 def value(name: str, text: str) -> Any:
     """The value of parameter `name` from the command line: a number if it reads as one (1e-4 too), else as YAML has it.
-
     Raises ParamsError for YAML that is more than a plain value.
     """
     for kind in (int, float):
@@ -208,9 +204,8 @@ def schemas_in(values: Iterable[str]) -> tuple[type[Section], ...]:
 
 
 def check(values: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  # type: ignore[assignment]
-    """`values` as the parameters of `schema`; those of the other paper are left out.
-
-    Raises ParamsError with one line for the first thing that is wrong: the field, what is allowed, what was given.
+    """`values` as the parameters of `schema`; those of the other paper are left out. Raises ParamsError with one line
+    for the first thing that is wrong: the field, what is allowed, what was given.
     """
     _check_names(values)
     own = names(schema)
@@ -284,9 +279,8 @@ def notebook_cell(schema: type[Section], listed: Collection[str] = ()) -> str:
 
 
 def assigned(cell: str) -> dict[str, str]:
-    """The names that a cell assigns, in order, each with the source of its value ("" in a tuple of names).
-
-    Raises SyntaxError if the cell is not Python.
+    """The names that a cell assigns, in order, each with the source of its value ("" in a tuple of names). Raises
+    SyntaxError if the cell is not Python.
     """
     sources: dict[str, str] = {}
     for statement in ast.parse(cell).body:

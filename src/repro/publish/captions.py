@@ -4,8 +4,6 @@ A notebook cell can caption its output only as a figure (myst-nb's ``figure`` ce
 class. So such figures change their class before they are counted; ``{numref}`` then says "Table N".
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from docutils import nodes

@@ -1,23 +1,19 @@
 """The kernel that notebooks run in: the interpreter that is running us, whatever kernels are installed."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import zmq
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Result = TypeVar("Result")
 PATIENCE = 5.0  # seconds that an interrupted notebook has to save its work

@@ -5,8 +5,6 @@ tells whether the page is up to date, and whether the file is as it was written.
 and whether values fit it, is known before a kernel is started.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """Build the book with jupyter-book from prose pages and executed notebooks, strictly and only when needed."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os

@@ -191,9 +191,8 @@ class Verified:
 
 
 def verify_again(stage: Stage, store: Store, machine: Machine, *, on: Cluster | None = None) -> Verified:
-    """Run a finished stage again with everything it builds on, in a store of its own that is then thrown away.
-
-    Raises Missing if the stage is not done, Corrupt if its files were altered, StudyFailed if running it again fails.
+    """Run a finished stage again with everything it builds on, in a store of its own that is then thrown away. Raises
+    Missing if the stage is not done, Corrupt if its files were altered, StudyFailed if running it again fails.
     """
     before = store.published(stage)
     # Beside the runs: where workers of other machines see it too, and where there is room for weights.

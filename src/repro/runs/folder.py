@@ -145,9 +145,8 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Check files of a finished folder, by default all, against its manifest.
-
-    Raises Corrupt, naming the first file that is missing or altered.
+    """Check files of a finished folder, by default all, against its manifest. Raises Corrupt, naming the first file
+    that is missing or altered.
     """
     digests = manifest(folder)
     for name in digests if names is None else names:
@@ -192,7 +191,6 @@ def _sync(path: Path) -> None:
 
 def count(part: Path, session: str) -> int:
     """Note another try of the run in `part`, and return its number, from 1, at this checkpoint and in this session.
-
     Raises GaveUp if it has been tried `TRIES` times before.
     """
     place = _place(part / SCRATCH)

@@ -201,9 +201,8 @@ def require(stages: Iterable[Stage], machine: Machine, workers: Iterable[Mapping
 def distribute(
     stages: list[Stage], store: Store, machine: Machine, on: Cluster, session: str, progress: Progress
 ) -> Errors:
-    """Run `stages`, upstream first, on the workers of a cluster; the errors of those that failed by themselves.
-
-    Raises Unavailable if there is no such cluster, or it is lost, or none of its workers has what a stage needs.
+    """Run `stages`, upstream first, on the workers of a cluster; the errors of those that failed by themselves. Raises
+    Unavailable if there is no such cluster, or it is lost, or none of its workers has what a stage needs.
     """
     with connect(on, machine, progress.note) as client:
         if isinstance(on, Scheduler):
@@ -324,9 +323,8 @@ def _outcomes(
 
 
 def _watch(client: "Client", left: dict[str, Stage], machine: Machine, progress: Progress) -> Iterator[None]:
-    """At each step, see whether the scheduler still has workers for what is left; dask would wait for ever.
-
-    Raises ClusterLost after `GONE_SECONDS` without.
+    """At each step, see whether the scheduler still has workers for what is left; dask would wait for ever. Raises
+    ClusterLost after `GONE_SECONDS` without.
     """
     since = None
     while True:

@@ -1,7 +1,5 @@
 """Cards of claims: what a paper says, what its own numbers give, what a run gives, and the verdicts."""
 
-from __future__ import annotations
-
 import html
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ specification as inert data. In the book, ``book/_static/figures.js`` draws the 
 in Jupyter, without scripts and in print the still is what one sees.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import json

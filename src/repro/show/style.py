@@ -4,8 +4,6 @@ Charts are drawn on a transparent ground and must read on a white page and on a 
 has a middle lightness (``tests/show/test_style.py`` checks the contrast on both).
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar, cast

@@ -1,7 +1,5 @@
 """What tables have in common: escaped text, the same HTML every time, gaps that say why; and one to be filtered."""
 
-from __future__ import annotations
-
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """How prose and tables write numbers, lists and intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import pandas as pd

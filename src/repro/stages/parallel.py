@@ -55,9 +55,8 @@ class Shared(Stage):
 
 
 def train_together(stage: Shared, work: Work) -> None:
-    """Run ``stage.train`` in one process per device; when this returns or raises, all of them have ended.
-
-    Raises what one of them raised, with a note of where; ProcessLost if one ended without an error message.
+    """Run ``stage.train`` in one process per device; when this returns or raises, all of them have ended. Raises what
+    one of them raised, with a note of where; ProcessLost if one ended without an error message.
     """
     _make_room()
     upstream = {up.key: up for up in stage.upstream()}

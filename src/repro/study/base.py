@@ -3,6 +3,7 @@
 What its parameters mean on this machine: where runs execute, and the sources of text.
 """
 
+import html
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from repro.data.documents import digest_files
 from repro.data.domains import PACKAGES
@@ -28,7 +30,6 @@ from repro.runs.folder import Corrupt, Missing, Stuck
 from repro.runs.spec import Needs, closure
 from repro.runs.store import RECORD
 from repro.runs.workers import Cluster, Local, Scheduler
-from repro.show.colophon import Colophon
 
 Slots = tuple[tuple[str, ...], ...]
 
@@ -42,10 +43,7 @@ class Where:
 
 
 def where(params: Params | AllocationParams, store: Store) -> Where:
-    """Where the runs of a study execute.
-
-    Raises ParamsError if this machine does not have what the parameters ask for.
-    """
+    """Where the runs of a study execute; ParamsError if this machine does not have what the parameters ask for."""
     needs: dict[str, Needs] = {
         kind: Needs(devices=need.devices, memory_gib=need.memory_gib or 0) for kind, need in params.resources.items()
     }
@@ -102,9 +100,8 @@ def _cuda(numbers: range) -> tuple[str, ...]:
 
 
 def sources(given: tuple[SourceParams, ...], field: str) -> tuple[Source, ...]:
-    """The sources that parameters name; `field` is the parameter that names them.
-
-    Raises ParamsError if a package or folder of that name does not exist or holds no text.
+    """The sources that parameters name; `field` is the parameter that names them. Raises ParamsError if a package or
+    folder of that name does not exist or holds no text.
     """
     return tuple(_source(source, f"{field}[{number}]") for number, source in enumerate(given))
 
@@ -131,9 +128,8 @@ def _source(source: SourceParams, field: str) -> Source:
 
 
 def require_packages(names: Iterable[str]) -> None:
-    """Make sure that data packages have been fetched and are the pinned ones.
-
-    Raises ParamsError naming the file that is missing or another one.
+    """Make sure that data packages have been fetched and are the pinned ones. Raises ParamsError naming the file that
+    is missing or another one.
     """
     for name in names:
         try:
@@ -196,11 +192,9 @@ class BaseStudy(ABC):
         return where(self.params, self.store)
 
     def run(self, stages: Iterable[Stage]) -> None:
-        """Do the stages that are missing.
-
-        Raises NotRun if the study is not lazy and some are; StudyFailed naming each run that failed, once the others
-        are done; ParamsError if this machine does not have what the parameters ask for; Unavailable if there is no such
-        cluster.
+        """Do the stages that are missing. Raises NotRun if the study is not lazy and some are; StudyFailed naming each
+        run that failed, once the others are done; ParamsError if this machine does not have what the parameters ask
+        for; Unavailable if there is no such cluster.
         """
         wanted = list(stages)
         if all(self.store.has(stage) for stage in wanted):
@@ -211,9 +205,8 @@ class BaseStudy(ABC):
         run(wanted, self.store, place.machine, on=place.cluster, title=self.params.preset, whole=self.stages)
 
     def file(self, stage: Stage, name: str) -> Path:
-        """One file of a finished stage. A spoilt stage is set aside, with a message, and done again.
-
-        Raises StudyFailed if doing it again fails.
+        """One file of a finished stage. A spoilt stage is set aside, with a message, and done again. Raises StudyFailed
+        if doing it again fails.
         """
         return self._sound(stage, lambda: self.store.file(stage, name))
 
@@ -251,8 +244,51 @@ class BaseStudy(ABC):
             "freed": self.store.has(stage) and not self.store.whole(stage),
         }
 
-    def colophon(self) -> Colophon:
+    def colophon(self) -> "Colophon":
         """What stands behind a page's numbers: parameters, commits, packages, hardware, seconds."""
         stages = closure(list(self.stages))
         records = [json.loads(self.file(stage, RECORD).read_text()) for stage in stages if self.store.has(stage)]
         return Colophon.of(self.params, records)
+
+
+@dataclass(frozen=True)
+class Colophon:
+    """Parameters, commits, package versions, hardware and seconds behind a page; shows itself as folded HTML."""
+
+    preset: str
+    parameters: str
+    commits: tuple[str, ...]
+    packages: tuple[str, ...]
+    hardware: tuple[str, ...]
+    runs: int
+    seconds: float
+
+    @classmethod
+    def of(cls, params: Params | AllocationParams, records: list[dict[str, Any]]) -> "Colophon":
+        """From the parameters of a study and the records of its finished runs."""
+        chosen = json.loads(params.model_dump_json(exclude_defaults=True))
+        return cls(
+            preset=params.preset,
+            parameters=yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=100),
+            commits=_distinct(record["commit"] for record in records),
+            packages=_distinct(", ".join(map(" ".join, record["packages"].items())) for record in records),
+            hardware=_distinct(record["hardware"] for record in records),
+            runs=len(records),
+            seconds=sum(record["seconds"] for record in records),
+        )
+
+    def _repr_html_(self) -> str:
+        summary = (
+            f"The study behind this page: {self.runs} runs, {self.seconds:,.0f} seconds of computing, "
+            f"parameters “{self.preset}”"
+        )
+        facts = {"Commit": self.commits, "Hardware": self.hardware, "Packages": self.packages}
+        rows = "".join(f"<dt>{name}</dt><dd>{html.escape('; '.join(v))}</dd>" for name, v in facts.items())
+        return (
+            f'<details class="colophon"><summary>{html.escape(summary)}</summary>'
+            f"<dl>{rows}</dl><pre>{html.escape(self.parameters)}</pre></details>"
+        )
+
+
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))

@@ -90,11 +90,8 @@ def _file(paper: str) -> Traversable:
 
 @cache
 def read(paper: str) -> dict[str, Claim]:
-    """The claims of a paper by id.
-
-    Raises:
-        ValueError: naming the claim and the field that is wrong, or the id that is given twice or has no entry.
-
+    """The claims of a paper by id. Raises ValueError, naming the claim and the field that is wrong, or the id that is
+    given twice or has no entry.
     """
     known = parse(_file(paper).read_text(encoding="utf-8"))
     functions = _functions(paper)
@@ -125,11 +122,8 @@ def _functions(paper: str) -> tuple[Mapping[str, Callable[..., Any]], Mapping[st
 
 
 def verdict(claim: Claim, found: Recomputed) -> Verdict:
-    """Whether a recomputation agrees with what is printed; a truth value says so itself.
-
-    Raises:
-        ValueError: if it has not as many numbers as are printed.
-
+    """Whether a recomputation agrees with what is printed; a truth value says so itself. Raises ValueError if it has
+    not as many numbers as are printed.
     """
     if found is None:
         return "not computable"
@@ -243,11 +237,8 @@ def _finite(value: Any) -> Any:
 
 
 def show(paper: str, *asked: str | BaseStudy | None) -> Cards:
-    """Cards of the claims with these ids, the study last; its missing runs are done first.
-
-    Raises:
-        ValueError: if there is no such claim.
-
+    """Cards of the claims with these ids, the study last; its missing runs are done first. Raises ValueError if there
+    is no such claim.
     """
     ids = [each for each in asked if isinstance(each, str)]
     study = next((each for each in asked if isinstance(each, BaseStudy)), None)

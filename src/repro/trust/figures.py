@@ -1,7 +1,5 @@
 """Figures on the trust that fits deserve, as functions of frames."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 

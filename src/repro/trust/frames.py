@@ -1,7 +1,5 @@
 """From an analysis to frames on its fits: how well exponents are known, which laws win."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -54,7 +52,7 @@ _Curve = tuple[Array, Array, Array]
 
 def _kinds(analysis: Analysis) -> dict[str, tuple[tuple[Law, ...], HeldOut, list[_Curve]]]:
     """Laws, way of judging and curves (x, y, weights) of each kind; T in hundredths of T_max."""
-    scale = 100 * analysis.unit / analysis.t_max
+    scale = 100 * analysis.settings.unit / analysis.settings.t_max
 
     def curves(fits: Iterable[Fit | None], scale: float = 1) -> list[_Curve]:
         return [(scale * fit.x, fit.y, fit.weights) for fit in fits if fit is not None]

@@ -6,8 +6,6 @@ separable with at most three nonlinear parameters. Left out: Gauss1, Gauss2 and 
 Nelson (two predictors) and Roszman1 (its arctangent has a fixed coefficient).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@ plain least-squares fit of it. Scores of 16 allocations are made up about curves
 some sets of one shape a stage.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ A `recovered` frame has one row for each interval: quantity, study (its number),
 where there is none, inf where open), covered. A study without an interval counts as a miss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import resources
 

@@ -1,7 +1,5 @@
 """Tables on the trust that fits deserve, as pandas Stylers: pure functions of frames. Captions are left to the page."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler

@@ -1,7 +1,5 @@
 """Drift, 1 - linear CKA: between phases (Figure 3), between allocations (Figure 2), and of independent features."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import altair as alt
@@ -27,12 +25,8 @@ def drift_by_allocation(frame: pd.DataFrame, scores: pd.DataFrame) -> Any:
     """Figure 3: drift from the base model to CPT and from CPT to SFT, and beneath it the score, on the same axis.
 
     An allocation without SFT stands left of the dotted line over "none", joined to no other. Bars are the range over
-    layers, where the frame has it.
-
-    Args:
-        frame: sft_tokens (0 for none), phase ("base to CPT" | "CPT to SFT"), drift, low, high (NaN where not known).
-        scores: sft_tokens, score, low, high.
-
+    layers, where the frame has it. frame: sft_tokens (0 for none), phase ("base to CPT" | "CPT to SFT"), drift, low,
+    high (NaN where not known). scores: sft_tokens, score, low, high.
     """
     rows = frame.dropna(subset=["drift"])
     axis = TokenAxis.of(rows["sft_tokens"], scores["sft_tokens"])
@@ -47,13 +41,9 @@ def inter_ratio_drift(frame: pd.DataFrame, scores: pd.DataFrame) -> Any:
     """Figure 2: drift between neighbouring allocations on the data by which they differ, and beneath it the score.
 
     A drift stands between the two allocations that it compares. Where one of them has no SFT, that is between the word
-    "none" and the fewest tokens, on the dotted line. A category without such data has no line.
-
-    Args:
-        frame: model ("CPT only" | "CPT and SFT"), category (the keys of `CATEGORIES`), sft_from, sft_to, at (their
-            geometric middle), drift.
-        scores: sft_tokens, score, low, high; a column model where scores differ by it.
-
+    "none" and the fewest tokens, on the dotted line. A category without such data has no line. frame: model ("CPT only"
+    | "CPT and SFT"), category (the keys of `CATEGORIES`), sft_from, sft_to, at (their geometric middle), drift. scores:
+    sft_tokens, score, low, high; a column model where scores differ by it.
     """
     rows = frame.dropna(subset=["drift"])
     axis = TokenAxis.of(rows["sft_from"], rows["sft_to"], scores["sft_tokens"])
@@ -126,9 +116,7 @@ def _scores(scores: pd.DataFrame, axis: TokenAxis, zoom: str) -> Any:
 def bias_curve(frame: pd.DataFrame) -> Any:
     """Drift that both estimators find between independent Gaussians, where the truth is 1, against how many rows.
 
-    Args:
-        frame: n, estimator ("debiased" | "plain"), drift, low, high: the columns of `repro.lm.cka.bias_curve`.
-
+    frame: n, estimator ("debiased" | "plain"), drift, low, high: the columns of `repro.lm.cka.bias_curve`.
     """
     rows = frame.dropna(subset=["drift"])
     text = "Drift of independent Gaussians by the debiased and the plain estimator against the number of tokens"

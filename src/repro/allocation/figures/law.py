@@ -1,7 +1,5 @@
 """Scores against SFT tokens with Equation 1 (Figure 1), and Table 4 drawn: the paper's scores and those of our runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

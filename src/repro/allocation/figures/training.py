@@ -1,7 +1,5 @@
 """Losses while a model is continually pretrained and tuned, and figures drawn domain by domain."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +16,7 @@ CORPORA = {"domain, held out": style.DOMAIN_RAMP[1], "general, held out": style.
 def tuning_curves(frame: pd.DataFrame) -> Any:
     """Training loss of SFT against steps, a line for each of up to four numbers of CPT tokens before it.
 
-    Args:
-        frame: cpt_tokens (0: none), step (the last one of a stretch), loss (nats per token of the answers, its mean).
-
+    frame: cpt_tokens (0: none), step (the last one of a stretch), loss (nats per token of the answers, its mean).
     """
     every = sorted(frame["cpt_tokens"].unique())
     few = [every[round(place)] for place in np.linspace(0, len(every) - 1, min(len(every), 4))]  # colours to tell apart
@@ -45,10 +41,8 @@ def tuning_curves(frame: pd.DataFrame) -> Any:
 def training_curves(frame: pd.DataFrame) -> Any:
     """Held-out losses against CPT tokens, a line for each corpus, with a band of 1.96 standard errors to both sides.
 
-    Args:
-        frame: tokens (of CPT, 0 for the base model), corpus ("domain, held out" | "general, held out"), loss (nats per
-            token), se (its standard error; NaN where there is none).
-
+    frame: tokens (of CPT, 0 for the base model), corpus ("domain, held out" | "general, held out"), loss (nats per
+    token), se (its standard error; NaN where there is none).
     """
     rows = frame.dropna(subset=["loss"]).assign(
         low=lambda f: f["loss"] - 1.96 * f["se"], high=lambda f: f["loss"] + 1.96 * f["se"]

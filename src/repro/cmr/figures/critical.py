@@ -1,7 +1,5 @@
 """Turning points, and the critical mixture ratio against tokens (Figures 5 and 6 of paper A) and with its intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""Losses against training tokens: Figures 4, 7, 9 and 10 of paper A, and the pretraining curves."""
-
-from __future__ import annotations
+"""Training tokens, and losses against them: Figures 4, 7, 9 and 10 of paper A, pretraining curves, the corpora."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ _FIELDS = ["size", "mixture", "t", "general", "domain", "kind", "hover"]
 _TICKS = [s * v for v in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0) for s in (-1, 1)] + [0.0]
 
 _SYMLOG = " (symmetric log axis)"
+DISTANCE = "Jensen-Shannon distance (0 to 1)"
 
 
 def loss_against_tokens(results: Results, size: str, *, band: bool = False) -> Any:
@@ -176,3 +175,30 @@ class Track:
             tips = [*style.tips(mark="Mark"), *parts.tooltips()]
             layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity, tooltip=tips))
         return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
+
+
+def corpus_sizes(frame: pd.DataFrame) -> Any:
+    """Tokens of each corpus by part: columns corpus, part ("training" | "validation"), tokens, documents."""
+    rows = frame.assign(millions=frame["tokens"] / 1e6)
+    tips = style.tips(corpus="Corpus", part="Part", tokens=("Tokens", ",.0f"), documents=("Documents", ",.0f"))
+    parts = style.in_order(frame["part"])
+    scale = alt.Scale(domain=parts, range=list(style.DOMAIN_RAMP[: len(parts)]))
+    key = alt.Legend(orient="top", symbolOpacity=1)
+    bars = alt.Chart(style.inline(rows)).mark_bar().encode(
+        alt.X("millions:Q", title="Tokens (millions)", axis=alt.Axis(tickCount=8)),
+        alt.Y("corpus:N", title=None, sort=style.in_order(frame["corpus"])),
+        alt.YOffset("part:N", sort=parts),
+        alt.Color("part:N", sort=parts, title="Part", scale=scale, legend=key),
+        tooltip=tips,
+    )  # fmt: skip
+    return style.finish(bars.properties(width=520, height=alt.Step(16)), "Tokens of each corpus by part")
+
+
+def corpus_distance(frame: pd.DataFrame) -> Any:
+    """Distance of each corpus from the general text: columns corpus, distance."""
+    y = alt.Y("corpus:N", title=None, sort=style.in_order(frame["corpus"]))
+    x = alt.X("distance:Q", title=DISTANCE, scale=alt.Scale(zero=True))
+    lengths = alt.Chart(style.inline(frame)).mark_bar(color=style.DOMAIN_RAMP[0], opacity=0.6)
+    lengths = lengths.encode(x, y, tooltip=style.tips(corpus="Corpus", distance=(DISTANCE, ".3f")))
+    chart = alt.layer(lengths).properties(width=520, height=alt.Step(28))
+    return style.finish(chart, f"{DISTANCE} of each corpus")

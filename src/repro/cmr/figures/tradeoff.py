@@ -1,7 +1,5 @@
 """General loss against domain loss along training: Figures 1, 2 and 8 of paper A."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

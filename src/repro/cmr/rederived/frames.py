@@ -1,9 +1,8 @@
-"""What paper A's printed tables say when its own method is applied to them again: frames for page and claims.
+"""What paper A's printed tables say when its own method is applied to them again: frames for page and claims,
+and the numbers that the prose glues.
 
 Nothing here comes from our runs. T counts units of 0.2B tokens, as in the paper; a run ends at T = 100.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -15,6 +14,7 @@ from repro.cmr import published
 from repro.cmr.frames import FIGURE_5, RUN, T_MAX, held_out, ratio_curves
 from repro.cmr.published import paper
 from repro.laws import CMR_LAW, Fit
+from repro.show.words import Facts
 
 AMONG = (1 / 8, 1 / 4, 1 / 3, 1 / 2)  # the ratios that the paper's trade-off figures show
 STEPS = 25  # of the Lagrange multiplier, from the smallest to the largest that the paper used
@@ -156,3 +156,39 @@ def mse_factors(loss: str) -> pd.Series:
     wide = printed[printed["loss"] == loss].pivot(index=["size", "ratio"], columns="metric", values="value")
     variance = paper.curves(RUN).groupby(["size", "ratio"])[loss].var(ddof=0)
     return (1 - wide["R2"]) * variance / wide["MSE"]
+
+
+def prediction_facts() -> Facts:
+    """Table 2: mean errors in percent, of the printed predictions, refitted, without R = 1, and reading 33% as 0.33.
+
+    times_better: like for like, the printed one over that without R = 1, as section 5.1 fits.
+    """
+    close, coarse, interior = (prediction(*how) for how in ((), (READ_AS[1 / 3],), (1 / 3, 3 / 4)))
+    printed, inside = relative_error(close, "printed"), relative_error(interior, "refitted")
+    return {
+        "printed_error": 100 * printed,
+        "refit_error": 100 * relative_error(close, "refitted"),
+        "interior_error": 100 * inside,
+        "coarse_error": 100 * relative_error(coarse, "refitted"),
+        "times_better": printed / inside,
+    }
+
+
+def agreement_facts(turns: pd.DataFrame, deviation: pd.DataFrame) -> Facts:
+    """From `turns` and `deviation`, how well Tables 4 and 5 and the text agree.
+
+    turns_mean, turns_largest: distances of turning points in percent, at the ratios fitted; low_mean: the mean at the
+    smallest multiplier; enough: the smallest whose mean is within a tenth of the best; largest, first: distances of
+    critical ratios from the printed ones in points, the largest and that of the smallest size.
+    """
+    away = 100 * turns.loc[fitted(turns["ratio"]), "difference"].abs()
+    rows = critical_ratios()
+    ratios = 100 * (rows["table4"] - rows["printed"]).abs()
+    return {
+        "turns_mean": float(away.mean()),
+        "turns_largest": float(away.max()),
+        "low_mean": 100 * float(deviation["mean"].iloc[0]),
+        "enough": float(deviation.loc[deviation["mean"] <= 1.1 * deviation["mean"].min(), "lagrange"].min()),
+        "largest": float(ratios.max()),
+        "first": float(ratios.iloc[0]),
+    }

@@ -1,7 +1,5 @@
 """The law of paper B: score against SFT tokens at a fixed budget (Equation 1), and what follows for other budgets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,19 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.regression.linear_model import WLS
 
-from repro.laws.allocation.peak import (
-    EDGE,
-    Flatness,
-    Optimum,
-    Peak,
-    Prediction,
-    Trend,
-    flatness,
-    optimum,
-    peak,
-    prediction,
-    trend,
-)
+from repro.laws.allocation import peak as peaks
+from repro.laws.allocation.peak import Flatness, Optimum, Peak, Prediction, Trend
 from repro.laws.allocation.scores import Scores, alike, checked
 from repro.laws.comparison import compare
 from repro.laws.inference import LEVEL
@@ -195,11 +182,11 @@ def analyse_allocation(
     known = not data.equal and (bool(fit.df_resid) or data.errors != "residuals")
     draws = draw(data, fit, bootstrap, seed) if bootstrap and known else None
     fit = replace(fit, draws=draws, method=_method(data, fit, bootstrap, known))
-    best = optimum(data, fit)
-    test, slope, rivals = flatness(data, fit, seed), trend(data), monotone_laws(law)
-    shown = peak(data, fit, best, test, rivals, seed)
+    best = peaks.optimum(data, fit)
+    test, slope, rivals = peaks.flatness(data, fit, seed), peaks.trend(data), monotone_laws(law)
+    shown = peaks.peak(data, fit, best, test, rivals, seed)
     table = _compared(data, fit, rivals)
-    others = tuple(prediction(float(n), best) for n in predict)
+    others = tuple(peaks.prediction(float(n), best) for n in predict)
     warnings = _warnings(data, fit, best, test, slope, shown, table)
     return Allocation(data.budget, fit, best, test, slope, shown, others, table, data.rows, warnings)
 
@@ -269,7 +256,7 @@ def _about_peak(data: Scores, fit: Fit, best: Optimum) -> Iterator[str]:
         yield "no peak: the amplitude is 0, so there is no best allocation inside the data"
         return
     logs = np.log(data.tokens)
-    margin = EDGE * (logs[-1] - logs[0])
+    margin = peaks.EDGE * (logs[-1] - logs[0])
     means = data.rows.groupby("sft_tokens")["score"].mean()
     if not logs[0] + margin < fit.params["mu"] < logs[-1] - margin:
         yield f"the peak is at the edge of the data ({best.sft_tokens:,.0f} SFT tokens): it may lie beyond"

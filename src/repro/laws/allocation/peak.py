@@ -3,8 +3,6 @@
 The best allocation has its interval, and Equation 2 carries it to other budgets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,8 +4,6 @@ Errors come from whatever tells them best: repeated runs, the answers to each qu
 score, or else the residuals of the law.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -147,27 +147,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All groups of a losses frame, in its order. t_max and unit are in tokens; the laws count T in units."""
+    """All groups of a losses frame, in its order. Settings have t_max and unit in tokens; the laws count T in units."""
 
     groups: tuple[Group, ...]
     settings: Settings
     points: pd.DataFrame = field(repr=False, compare=False)
-
-    @property
-    def t_max(self) -> float:
-        return self.settings.t_max
-
-    @property
-    def unit(self) -> float:
-        return self.settings.unit
-
-    @property
-    def epsilon(self) -> float:
-        return self.settings.epsilon
-
-    @property
-    def lagrange(self) -> float:
-        return self.settings.lagrange
 
     @property
     def method(self) -> str:
@@ -191,7 +175,7 @@ class Analysis:
         up to t = 100 and "extrapolated" beyond. At t = 0 both increments are 0 by definition.
         """
         at = np.atleast_1d(np.asarray(t, dtype=float))
-        units = at * self.t_max / 100 / self.unit
+        units = at * self.settings.t_max / 100 / self.settings.unit
         frames = [
             pd.DataFrame({
                 "size": group.size, "domain_name": group.domain, "ratio": laws.ratio, "t": at,

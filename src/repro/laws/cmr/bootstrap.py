@@ -6,8 +6,6 @@ run. Equation 6 is then fitted, and Equation 27 solved: in every other draw with
 because no data tell where that bound should be. :mod:`repro.laws.cmr.critical` continues from these draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple

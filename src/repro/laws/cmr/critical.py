@@ -9,8 +9,6 @@ power, an exponential and a monotone interpolation, which needs no law; by turni
 The interval holds 95% of them all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction

@@ -14,8 +14,6 @@ is fitted, compared (:mod:`repro.laws.comparison`) and shown on the page on fits
 interval of the critical ratio where the data do not reject them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal

@@ -4,8 +4,6 @@
 general loss changes by more than its noise. Both come before any law of the paper is fitted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple

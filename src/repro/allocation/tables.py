@@ -1,0 +1,377 @@
+"""Every table of paper B, and those of our own study, as pandas Stylers: functions of `Results` or of a frame.
+
+First what the paper prints, with the set-up of CPT and SFT beside our parameters; then Equations 1 and 2 on scores, the
+printed ones or ours; then our own study. Every fraction here rounds to 1, so SFT tokens come first. What does not exist
+is a dash that says why under the pointer; captions are left to the page.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+from scipy.stats import spearmanr
+
+from repro.allocation import published
+from repro.allocation.frames import Results
+from repro.allocation.published import Paper
+from repro.allocation.results import ACCURACY, LIKELIHOOD, chance
+from repro.laws.allocation import NAME as EQUATION_1
+from repro.params import AllocationParams
+from repro.show.style import in_order
+from repro.show.tables import DASH, Format, styled, two_lines
+from repro.show.words import FRACTION, between, p_value, short_tokens, with_error
+
+NOT_PRINTED = "not printed"
+PUBLISHED = "as published, not run here"
+_TOKENS = {"total_tokens": "tokens in total", "cpt_tokens": "CPT tokens", "sft_tokens": "SFT tokens"}
+MODES = {
+    "continue": "goes on with CPT's adapter",
+    "merge": "a new adapter, CPT's merged into the weights",
+    "second": "a new adapter on top of CPT's, which is frozen",
+}
+NONE = "not printed, or not computed"
+_ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
+_PAIRED = {
+    "name": "comparison", "benchmark": "benchmark", "metric": "metric", "first": "SFT alone", "second": "with CPT",
+    "difference": "difference", "interval": "95% interval", "p_value": "p", "items": "items",
+}  # fmt: skip
+LONGEST = 220  # characters of an example that are shown
+NEARLY_ALL = 0.999  # fractions above need seven digits
+_UNITS = {ACCURACY: "accuracy (%)", LIKELIHOOD: "log-likelihood (nats/byte)"}
+
+
+def printed_scores() -> Styler:
+    """Table 6 as printed, in percent, with the SFT tokens that its fractions leave."""
+    printed = published.table("6")
+    shares = {name: 100 / which.out_of * printed[which.column] for name, which in published.BENCHMARKS.items()}
+    table = pd.DataFrame({
+        "SFT tokens": published.sft_tokens(printed["cpt_fraction"], published.value("budget")).map(short_tokens),
+        "CPT fraction": printed["cpt_fraction"],
+        **{f"{name} (%)": share for name, share in shares.items()},
+    })  # fmt: skip
+    formats: dict[str, Format] = {"CPT fraction": FRACTION, **{f"{name} (%)": "{:.2f}" for name in shares}}
+    return styled(table, formats, NOT_PRINTED, index=False)
+
+
+def other_models() -> Styler:
+    """Table 5: published scores of other models, none of them run here, and by how much the paper's split is higher.
+
+    The difference is given in points and relative to the other model: what the abstract calls an 11.6% improvement over
+    Code Llama is one of points.
+    """
+    rows = published.table("5")
+    ours = rows[rows["model"] == "Our Split"].set_index("benchmark")["score"]
+    own = rows["benchmark"].map(ours).mask(rows["model"] == "Our Split")
+    table = pd.DataFrame({
+        ("model", "domain"): rows["domain"],
+        ("model", "name"): rows["model"].replace("Our Split", "the paper's split"),
+        **{(PUBLISHED, title): rows[column].replace("N/A", None) for column, title in _TOKENS.items()},
+        (PUBLISHED, "benchmark"): rows["benchmark"],
+        (PUBLISHED, "score (%)"): rows["score"],
+        ("the paper's split is higher by", "points"): own - rows["score"],
+        ("the paper's split is higher by", "relative"): own / rows["score"] - 1,
+    })  # fmt: skip
+    formats = dict(zip(table.columns[-3:], ("{:.1f}", "{:+.1f}", "{:+.1%}"), strict=True))
+    return styled(table, formats, "not printed, or the paper's split itself", index=False)
+
+
+def printed_drift(frame: pd.DataFrame | None = None) -> Styler:
+    """Drift as far as the text has numbers of it (Figures 2 and 3 print none); from `published.drift`."""
+    rows = published.drift() if frame is None else frame
+    table = pd.DataFrame({
+        "domain": rows["domain"], "models": rows["models"], "category of data": rows["category"],
+        "between CPT fractions": between(rows["cpt_from"], rows["cpt_to"], "{:g}".format),
+        "drift": [f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in zip(rows["low"], rows["high"], strict=True)],
+        "where": rows["where"],
+    })  # fmt: skip
+    return styled(table, {}, "said of all fractions", index=False)
+
+
+def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
+    """The set-up of CPT and of SFT, aspect by aspect; an aspect is spelt as the tables spell it."""
+    shared = {
+        "Optimiser": "AdamW",
+        "Weight decay": f"{params.weight_decay:g}",
+        "LoRA dropout": "0.0",
+        "Gradient clipping": f"Max norm {params.clip:g}",
+        "Random seed": ", ".join(map(str, params.seeds)),
+        "Precision": params.lora_precision,
+    }
+    cpt = {
+        "Dataset": "; ".join(domain.name for domain in params.domains),
+        "Sequence length": f"{params.cpt_length:,}",
+        "Global batch size": f"{params.cpt_batch} sequences",
+        "Total training steps": f"{params.budget // (params.cpt_batch * params.cpt_length):,} at most",
+        "Learning rate": f"{params.cpt_lr:g} (constant)",
+        "Learning rate schedule": f"Linear warmup (first {params.cpt_warmup_steps} steps)",
+        "LoRA rank": f"{params.cpt_rank}",
+        "LoRA scaling factor": f"{params.cpt_alpha}",
+        "Replay": f"{float(params.lora_replay_share):.0%} of sequences are {params.replay.name}",
+    }
+    sft = {
+        "Dataset": "pairs of each domain",
+        "Sequence length": f"one pair, {params.sft_longest:,} at most",
+        "Global batch size": f"{params.sft_batch} pairs",
+        "Total training steps": "as many as the tokens allow",
+        "Learning rate": f"{params.sft_lr:g} (constant)",
+        "Learning rate schedule": f"Linear warmup (first {params.sft_warmup_steps} steps)",
+        "LoRA rank": f"{params.sft_rank}",
+        "LoRA scaling factor": f"{params.sft_alpha}",
+        "Replay": f"{float(params.lora_replay_share):.0%} of pairs are {params.replay.name}",
+        "Adapter": MODES[params.sft_adapter],
+        "Prompt": "the model's chat template" if params.chat_template else "plain",
+    }
+    return cpt | shared, sft | shared
+
+
+def set_up(cpt: Mapping[str, str], sft: Mapping[str, str]) -> Styler:
+    """Tables A.2 and A.3, and beside each of them what is done here: our set-up by the paper's aspects ("LoRA rank");
+    other aspects get a row of their own at the end.
+    """
+    columns: dict[str, Mapping[str, str]] = {}
+    for name, printed, ours in (("CPT", published.table("A.2"), cpt), ("SFT", published.table("A.3"), sft)):
+        columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in printed.to_dict("records")}
+        columns[f"{name}, here"] = ours
+    aspects = list(dict.fromkeys(aspect for column in columns.values() for aspect in column))
+    table = pd.DataFrame(
+        {"aspect": aspects} | {name: [column.get(aspect) for aspect in aspects] for name, column in columns.items()}
+    )
+    return styled(table, dict.fromkeys(columns, two_lines), "not printed, or does not apply here", index=False)
+
+
+def _noted(row: Mapping[Any, Any]) -> str:
+    """The value, its note beneath; the value is a dash where the text at hand has lost it."""
+    value, note = (text if isinstance(text, str) else None for text in (row["value"], row["note"]))
+    return f"{value or DASH}\n{note}" if note else value or DASH
+
+
+def optima(results: Results) -> Styler:
+    """The peaks of Equation 1 with 95% intervals, the peaks that the paper gives beside them where it does, and the
+    test that scores have no slope in ln S.
+    """
+    rows = results.optima
+    table = pd.DataFrame({
+        "benchmark": rows["benchmark"], "metric": rows["metric"],
+        "peak shown": rows["peak_shown"].map({True: "yes", False: "no"}),
+        "best SFT tokens": rows["sft_tokens"].map(short_tokens, na_action="ignore"),
+        "95% interval": between(rows["low"], rows["high"], short_tokens),
+        "the paper's": rows.get("printed_tokens", rows["low"]).map(short_tokens, na_action="ignore"),
+        "highest score at": rows["highest"].map(short_tokens, na_action="ignore"),
+        "all equal? p (Holm)": rows["p_value_holm"], "no slope? p (Holm)": rows["slope_p_holm"],
+    })  # fmt: skip
+    if "printed_tokens" in rows:
+        table = table.drop(columns=["metric", *table.columns[-2:]])  # `flatness` has the tests
+    else:
+        table = table.drop(columns="the paper's")
+    formats: dict[str, Format] = {name: p_value for name in table.columns if name.endswith("(Holm)")}
+    return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
+
+
+def flatness(paper: Paper) -> Styler:
+    """The test of equal scores, and the slope of the scores in ln S with its test."""
+    names = {
+        "benchmark": "benchmark",
+        "items": "items",
+        "error": "standard error of a score",
+        "statistic": "chi-square",
+        "df": "degrees of freedom",
+        "p_value": "p",
+        "p_value_holm": "p (Holm)",
+        "slope": "points for each unit of ln S",
+        "slope_p": "p of the slope",
+        "slope_p_holm": "p of the slope (Holm)",
+        "slope_p_without": "without the fewest tokens",
+    }
+    formats: dict[str, Format] = dict.fromkeys(names.values(), p_value)
+    formats |= {
+        "items": "{:,.0f}", "standard error of a score": "{:.1%}", "chi-square": "{:.1f}",
+        "degrees of freedom": "{:.0f}", "points for each unit of ln S": "{:+.1f}", "benchmark": str,
+    }  # fmt: skip
+    rows = paper.flatness.assign(slope=100 * paper.flatness["slope"])
+    return styled(rows[list(names)].rename(columns=names), formats, NONE, index=False)
+
+
+def alternatives(results: Results) -> Styler:
+    """Equation 1 beside its alternatives: the criterion above the best law's, and the error when left out.
+
+    Errors are in points, or nats a byte for the log-likelihood. An infinite criterion, where there are too few scores
+    for a law's parameters, is a dash.
+    """
+    rows = results.alternatives
+    errors = [_error(float(error), metric) for error, metric in zip(rows["loo"], rows["metric"], strict=True)]
+    table = pd.DataFrame({
+        "benchmark": rows["benchmark"],
+        **({"metric": rows["metric"]} if len(results.metrics) > 1 else {}),
+        "law": rows["law"].replace(EQUATION_1, "Equation 1"),
+        "parameters": rows["parameters"],
+        "criterion": rows["criterion"],
+        "above the best": rows["delta_aicc"].astype(float).replace(np.inf, np.nan),
+        "error when left out": errors,
+    })  # fmt: skip
+    return styled(table, {"above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
+
+
+def _error(value: float, metric: str) -> str | None:
+    if not np.isfinite(value):
+        return None
+    if metric == "log-likelihood":
+        return f"{value:.3f} nats/byte"
+    return f"{100 * value:.1f} points" if value <= 1 else "over 100 points"
+
+
+def study_scores(frame: pd.DataFrame) -> Styler:
+    """Table 6 for our runs: a row for each allocation, the fewest SFT tokens first, a column for each score.
+
+    frame: sft_tokens, cpt_tokens, benchmark, metric, score, se (standard error; NaN where there is none); seed where
+    there are several. One row for each score. Raises ValueError if an allocation has two scores of the same benchmark
+    and metric (and seed).
+    """
+    seeds = ["seed"] if "seed" in frame and frame["seed"].nunique() > 1 else []
+    text = [_score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)]
+    named = frame.assign(text=pd.Series(text, frame.index, dtype=object))
+    wide = named.pivot(index=["sft_tokens", "cpt_tokens", *seeds], columns=["benchmark", "metric"], values="text")
+    order = [
+        (name, metric)
+        for name in in_order(frame["benchmark"])
+        for metric in in_order(frame["metric"])
+        if (name, metric) in wide
+    ]
+    table = wide.index.to_frame(index=False)
+    total = table["sft_tokens"] + table["cpt_tokens"]
+    table.insert(2, "cpt_fraction", table["cpt_tokens"] / total.where(total > 0))
+    table = pd.concat([table, wide[order].reset_index(drop=True)], axis=1)
+    # Enough digits to tell fractions apart that all begin with the same nines.
+    inner = table["cpt_fraction"][table["cpt_fraction"].between(0, 1, inclusive="neither")]
+    fraction = FRACTION if len(inner) and inner.max() > NEARLY_ALL else "{:.4f}"
+    heads = [("allocation", title) for title in (*_ALLOCATION, *seeds)]
+    table.columns = pd.MultiIndex.from_tuples([*heads, *((name, _UNITS[metric]) for name, metric in order)])
+    formats: dict[tuple[str, str], Format] = dict(zip(heads, (short_tokens, short_tokens, fraction), strict=False))
+    return styled(table, formats, "not run, or no tokens at all", index=False)
+
+
+def _score(metric: str, score: float, se: float) -> str | None:
+    return with_error(score, se, ".1f", 100) if metric == ACCURACY else with_error(score, se, ".3f")
+
+
+def cpt_steps(frame: pd.DataFrame) -> Styler:
+    """Table A.1, printed or ours: scores after more or less CPT, and a test that all are equal; `Results.cpt_steps`."""
+    table = pd.DataFrame({
+        "benchmark": frame["benchmark"], "metric": frame["metric"].map(_UNITS),
+        "CPT steps": [f"{steps:,.0f}" for steps in frame["cpt_steps"]],
+        "score \u00b1 standard error": [
+            _score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)
+        ],
+        "all equal? p": frame["p_value"],
+    })  # fmt: skip
+    return styled(table, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
+
+
+def paired(frame: pd.DataFrame) -> Styler:
+    """SFT alone against the same after CPT; from `Results.ablation`. Differences in accuracy are points."""
+    ends = zip(frame["metric"], frame["difference"], frame["low"], frame["high"], strict=True)
+    words = pd.DataFrame([_difference(*row) for row in ends], columns=["difference", "interval"], index=frame.index)
+    for name in ("first", "second"):
+        words[name] = [_score(*row, np.nan) for row in zip(frame["metric"], frame[name], strict=True)]
+    table = frame.assign(**words.astype(object))[list(_PAIRED)].rename(columns=_PAIRED)
+    return styled(table, {"items": "{:,.0f}", "p": p_value}, "does not apply, or not computed", index=False)
+
+
+def _difference(metric: str, value: float, low: float, high: float) -> tuple[str | None, str | None]:
+    form, scale, unit = ("+z.1f", 100, " points") if metric == ACCURACY else ("+z.3f", 1, "")
+    interval = None if low != low or high != high else f"{scale * low:{form}} to {scale * high:{form}}"
+    return None if value != value else f"{scale * value:{form}}{unit}", interval
+
+
+def contents(frame: pd.DataFrame) -> Styler:
+    """What each domain holds and what was left out of it; from `results.contents`."""
+    table = pd.DataFrame({
+        "domain": frame["domain"], "part": frame["part"], "items": frame["items"], "characters": frame["characters"],
+        "left out": frame["dropped"].where(frame["why"] != ""), "because": frame["why"].where(frame["why"] != ""),
+    })  # fmt: skip
+    formats: dict[str, Format] = {"items": "{:,.0f}", "characters": short_tokens, "left out": "{:,.0f}"}
+    return styled(table, formats, "nothing is left out, or it is not text", index=False)
+
+
+def exposure(frame: pd.DataFrame) -> Styler:
+    """How much training shows of right and of wrong choices; from `Study.exposure`."""
+    names = {"where": "found among", "right": "right choices", "wrong": "wrong choices"}
+    table = frame.rename(columns=names)
+    return styled(table, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)
+
+
+def examples(frame: pd.DataFrame) -> Styler:
+    """A pair and a question of each benchmark; from `results.examples`. Long texts are cut."""
+    table = pd.DataFrame({
+        "domain": frame["domain"],
+        "used for": frame["use"],
+        "prompt": frame["prompt"].map(_cut),
+        "right answer": frame["answer"].map(_cut),
+        "wrong choices": frame["others"].where(frame["others"] != "").map(_cut, na_action="ignore"),
+    })  # fmt: skip
+    return styled(table, {}, "no choices are given", index=False)
+
+
+def _cut(text: str) -> str:
+    short = " ".join(text.split())
+    return short if len(short) <= LONGEST else short[: LONGEST - 1] + "\u2026"
+
+
+def base_scores(frame: pd.DataFrame) -> Styler:
+    """The base model's scores with chance and ceiling; from `Study.base_scores`."""
+    wide = frame.pivot(index=["domain", "benchmark"], columns="metric", values=["score", "se"]).reset_index()
+    asked = frame.groupby(["domain", "benchmark"])["n_items"].max()
+    guessed = [chance(name) for name in wide["benchmark"]]
+    accuracy, likely = (
+        [with_error(*pair, form, scale) for pair in zip(wide["score", metric], wide["se", metric], strict=True)]
+        for metric, form, scale in ((ACCURACY, ".1f", 100.0), (LIKELIHOOD, ".3f", 1.0))
+    )
+    table = pd.DataFrame({
+        "domain": wide["domain"], "benchmark": wide["benchmark"],
+        "questions": [asked[place] for place in zip(wide["domain"], wide["benchmark"], strict=True)],
+        "accuracy (%)": accuracy,
+        "chance (%)": [None if share is None else f"{100 * share:.0f}" for share in guessed],
+        "ceiling (%)": "100",
+        "log-likelihood (nats/byte)": likely,
+    })  # fmt: skip
+    return styled(table, {"questions": "{:,.0f}"}, "not run, or not known", index=False)
+
+
+def tokens(frame: pd.DataFrame) -> Styler:
+    """Tokens trained on with and without sharing; from `results.tokens`."""
+    total = frame.drop(columns="phase").sum().to_frame().T.assign(phase="both")
+    rows = pd.concat([frame, total], ignore_index=True)
+    table = pd.DataFrame({
+        "phase": rows["phase"], "trained on": rows["trained"], "each by itself": rows["naive"],
+        "times": rows["naive"] / rows["trained"].where(rows["trained"] > 0), "seconds": rows["seconds"],
+    })  # fmt: skip
+    formats: dict[str, Format] = dict.fromkeys(("trained on", "each by itself", "seconds"), "{:,.0f}")
+    formats["times"] = "{:.1f}"
+    return styled(table, formats, "nothing is trained", index=False)
+
+
+def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, examples: int) -> Styler:
+    """Drift of each phase over all splits, beside what another seed moves and its rank correlation with the score.
+
+    phases: from `Study.drift`. floor: from `Study.drift_floor`. scores: from `StudyResults.score_line`. examples: that
+    each drift is measured on.
+    """
+    both = phases.merge(scores[["domain", "sft_tokens", "score"]], on=["domain", "sft_tokens"], how="left")
+    seeds = floor.set_index(["domain", "phase"])["drift"]
+    rows = [
+        {
+            "domain": place[0], "phase": place[1], "examples": examples, "splits": part["drift"].count(),
+            "least drift": part["drift"].min(), "most drift": part["drift"].max(), "another seed": seeds.get(place),
+            "rank correlation with the score": _rank_correlation(part.dropna(subset=["drift", "score"])),
+        }
+        for place, part in both.groupby(["domain", "phase"], sort=False)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).astype({"another seed": float})
+    formats: Mapping[Any, str] = dict.fromkeys(table.columns[4:7], "{:.4f}") | {table.columns[7]: "{:+.2f}"}
+    return styled(table, formats, "not measured, or too few splits", index=False)
+
+
+def _rank_correlation(rows: pd.DataFrame) -> float:
+    varied = len(rows) > 3 and min(np.ptp(rows["drift"]), np.ptp(rows["score"])) > 0
+    return float(spearmanr(rows["drift"], rows["score"]).statistic) if varied else float("nan")
