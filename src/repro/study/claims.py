@@ -257,18 +257,27 @@ def _findings(found: Row) -> tuple[Finding, Finding]:
 
 def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
     """Claims on which a decision hangs, a row each with both verdicts, and whether to rely on it: yes where both agree,
-    no where either differs, else not yet. Nothing is run for it. Arguments as of :func:`show`.
+    no where either differs, else not yet. For the first page, as links lead from there. Nothing is run for it.
+    Arguments as of :func:`show`.
     """
     study = next((replace(each, lazy=False) for each in asked if isinstance(each, BaseStudy)), None)
     rows = [row(paper, read(paper)[name], study) for name in asked if isinstance(name, str)]
-    cells = [(noted(each.statement, each.printed), *map(found_html, _findings(each)), _rely(each)) for each in rows]
+    cells = [
+        (
+            f"{link(each.id, f'notebooks/{each.page}.html')} {noted(each.statement, each.printed)}",
+            *(found_html(replace(found, text="")) for found in _findings(each)),
+            _rely(each),
+        )
+        for each in rows
+    ]
     names = (
         "the paper claims",
         "its own numbers",
         f"this run ({_scale(study)})" if study else "this run",
         "rely on it?",
     )
-    return pd.DataFrame(cells, columns=names).style.hide(axis="index").set_table_attributes('class="dataframe"')
+    styler = pd.DataFrame(cells, columns=names).style.hide(axis="index")
+    return styler.set_table_attributes('class="dataframe decisive"').set_uuid("t")
 
 
 def _rely(found: Row) -> str:
