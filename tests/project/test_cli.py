@@ -136,7 +136,7 @@ def test_runs_lists_every_stage_and_does_none(home: Path) -> None:
     done = process("runs", "--preset", "smoke", "--json", str(home / "runs.json"), home=home)
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads((home / "runs.json").read_text())
-    of_cmr = 44 + 3 + 3 + 1 + 5 + 5  # runs, texts, tokens, tokenizer, recovery studies, shapes of peak studies
+    of_cmr = 44 + 3 + 3 + 1 + 6 + 5  # runs, texts, tokens, tokenizer, recovery studies, shapes of peak studies
     trained, evaluated, held_out, drift = 10 + 19, 20, 10, 15 + 12
     base, data = 1 + 1, 3 + 3 + 2  # a model and its tokenizer; materials, tokens and pairs
     of_allocation = trained + evaluated + held_out + drift + base + data

@@ -154,3 +154,20 @@ def test_claims_of_peaks_are_counted_and_told() -> None:
     assert list(table["tested"]) == [pytest.approx(1 / 3), 1]
     assert (table["tested_low"] < table["tested"]).all() and (table["tested"] <= table["tested_high"]).all()
     assert "33.3% (6.1% to 79.2%)" in peaks.table(table).to_html()
+
+
+def test_the_recorded_run_is_whole_and_reaches_what_the_intervals_are_made_for() -> None:
+    """What the page on recovery prints: coverage, widths, refusals and false peaks, as the large run found them."""
+    coverage = recovered.recorded("coverage").set_index("quantity")
+    assert coverage.loc[list(recovered.SHARES), "studies"].eq(2025).all()
+    assert coverage.loc[list(recovered.MAIN), "covered"].between(*recovered.GOAL).all()
+    cells = recovered.recorded("cells")
+    assert len(cells) == 3 * 27 and (cells["high"] >= recovered.LEAST).all()
+    assert cells.loc[cells["quantity"].isin(recovered.SHARES), "times"].max() < 1.3
+    refused = recovered.recorded("refused").set_index(["quantity", "reach"])["refused"]
+    assert refused.xs("across", level="reach").max() <= 0.02 and refused.xs("nothing", level="reach").min() >= 0.95
+    claims = recovered.recorded("claims")
+    assert claims.loc[claims["shape"] != "peak", "tested"].max() <= 0.05
+    drawn(figures.coverage(coverage.reset_index()))
+    for table in (tables.coverage(cells), tables.refused(recovered.recorded("refused")), peaks.table(claims)):
+        assert "nan" not in table.to_html()

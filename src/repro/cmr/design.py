@@ -84,7 +84,7 @@ def design(params: Params) -> Design:
         for ratio in params.ratios
     ]
     recovery = recoveries(params.recovery_sets, params.recovery_draws)
-    peaks = peak_stages(params.recovery_sets // PEAKS_PER_SET, params.recovery_draws)
+    peaks = peak_stages(max(params.recovery_sets // PEAKS_PER_SET, 1), params.recovery_draws)
     return Design(general, domains, pretraining, tuple(continual), tuple(rates), recovery, peaks)
 
 

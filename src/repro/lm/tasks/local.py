@@ -18,8 +18,11 @@ Document = Mapping[str, Any]
 def questions(*, file: str, hub: str = "", revision: str | None = None, **metadata: Any) -> dict[str, Dataset]:
     """The questions of one benchmark, as lm-eval wants them: the split "test".
 
-    file, hub, revision: from the task's `dataset_kwargs`; hub: "" where no data set of the hub holds them. Raises
-    FileNotFoundError if the file is not there, ValueError if nothing says where it is, or it is empty.
+    file, hub, revision: from the task's `dataset_kwargs`; hub: "" where no data set of the hub holds them.
+
+    Raises:
+        FileNotFoundError: if the file is not there. ValueError: if nothing says where it is, or it is empty.
+
     """
     path = _path(file, metadata)
     if path is not None:
@@ -50,7 +53,12 @@ def _path(file: str, metadata: Mapping[str, Any]) -> Path | None:
 
 
 def read(path: Path) -> Dataset:
-    """A file of JSON lines. Raises ValueError if it holds none, or a line is not JSON."""
+    """A file of JSON lines.
+
+    Raises:
+        ValueError: if it holds none, or a line is not JSON.
+
+    """
     rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not rows:
         raise ValueError(f"{path} holds no question")
