@@ -80,6 +80,7 @@ def cells(critical: pd.DataFrame) -> pd.DataFrame:
     table = coverage(named, [*CELL, "law"]).set_index(["quantity", *CELL])
     every, alone = table[table["law"] == "all"], table[(table["law"] != "all") & (table["covered"] >= LEAST)]
     times = every["width"] / alone.groupby(level=list(range(1 + len(CELL))))["width"].min()
+    times = times.replace(np.inf, np.nan)  # of intervals that are mostly open
     return every.assign(times=times).reset_index()
 
 
