@@ -198,12 +198,12 @@ def every(*studies: BaseStudy, among: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def written(value: Any) -> str:
-    """A value of the ledger for readers: yes or no, or four digits of each number; nothing for None."""
+    """A value of the ledger for readers: yes or no, or four digits of each number, "∞"; nothing for None."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(written, value)) if isinstance(value, tuple) else f"{value:.4g}"
+    return ", ".join(map(written, value)) if isinstance(value, tuple) else f"{value:.4g}".replace("inf", "\u221e")
 
 
 def exact(value: Any) -> Any:
