@@ -164,7 +164,6 @@ def smoke(folder: Path, **changes: object) -> Left:
 
 def tables(first: cmr.Study, second: allocation.Study) -> dict[str, str]:
     found = frames("cmr", first) | frames("allocation", second)
-    found["cmr.runs 0"] = found["cmr.runs 0"].drop(columns="seconds")
     found |= {law: first.recovery(law) for law in ("critical ratio", "best allocation")}
     for domain in (first.params.domain.name, first.params.second_domain.name):
         results = first.results(domain)
@@ -175,7 +174,7 @@ def tables(first: cmr.Study, second: allocation.Study) -> dict[str, str]:
         found[f"allocation {name}"] = getattr(ours, name)
     for key, fit in ours.fits.items():
         found |= {f"{key} curve": fit.curve(), f"{key} rivals": fit.alternatives}
-    return {name: frame.to_csv() for name, frame in found.items()}
+    return {name: frame.drop(columns="seconds", errors="ignore").to_csv() for name, frame in found.items()}
 
 
 def frames(name: str, study: BaseStudy) -> dict[str, pd.DataFrame]:

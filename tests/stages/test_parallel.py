@@ -91,9 +91,8 @@ def in_a_thread(work: Callable[[], Any]) -> None:
 
 
 def same_losses(one: Store, two: Store, stage: Pretrain | Continue) -> None:
-    expected, found = (
-        read_losses(store.path(stage) / LOSSES).drop(columns="general_sequences").astype(float) for store in (one, two)
-    )
+    every = [read_losses(store.path(stage) / LOSSES) for store in (one, two)]
+    expected, found = (frame.drop(columns=frame.filter(like="sequences").columns).astype(float) for frame in every)
     assert list(found["step"]) == list(expected["step"])
     assert (found - expected).abs().max().max() < 1e-5
     assert found["general"].iloc[-1] < found["general"].iloc[0] - 0.1  # and it learns
