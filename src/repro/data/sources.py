@@ -80,8 +80,8 @@ class FolderSource:
         if digest_files(files, self.folder) != self.digest:
             raise ValueError(f"{self.folder} has changed since the study was opened")
         for suffix in SUFFIXES:
-            field = "text" if suffix in PLAIN_TEXT else self.text_field
-            texts = (_text(row, field, where) for where, row in rows_of([p for p in files if p.suffix == suffix]))
+            wanted = "text" if suffix in PLAIN_TEXT else self.text_field
+            texts = (_text(row, wanted, where) for where, row in rows_of([p for p in files if p.suffix == suffix]))
             yield from kept(texts, (), self.part)
 
 

@@ -233,8 +233,10 @@ def _study(number: int, draws: int, seed: int, seeds: int, count: int, form: End
     for place, (laws, true) in enumerate(zip(group.token_laws, truth.turns, strict=True)):
         row, turn = {"quantity": "turning point", "ratio": laws.ratio, "bound": False}, laws.turning_point
         rows.append(row | {"law": "all", **_row(true, turn.value, turn.interval)})
-        for first, law in enumerate(EXPONENTS if group.draws else ()):
-            times = group.draws.times[first :: len(EXPONENTS), place] if group.draws else np.array([])
+        if group.draws is None:
+            continue
+        for first, law in enumerate(EXPONENTS):
+            times = group.draws.times[first :: len(EXPONENTS), place]
             times = np.where(np.isnan(times), np.inf, times)
             rows.append(row | {"law": law, **_row(true, turn.value, interval_of(times))})
     return pd.DataFrame(rows).assign(set=number)
