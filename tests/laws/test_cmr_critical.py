@@ -95,7 +95,6 @@ def test_status_changes_at_the_end_and_at_the_horizon() -> None:
     assert point(general(100.1)).status == "extrapolated"
     assert point(general(999.0)).status == "extrapolated"
     assert point(general(1001.0)) == TurningPoint(None, "none")
-    assert point(general(1001.0), horizon=20).status == "extrapolated"
 
 
 def test_curves_without_a_turn() -> None:

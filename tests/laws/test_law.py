@@ -129,14 +129,6 @@ def test_summary_reads() -> None:
         assert part in text
 
 
-def test_derivative_is_the_slope() -> None:
-    params = {"k": 0.8, "c": -2.0, "d": 3.0}
-    x = np.array([0.5, 1.0, 4.0])
-    assert saturating().derivative(params, x) == pytest.approx(1.6 * np.exp(-0.8 * x), rel=1e-13)
-    with pytest.raises(ValueError, match="x > 0"):
-        saturating().derivative(params, 0.0)
-
-
 @pytest.mark.parametrize(
     ("x", "y", "weights", "message"),
     [

@@ -114,5 +114,3 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         CHINCHILLA.fit(x, y - 3, loss="log-huber")
     with pytest.raises(ValueError, match="no trajectory"):
         CHINCHILLA.fit(*runs(0.01)).bootstrap(5, method="ar1")
-    with pytest.raises(ValueError, match="derivative is for laws of one variable"):
-        CHINCHILLA.derivative(PLANTED, x)

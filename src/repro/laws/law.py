@@ -67,8 +67,7 @@ class Law:
     """A separable law. One without nonlinear parameters is ordinary linear least squares.
 
     basis: ``basis(x, *theta)`` gives one column for each linear coefficient, an array or a number. Many data sets are
-        solved at once, so x and theta may have leading axes: elementwise NumPy operations only, which also take
-        complex x (:meth:`derivative` relies on it).
+        solved at once, so x and theta may have leading axes: elementwise NumPy operations only.
     conditioned: optionally another basis of the same column space that stays well conditioned where ``basis``
         degenerates; used for the search, never for what is reported, and given x divided by its largest absolute
         value. Only for laws without signs.
@@ -167,20 +166,6 @@ class Law:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             parts = zip(self.linear, self.basis(at, *theta), strict=True)
             return np.asarray(sum(np.asarray(params[c.name], dtype=float)[:, None] * column for c, column in parts))
-
-    def derivative(self, params: Mapping[str, float], x: ArrayLike) -> Array:
-        """d/dx of the law at ``x`` > 0 (any shape), same shape, by the complex step: exact to rounding. Raises
-        ValueError if ``params`` lacks a name, some x is not positive, or the law has several variables.
-        """
-        if self.variables:
-            raise ValueError(f"{self.name}: derivative is for laws of one variable")
-        theta, linear = self.split(params)
-        at = np.asarray(x, dtype=float)
-        if not np.all(at > 0):
-            raise ValueError(f"{self.name}: the derivative is taken at x > 0 only")
-        step = 1e-30 * at.ravel()
-        slope = (self.columns(at.ravel() + 1j * step, theta) @ linear).imag / step
-        return np.asarray(slope).reshape(at.shape)
 
     def fit(
         self, x: Points, y: ArrayLike, weights: ArrayLike | None = None, loss: Loss = "squares", delta: float = DELTA

@@ -121,7 +121,6 @@ class Settings:
     unit: float
     epsilon: float
     lagrange: float
-    horizon: float
     bootstrap: int = 0
     seed: int = 0
 
@@ -142,7 +141,7 @@ class Settings:
     @property
     def equation_27(self) -> dict[str, float]:
         """What turning points are solved with."""
-        return {"lagrange": self.lagrange, "t_max": self.end, "horizon": self.horizon}
+        return {"lagrange": self.lagrange, "t_max": self.end}
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,6 @@ def analyse(
     epsilon: float = EPSILON,
     lagrange: float = equations.LAGRANGE,
     unit: float | None = None,
-    horizon: float = equations.HORIZON,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> Analysis:
@@ -206,10 +204,9 @@ def analyse(
     of every fit. epsilon: tolerated rise of the general loss, nats per token (Definition 1, Appendix C). lagrange: the
     multiplier of Equation 27; by default the largest the paper uses, where turning points are within half a percent of
     the maximum of the general loss. unit: tokens in one unit of T; default T_max / 100, so that training ends at T =
-    100 as in the paper. horizon: how far ahead turning points are looked for, in multiples of T_max. bootstrap: how
-    many draws the intervals come from; 0 gives none. Several seeds deviate as whole runs; one trajectory has
-    autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning point by its precision,
-    which moves its value too. seed: of the draws.
+    100 as in the paper. bootstrap: how many draws the intervals come from; 0 gives none. Several seeds deviate as whole
+    runs; one trajectory has autocorrelated noise (:mod:`repro.laws.noise`). With draws, Equation 8 weights each turning
+    point by its precision, which moves its value too. seed: of the draws.
 
     Losses at T_max are measured ones where a trajectory reaches it (mean over seeds, and over the last tenth of the run
     once the curve's course is taken out), else the token law's prediction. What does not exist is None, and a warning
@@ -219,7 +216,7 @@ def analyse(
     runs = [cleaned(run) for run in trajectories(losses)]
     end = float(losses["tokens"].max()) if t_max is None else float(t_max)
     unit = end / 100 if unit is None else float(unit)
-    settings = Settings(end, unit, epsilon, lagrange, horizon, bootstrap, seed)
+    settings = Settings(end, unit, epsilon, lagrange, bootstrap, seed)
     groups = tuple(_group(run, settings) for run in runs)
     points = pd.concat([run.measured(end) for run in runs], ignore_index=True)
     return Analysis(groups, settings, points)
@@ -299,7 +296,7 @@ def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: 
     if point.status == "inside" and point.value is not None and point.value > t.max() * (1 + AT_END):
         point = replace(point, status="extrapolated")  # T_max lies beyond the last point measured
     if point.status == "none":
-        warnings.append(f"R = {ratio_label(ratio)}: the general loss does not turn within {settings.horizon:g} T_max")
+        warnings.append(f"R = {ratio_label(ratio)}: the general loss does not turn within {equations.HORIZON:g} T_max")
     return TokenLaws(ratio, domain, general, point)
 
 

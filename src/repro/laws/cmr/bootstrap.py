@@ -65,14 +65,12 @@ class Draws:
     methods: tuple[noise.Method, ...]
     turned: tuple[pd.DataFrame, ...]
 
-    def times_at(self, lagrange: float, *, t_max: float, horizon: float) -> Array:
+    def times_at(self, lagrange: float, *, t_max: float) -> Array:
         """What `times` would be with another multiplier."""
-        return _times(self.turned, self.domain, lagrange=lagrange, t_max=t_max, horizon=horizon)
+        return _times(self.turned, self.domain, lagrange=lagrange, t_max=t_max)
 
 
-def draw(
-    curves: Sequence[Curve], n: int, entropy: Sequence[int], *, lagrange: float, t_max: float, horizon: float
-) -> Draws:
+def draw(curves: Sequence[Curve], n: int, entropy: Sequence[int], *, lagrange: float, t_max: float) -> Draws:
     """``n`` draws of a group, seeded by ``entropy``; the rest as :func:`repro.laws.turning_points` takes it.
 
     With several runs, the same ones are drawn for every ratio and for both losses: all runs of a seed start from one
@@ -84,7 +82,7 @@ def draw(
     general, general_end, drawn = _refitted("general", curves, runs, weights, t_max, [*entropy, 0])
     turned = [_half_wide(params, data) for params, data in zip(general, drawn, strict=True)]
     domain, domain_end, _ = _refitted("domain", curves, runs, weights, t_max, [*entropy, 1])
-    times = _times(turned, domain, lagrange=lagrange, t_max=t_max, horizon=horizon)
+    times = _times(turned, domain, lagrange=lagrange, t_max=t_max)
     methods: tuple[noise.Method, ...] = tuple("runs" if curve.several else "ar1" for curve in curves)
     return Draws(general, domain, times, general_end, domain_end, methods, tuple(turned))
 

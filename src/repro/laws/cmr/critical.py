@@ -352,7 +352,7 @@ def _value(law: Fit, haste: Array, ratios: Array, t_max: float) -> tuple[float |
     warnings, and whether the turning points contradict the law.
     """
     value = float(law.predict(t_max))
-    if float(CMR_LAW.derivative(law.params, t_max)) <= 0:
+    if law.params["alpha4"] * law.params["s4"] <= 0:
         fault = "falls with T"
     elif not value > 0:
         fault = f"gives {value:.3g} at T_max, no positive ratio"

@@ -183,7 +183,7 @@ def increments(domain: Mapping[str, float], general: Mapping[str, float], t: Arr
 
 @dataclass(frozen=True)
 class TurningPoint:
-    """T0 in units of the laws: "inside" up to T_max, "extrapolated" up to the horizon, None with "none". interval: 95%,
+    """T0 in units of the laws: "inside" up to T_max, "extrapolated" up to `HORIZON`, None with "none". interval: 95%,
     where a bootstrap gave one; its upper end is infinite where the loss may not turn at all.
     """
 
@@ -198,22 +198,19 @@ def turning_points(
     *,
     lagrange: float,
     t_max: float,
-    horizon: float = HORIZON,
 ) -> Array:
     """Where d/dT (dL_dom + lagrange dL_gen) goes from positive to negative: the root of Equation 27, bracketed.
 
     domain: alpha1, s1, beta1 of Equation 6, each a number or (B,). general: alpha2, s2, alpha3, s3, beta2 of Equation
     6, each a number or (B,). lagrange: the multiplier lambda; ``math.inf`` gives the maximum of the general loss
-    itself. t_max: end of training, in the unit of T of the coefficients. horizon: how far to look, in multiples of
-    t_max.
+    itself. t_max: end of training, in the unit of T of the coefficients.
 
     The crossings, shape (B,): a sum of three powers of T changes from + to - at most once. A curve that falls all the
-    way up to t_max has turned at 0.0; one still rising at the horizon has none, NaN. Raises ValueError for a missing or
-    non-finite coefficient, or lagrange <= 0, t_max <= 0 or horizon < 1.
+    way up to t_max has turned at 0.0; one still rising at `HORIZON` times t_max has none, NaN. Raises ValueError for a
+    missing or non-finite coefficient, or lagrange <= 0 or t_max <= 0.
     """
-    if not (lagrange > 0 and 0 < t_max < np.inf and 1 <= horizon < np.inf):
-        values = f"{lagrange}, {t_max}, {horizon}"
-        raise ValueError(f"a turning point needs lagrange > 0, t_max > 0, horizon >= 1, not {values}")
+    if not (lagrange > 0 and 0 < t_max < np.inf):
+        raise ValueError(f"a turning point needs lagrange > 0 and t_max > 0, not {lagrange} and {t_max}")
     DOMAIN_TOKEN_LAW.require(domain)
     GENERAL_TOKEN_LAW.require(general)
     # Equation 27 times T over lambda, as a function of u = ln(T / t_max); divided by lambda, it holds for infinity too.
@@ -228,7 +225,7 @@ def turning_points(
         """At u (B, m) or (m,): shape (B, m)."""
         return np.asarray(sum(c[:, None] * np.exp(s[:, None] * u) for c, s in zip(scales, powers, strict=True)))
 
-    grid = np.linspace(np.log(FLOOR), np.log(horizon), CELLS)
+    grid = np.linspace(np.log(FLOOR), np.log(HORIZON), CELLS)
     sign = slope(grid)
     turns = (sign[:, :-1] > 0) & (sign[:, 1:] <= 0)
     cell = np.argmax(turns, axis=1)
@@ -244,10 +241,10 @@ def turning_points(
 
 
 def turning_point(
-    domain: Mapping[str, float], general: Mapping[str, float], *, t_max: float, **solved: float
+    domain: Mapping[str, float], general: Mapping[str, float], *, lagrange: float, t_max: float
 ) -> TurningPoint:
-    """:func:`turning_points` for one pair of curves, with its status; ``solved`` is its lagrange and horizon."""
-    value = float(turning_points(domain, general, t_max=t_max, **solved)[0])
+    """:func:`turning_points` for one pair of curves, with its status."""
+    value = float(turning_points(domain, general, lagrange=lagrange, t_max=t_max)[0])
     if np.isnan(value):
         return TurningPoint(None, "none")
     return TurningPoint(value, "inside" if value <= t_max else "extrapolated")
