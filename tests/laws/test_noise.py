@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, Fit
+from repro.laws import GENERAL_TOKEN_LAW, Fit
 from repro.laws.inference import tangent_basis
 from repro.laws.noise import ar1, ar1_series, draws, marginal
 
@@ -62,17 +62,6 @@ def test_one_run_is_no_basis_for_a_bootstrap_over_runs() -> None:
     assert draws(fit.design, 3, np.random.default_rng(0), runs=np.zeros(len(T))).method == "ar1"
     with pytest.raises(ValueError, match="two or more runs"):
         draws(fit.design, 3, np.random.default_rng(0), runs=np.zeros(len(T)), method="runs")
-
-
-def test_binomial_scores_are_shares_of_their_items() -> None:
-    x = np.linspace(1, 9, 9)
-    fit = DOMAIN_TOKEN_LAW.fit(x, 0.4 + 0.02 * np.log(x) + 1e-4 * np.cos(9 * x))
-    drawn = draws(fit.design, 3000, np.random.default_rng(0), items=np.full(9, 200))
-    assert np.all(np.isclose(drawn.y * 200, np.round(drawn.y * 200)))
-    share = fit.predict(x)
-    assert drawn.y.std(axis=0) == pytest.approx(np.sqrt(share * (1 - share) / 200), rel=0.06)
-    with pytest.raises(ValueError, match="number of items"):
-        draws(fit.design, 3, np.random.default_rng(0), method="binomial")
 
 
 def test_draws_say_which_noise_they_are_made_with() -> None:

@@ -456,7 +456,7 @@ class Fit:
 
     def bootstrap(self, n: int = 200, seed: int = 0, **known: Any) -> pd.DataFrame:
         """Parameters of ``n`` refits to data drawn by :func:`repro.laws.noise.draws`, from what is ``known`` (runs,
-        items, method): one row each, one column for each parameter. Seeded, so repeatable. attrs["method"] says which
+        method): one row each, one column for each parameter. Seeded, so repeatable. attrs["method"] says which
         kind of noise was used. Raises ValueError for an unknown method, n < 1, or no noise to learn from.
         """
         drawn = noise.draws(self.design, n, np.random.default_rng(seed), **known)

@@ -1,13 +1,12 @@
 """What the noise of a fit is, and new data sets drawn with it, for a bootstrap.
 
-Four kinds, by what the data are:
+Three kinds, by what the data are:
 
 * "ar1": one trajectory. Neighbouring checkpoints share their drift, so residuals follow a first-order autoregression
   whose correlation and standard deviation are estimated by restricted maximum likelihood (REML): the fit has bent
   towards the drift, and plain residuals make it look smaller and rougher than it is.
 * "independent": points in no order, as those of a law of several variables; otherwise as above.
 * "runs": several runs (seeds). Each deviates from the curve as a whole: nothing is assumed about the noise within one.
-* "binomial": scores that are shares of a known number of items.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from scipy import stats
 from repro.laws.inference import Design, tangent_basis
 from repro.laws.solver import Array
 
-Method = Literal["ar1", "independent", "runs", "binomial"]
+Method = Literal["ar1", "independent", "runs"]
 
 CORRELATIONS = np.linspace(0, 0.98, 50)
 FEW_RUNS = 3
@@ -33,7 +32,6 @@ WORDS: dict[str, str] = {
     "ar1": "parametric bootstrap with AR(1) errors by restricted maximum likelihood",
     "independent": "parametric bootstrap with independent errors",
     "runs": "bootstrap over runs, each run's deviation as a whole",
-    "binomial": "parametric bootstrap with binomial errors of the scores",
 }
 
 
@@ -70,7 +68,6 @@ def draws(
     rng: np.random.Generator,
     *,
     runs: ArrayLike | None = None,
-    items: ArrayLike | None = None,
     method: Method | None = None,
     correlation: float | None = None,
     shared: Runs | None = None,
@@ -78,11 +75,11 @@ def draws(
     """``n`` data sets like the one of a fit. Raises ValueError for n < 1, an unknown method or one whose data are
     missing, or no residuals to learn the noise from.
 
-    design: of a fit with at least one residual degree of freedom, or with runs or items. n: how many. rng: the source
-    of randomness. runs: label of each point's run (k,); two or more different ones make "runs" the default method.
-    items: number of items behind each score (k,); makes "binomial" the default. method: one of the four, instead of the
-    default. correlation: for "ar1", a lag-one correlation known from elsewhere, such as other curves of the same study.
-    shared: for "runs", the random numbers, where the same runs appear on several curves.
+    design: of a fit with at least one residual degree of freedom, or with runs. n: how many. rng: the source of
+    randomness. runs: label of each point's run (k,); two or more different ones make "runs" the default method. method:
+    one of the three, instead of the default. correlation: for "ar1", a lag-one correlation known from elsewhere, such
+    as other curves of the same study. shared: for "runs", the random numbers, where the same runs appear on several
+    curves.
     """
     if n < 1:
         raise ValueError(f"a bootstrap needs at least one replicate, not {n}")
@@ -91,15 +88,7 @@ def draws(
     labels = None if runs is None else np.asarray(runs)
     several = labels is not None and len(np.unique(labels)) > 1
     alone: Method = "independent" if design.x.dtype.names else "ar1"
-    chosen: Method = method or ("binomial" if items is not None else "runs" if several else alone)
-    if chosen == "binomial":
-        if items is None:
-            raise ValueError("a binomial bootstrap needs the number of items behind each score")
-        count = np.asarray(items, dtype=float)
-        share = np.clip(design.predict(design.x), 0, 1)
-        return Drawn(
-            design.x, rng.binomial(count.astype(int), share, (n, len(share))) / count, design.weights, chosen
-        )  # fmt: skip
+    chosen: Method = method or ("runs" if several else alone)
     if chosen == "runs":
         if labels is None or not several:
             raise ValueError("a bootstrap over runs needs two or more runs")
