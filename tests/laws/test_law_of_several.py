@@ -89,8 +89,6 @@ def test_intervals_draws_and_comparison_take_several_variables() -> None:
     assert len(fit.bootstrap(5, runs=runs_of)) == 5
     curve = fit.interval({"N": [1e9], "D": [1e14]})
     assert curve["lower"].iloc[0] < curve["value"].iloc[0] < curve["upper"].iloc[0]
-    (warned,) = curve.attrs["warnings"]
-    assert warned.startswith("D: extrapolated")
     shared = Law(
         "one exponent", "", (Nonlinear("alpha", 0.05, 1.5),), CHINCHILLA.linear,
         lambda x, alpha: (1.0, x["N"] ** -alpha, x["D"] ** -alpha), variables=("N", "D"),

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.recfunctions import structured_to_unstructured
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
@@ -27,7 +26,6 @@ CONDITION = 1e3  # condition number of the normalised columns from which coeffic
 ALIKE = 0.9999  # cosine from which two basis functions count as nearly equal
 FEW = 2  # residual degrees of freedom below which a fit is hardly tested
 CONSTANT = 1e-12  # spread of y, as a share of its size, up to which it is rounding
-BEYOND = 2.0  # warn when x is more than this factor outside the data
 
 
 class Design(NamedTuple):
@@ -212,25 +210,3 @@ def _logarithm(design: Design) -> list[str]:
     if profile(design, 0, 0.0, design.theta)[0] > profile_limit(design, LEVEL):
         return []
     return [f"{design.names[0]} = {design.theta[0]:.4g} cannot be told from 0: a logarithm fits as well"]
-
-
-def extrapolation(design: Design, x: Array) -> tuple[str, ...]:
-    """A warning for each variable of ``x`` (m,) that reaches further beyond the data than a factor of two."""
-    names = design.x.dtype.names
-    if names is None:
-        return tuple(_beyond(design.x, x))
-    data, at = structured_to_unstructured(design.x).T, structured_to_unstructured(x).T  # type: ignore[arg-type]
-    return tuple(f"{name}: {text}" for name, *both in zip(names, data, at, strict=True) for text in _beyond(*both))
-
-
-def _beyond(data: Array, x: Array) -> list[str]:
-    at, seen = np.abs(x), np.abs(data[data != 0])
-    if not seen.size or not at.size:
-        return []
-    texts = []
-    if at.max() > BEYOND * seen.max():
-        texts.append(f"extrapolated: {at.max() / seen.max():.3g} times beyond the data ({seen.max():.4g})")
-    near = at[at > 0]
-    if near.size and near.min() * BEYOND < seen.min() and not np.any(data == 0):
-        texts.append(f"extrapolated: {seen.min() / near.min():.3g} times short of the data ({seen.min():.4g})")
-    return texts

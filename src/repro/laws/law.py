@@ -421,8 +421,7 @@ class Fit:
 
         From the percentiles of the draws where there are any, else by the delta method with Student's t; NaN with no
         residual degrees of freedom and no draws. It is the curve's uncertainty: a new measurement scatters about it by
-        ``rse`` besides. attrs["warnings"] says how far x lies beyond the data. Raises ValueError if alpha is not
-        strictly between 0 and 1.
+        ``rse`` besides. Raises ValueError if alpha is not strictly between 0 and 1.
         """
         _check_level(alpha)
         at = np.atleast_1d(self.law.points(x))
@@ -433,9 +432,7 @@ class Fit:
         else:
             half = inference.band(self.design, at, alpha)
             low, high = value - half, value + half
-        frame = pd.DataFrame({"value": value, "lower": low, "upper": high})
-        frame.attrs["warnings"] = inference.extrapolation(self.design, at)
-        return frame
+        return pd.DataFrame({"value": value, "lower": low, "upper": high})
 
     def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
         """Intervals of confidence 1 - alpha: columns lower, upper; one row for each parameter.
