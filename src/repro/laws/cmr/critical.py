@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
+from scipy.optimize import isotonic_regression
 
 from repro.laws.cmr.laws import CMR_LAW, FLOOR, HALVINGS, RATIO_LAWS, Interval, TurningPoint
 from repro.laws.inference import LEVEL
@@ -293,15 +294,7 @@ def _interpolated(losses: Array, ratios: Array, limit: float) -> Array:
 
 def _isotonic(values: Array, weights: Array | None = None) -> Array:
     """The nearest values (n, r), by least squares with weights (r,), that do not fall from one column to the next."""
-    count = values.shape[1]
-    weights = np.ones(count) if weights is None else weights
-    total, weight = np.pad(values * weights, ((0, 0), (1, 0))).cumsum(axis=1), np.r_[0.0, weights.cumsum()]
-    highest = np.full(values.shape, -np.inf)
-    for first in range(count):
-        means = (total[:, first + 1 :] - total[:, [first]]) / (weight[first + 1 :] - weight[first])
-        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over where the run of columns ends
-        highest[:, first:] = np.maximum(highest[:, first:], least)
-    return highest
+    return np.stack([isotonic_regression(row, weights=weights).x for row in values])
 
 
 def _law_crossings(law: Law, params: pd.DataFrame, limit: float) -> Array:
