@@ -68,7 +68,7 @@ def test_every_figure_draws(name: str, source: str, ours: DomainResults) -> None
 def test_drawing_the_same_results_twice_gives_the_same_picture() -> None:
     def picture() -> str:
         # Vega numbers its clip paths on and on through a process.
-        return re.sub(r"clip\d+", "clip", drawn(figures.cross_sections(paper, [1 / 4, 1 / 3])))
+        return re.sub(r"clip\d+", "clip", drawn(figures.both_losses(paper, "460M")))
 
     assert picture() == picture()
 
@@ -191,11 +191,9 @@ def test_critical_ratios_stand_with_their_intervals_by_both_conditions() -> None
     assert {row["name"] for row in values(two) if "name" in row} == {"far", "near"}
 
 
-def test_a_size_or_ratio_that_is_not_there_is_named() -> None:
+def test_a_size_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match="no curves for size '7B'; there are 460M"):
         figures.loss_against_tokens(paper, "7B")
-    with pytest.raises(ValueError, match=r"none of these ratios was run; there are 1/8"):
-        figures.cross_sections(paper, [0.9])
 
 
 def test_corpora_and_pretraining() -> None:

@@ -77,9 +77,9 @@ def other_models() -> Styler:
     return styled(table, formats, "not printed, or the paper's split itself", index=False)
 
 
-def printed_drift(frame: pd.DataFrame | None = None) -> Styler:
+def printed_drift() -> Styler:
     """Drift as far as the text has numbers of it (Figures 2 and 3 print none); from `published.drift`."""
-    rows = published.drift() if frame is None else frame
+    rows = published.drift()
     table = pd.DataFrame({
         "domain": rows["domain"], "models": rows["models"], "category of data": rows["category"],
         "between CPT fractions": between(rows["cpt_from"], rows["cpt_to"], "{:g}".format),

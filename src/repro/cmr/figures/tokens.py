@@ -1,7 +1,6 @@
 """Training tokens, and losses against them: Figures 4, 7, 9 and 10 of paper A, pretraining curves, the corpora."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -48,9 +47,13 @@ def _side_by_side(panels: Mapping[str, parts.Rows], x_title: str) -> Any:
     spans = [end for rows in panels.values() for end in rows.span("general")]
     shape: dict[str, Any] = {"width": style.PANEL, "height": 240} if several else {"width": 600, "height": 340}
     limits = [min(spans), max(spans)] if several else None
-    tracks = [Track(rows, colour, pick, title, x_title=x_title, y_title=style.GENERAL, t_max=T_MAX, limits=limits,
-                    **shape) for title, rows in panels.items()]  # fmt: skip
-    charts = [track.chart(f"zoom_{place}") for place, track in enumerate(tracks)]
+    charts = [
+        _track(
+            rows, colour, pick, f"zoom_{place}", title, x_title=x_title, y_title=style.GENERAL, t_max=T_MAX,
+            limits=limits, **shape,
+        )
+        for place, (title, rows) in enumerate(panels.items())
+    ]  # fmt: skip
     return style.grid(charts, columns=2) if several else charts[0]
 
 
@@ -65,12 +68,11 @@ def all_loss_against_tokens(results: Results) -> Any:
         row = rows.where("mixture", label)
         for size in sizes:
             first, last = size == sizes[0], label == labels[-1]
-            track = Track(
-                row.where("size", size), colour, pick, f"{size}, R = {label}", width=580 // len(sizes), height=92,
-                x_title="T" if last else None, y_title="Δ general loss" if first else None, t_max=T_MAX,
-                limits=row.span("general"), ticks=3, y_labels=first,
-            )  # fmt: skip
-            cells.append(track.chart(f"zoom_{len(cells)}"))
+            cells.append(_track(
+                row.where("size", size), colour, pick, f"zoom_{len(cells)}", f"{size}, R = {label}", height=92,
+                width=580 // len(sizes), x_title="T" if last else None, y_title="Δ general loss" if first else None,
+                t_max=T_MAX, limits=row.span("general"), ticks=3, y_labels=first,
+            ))  # fmt: skip
     note = alt.Title(f"x: {results.t_title}; y: {style.GENERAL}, same scale within a row", fontSize=11)
     whole = style.grid(cells, columns=len(sizes), spacing=10).properties(title=note)
     return style.finish(whole, "General loss increment against tokens, a panel for each model size and ratio")
@@ -87,11 +89,11 @@ def both_losses(results: Results, *only: str) -> Any:
     cells: list[Any] = []
     for size in sizes:
         for loss, y_title, note in (("domain", style.DOMAIN, ""), ("general", style.GENERAL, _SYMLOG)):
-            track = Track(
-                rows.where("size", size), colour, pick, f"{size}, {loss} loss{note}", loss, y_title=y_title,
-                x_title=results.t_title if size == sizes[-1] else None, symmetric_log=loss == "general",
-            )  # fmt: skip
-            cells.append(track.chart(f"zoom_{len(cells)}"))
+            cells.append(_track(
+                rows.where("size", size), colour, pick, f"zoom_{len(cells)}", f"{size}, {loss} loss{note}", loss,
+                x_title=results.t_title if size == sizes[-1] else None, y_title=y_title,
+                symmetric_log=loss == "general",
+            ))  # fmt: skip
     text = "Domain and general loss increments against tokens, a row for each model size, a line for each ratio"
     return style.finish(style.grid(cells, columns=2), text)
 
@@ -129,52 +131,52 @@ def _rows(curves: pd.DataFrame, results: Results) -> parts.Rows:
     return rows._replace(drawn=pd.concat([drawn, seams]).sort_values("t", kind="stable"))
 
 
-@dataclass(frozen=True)
-class Track:
-    """One panel of an increment against T: lines (dashed: extrapolated), measured dots, turning points."""
-
-    rows: parts.Rows
-    colour: alt.Color
-    pick: alt.Parameter
-    title: str = ""
-    loss: str = "general"
-    width: int = style.PANEL
-    height: int = 180
-    x_title: str | None = None
-    y_title: str | None = None
-    t_max: float | None = None
-    symmetric_log: bool = False
-    limits: Sequence[float] | None = None
-    ticks: int = 6
-    y_labels: bool = True
-
-    def chart(self, zoom: str) -> Any:
-        """The panel; ``zoom`` names its drag-and-scroll selection, unique in the figure."""
-        along = alt.Scale(nice=False, zero=True)
-        x = alt.X("t:Q", title=self.x_title, axis=alt.Axis(tickCount=self.ticks), scale=along)
-        axis, scale = alt.Axis(tickCount=self.ticks, labels=self.y_labels), alt.Scale(zero=False)
-        if self.symmetric_log:
-            axis = alt.Axis(values=_TICKS, format="~g")
-            scale = alt.Scale(type="symlog", constant=0.01, nice=False)
-        elif self.limits is not None:
-            scale = alt.Scale(domain=list(self.limits), nice=False)
-        y = alt.Y(f"{self.loss}:Q", title=self.y_title, axis=axis, scale=scale)
-        base = alt.Chart(style.inline(self.rows.drawn[_FIELDS])).encode(x, y, self.colour)
-        opacity = style.faded(self.pick)
-        layers: list[Any] = [] if self.t_max is None else [style.rule("x", self.t_max)]
-        ends = f"{self.loss}_low", f"{self.loss}_high"
-        detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
-        interval = self.rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
-        layers += style.band(interval, "y", x, self.colour, style.faded(self.pick, 0.18), detail, ends=ends, line=False)
-        layers += self.rows.seen(x, y, self.colour, style.faded(self.pick, 0.6), size=11)
-        line = base.mark_line(strokeWidth=2).add_params(self.pick, style.zoom(zoom))
-        line = line.encode(opacity, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"])
-        layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
-        if len(self.rows.turns):
-            marks = alt.Chart(style.inline(self.rows.turns)).mark_point(filled=True, size=75)
-            tips = [*style.tips(mark="Mark"), *parts.tooltips()]
-            layers.append(marks.encode(x, y, self.colour, parts.mark_shape(parts.TURN), opacity, tooltip=tips))
-        return alt.layer(*layers).properties(width=self.width, height=self.height, title=self.title)
+def _track(
+    rows: parts.Rows,
+    colour: alt.Color,
+    pick: alt.Parameter,
+    zoom: str,
+    title: str = "",
+    loss: str = "general",
+    *,
+    width: int = style.PANEL,
+    height: int = 180,
+    x_title: str | None = None,
+    y_title: str | None = None,
+    t_max: float | None = None,
+    symmetric_log: bool = False,
+    limits: Sequence[float] | None = None,
+    ticks: int = 6,
+    y_labels: bool = True,
+) -> Any:
+    """One panel of an increment against T: lines (dashed: extrapolated), measured dots, turning points. ``zoom`` names
+    its drag-and-scroll selection, unique in the figure.
+    """
+    along = alt.Scale(nice=False, zero=True)
+    x = alt.X("t:Q", title=x_title, axis=alt.Axis(tickCount=ticks), scale=along)
+    axis, scale = alt.Axis(tickCount=ticks, labels=y_labels), alt.Scale(zero=False)
+    if symmetric_log:
+        axis = alt.Axis(values=_TICKS, format="~g")
+        scale = alt.Scale(type="symlog", constant=0.01, nice=False)
+    elif limits is not None:
+        scale = alt.Scale(domain=list(limits), nice=False)
+    y = alt.Y(f"{loss}:Q", title=y_title, axis=axis, scale=scale)
+    base = alt.Chart(style.inline(rows.drawn[_FIELDS])).encode(x, y, colour)
+    opacity = style.faded(pick)
+    layers: list[Any] = [] if t_max is None else [style.rule("x", t_max)]
+    ends = f"{loss}_low", f"{loss}_high"
+    detail = [alt.Detail("size:N"), alt.Detail("mixture:N")]
+    interval = rows.drawn.reindex(columns=["size", "mixture", "t", *ends])
+    layers += style.band(interval, "y", x, colour, style.faded(pick, 0.18), detail, ends=ends, line=False)
+    layers += rows.seen(x, y, colour, style.faded(pick, 0.6), size=11)
+    line = base.mark_line(strokeWidth=2).add_params(pick, style.zoom(zoom))
+    line = line.encode(opacity, style.extrapolated(), detail=["size:N", "mixture:N", "kind:N"])
+    layers += [line, style.hover(base, parts.tooltips(), size=70, aria=False)]
+    if len(rows.turns):
+        marks = alt.Chart(style.inline(rows.turns)).mark_point(filled=True, size=75)
+        tips = [*style.tips(mark="Mark"), *parts.tooltips()]
+        layers.append(marks.encode(x, y, colour, parts.mark_shape(parts.TURN), opacity, tooltip=tips))
+    return alt.layer(*layers).properties(width=width, height=height, title=title)
 
 
 def corpus_sizes(frame: pd.DataFrame) -> Any:
