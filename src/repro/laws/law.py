@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -30,14 +30,12 @@ WIDTH = 80  # of the lines of a summary
 # infinite. The curve moves by about this much, relatively: far less than the error of any loss.
 GAP = 1e-5
 
-HUBER = 1.345  # residuals beyond this many robust standard deviations count linearly: 95% efficient on Gaussian noise
 CONSTANT = 1e-13  # responses, or what a term adds to them, that differ by no more than this share are the same
-MAD = 0.6745  # the median absolute deviation of a standard Gaussian
-REWEIGHTINGS = {"huber": 50, "log-huber": 300}  # at most: the fixed, small delta of the latter settles slowly
+REWEIGHTINGS = 300  # at most: a small delta settles slowly
 SETTLED = 1e-9  # change of the curve, as a share of the range of y, at which reweighting ends
 DELTA = 1e-3  # of log loss, from which on residuals count linearly (Hoffmann et al. 2022, section 3.3)
 
-Loss = Literal["squares", "huber", "log-huber"]
+Loss = Literal["squares", "log-huber"]
 Points = ArrayLike | Mapping[str, ArrayLike] | pd.DataFrame
 Basis = Callable[..., Sequence[NDArray[Any] | float]]
 
@@ -172,19 +170,17 @@ class Law:
     ) -> Fit:
         """The global least-squares fit to x (n,), y (n,), with optional weights (n,) > 0 (inverse variances).
 
-        With ``loss="huber"`` residuals beyond 1.345 robust standard deviations count linearly (Huber's M-estimate), by
-        iteratively reweighted least squares; each round is a global fit, and the final weights are those of the result.
         With ``loss="log-huber"`` the residuals are those of ln y, and count linearly beyond ``delta``, in units of ln
-        y: Approach 3 of Hoffmann et al. (2022). Reweighting stops where that objective is stationary. Raises ValueError
+        y: Approach 3 of Hoffmann et al. (2022), by iteratively reweighted least squares. Each round is a global fit,
+        and the final weights are those of the result, where that objective is stationary. Raises ValueError
         if shapes differ, values are not finite, weights are not positive, there are fewer points than parameters, the
         basis is not finite at some x, or, for log-huber, y or the law is not positive.
         """
-        if loss not in ("squares", *REWEIGHTINGS):
-            raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares', 'huber' or 'log-huber'")
+        if loss not in get_args(Loss):
+            raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares' or 'log-huber'")
         at, values, weight = self._checked(x, y, weights)
-        if loss != "log-huber":
-            fit = Fit.of(self, self._solved(at, values, weight), at, values, weight)
-            return fit if loss == "squares" else self._robust(fit, weight)
+        if loss == "squares":
+            return Fit.of(self, self._solved(at, values, weight), at, values, weight)
         if not (np.all(values > 0) and delta > 0):
             raise ValueError(f"{self.name}: log-huber takes the logarithm of y, so y and delta must be positive")
         relative = weight / values**2
@@ -237,10 +233,10 @@ class Law:
             raise ValueError(f"{self.name}: {len(at)} points cannot determine {len(self.names)} parameters")
         return at, values, weight
 
-    def _robust(self, fit: Fit, prior: Array, delta: float | None = None) -> Fit:
-        """Reweighted from ``fit`` until the curve stays: Huber's loss of y, or of ln y where there is a ``delta``."""
-        for _ in range(REWEIGHTINGS["huber" if delta is None else "log-huber"]):
-            weight = prior * (_huber(np.sqrt(prior) * fit.residual, fit.y) if delta is None else _log_huber(fit, delta))
+    def _robust(self, fit: Fit, prior: Array, delta: float) -> Fit:
+        """Reweighted from ``fit`` until the curve stays: Huber's loss of ln y."""
+        for _ in range(REWEIGHTINGS):
+            weight = prior * _log_huber(fit, delta)
             before, fit = fit, Fit.of(self, self._solved(fit.x, fit.y, weight), fit.x, fit.y, weight, robust=True)
             change = np.max(np.abs(fit.predict(fit.x) - before.predict(fit.x)))
             if change <= SETTLED * np.ptp(fit.y):
@@ -291,14 +287,6 @@ class Law:
 
 def _finite(x: Array) -> bool:
     return bool(np.isfinite(structured_to_unstructured(x) if x.dtype.names else x).all())  # type: ignore[arg-type]
-
-
-def _huber(residual: Array, y: Array) -> Array:
-    """Weights (n,) of Huber's loss, with the scale of the residuals by their median."""
-    scale = float(np.median(np.abs(residual))) / MAD
-    if scale == 0:  # half the points are met exactly: what deviates is left out as far as numbers allow
-        scale = np.finfo(float).eps * float(np.max(np.abs(y)))
-    return np.asarray(np.minimum(1.0, HUBER * scale / np.maximum(np.abs(residual), np.finfo(float).tiny)))
 
 
 def _log_huber(fit: Fit, delta: float) -> Array:
