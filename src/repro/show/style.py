@@ -182,6 +182,18 @@ def _intervals(
     yield rows.encode(axis, alt.X2(f"{high}:Q") if isinstance(axis, alt.X) else alt.Y2(f"{high}:Q"), *channels)
 
 
+def apart(at: Iterable[float], step: float, top: float) -> list[float]:
+    """Places of labels, given in ascending order, moved up from each other by at least ``step``, and down again until
+    the last is so far below ``top``.
+    """
+    moved: list[float] = []
+    for value in at:
+        moved.append(max(value, moved[-1] + step) if moved else value)
+    for place in reversed(range(len(moved))):
+        top = moved[place] = min(moved[place], top - step)
+    return moved
+
+
 def rule(axis: str, value: float, dash: Sequence[int] = (4, 3)) -> Any:
     """A dashed grey line across the panel at ``value`` of axis ``x`` or ``y``."""
     encoding = alt.X("at:Q") if axis == "x" else alt.Y("at:Q")

@@ -128,26 +128,14 @@ def _baselines(baselines: pd.DataFrame, ends: list[float], y: alt.Y) -> list[Any
     percent = parts.shares(ends)
     values = [f"{score:.1%}" if percent else f"{score:.3g}".replace("-", "\u2212") for score in rows["score"]]
     says = [f"{name} {value}{to}" for name, value, to in zip(rows["name"], values, arrow, strict=True)]
-    rows = rows.assign(says=says, at=_apart(rows["score"].clip(*ends).to_numpy(float), ends))
+    at_score = style.apart(rows["score"].clip(*ends), _APART * (ends[1] - ends[0]), ends[1])
+    rows = rows.assign(says=says, at=at_score)
     lines = alt.Chart(style.inline(rows[inside])).mark_rule(color=style.GREY, strokeDash=[2, 3])
     words = alt.Chart(style.inline(rows)).mark_text(align="right", baseline="bottom", dx=-3, dy=-1, fontSize=10)
     at = y.copy()
     at.shorthand = "at:Q"
     words = words.encode(at, x=alt.value("width"), text="says:N", color=alt.value(style.GREY))
     return [lines.encode(y), words]
-
-
-def _apart(at: np.ndarray, ends: list[float]) -> list[float]:
-    """Places of labels in ascending order, moved up from each other, and down again from the upper edge."""
-    step = _APART * (ends[1] - ends[0])
-    moved: list[float] = []
-    for value in at:
-        moved.append(max(float(value), moved[-1] + step) if moved else float(value))
-    top = ends[1] - step
-    for place in reversed(range(len(moved))):
-        moved[place] = min(moved[place], top)
-        top = moved[place] - step
-    return moved
 
 
 def budgets(results: Results) -> Any:

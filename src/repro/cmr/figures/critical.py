@@ -15,6 +15,7 @@ ROUTES = {
     "by tolerance": ("tolerance_ratio", "tolerance", "#d0641f", "diamond"),
 }
 APART = 0.011  # how far sizes are moved apart on the axis of ratios, so that their bars do not cover each other
+LINE = 0.034  # of the axis of ratios: labels are at least that far from each other
 
 EPSILONS = tuple(k / 100 for k in range(1, 16))  # tolerances, nats per token
 
@@ -157,20 +158,12 @@ def tolerances(results: DomainResults) -> Any:
 
 def _labels(curves: pd.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color, opacity: Any) -> list[alt.Chart]:
     """A ring where each curve reaches the end of the run, its value beside it, spread so that none overlap."""
-    rows = (
-        curves.loc[curves["t"] == T_MAX, ["size", "t", "ratio"]].sort_values("ratio", kind="stable").to_dict("records")
-    )
-    floor, ceiling = float("-inf"), 1.0
-    for row in rows:
-        floor = row["at"] = max(row["ratio"], floor + 0.034)
-        row["says"] = f"{row['ratio']:.1%}"
-    for row in reversed(rows):
-        row["at"] = min(row["at"], ceiling)
-        ceiling = row["at"] - 0.034
-    base = alt.Chart(style.inline(pd.DataFrame(rows)))
+    rows = curves.loc[curves["t"] == T_MAX, ["size", "t", "ratio"]].sort_values("ratio", kind="stable")
+    rows = rows.assign(at=style.apart(rows["ratio"], LINE, 1.0 + LINE), says=rows["ratio"].map("{:.1%}".format))
+    base = alt.Chart(style.inline(rows))
     ring = base.mark_point(size=45, strokeWidth=2, clip=True).encode(x, y, colour, opacity)
     words = base.mark_text(align="left", dx=3, dy=10, fontSize=10, fontWeight="bold", clip=True)
-    return [ring, words.encode(x, alt.Y("at:Q"), colour, opacity, text="says:N")] if rows else []
+    return [ring, words.encode(x, alt.Y("at:Q"), colour, opacity, text="says:N")] if len(rows) else []
 
 
 def _open_bars(rows: pd.DataFrame, limits: Sequence[float], *channels: Any) -> list[Any]:
