@@ -17,12 +17,12 @@ def main() -> None:
     """Rewrite what differs; a notebook that is as it should be is left alone."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        defaults, schema = declared(path)
+        defaults, schemas = declared(path)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
                 if "parameters" in cell.metadata.get("tags", []):
-                    cell.source = notebook_cell(schema or Params, defaults)
+                    cell.source = notebook_cell(*schemas[:1] or (Params,), defaults)
         text = nbformat.writes(notebook) + "\n"
         if text != path.read_text():
             path.write_text(text)

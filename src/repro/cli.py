@@ -303,14 +303,14 @@ def _claims(options: argparse.Namespace) -> int:
     given = _checked(_values_of(options))
     from repro.study import claims
 
-    frame = claims.every(*map(study_of, given), among=[options.paper] if options.paper else [])
+    frame = claims.ledger(*map(study_of, given), among=[options.paper] if options.paper else [])
     if options.verdict:
         frame = frame[frame[["recomputed_verdict", "replicated_verdict"]].eq(options.verdict).any(axis=1)]
     print(claims.listed(frame))
     if options.json:
         options.json.write_text(claims.as_json(frame) + "\n")
     if options.csv:
-        frame.map(claims.exact).to_csv(options.csv, index=False)
+        options.csv.write_text(claims.as_csv(frame))
     return 0
 
 

@@ -1,12 +1,14 @@
 """Forecasts from half of the budget: right where the laws hold, told where nothing can be, drawn either way."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers.charts import drawn
 from helpers.studies import STUDIES, losses as made, study
-from repro.cmr import figures, forecasts, tables
+from repro.cmr import claims, figures, forecasts, tables
 from repro.cmr.frames import DomainResults
 from repro.laws import analyse
 from repro.trust.recovery import Truth
@@ -32,6 +34,17 @@ def ahead(losses: pd.DataFrame) -> pd.DataFrame:
 def test_four_ratios_are_chosen_inside() -> None:
     assert forecasts.chosen([0.0, *RATIOS]) == [1 / 8, 1 / 4, 1 / 2, 3 / 4]
     assert forecasts.chosen([1 / 4, 1.0]) == [1 / 4]
+
+
+def test_the_claim_shows_this_forecast(
+    losses: pd.DataFrame, ahead: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = DomainResults(analyse(losses, bootstrap=60))
+    monkeypatch.setattr(claims, "_results", lambda study: known)
+    monkeypatch.setattr(claims, "_FORECASTS", {})
+    found = claims.REPLICATED["A003"](SimpleNamespace(losses=lambda: losses))  # type: ignore[arg-type]
+    row = ahead[ahead["what"] == "critical ratio by turning point"].iloc[0]
+    assert found is not None and found.value == pytest.approx((row["forecast"], row["came"]), rel=1e-6)
 
 
 def test_forecasts_lie_near_what_came(ahead: pd.DataFrame, losses: pd.DataFrame) -> None:

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from helpers import ROOT, command
 from repro.study import claims
-from repro.study.base import NotRun
+from repro.study.base import BaseStudy, NotRun
 from repro.study.claims import VERDICTS, Claim, Replicated
 
 # The contract with those who read `repro claims --json`.
@@ -59,14 +61,14 @@ def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """A way to give a paper of one claim, X1, its two functions."""
 
     def given(recompute: Any = None, replicate: Any = None, known: Claim = CLAIM) -> None:
+        claims.read.cache_clear()
         module: Any = ModuleType("repro.cmr.claims")
         module.RECOMPUTED = {"X1": recompute} if recompute else {}
         module.REPLICATED = {"X1": replicate} if replicate else {}
         monkeypatch.setitem(sys.modules, "repro.cmr.claims", module)
         monkeypatch.setattr(claims, "parse", lambda _: {"X1": known})
-        monkeypatch.setattr(claims, "papers", lambda: ["cmr"])
+        monkeypatch.setattr(claims, "PAPERS", {"cmr": claims.PAPERS["cmr"]})
 
-    claims.read.cache_clear()
     yield given
     claims.read.cache_clear()
 
@@ -75,6 +77,9 @@ STUDY: Any = SimpleNamespace(
     design=SimpleNamespace(pretraining=[SimpleNamespace(parameters=92_000), SimpleNamespace(parameters=330_000)]),
     params=SimpleNamespace(continual_tokens=480_000, seeds=(0,)),
 )
+
+
+CARD_STUDY = Mock(spec=BaseStudy, design=STUDY.design, params=STUDY.params)
 
 
 @pytest.mark.parametrize(("holds", "verdict"), [(True, "agrees"), (False, "differs"), (None, "cannot be told")])
@@ -98,7 +103,7 @@ def test_runs_that_are_missing_are_not_run(paper: Any) -> None:
 def test_a_function_that_raises_names_its_claim(paper: Any) -> None:
     paper(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError) as raised:
-        claims.ledger("cmr")
+        claims.ledger(among=["cmr"])
     assert raised.value.__notes__ == ["claim X1: It is so."]
 
 
@@ -110,13 +115,50 @@ def test_a_function_without_a_claim_is_refused(paper: Any) -> None:
 
 
 def test_a_card_is_escaped_and_says_where_its_numbers_come_from(paper: Any) -> None:
-    known = CLAIM.model_copy(update={"statement": "a < b & 'c'", "printed": "<5%"})
+    known = CLAIM.model_copy(
+        update={"statement": "a < b & 'c'", "printed": "<5%", "how": "A <half>.", "form": "{:.1%}"}
+    )
     paper(lambda: 0.125 * 4, lambda study: Replicated((0.4, 0.45), (0.3, 0.5)), known)
     cards = claims.show("cmr", "X1")
-    assert "0.125 * 4" in cards._repr_html_() and "test_claims.py, line" in cards._repr_html_()
     assert "a &lt; b &amp; &#x27;c&#x27;" in cards._repr_html_() and "&lt;5%" in cards._repr_html_()
-    assert 'class="verdict not-run"' in cards._repr_html_()
-    assert repr(cards).splitlines()[1:] == ["  printed: <5%", "  its numbers: 0.5 [agrees]", "  this run: [not run]"]
+    how = "A &lt;half&gt;. Function: RECOMPUTED[&quot;X1&quot;] of repro.cmr.claims."
+    assert (
+        f'<summary title="{how}">' in cards._repr_html_() and f"<small>{how}</small></details>" in cards._repr_html_()
+    )
+    assert repr(cards).splitlines()[1:] == ["  printed: <5%", "  its numbers: 50.0% [agrees]"]
+
+
+def test_runs_are_on_a_card_only_where_a_study_is_asked_and_could_tell(paper: Any) -> None:
+    paper(lambda: 0.5)
+    assert "this run" not in repr(claims.show("cmr", "X1", CARD_STUDY))
+    paper(
+        replicate=lambda study: Replicated(0.4), known=CLAIM.model_copy(update={"run": "A mean.", "run_form": "{:g} m"})
+    )
+    assert "this run: 0.4 m [cannot be told]" in repr(claims.show("cmr", "X1", CARD_STUDY))
+    assert "this run" not in repr(claims.show("cmr", "X1"))
+    paper(replicate=lambda study: Replicated(True), known=CLAIM)
+    assert "this run: holds here [cannot be told]" in repr(claims.show("cmr", "X1", CARD_STUDY))
+    missing: Any = Mock(side_effect=NotRun)
+    paper(replicate=missing, known=CLAIM.model_copy(update={"run": "The mean of a run."}))
+    shown = claims.show("cmr", "X1", CARD_STUDY)
+    assert "this run: [not run]" in repr(shown) and "The mean of a run." in shown._repr_html_(), "what it would take"
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (0.2976, "{:.1%}", "29.8%"),
+        ((2.4, 1.8), "{:.1f}M", "2.4M, 1.8M"),
+        ((0.1, math.inf), "T0 = {:.1f}", "T0 = 0.1, \u221e"),
+        ((0.25, math.nan), "general {:.1f}, domain {:.1f} nats", "general 0.2, domain none nats"),
+        ((0.01, -0.02), "{points:+.1f} points", "+1.0, -2.0 points"),
+        (tuple(range(9)), "{:.0f} items", "0 to 8 items"),
+        ((True, False), "{:.4g}", "yes, no"),
+        (None, "{:.4g}", ""),
+    ],
+)
+def test_a_value_is_written_as_its_form_has_it(value: Any, form: str, text: str) -> None:
+    assert claims.written(value, form) == text
 
 
 def test_an_unknown_claim_is_refused_by_name(paper: Any) -> None:
@@ -126,12 +168,14 @@ def test_an_unknown_claim_is_refused_by_name(paper: Any) -> None:
 
 
 def test_a_table_of_claims_is_whole_without_scripts_and_says_what_it_is_filtered_by(paper: Any) -> None:
-    paper(lambda: 0.5, known=CLAIM.model_copy(update={"statement": "<so> it is."}))
+    paper(lambda: (0.5,), known=CLAIM.model_copy(update={"statement": "<so> it is."}))
     shown = claims.table()._repr_html_()
     assert shown.count("<tr") == 2 and "&lt;so&gt; it is." in shown
     assert 'data-paper="cmr" data-kind="value" data-own="agrees" data-run="not run" data-page="cmr-6-critical"' in shown
     assert '<a href="cmr-6-critical.html">X1</a>' in shown
     assert "<select" not in shown.partition("<script>")[0]
+    data = claims.table()._repr_mimebundle_()["text/csv"]
+    assert next(csv.DictReader(io.StringIO(data)))["recomputed_verdict"] == "agrees"
 
 
 @pytest.fixture
@@ -150,7 +194,7 @@ def test_the_command_prints_and_exports_without_any_run(home: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads((home / "out.json").read_text())
     table = list(csv.DictReader(io.StringIO((home / "out.csv").read_text())))
-    assert [list(row) for row in (*rows, *table)] == [COLUMNS] * 2 * len(rows)
+    assert [list(row) for row in (*rows, *table)] == [[*COLUMNS, "study"]] * 2 * len(rows)
     assert {row["replicated_verdict"] for row in rows} == {row["recorded_verdict"] for row in rows} == {"not run"}
     assert {row["recomputed_verdict"] for row in rows} <= set(VERDICTS)
     assert all(row["id"] in done.stdout for row in rows)

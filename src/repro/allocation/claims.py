@@ -99,7 +99,6 @@ def _least(benchmark: str) -> str:
 
 
 def _rises(budget: str) -> bool:
-    """Whether Table 4's scores rise with SFT tokens."""
     rows = OTHER[OTHER["budget"] == BUDGETS[budget]]
     found = trend(checked(rows[["sft_tokens", "score", "n_items"]], BUDGETS[budget]))
     return found.slope > 0 and found.p_value <= LEVEL
@@ -110,7 +109,6 @@ def _tested(budget: str) -> pd.Series:
 
 
 def _near(budget: str) -> bool:
-    """Whether the split tested nearest to the predicted one is of the better half of those tested."""
     tested = _tested(budget)
     return bool(tested.iloc[np.argmin(np.abs(tested.index - value(f"predicted_{budget}")))] > tested.median())
 
@@ -258,7 +256,6 @@ def _by_accuracy(frame: pd.DataFrame) -> list[Replicated]:
 
 
 def _middle(study: Study, *, base: bool) -> Replicated | None:
-    """The first domain's split in the middle by SFT tokens less the base model, or less the split with the fewest."""
     ours, name = study.results(), study.params.domains[0].name
     rows = ours.allocations.drop_duplicates(KEYS).sort_values("sft_tokens", kind="stable")
     rows = rows[(rows["domain"] == name) & (rows["seed"] == study.params.seeds[0])]

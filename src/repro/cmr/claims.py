@@ -3,6 +3,7 @@
 The paper's numbers and our runs answer the same `Results`, so most claims are one judge of either: of `STEADY` a run
 says by itself whether they hold, of `VARYING` only several seeds do, because runs differ in it by more than sizes or
 ratios. What a paper prints of its own models, no run of other models can confirm: it is shown, and cannot be told.
+What a function of one claim computes stands beside the claim, in ``published/claims.yaml``, for readers too.
 """
 
 import math
@@ -13,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repro.cmr import published
+from repro.cmr import forecasts, published
 from repro.cmr.frames import FIGURE_5, RUN, T_MAX, DomainResults, Results, held_out_errors
 from repro.cmr.published import critical_ratio as printed, paper, table
 from repro.cmr.rederived import frames
 from repro.cmr.rederived.frames import UNIT
 from repro.cmr.study import Study
-from repro.laws import CMR_LAW, RATIO_LAW, analyse, turning_point
+from repro.laws import CMR_LAW, RATIO_LAW, turning_point
 from repro.laws.cmr.laws import GENERAL_TOKEN_LAWS
 from repro.study import claims
 from repro.study.base import NotRun
@@ -30,7 +31,8 @@ SEEDS = 3  # the fewest that say how runs differ
 EPSILON = 0.05  # the paper's tolerance, nats per token
 STEP = 512 * 4096 / 1e9  # billion tokens of one of the paper's steps: batch times sequence length
 SECOND_RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4]  # of the paper's second domain
-show, decisive, ledger = partial(claims.show, "cmr"), partial(claims.decisive, "cmr"), claims.table
+show, decisive = partial(claims.show, "cmr"), partial(claims.decisive, "cmr")
+begin, ledger = claims.begin, claims.table  # of both papers
 
 
 def _wide(results: Results, rows: pd.DataFrame, values: str) -> pd.DataFrame:
@@ -117,7 +119,6 @@ def _feasible(results: Results) -> list[int]:
 
 
 def _rises_late(results: Results) -> bool:
-    """Whether the general loss rises with R, and less up to a half than from there on."""
     first, middle, last = (_at(_rise(results), ratio) for ratio in (1 / 8, 1 / 2, 1.0))
     return _grows(_rise(results)) and _all(middle - first < last - middle)
 
@@ -128,13 +129,7 @@ def _slope(results: Results, t: float = T_MAX) -> pd.DataFrame:
     return general / domain
 
 
-def _peak(results: Results) -> float:
-    """The highest general increment along a run at ratios up to a half."""
-    return max(_ends(_upto(_rise(results, t=float(t)), 1 / 2))[1] for t in RUN[9::10])
-
-
 def _distance(results: Results) -> float:
-    """Rank correlation of T0 with how far its ratio lies above the critical one."""
     points = results.turning_points().dropna(subset="t")
     if len(points) < 3:
         raise NotRun("fewer than three turning points have no order to speak of")
@@ -158,7 +153,7 @@ STEADY: dict[str, Callable[[Results], bool]] = {
     "A070": lambda r: _all(_rise(r, "domain").abs() >= 3 * _rise(r).abs()),
     "A078": lambda r: _all(_turns(r) > T_MAX),
     "A079": lambda r: _all(_upto(_rise(r), 3 / 4) < 0.02),
-    "A082": lambda r: _peak(r) < EPSILON / 2,
+    "A082": lambda r: max(_ends(_upto(_rise(r, t=float(t)), 1 / 2))[1] for t in RUN[9::10]) < EPSILON / 2,
     "A083": lambda r: _all(_at(_rise(r), 1) > EPSILON),
     "A084": lambda r: _all(_at(_rise(r), 1) > EPSILON) and _all(_at(_rise(r), 1 / 8) < EPSILON),
     "A098": lambda r: _all(_upto(_rise(r), 1 / 2) <= EPSILON),
@@ -243,21 +238,9 @@ def _iterated(size: str, ratio: float, t: float = 50.0) -> float:
     return t
 
 
-def _arrives() -> bool:
-    points = paper.turning_points().dropna(subset="t")
-    rows = zip(points["size"], points["ratio"], points["t"], strict=True)
-    return all(abs(_iterated(size, ratio) / t - 1) < 0.01 for size, ratio, t in rows)
-
-
 def _chain(lagrange: float) -> np.ndarray:
     """Critical ratios at T = 100 from Table 4, by size."""
     return np.array([float(fit.predict(T_MAX)) for fit in frames.refits(lagrange).values()])
-
-
-def _limits() -> list[float]:
-    """Where the curves of Table 5 end as T grows without limit."""
-    return [law["beta3"] if law["s4"] < 0 else math.copysign(math.inf, law["alpha4"])
-            for law in paper.equation_8().values()]  # fmt: skip
 
 
 def _at_turn(size: str, ratio: float) -> float:
@@ -294,10 +277,15 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A063": lambda: list(map(_law, paper.sizes)),
     "A064": lambda: T_MAX * UNIT / 1e9,
     "A065": lambda: 250 * UNIT / 1e9,
-    "A067": _arrives,
+    "A067": lambda: all(
+        abs(_iterated(size, ratio) / t - 1) < 0.01
+        for size, ratio, t in paper.turning_points()[["size", "ratio", "t"]].dropna().itertuples(index=False)
+    ),
     "A068": lambda: _all(np.abs(_chain(100.0) - _chain(7000.0)) < 0.01),
     "A069": lambda: _all((paper.turning_points()["t"] / paper.turning_points(math.inf)["t"] - 1).dropna().abs() < 0.01),
-    "A073": _limits,
+    "A073": lambda: [
+        law["beta3"] if law["s4"] < 0 else math.copysign(math.inf, law["alpha4"]) for law in paper.equation_8().values()
+    ],
     "A077": lambda: printed("460M", "academic") < printed("460M"),
     "A081": lambda: _all(_upto(_rise(paper), 1 / 2) < 0.02),
     "A085": lambda: _by_size() < 0.5,
@@ -311,6 +299,7 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
 }  # fmt: skip
 
 _RIVALS: dict[int, pd.DataFrame] = {}  # by the id of results that are known
+_FORECASTS: dict[int, pd.DataFrame] = {}  # the same
 
 
 def _results(study: Study, domain: str = "domain") -> DomainResults:
@@ -352,7 +341,6 @@ def _place(number: int, results: DomainResults) -> Replicated | None:
 
 
 def _times(number: int, results: DomainResults) -> Found:
-    """The turning points, by ratio, of our size at this place."""
     turns = _turns(results)
     return tuple(turns.iloc[:, number]) if turns.shape[1] > number else None
 
@@ -363,12 +351,12 @@ def _places(judge: Callable[[int, DomainResults], Found], *names: str) -> dict[s
 
 
 def _half(study: Study) -> Replicated | None:
-    """Critical ratios of the smallest size by turning point: predicted from the first half of each run, and found."""
-    found, losses = _results(study), study.losses()
-    end = float(losses["tokens"].max())
-    own = (losses["domain"] == study.params.domain.name) & (losses["size"] == found.sizes[0])
-    guess = analyse(losses[own & (losses["tokens"] <= end / 2)], t_max=end, lagrange=study.params.lagrange).groups[0]
-    return Replicated((guess.critical_ratio.turning_point.value or math.nan, _critical(found)[0]))
+    results = _results(study)
+    if id(results) not in _FORECASTS:
+        _FORECASTS[id(results)] = forecasts.of_runs(study.losses(), results.analysis)
+    rows = _FORECASTS[id(results)]
+    found = rows.loc[rows["what"] == "critical ratio by turning point", ["forecast", "came"]].to_numpy(float)
+    return Replicated(tuple(map(float, found[0]))) if len(found) else None
 
 
 def _rivals(results: DomainResults) -> pd.DataFrame:
@@ -378,14 +366,7 @@ def _rivals(results: DomainResults) -> pd.DataFrame:
     return _RIVALS[id(results)]
 
 
-def _predicts(results: DomainResults) -> tuple[float, ...]:
-    """The share of curves that the paper's law predicts best: general and domain loss by ratio, domain by tokens."""
-    rows = _rivals(results).loc[["ratio general", "ratio domain", "token domain"]]
-    return tuple(rows["held_out_wins"] / rows["held_out_judged"])
-
-
 def _two_powers(results: DomainResults) -> Replicated:
-    """The share of general curves on which two powers of T have a lower AICc than one; three quarters tell."""
     fits = [laws.general for group in results.analysis.groups for laws in group.token_laws]
     less = [fit.aicc < GENERAL_TOKEN_LAWS[1].fit(fit.x, fit.y, fit.weights).aicc for fit in fits]
     share = float(np.mean(less)) if less else math.nan
@@ -393,7 +374,6 @@ def _two_powers(results: DomainResults) -> Replicated:
 
 
 def _maxima(results: DomainResults) -> Replicated:
-    """How far turning points lie from the maxima of the general loss, relatively: the largest."""
     laws = [law for group in results.analysis.groups for law in group.token_laws if law.turning_point.value]
     limits = results.analysis.settings.equation_27 | {"lagrange": math.inf}
     maxima = [turning_point(law.domain.params, law.general.params, **limits).value or math.nan for law in laws]
@@ -402,7 +382,6 @@ def _maxima(results: DomainResults) -> Replicated:
 
 
 def _by_epsilon(results: DomainResults) -> Replicated:
-    """By how much tolerances from 0.02 to 0.1 move the smaller of both critical ratios, at the size where most."""
     rows = results.tolerances()
     least = rows[["tolerance_ratio", "critical_ratio"]].min(axis=1).groupby(rows["size"])
     value = float((least.max() - least.min()).max())
@@ -410,38 +389,32 @@ def _by_epsilon(results: DomainResults) -> Replicated:
 
 
 def _domains(study: Study) -> Replicated:
-    """Critical ratios of the smallest size, on the far domain and on the near one."""
     far, near = (_critical(_results(study, name))[0] for name in ("domain", "second_domain"))
     return Replicated((far, near), holds=near > far if len(study.params.seeds) >= SEEDS else None)
 
 
 def _later(study: Study) -> Replicated:
-    """The share of the ratios run on both domains at which the near one turns later; the smallest size."""
     far, near = (_turns(_results(study, name)).iloc[:, 0] for name in ("domain", "second_domain"))
     both = far.index.intersection(near.index)
     return Replicated(float((near[both] > far[both]).mean()))
 
 
 def _shares(study: Study) -> Replicated:
-    """The shares of the general text that come from the sources of our two domains, far and near."""
     far, near = map(float, study.distances()["share"].iloc[1:3])
     return Replicated((far, near), holds=near > far)
 
 
 def _epochs(study: Study) -> Replicated:
-    """How often the most demanding run goes through a domain's text."""
     value = float(study.corpora().query("part == 'training' and corpus != 'general'")["epochs"].max())
     return Replicated(value, holds=value <= 1)
 
 
 def _fits(results: DomainResults) -> Replicated:
-    """The least R2 of L(R), over sizes and both losses."""
     laws = [law.r2 for group in results.analysis.groups for law in group.ratio_law.values() if law is not None]
     return Replicated(min(laws), holds=min(laws) > 0.99) if laws else Replicated(None)
 
 
 def _spread(results: DomainResults) -> Replicated:
-    """By how much multipliers from 100 to 7,000 move the critical ratio, at the size where that is most."""
     by_size = results.multipliers().groupby("size")["critical_ratio"]
     value = float((by_size.max() - by_size.min()).max())
     return Replicated(value, holds=value < 0.01)
@@ -461,7 +434,11 @@ def _set(value: Callable[[Study], float], wanted: float) -> ByStudy:
 REPLICATED: dict[str, ByStudy] = {
     **{name: _run(judge) for name, judge in STEADY.items()},
     **{name: _run(judge, seeds=SEEDS) for name, judge in VARYING.items()},
-    "A001": _run(_predicts),
+    "A001": _run(
+        lambda r: tuple(
+            _rivals(r).loc[["ratio general", "ratio domain", "token domain"]].eval("held_out_wins / held_out_judged")
+        )
+    ),
     "A003": _half,
     "A004": _run(partial(_place, 0), "second_domain"),
     "A009": _run(lambda r: tuple(_critical(r)[:2])),

@@ -30,7 +30,7 @@ STAMP = "repro"  # key of our stamp in the notebook's metadata
 MARK = b'"file_sha256": "'  # a name that nothing else in a notebook has
 BLANK = "0" * 64
 PACKAGE = Path(__file__).resolve().parents[1]
-BEGIN = re.compile(rf"^[^#\n]*\b({'|'.join(PAPERS)})\.begin\(", re.MULTILINE)
+BEGIN = re.compile(rf"^[^#\n]*\b({'|'.join(PAPERS)})(\.claims)?\.begin\(", re.MULTILINE)  # of claims: every paper
 # What the type of a default says of the values that may stand in its place.
 KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
@@ -60,17 +60,17 @@ class NotebookFailed(Exception):
 class Declared(NamedTuple):
     """``defaults``: the names that the cell tagged ``parameters`` assigns, with the source of their values.
 
-    ``schema``: of the paper whose study the notebook begins (``cmr.begin``, ``allocation.begin``), if it begins one;
-    every name of it may be given, whether the cell lists it or not.
+    ``schemas``: of the papers whose studies the notebook begins (``cmr.begin``, ``allocation.begin``, or with both
+    papers' ``claims.begin``), the first the paper's it is of; every name of them may be given, listed or not.
     """
 
     defaults: dict[str, str]
-    schema: type[Section] | None
+    schemas: tuple[type[Section], ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every parameter that the notebook takes."""
-        return tuple(dict.fromkeys([*self.defaults, *(names(self.schema) if self.schema else ())]))
+        return tuple(dict.fromkeys([*self.defaults, *(name for schema in self.schemas for name in names(schema))]))
 
 
 def declared(notebook: Path) -> Declared:
@@ -89,7 +89,8 @@ def declared(notebook: Path) -> Declared:
     except SyntaxError:
         raise ParamsError(f"{notebook}: the cell tagged 'parameters' must be Python") from None
     begins = [match for cell in cells if cell.cell_type == "code" and (match := BEGIN.search(cell.source))]
-    return Declared(defaults, PAPERS[begins[0][1]] if begins else None)
+    own = [PAPERS[begins[0][1]], *(PAPERS.values() if begins[0][2] else ())] if begins else []
+    return Declared(defaults, tuple(dict.fromkeys(own)))
 
 
 def _check(notebook: Path, parameters: Mapping[str, Any]) -> None:
@@ -126,19 +127,21 @@ def execute_one(
     parameters: of all studies. studies: by schema, what else decides the numbers of a study. Raises ParamsError if the
     notebook begins no study, or one that there are no parameters for.
     """
-    schema = declared(notebook).schema
-    if schema is None:
+    schemas = declared(notebook).schemas
+    if not schemas:
         raise ParamsError(f"{notebook.name}: must call cmr.begin(globals()) or allocation.begin(globals())")
-    if schema not in studies:
+    if schemas[0] not in studies:
         raise ParamsError(f"{notebook.name}: these parameters are those of the other paper's study")
-    own = {name: value for name, value in parameters.items() if name in names(schema)}
-    if up_to_date(notebook, output, own, studies[schema]):
+    given = [schema for schema in schemas if schema in studies]
+    own = {name: value for name, value in parameters.items() if any(name in names(schema) for schema in given)}
+    extra = " ".join(studies[schema] for schema in given)
+    if up_to_date(notebook, output, own, extra):
         print(f"{notebook.name}: up to date", flush=True)
         return True
     started = time.monotonic()
     print(f"{notebook.name} ...", flush=True)
     try:
-        execute(notebook, output, own, extra=studies[schema])
+        execute(notebook, output, own, extra=extra)
     except NotebookFailed as error:
         print(f"repro: {error}", file=sys.stderr)
         return False

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """What somebody found: ``text`` is the number, ``title`` what stands under the pointer, ``scale`` of what runs."""
+    """What somebody found: ``text`` is the number, ``how`` what it was computed from, ``scale`` of what runs."""
 
     who: str
     text: str
     verdict: str
-    title: str = ""
+    how: str = ""
     scale: str | None = None
 
 
@@ -38,17 +38,14 @@ class Card:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Cards:
+class Cards(tuple[Card, ...]):
     """Cards one below the other."""
 
-    cards: tuple[Card, ...]
-
     def _repr_html_(self) -> str:
-        return "".join(card._repr_html_() for card in self.cards)
+        return "".join(card._repr_html_() for card in self)
 
     def __repr__(self) -> str:
-        return "\n".join(map(repr, self.cards))
+        return "\n".join(map(repr, self))
 
 
 def _found(finding: Finding) -> str:
@@ -57,10 +54,13 @@ def _found(finding: Finding) -> str:
 
 
 def found_html(finding: Finding) -> str:
-    """The number, with what stands under the pointer, and the verdict, of a class named like it."""
-    number = f'<span title="{_safe(finding.title)}">{_safe(finding.text)}</span> ' if finding.text else ""
+    """The number and the verdict, of a class named like it; how it was found unfolds, by key and touch too."""
     kind = finding.verdict.replace(" ", "-")
-    return f'{number}<span class="verdict {kind}">{_safe(finding.verdict)}</span>'
+    found = f'{_safe(finding.text)} <span class="verdict {kind}">{_safe(finding.verdict)}</span>'.lstrip()
+    if not finding.how:
+        return found
+    how = _safe(finding.how)
+    return f'<details class="how"><summary title="{how}">{found}</summary><small>{how}</small></details>'
 
 
 def noted(text: str, note: str | None) -> str:

@@ -63,13 +63,17 @@ class Filtered:
 
     heads: of the columns, as text. rows: cells as HTML. by: the title of each property (lower-case letters) that
     there is a menu for. keys: the properties of each row. The script makes the menus, and not the table's HTML, so that
-    without scripts there is none that does nothing.
+    without scripts there is none that does nothing. csv: the same as data, for programs that read the notebook.
     """
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     by: Mapping[str, str]
     keys: Sequence[Mapping[str, str]]
+    csv: str = ""
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/csv": self.csv} if self.csv else {}
 
     def _repr_html_(self) -> str:
         heads = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in self.heads)

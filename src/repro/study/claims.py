@@ -6,17 +6,16 @@ What is said is data: ``published/claims.yaml`` in the package of the paper. Wha
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-import inspect
-import json
 import math
+import re
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,7 +24,7 @@ import yaml
 from pandas.io.formats.style import Styler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from repro.params import AllocationParams
+from repro.params import PAPERS, AllocationParams, preset_file, presets, read as read_preset, schemas_in
 from repro.show.cards import Card, Cards, Finding, found_html, link, noted
 from repro.show.tables import Filtered
 from repro.show.words import join, short_tokens, some
@@ -35,13 +34,16 @@ Verdict = Literal["agrees", "differs", "cannot be told", "not computable", "not 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Recomputed = float | bool | Sequence[float] | None
 ROUNDING = 1e-9  # of a tolerance: what binary fractions cost
+NUMBER = re.compile(r"(\S*\{[^}]*\}[^\s,]*)")  # in a form: a format, with what is written close to it
+MANY = 6  # numbers, of which each is written; of more, the ends
 
 
 class Claim(BaseModel):
     """One entry of ``claims.yaml``: a statement in our words, where it stands, and what the paper prints.
 
     values: the printed numbers, each known to ``tolerance``, for the ``reason``; a statement that only holds or not has
-    none of the three. page: the notebook that shows it.
+    none of the three. page: the notebook that shows it. how: what its numbers are computed from and how; run: how runs
+    answer, if otherwise. form, run_form: how readers write what either gives, see :func:`written`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -54,6 +56,10 @@ class Claim(BaseModel):
     values: tuple[float, ...] = Field(default=(), strict=False)
     tolerance: float | None = Field(default=None, ge=0)
     reason: str | None = None
+    how: str = ""
+    form: str = "{:.4g}"
+    run: str = ""
+    run_form: str = "{:.4g}"
 
     @model_validator(mode="after")
     def _together(self) -> Claim:
@@ -79,13 +85,13 @@ Row = namedtuple(
 )
 
 
-def papers() -> list[str]:
-    """The papers whose claims are listed."""
-    return [paper for paper in ("cmr", "allocation") if _file(paper).is_file()]
-
-
-def _file(paper: str) -> Traversable:
-    return resources.files(f"repro.{paper}") / "published" / "claims.yaml"
+def begin(namespace: Mapping[str, Any]) -> list[BaseStudy]:
+    """The study of each paper that a notebook's parameters are of, paper A's first: see `repro.cmr.begin`."""
+    given = {name for name, value in namespace.items() if value is not None}
+    if (preset := namespace.get("preset")) in presets():
+        given |= read_preset(preset_file(str(preset))).keys()
+    return [importlib.import_module(f"repro.{paper}.study").begin(namespace)
+            for paper, schema in PAPERS.items() if schema in schemas_in(given)]  # fmt: skip
 
 
 @cache
@@ -93,7 +99,8 @@ def read(paper: str) -> dict[str, Claim]:
     """The claims of a paper by id. Raises ValueError, naming the claim and the field that is wrong, or the id that is
     given twice or has no entry.
     """
-    known = parse(_file(paper).read_text(encoding="utf-8"))
+    file = resources.files(f"repro.{paper}") / "published" / "claims.yaml"
+    known = parse(file.read_text(encoding="utf-8"))
     functions = _functions(paper)
     if strangers := [name for functions_of in functions for name in functions_of if name not in known]:
         raise ValueError(f"functions without an entry in claims.yaml: {join(strangers)}")
@@ -138,9 +145,13 @@ def verdict(claim: Claim, found: Recomputed) -> Verdict:
 def row(paper: str, claim: Claim, study: BaseStudy | None = None) -> Row:
     """A claim with its verdicts. What a function raises is passed on with a note that names the claim."""
     recompute, replicate = (functions.get(claim.id) for functions in _functions(paper))
+    seen: Replicated | None = None
     try:
         found = recompute() if recompute else None
-        judged, seen = verdict(claim, found), _replicated(replicate, study)
+        judged = verdict(claim, found)
+        if replicate and study:
+            with suppress(NotRun):
+                seen = replicate(study)
     except Exception as error:
         error.add_note(f"claim {claim.id}: {claim.statement}")
         raise
@@ -153,15 +164,6 @@ def row(paper: str, claim: Claim, study: BaseStudy | None = None) -> Row:
         _scale(study) if seen and study else None, holds[seen.holds] if seen else "not run",
         None, None, "not run", claim.page,
     )  # fmt: skip
-
-
-def _replicated(replicate: Callable[..., Replicated | None] | None, study: BaseStudy | None) -> Replicated | None:
-    if replicate is None or study is None:
-        return None
-    try:
-        return replicate(study)
-    except NotRun:
-        return None
 
 
 def _plain(value: Any) -> Any:
@@ -182,43 +184,63 @@ def _scale(study: BaseStudy) -> str:
     return f"{span} parameters, {short_tokens(tokens)} tokens, {some(len(study.params.seeds), 'seed')}"
 
 
-def ledger(paper: str, study: BaseStudy | None = None) -> pd.DataFrame:
-    """Every claim of a paper, a row each: the fields of `Row`, in that order. Nothing is run for it.
+def ledger(*studies: BaseStudy, among: Sequence[str] = ()) -> pd.DataFrame:
+    """Every claim of these papers, a row each: the fields of `Row`, in that order, then study: what tells the studies
+    that replicated apart, their parameters and what their runs left, as a hash. Nothing is run for it.
 
-    study: the one whose finished runs replicate; without it, and where its runs are missing, the verdict is "not run".
+    studies: those whose finished runs replicate; without one, and where its runs are missing, the verdict is "not run".
     """
-    done = None if study is None else replace(study, lazy=False)
-    return pd.DataFrame([row(paper, claim, done) for claim in read(paper).values()], columns=Row._fields, dtype=object)
+    done = {
+        "allocation" if isinstance(each.params, AllocationParams) else "cmr": replace(each, lazy=False)
+        for each in studies
+    }
+    rows = [row(paper, claim, done.get(paper)) for paper in among or PAPERS for claim in read(paper).values()]
+    of = {paper: f"{each.identity} {each.params.model_dump_json()}".encode() for paper, each in done.items()}
+    hashes = [hashlib.sha256(of[each.paper]).hexdigest()[:12] if each.scale else None for each in rows]
+    return pd.DataFrame(rows, columns=Row._fields, dtype=object).assign(study=pd.Series(hashes, dtype=object))
 
 
-def every(*studies: BaseStudy, among: Sequence[str] = ()) -> pd.DataFrame:
-    """The ledgers of both papers, or of those ``among``, each with the study of its paper, if it is given."""
-    own = {"allocation" if isinstance(study.params, AllocationParams) else "cmr": study for study in studies}
-    return pd.concat([ledger(paper, own.get(paper)) for paper in among or papers()], ignore_index=True)
+def written(value: Any, form: str = "{:.4g}") -> str:
+    """A value of the ledger for readers: yes or no, numbers as ``form`` has them, "none" for NaN; "" for None.
 
-
-def written(value: Any) -> str:
-    """A value of the ledger for readers: yes or no, or four digits of each number, "∞"; nothing for None."""
+    form: text with a format for each number, or with one for all, of which more than `MANY` are written as the least
+    and the largest. ``points`` in a format is a hundred times the number.
+    """
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(written, value)) if isinstance(value, tuple) else f"{value:.4g}".replace("inf", "\u221e")
+    numbers, forms = value if isinstance(value, tuple) else (value,), NUMBER.findall(form)
+    if len(forms) != len(numbers):
+        apart = ", "
+        if len(numbers) > MANY:
+            numbers, apart = (min(numbers), max(numbers)), " to "
+        form = form.replace(forms[0], apart.join(forms[:1] * len(numbers)))
+    rest = iter(numbers)
+    return NUMBER.sub(lambda found: _number(found[0], next(rest)), form)
 
 
-def exact(value: Any) -> Any:
-    """A value of the ledger as a cell of CSV: several numbers in one, every digit of each."""
-    return "; ".join(map(str, value)) if isinstance(value, tuple) else value
+def _number(form: str, value: float | bool) -> str:
+    if isinstance(value, bool):
+        return written(value)
+    return form.format(value, points=100 * value) if math.isfinite(value) else "none" if value != value else "\u221e"
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """The ledger as CSV: several numbers in one cell, every digit of each."""
+    return str(
+        frame.map(lambda value: "; ".join(map(str, value)) if isinstance(value, tuple) else value).to_csv(index=False)
+    )
 
 
 def listed(frame: pd.DataFrame) -> str:
     """The ledger as text: a line for each claim, then how many have which verdict."""
-    numbers = {"printed": "printed", "recomputed": "recomputed", "run": "replicated"}
-    lines = [
-        f"{each['id']:5} {each['recomputed_verdict']:15}{each['replicated_verdict']:15}{each['statement']}"
-        + "".join(f" | {name} {text}" for name, column in numbers.items() if (text := written(each[column])))
-        for each in frame.to_dict("records")
-    ]
+    lines = []
+    for each in frame.to_dict("records"):
+        own, run = _findings(Row(*(each[name] for name in Row._fields)))
+        texts = {"printed": each["printed"], "recomputed": own.text, "run": run.text}
+        told = "".join(f" | {name} {text}" for name, text in texts.items() if text)
+        lines.append(f"{each['id']:5} {own.verdict:15}{run.verdict:15}{each['statement']}{told}")
     for name, column in (("by its own numbers", "recomputed_verdict"), ("by these runs", "replicated_verdict")):
         lines.append(f"{name}: {join(f'{count} {each}' for each, count in frame[column].value_counts().items())}")
     return "\n".join([f"{'id':6}{'own numbers':15}{'these runs':15}claim", *lines, f"{len(frame)} claims"])
@@ -226,14 +248,7 @@ def listed(frame: pd.DataFrame) -> str:
 
 def as_json(frame: pd.DataFrame) -> str:
     """The ledger as JSON: a list of objects, null for None and for what is no finite number."""
-    rows = [dict(zip(Row._fields, map(_finite, each), strict=True)) for each in frame.itertuples(index=False)]
-    return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return str(frame.to_json(orient="records", indent=1, force_ascii=False, double_precision=15))
 
 
 def show(paper: str, *asked: str | BaseStudy | None) -> Cards:
@@ -244,15 +259,38 @@ def show(paper: str, *asked: str | BaseStudy | None) -> Cards:
     study = next((each for each in asked if isinstance(each, BaseStudy)), None)
     if unknown := [name for name in ids if name not in read(paper)]:
         raise ValueError(f"no claim {join(unknown)} of {paper}; there are {', '.join(read(paper))}")
-    rows = [row(paper, read(paper)[name], study) for name in ids]
-    return Cards(tuple(Card(each.id, each.statement, each.where, each.printed, _findings(each)) for each in rows))
+    cards = []
+    for each in (row(paper, read(paper)[name], study) for name in ids):
+        own, run = _findings(each)
+        found = (own, run) if study and run.how else (own,)
+        cards.append(Card(each.id, each.statement, each.where, each.printed, found))
+    return Cards(cards)
 
 
 def _findings(found: Row) -> tuple[Finding, Finding]:
-    own, runs = (_source(functions.get(found.id)) for functions in _functions(found.paper))
-    interval = f" ({' to '.join(map(written, found.interval))})" if found.interval else ""
-    run = Finding("this run", written(found.replicated) + interval, found.replicated_verdict, runs, found.scale)
-    return Finding("its numbers", written(found.recomputed), found.recomputed_verdict, own), run
+    claim = read(found.paper)[found.id]
+    text = _told(found.replicated, claim.run_form, found.replicated_verdict)
+    if found.interval:
+        form = NUMBER.findall(claim.run_form)[0]
+        text += f" ({written(found.interval, f'{form} to {form}')})"
+    how, run = _how(found, "RECOMPUTED", claim.how), _how(found, "REPLICATED", claim.run or claim.how)
+    own = Finding(
+        "its numbers", _told(found.recomputed, claim.form, found.recomputed_verdict), found.recomputed_verdict, how
+    )
+    return own, Finding("this run", text, found.replicated_verdict, run, found.scale)
+
+
+def _told(value: Any, form: str, judged: Verdict) -> str:
+    """A value beside its verdict, which says by itself whether a statement holds, unless runs cannot tell."""
+    if not isinstance(value, bool):
+        return written(value, form)
+    return ("holds here" if value else "does not hold here") if judged == "cannot be told" else ""
+
+
+def _how(found: Row, kind: str, how: str) -> str:
+    """What is computed, and where the function is that does; nothing if there is none."""
+    known = found.id in getattr(importlib.import_module(f"repro.{found.paper}.claims"), kind)
+    return f'{how} Function: {kind}["{found.id}"] of repro.{found.paper}.claims.' if known else ""
 
 
 def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
@@ -265,7 +303,7 @@ def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
     cells = [
         (
             f"{link(each.id, f'notebooks/{each.page}.html')} {noted(each.statement, each.printed)}",
-            *(found_html(replace(found, text="")) for found in _findings(each)),
+            *(found_html(replace(found, text="", how="")) for found in _findings(each)),
             _rely(each),
         )
         for each in rows
@@ -287,21 +325,11 @@ def _rely(found: Row) -> str:
 
 def table(*studies: BaseStudy) -> Filtered:
     """The ledgers as a table for a page: a row for each claim, linked to the page that shows it."""
-    rows = [Row(*each) for each in every(*studies).itertuples(index=False)]
+    frame = ledger(*studies)
+    rows = [Row(*each) for each in frame[list(Row._fields)].itertuples(index=False)]
     by = {"paper": "Paper", "kind": "Kind", "own": "Its numbers", "run": "This run", "page": "Page"}
     keys = [dict(zip(by, (each.paper, each.kind, each.recomputed_verdict, each.replicated_verdict, each.page),
                      strict=True)) for each in rows]  # fmt: skip
     cells = [(link(each.id, f"{each.page}.html"), noted(each.statement, each.where), noted(each.printed or "", None),
               *map(found_html, _findings(each))) for each in rows]  # fmt: skip
-    return Filtered(("Id", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys)
-
-
-def _source(function: Callable[..., Any] | None) -> str:
-    """Where a function stands, and its text: what it computes from."""
-    if function is None:
-        return ""
-    inner: Any = inspect.unwrap(function)
-    given = f" of {', '.join(map(str, inner.args))}" if isinstance(inner, partial) else ""
-    code = (inner.func if given else inner).__code__
-    lines, first = inspect.getsourcelines(code)
-    return f"{Path(code.co_filename).name}, line {first}{given}: {''.join(lines).strip()}"
+    return Filtered(("Id", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys, as_csv(frame))
