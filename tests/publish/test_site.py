@@ -3,17 +3,19 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Browser
 
 from helpers import ROOT, browser
-from repro.publish import notebooks, site
+from repro.publish import findings, notebooks, site
 from repro.publish.notebooks import write_stamped
 
-TOC = "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/mini\n  - file: references\n"
+TOC = "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/mini\n  - file: findings\n  - file: references\n"
 REFERENCES = "# References\n\n```{bibliography}\n```\n"
 INDEX = r"""# A small book
 
@@ -23,6 +25,25 @@ $$ \Delta L(T) = \alpha_2 T^{s_2} + \alpha_3 T^{s_3} + \beta_2 $$ (law)
 """
 TEXT = "# Mini\n\nThe loss falls by {glue:text}`drop:.2f` nats: {numref}`fig-loss`, {numref}`tab-loss`."
 SETUP = "import altair as alt, numpy as np, pandas as pd\nfrom repro.show import display\ndisplay.enable()"
+FINDINGS = """# Findings
+
+```{record} quick
+```
+
+## It falls
+
+By {recorded}`ledger | id == 'A001' | replicated | {points:.0f} points`.
+
+```{assumes}
+A001 differs in print
+A001 agrees in runs
+```
+"""
+LEDGER = """id,paper,recomputed_verdict,replicated,replicated_verdict,scale,study,page
+A001,cmr,differs,0.223,agrees,one seed,f00,mini
+"""
+SHOWN = {"text/csv": LEDGER, "text/html": "<p>A ledger.</p>"}
+SHOW = f"from IPython.display import display as show\nshow({SHOWN!r}, raw=True)"
 CHART = """frame = pd.DataFrame({"t": range(points), "loss <b>": np.arange(points) / 7, "name": "<i>x</i>"})
 alt.Chart(frame).mark_circle(size=4000, opacity=1).encode(x="t", tooltip=["name"]).properties(
     width=690, height=200, description="Loss </script> against tokens")"""
@@ -42,8 +63,15 @@ def write_book(root: Path) -> None:
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(ROOT / "book/_static", root / "book/_static")
     shutil.copy(ROOT / "book/references.bib", root / "book")
-    for name, text in {"_toc.yml": TOC, "index.md": INDEX, "references.md": REFERENCES}.items():
+    for name, text in {
+        "_toc.yml": TOC,
+        "index.md": INDEX,
+        "references.md": REFERENCES,
+        "findings.md": FINDINGS,
+    }.items():
         (root / "book" / name).write_text(text)
+    (root / "results/quick").mkdir(parents=True)
+    (root / "results/quick/claims.csv").write_text(LEDGER)
     cells = [
         new_markdown_cell(TEXT),
         new_code_cell("points = 3", metadata={"tags": ["parameters"]}),
@@ -51,6 +79,7 @@ def write_book(root: Path) -> None:
         figure(CHART, name="fig-loss", caption="Loss against tokens, by {cite:t}`gu2024cmr`."),
         figure(TABLE, name="tab-loss", classes="table", caption="The losses."),
         new_code_cell(GLUE),
+        new_code_cell(SHOW),
     ]
     nbformat.write(new_notebook(cells=cells), root / "mini.ipynb")
 
@@ -93,12 +122,48 @@ def test_figures_tables_and_numbers_are_in_the_pages(root: Path) -> None:
         assert resolved in index
 
 
+def test_findings_say_what_they_rest_on_and_write_numbers_of_it(root: Path) -> None:
+    page = (root / "_build/html/findings.html").read_text()
+    assert "By 22 points." in page and "Runs of the record" in page and ">yes</td>" in page
+    assert 'Assumes: <a class="reference external" href="notebooks/mini.html">A001</a> differs in print.' in page
+
+
+ROW = pd.Series({"recomputed_verdict": "agrees", "replicated_verdict": "differs", "study": "f00"}, name="A001")
+
+
+@pytest.mark.parametrize(
+    ("here", "assumed", "problem"),
+    [
+        ({}, "A001 agrees in print", None),
+        ({}, "A001 differs in runs", None),
+        ({}, "A001 differs in print", "by the record: agrees"),
+        ({"recomputed_verdict": "differs"}, "A001 agrees in print", "by this book: differs"),
+        ({"recomputed_verdict": "differs", "study": "b00"}, "A001 agrees in print", "by this book: differs"),
+        ({"replicated_verdict": "agrees"}, "A001 differs in runs", "by this book: agrees"),
+        ({"replicated_verdict": "agrees", "study": "b00"}, "A001 differs in runs", None),
+        ({"replicated_verdict": "not run", "study": None}, "A001 differs in runs", None),
+        ({}, "A002 agrees in print", "no claim A002"),
+        ({}, "A001 agrees", "must be a claim, its verdict, and"),
+    ],
+)
+def test_a_verdict_that_changed_is_a_fault_unless_by_other_runs(here: Any, assumed: str, problem: str | None) -> None:
+    ledgers = {
+        "the record": ROW.to_frame().T,
+        "this book": pd.concat([ROW.drop(list(here)), pd.Series(here)]).rename("A001").to_frame().T,
+    }
+    found = findings.fault(ledgers, assumed)
+    assert (found is None) if problem is None else (found is not None and problem in found)
+
+
 def test_whatever_does_not_resolve_fails_the_build_and_the_old_site_stays(root: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)
     before = (copy / "_build/html/index.html").read_bytes()
     broken = "{numref}`fig-none` {cite:t}`nobody1900` {eq}`no-law` [a](no-page.md)"
     (copy / "book/index.md").write_text(f"{INDEX}\n{broken}\n")
+    ledger = copy / "results/quick/claims.csv"
+    ledger.write_text(LEDGER.replace("agrees", "cannot be told"))
+    (copy / "book/findings.md").write_text(FINDINGS.replace("A001 differs", "A999 differs"))
     executed = copy / "_build/notebooks/mini.ipynb"
     nb = nbformat.reads(executed.read_text().replace("`drop:.2f`", "`no_number:.2f`"), as_version=4)
     write_stamped(nb, executed, {"complete": True, "inputs": "", "seconds": 1.0})
@@ -107,6 +172,11 @@ def test_whatever_does_not_resolve_fails_the_build_and_the_old_site_stays(root: 
             build(copy, "mini")
         for name in ("fig-none", "nobody1900", "no-law", "no-page", "no_number"):
             assert name in str(failed.value)
+        for problem in (
+            "there is no claim A999",
+            "claim A001 is assumed: agrees in runs; by the record: cannot be told",
+        ):
+            assert f"finding 'It falls': {problem}" in str(failed.value)
     assert (copy / "_build/html/index.html").read_bytes() == before
 
 

@@ -14,12 +14,14 @@ import nbformat
 import vl_convert
 from filelock import FileLock
 
+from repro.publish.findings import HERE
 from repro.publish.notebooks import installed, stamp_of
 
 # With every TeX extension inside, so that no formula makes MathJax look for a further file.
 MATHJAX = "static/mathjax/tex-svg-full.js"
 CONFIG = "_config.yml"
 BOOK = "book"
+LEDGERS = "results/*/claims.csv"  # recorded, for repro.publish.findings
 SOURCE = "source"  # staged inputs and jupyter-book's own output, beside the site
 LOCK = ".site.lock"  # beside the site
 RECORD = ".inputs"  # inside the site: the digest of what it was built from
@@ -64,6 +66,7 @@ def _inputs(root: Path) -> Iterator[Path]:
     for path in sorted((root / BOOK).rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
             yield path
+    yield from sorted(root.glob(LEDGERS))
 
 
 def _digest(root: Path, notebooks: Mapping[str, Path]) -> str:
@@ -81,10 +84,17 @@ def _digest(root: Path, notebooks: Mapping[str, Path]) -> str:
 def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
     shutil.copytree(root / BOOK, source, ignore=shutil.ignore_patterns(".*"), copy_function=shutil.copyfile)
     (source / "notebooks").mkdir(exist_ok=True)
+    (source / HERE).parent.mkdir(exist_ok=True)
+    for path in root.glob(LEDGERS):
+        (copy := source / path.relative_to(root)).parent.mkdir()
+        shutil.copyfile(path, copy)
     for name, path in notebooks.items():
         nb = nbformat.read(path, as_version=4)
         for cell in nb.cells:
             tags = cell.metadata.get("tags", [])
+            for output in cell.get("outputs", []):
+                if ledger := output.get("data", {}).pop("text/csv", None):
+                    (source / HERE).write_text(ledger)
             if any("text/markdown" in output.get("data", {}) for output in cell.get("outputs", [])):
                 cell.metadata.get("mystnb", {}).pop("figure", None)  # it says why there is nothing to draw
                 tags = [tag for tag in tags if tag != "hide-output"]
