@@ -30,6 +30,7 @@ from repro.params.values import Section as Section, SourceParams as SourceParams
 BYTES = 64 * 1024  # of a whole file; the longest preset has 4 KiB
 CHARACTERS, ITEMS, DEPTH = 1000, 1000, 20  # of a value, of a list or mapping, of one inside another
 PLAIN = ("null", "bool", "int", "float")
+OCTAL = re.compile(r"[+-]?0[0-9_]+")
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 Scanner: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 Schema = TypeVar("Schema", bound=Section)
@@ -38,11 +39,22 @@ SCHEMAS = tuple(PAPERS.values())
 NAMES = frozenset(name for schema in SCHEMAS for name in schema.model_fields)
 COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in SCHEMAS))
 LONGEST = 80  # characters of a refused value that are shown
-KINDS = {  # what a value should be: pydantic's word -> ours
+KINDS = {  # what a value must be: pydantic's word for the fault -> ours, with the limit that it names
     "model_type": "names with values",
     "dict_type": "names with values",
     "tuple_type": "a list",
-    "string_type": "text",
+    "string_type": "text, in quotes if YAML takes it for a number, a truth or nothing",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "literal_error": "{expected}",
+    "greater_than": "above {gt:,}",
+    "greater_than_equal": "{ge:,} or more",
+    "less_than": "below {lt:,}",
+    "less_than_equal": "at most {le:,}",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of at most {max_length}",
 }
 
 
@@ -100,6 +112,8 @@ def _faults(event: yaml.NodeEvent, opened: list[_Open]) -> Iterator[str]:
         yield f"the tag {tag[:60]!r} is not allowed; must be plain text, number, list or mapping"
     if isinstance(event, yaml.ScalarEvent) and len(event.value) > CHARACTERS:
         yield f"a value must be at most {CHARACTERS:,} characters, got {len(event.value):,}"
+    if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and OCTAL.fullmatch(event.value):
+        yield f"{event.value[:40]} begins with 0, so YAML reads octal digits; must be without it, or in quotes as text"
     if opened and opened[-1].count > ITEMS * (1 + opened[-1].mapping):
         yield f"a list or mapping must have at most {ITEMS:,} entries"
     if len(opened) > DEPTH:
@@ -173,18 +187,17 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def value(name: str, text: str) -> Any:
-    """The value of parameter `name` from the command line: a number if it reads as one (1e-4 too), else as YAML has it.
-    Raises ParamsError for YAML that is more than a plain value.
+    """The value of parameter `name` from the command line: as YAML has it, but 1e-4 is a number. Raises ParamsError for
+    YAML that is more than a plain value.
     """
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
     try:
-        return load(text)
+        found = load(text)
     except NotPlain as error:
         raise ParamsError(f"{shown(name)[1:-1]}: {error}") from None
+    try:
+        return float(found) if isinstance(found, str) and found == text else found
+    except ValueError:
+        return found
 
 
 def names(schema: type[Section]) -> tuple[str, ...]:
@@ -228,19 +241,20 @@ def _first(error: ValidationError) -> str:
     fault = error.errors()[0]
     parts = [part for part in fault["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if fault["type"] == "missing":
         return f"{place}: missing"
     if fault["type"] in KINDS:
-        return f"{place}: must be {KINDS[fault['type']]}, got {shown(fault['input'])}"
+        limits = {name: int(limit) if limit in (0, 1) else limit for name, limit in fault.get("ctx", {}).items()}
+        return f"{place}: must be {KINDS[fault['type']].format(**limits)}, got {shown(fault['input'])}"
+    message = fault["msg"].removeprefix("Value error, ")
     if isinstance(fault["input"], (dict, BaseModel)):
         return f"{place}: {message}" if place else message
-    return f"{place}: {message[0].lower()}{message[1:]}, got {shown(fault['input'])}"
+    return f"{place}: {message}, got {shown(fault['input'])}"
 
 
-def plain(path: Path) -> str:
-    """The name of a file for a one-line message, quoted if it holds line ends and the like."""
-    return str(path) if str(path).isprintable() else repr(str(path))
+def plain(text: object) -> str:
+    """A file's name, or a message that may have one, for a one-line message: line ends and the like are escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 def shown(value: object) -> str:

@@ -114,7 +114,9 @@ class AllocationParams(Section):
 
     preset: v.Preset
     base_model: BaseModelParams = text("the pretrained model to adapt")
-    domains: tuple[MaterialParams, ...] = text("the domains: text, pairs and benchmarks of each", min_length=1)
+    domains: tuple[MaterialParams, ...] = text(
+        "the domains: text, pairs and benchmarks of each", min_length=1, max_length=100
+    )
     replay: MaterialParams = text("general text and pairs, mixed in against forgetting")
     lora_replay_share: v.Share = text("share of replay in CPT sequences and in SFT pairs")
     benchmark_share: v.InnerShare = text("share of a built-in domain's items kept for its benchmarks")
@@ -176,6 +178,11 @@ class AllocationParams(Section):
         v.require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
         if self.drift_floor_seed == self.seeds[0]:
             raise ValueError("drift_floor_seed must differ from the first of seeds, which drift is measured on")
+        first = sum(len(other.sft_tokens) for other in self.other_budgets) + len(self.cpt_ablation)
+        first += len(self.snapshots) + (len(self.sft_tokens) if self.sft_steps else 0)
+        each = len(self.sft_tokens) + len(self.sft_only_tokens)
+        runs = len(self.seeds) * (len(self.domains) * each + first)
+        v.require_few(runs, "seeds, domains, sft_tokens and the other lists of tokens")
         self.require_distinct("sft_tokens", "sft_only_tokens", "cpt_ablation", "snapshots", "seeds")
         budgets = [(self.budget, self.sft_tokens), *((other.budget, other.sft_tokens) for other in self.other_budgets)]
         for budget, tokens in budgets:

@@ -70,8 +70,8 @@ class Params(Section):
     epsilon: v.Positive = text("tolerated rise of the general loss, nats per token (Eq. 1)")
     lagrange: v.Positive = text("Lagrange multiplier of Eq. 3")
     bootstrap: v.Bootstrap
-    recovery_sets: v.Count = text("synthetic studies of known truth, for each law, that intervals are tested on")
-    recovery_draws: v.Count = text("bootstrap draws for each synthetic study")
+    recovery_sets: v.Sets = text("synthetic studies of known truth, for each law, that intervals are tested on")
+    recovery_draws: v.Draws = text("bootstrap draws for each synthetic study")
     device: v.Device = "auto"
     workers: v.Workers = "auto"
     cluster: v.ClusterField = None
@@ -88,6 +88,9 @@ class Params(Section):
             if getattr(self, name) < step * self.validation_points:
                 least = f"{self.validation_points} steps (validation_points) of {self.batch} x {self.sequence_length}"
                 raise ValueError(f"{name} must be at least {step * self.validation_points}: {least} tokens")
+        each = len(self.models) * (1 + len(self.ratios)) + len(self.second_ratios)
+        runs = len(self.seeds) * (each + len(self.learning_rates) * len(self.ratios))
+        v.require_few(runs, "models, seeds, ratios, second_ratios and learning_rates")
         self.require_distinct("ratios", "second_ratios", "learning_rates", "seeds")
         if 1 in self.learning_rates:
             raise ValueError("learning_rates must not have 1: continual_lr itself is always run")

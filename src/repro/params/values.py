@@ -18,10 +18,12 @@ from pydantic import (
     model_validator,
 )
 
-LARGEST = 10**15  # of a count: still an exact float
+LARGEST = 10**15  # of a number: a count is still an exact float, and a product of several still finite
+MOST_RUNS = 10_000  # that train a model, or models that are scored, in one study
 LONGEST = 200  # characters of a name
 LONGEST_PART = 255  # bytes of a folder's name, as most file systems have it
 LONGEST_SHOWN = 80  # characters of an unknown name that a message repeats
+EXPONENT = re.compile(r"[0-9.]+[eE].*")
 FRACTION = re.compile(r"[+-]?[0-9]{1,40}(/[0-9]{1,40}|\.[0-9]{0,40})?", re.ASCII)
 # Words joined by single dots and by dashes, which excludes ".." and what starts with a dot or a dash.
 WORDS = r"[A-Za-z0-9_]+(?:(?:[.+]|-+)[A-Za-z0-9_]+)*"
@@ -90,12 +92,15 @@ def _name(pattern: str, allowed: str) -> AfterValidator:
     return matches(rf"(?=.{{1,{LONGEST}}}\Z)(?:{pattern})", f"{allowed}, at most {LONGEST} characters")
 
 
+def _exponent(value: str) -> str:
+    return " (YAML reads 1e-4 as text: write 1.0e-4)" if EXPONENT.fullmatch(value) else ""
+
+
 def _fraction(value: object) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
         raise ValueError("must be a number or a fraction such as 1/3")
     if isinstance(value, str) and not FRACTION.fullmatch(value):  # 1e-999999999 would be computed, digit by digit
-        exponent = " (YAML reads 1e-4 as text: write 1.0e-4)" if re.fullmatch(r"[0-9.]+[eE].*", value) else ""
-        raise ValueError(f"must be a number or a fraction such as 1/3{exponent}")
+        raise ValueError(f"must be a number or a fraction such as 1/3{_exponent(value)}")
     try:
         ratio = Fraction(str(value))
     except (ValueError, ZeroDivisionError):
@@ -114,9 +119,15 @@ def _inner_fraction(value: object) -> Fraction:
 
 def _number(value: object) -> object:
     if isinstance(value, str):
-        raise ValueError("must be a number, not text (YAML reads 1e-4 as text: write 1.0e-4)")
+        raise ValueError(f"must be a number, not text{_exponent(value)}")
     if isinstance(value, bool):
         raise ValueError("must be a number")
+    return value + 0.0 if isinstance(value, float) else value  # -0.0 would give runs another key than 0.0
+
+
+def _workers(value: object) -> object:
+    if value != "auto" and (type(value) is not int or not 1 <= value <= 10_000):
+        raise ValueError("must be auto or a whole number from 1 to 10,000")
     return value
 
 
@@ -143,10 +154,12 @@ Share = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str)]
 InnerShare = Annotated[Fraction, BeforeValidator(_inner_fraction), PlainSerializer(str)]
 Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST)]
 Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
-Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")]
+Name = Annotated[
+    str, matches(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}", "letters, digits, _ and -, at most 41, a letter or digit first")
+]
 Line = Annotated[str, AfterValidator(_line)]
 Folder = Annotated[str, AfterValidator(_folder)]
 HubId = Annotated[str, _name(rf"(?:{WORDS}/)?{WORDS}", "a name of the hub such as owner/name")]
@@ -160,15 +173,19 @@ Directory = Annotated[
 # What both papers' studies have, so that a preset says it once.
 Preset = Annotated[Name, text("name of this set of parameters")]
 NearDuplicate = Annotated[Positive, text("Jaccard similarity from which two documents count as the same", le=1)]
-WeightDecay = Annotated[float, BeforeValidator(_number), text("weight decay of matrices", ge=0, allow_inf_nan=False)]
+WeightDecay = Annotated[
+    float, BeforeValidator(_number), text("weight decay of matrices", ge=0, le=LARGEST, allow_inf_nan=False)
+]
 Clip = Annotated[Positive, text("largest norm of the gradient")]
 Seeds = Annotated[
     tuple[Annotated[int, Strict(), Field(ge=0, lt=2**63)], ...], text("seeds of weights and data", min_length=1)
 ]
-Bootstrap = Annotated[Count, text("bootstrap draws for intervals")]
+Draws = Annotated[Count, Field(le=10**6)]
+Sets = Annotated[Count, Field(le=10**5)]
+Bootstrap = Annotated[Draws, text("bootstrap draws for intervals")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], text("where to train: auto, cpu or cuda")]
 Workers = Annotated[
-    Annotated[Count, Field(le=10_000)] | Literal["auto"], text("runs at a time; auto: one for each GPU, or else core")
+    int | Literal["auto"], BeforeValidator(_workers), text("runs at a time; auto: one for each GPU, or else core")
 ]
 MicroBatch = Annotated[Count | None, text("sequences in a forward pass; null: the whole batch")]
 CheckpointSeconds = Annotated[Positive, text("seconds between saves of what a run needs to resume")]
@@ -251,6 +268,12 @@ ResourcesField = Annotated[
     AfterValidator(_only_training_is_shared),
     text("devices and memory for each run of a kind, such as {pretrain: {devices: 2, memory_gib: 40}}"),
 ]
+
+
+def require_few(runs: int, names: str) -> None:
+    """Refuse values that together ask for more than `MOST_RUNS`, before any of these is listed."""
+    if runs > MOST_RUNS:
+        raise ValueError(f"{names} ask for {runs:,} runs together; must be at most {MOST_RUNS:,}")
 
 
 def require_rows(resources: dict[Kind, NeedsParams], rows: dict[str, int]) -> None:
