@@ -71,6 +71,14 @@ def test_what_is_spoilt_is_done_again_when_something_builds_on_it(
     assert f"quarantine/{STAGE.folder}-1" in line and name in line
 
 
+@pytest.mark.parametrize("content", ['{"a": ' * 20_000, "[" * 20_000, "[1]", "{", '{"a": 1}', "\0"])
+def test_a_manifest_that_cannot_be_one_is_told_in_a_line(store: Store, content: str) -> None:
+    folder = store.path(STAGE)
+    (folder / MANIFEST).write_text(content)
+    with pytest.raises(Corrupt, match=r"manifest\.json was altered since it was published$"):
+        manifest(folder)
+
+
 def test_a_manifest_that_is_gone_is_reported_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     (store.path(STAGE) / "manifest.json").unlink()
     assert store.status(STAGE) == "missing"

@@ -42,6 +42,29 @@ def test_a_failure_is_named_and_leaves_the_others_going(tmp_path: Path, workers:
     assert store.status(behind) == "missing"
 
 
+class PanicException(BaseException):
+    """As bindings to Rust raise it."""
+
+
+@pytest.mark.parametrize("error", [PanicException, KeyboardInterrupt])
+def test_a_panic_is_a_failure_of_its_run_and_an_interrupt_is_none(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def panic(*_: object) -> None:
+        tried.append(1)
+        raise error("index out of bounds")
+
+    monkeypatch.setattr(Fails, "execute", panic)
+    store, bad = Store(tmp_path), Fails(value=9)
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else StudyFailed) as failed:
+        run([bad, TOTAL], store, Machine())
+    if error is PanicException:
+        assert f"number 9 ({bad.folder}): RuntimeError: PanicException: index out of bounds" in str(failed.value)
+        assert store.status(TOTAL) == "done" and len(tried) == 3
+
+
 def test_nothing_missing_is_no_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

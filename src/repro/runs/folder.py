@@ -137,7 +137,7 @@ def manifest(folder: Path) -> dict[str, str]:
     """The sha256 of each file of a finished folder, by its name there. Corrupt if the manifest cannot be read."""
     try:
         digests = json.loads((folder / MANIFEST).read_text())
-    except (ValueError, FileNotFoundError):  # neither JSON nor text, or gone; other errors say nothing of the file
+    except (ValueError, RecursionError, FileNotFoundError):  # no JSON, or gone; other errors say nothing of the file
         raise Corrupt(f"{folder / MANIFEST} was altered since it was published") from None
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
         raise Corrupt(f"{folder / MANIFEST} was altered since it was published")
@@ -286,7 +286,7 @@ def refusal(error: OSError, path: Path) -> Unwritable:
 def _noted(part: Path) -> dict[str, Any]:
     try:
         noted = json.loads((part / LEDGER).read_text())
-    except (OSError, ValueError):  # none yet
+    except (OSError, ValueError, RecursionError):  # none yet
         return {}
     return noted if isinstance(noted, dict) and isinstance(noted.get("tries"), dict) else {}
 

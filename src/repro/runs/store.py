@@ -309,6 +309,10 @@ class Store:
             stage.execute(Work(path=part, inputs=self.finished, machine=machine, report=report))
         except SystemExit as error:  # or the process would end as if all were well
             raise RuntimeError(f"it ended itself with exit status {error.code}") from error
+        except BaseException as error:
+            if isinstance(error, (Exception, KeyboardInterrupt)):
+                raise
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error  # a panic of a library in Rust
         record = {"key": stage.key, "label": stage.label, "stage": canonical(stage)}
         record |= {"commit": commit(), "packages": packages(), "hardware": hardware(machine.device)}
         record["seconds"] = round(time.time() - started, 3)
