@@ -2,10 +2,13 @@
 
 import email.utils
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +19,8 @@ from repro.data.domains import PACKAGES
 from repro.data.packages import PythonSource, library_digest, wheel
 from repro.data.sources import FolderSource, HubSource, PackageSource, digest_files, folder_files, package_source
 from repro.home import home
+from repro.params import ParamsError, SourceParams
+from repro.study.base import sources
 
 fetched = all((home() / "_data" / package.wheel).is_file() for package in PACKAGES.values())
 needs_data = pytest.mark.skipif(not fetched, reason="the data wheels are not here: `make data` fetches them")
@@ -146,9 +151,78 @@ def test_names_that_look_like_patterns_are_names(tmp_path: Path, name: str) -> N
     assert {"text 0", "mark 0", "line 0", "cell 0"} <= set(texts(source(folder)))
 
 
+def test_links_within_a_folder_are_read_and_circles_of_folders_passed_by(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one.txt").write_text("one")
+    (tmp_path / "two.txt").symlink_to("a/one.txt")
+    (tmp_path / "a/again").symlink_to("..")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "editor.lock").symlink_to("nobody@nowhere")
+    assert [file.relative_to(tmp_path).as_posix() for file in folder_files(tmp_path)] == ["a/one.txt", "two.txt"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.symlink_to("/etc/hostname"), "is a link that leads out of"),
+        (lambda path: path.symlink_to("/etc"), "is a link that leads out of"),
+        (lambda path: path.symlink_to(path), "or to nothing; must be a copy"),
+        (lambda path: path.symlink_to("nowhere"), "or to nothing; must be a copy"),
+        (os.mkfifo, "is neither file nor folder; must be a regular file"),
+    ],
+    ids=["file", "folder", "itself", "nothing", "pipe"],
+)
+def test_what_would_be_taken_from_elsewhere_or_left_out_is_named(
+    make: Callable[[Path], None], says: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "texts"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "one.txt").write_text("one")
+    make(folder / "deep/two.txt")
+    with pytest.raises(ValueError, match=re.escape("deep/two.txt ") + ".*" + re.escape(says)):
+        folder_files(folder)
+    given = (SourceParams(folder=str(folder)),)
+    with pytest.raises(ParamsError, match=rf"^general\[0\]\.folder: /.*deep/two\.txt .*{re.escape(says)}"):
+        sources(given, "general")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "one.txt").write_text("one")
+    scandir = os.scandir
+
+    def shut(path: Path) -> Any:  # permissions do not stop root
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", shut)
+    with pytest.raises(ParamsError, match=r"^general\[0\]\.folder: /.*/shut: Permission denied$"):
+        sources((SourceParams(folder=str(tmp_path)),), "general")
+
+
+def test_folders_may_be_deep_and_names_any_bytes(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.txt")).write_text("bytes")
+    before = Path.cwd()
+    try:
+        os.chdir(folder)
+        for _ in range(1500):  # one by one: the whole name is longer than a call takes
+            Path("d").mkdir()
+            os.chdir("d")
+        Path("deep.txt").write_text("deep")
+    finally:
+        os.chdir(before)
+    found = texts(source(folder))
+    subprocess.run(["rm", "-r", folder], check=True)  # Python's own removal is not made for it
+    assert sorted(found) == ["bytes", "deep"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
+        ("a.jsonl", b'{"text": ' * 20_000, "a.jsonl, line 1: maximum recursion"),
         ("a.jsonl", b'{"text": "x"}\n{"text": ', "a.jsonl, line 2: "),
         ("a.jsonl", b"[1]", "a.jsonl, line 1: no JSON object"),
         ("a.jsonl", b'\n{"body": "x"}', "a.jsonl, line 2 has no field 'text'; it has 'body'"),

@@ -1,6 +1,7 @@
 """Pairs as training batches, models from folders, and the tables of what a study is made of."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,14 +22,13 @@ from helpers import ROOT
 from helpers.tables import cells, row
 from helpers.texts import prose
 from helpers.training import MadePairs
-from repro import params
+from repro import cli, params
 from repro.allocation import published, tables
 from repro.allocation.tables import MODES, recipes
 from repro.lm.models import FolderModel, digest_model, load_pretrained, model_files
 from repro.lm.sequences import EncodedPair, Mixture, PairBatches, PairStream, encode_pairs, train_tokenizer
 from repro.params import AllocationParams
 from repro.runs import Machine, Stage, Store, Work, run
-from repro.runs.engine import StudyFailed
 from repro.show.tables import DASH
 from repro.stages.texts import Base, PairTokens, encoded_pairs
 
@@ -227,9 +227,10 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
+WEIGHTS = "model-00001-of-00002.safetensors"
 UNWANTED = (
     "pytorch_model.bin", "model.pt", "weights.pickle", "modeling_mine.py", "README.md", "consolidated.safetensors",
-    "flax_model.msgpack", "model.gguf", "notes.txt",
+    "flax_model.msgpack", "pytorch_model.bin.index.json", "model.gguf", "notes.txt",
 )  # fmt: skip
 
 
@@ -342,10 +343,90 @@ def test_a_model_that_brings_code_along_is_refused(model: Path, tmp_path: Path, 
     assert (store.finished(plain) / "config.json").read_text() == "{}"
     (model / file).write_text(json.dumps({"auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine"}}))
     (model / "modeling_mine.py").write_text("raise SystemExit('this was run')")
-    stage = Base(source=source(model), parameters=4)
-    with pytest.raises(StudyFailed, match="mine brings code of its own, which is never run here; choose another model"):
-        run([stage], store, CPU)
-    assert not store.has(stage)
+    with pytest.raises(ValueError, match=rf"{file}: brings code of its own, which is never run here; choose another"):
+        source(model)
+
+
+NESTED = '{"a": ' * 5000 + "1" + "}" * 5000
+SPOILT: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a pickle in a list": (
+        lambda model: (model / "config.json").write_text('{"a": {"b": ["x/y.pkl"]}}'),
+        "config.json: names 'x/y.pkl', a pickle, which is never read here",
+    ),
+    "weights of another name": (
+        lambda model: (model / "config.json").write_text('{"transformers_weights": "../w.safetensors"}'),
+        "config.json names weights in '../w.safetensors', which is no file of its folder",
+    ),
+    "weights in a vocabulary": (
+        lambda model: (model / "model.safetensors.index.json").write_text('{"weight_map": {"x": "tokenizer.model"}}'),
+        "index.json names weights in 'tokenizer.model', which is no file of its folder",
+    ),
+    "weights in a list": (
+        lambda model: (model / "model.safetensors.index.json").write_text('{"weight_map": ["/etc/w.safetensors"]}'),
+        "index.json names weights in \"['/etc/w.safetensors']\", which is no file of its folder",
+    ),
+    "an adapter": (
+        lambda model: (model / "adapter_config.json").write_text('{"base_model_name_or_path": "/etc"}'),
+        "adapter_config.json: an adapter of another model; must be merged into it",
+    ),
+    "a million layers": (
+        lambda model: (model / "config.json").write_text('{"text_config": {"num_hidden_layers": 1000000}}'),
+        "config.json: num_hidden_layers must be at most 2, the tensors that the model's files hold",
+    ),
+    "settings in a list": (lambda model: (model / "config.json").write_text("[]"), "must be a JSON object"),
+    "lists in lists": (lambda model: (model / "config.json").write_text(NESTED), "config.json: not JSON: maximum"),
+    "no text": (lambda model: (model / "config.json").write_bytes(b"\xff"), "config.json: not JSON: 'utf-8' codec"),
+    "a large file": (
+        lambda model: os.truncate(model / "tokenizer.json", 2**40), "tokenizer.json: must be at most 64 MiB"
+    ),
+    "a pipe": (
+        lambda model: [(model / "vocab.txt").unlink(), os.mkfifo(model / "vocab.txt")],
+        "vocab.txt: must be a regular file",
+    ),
+    "a device": (
+        lambda model: (model / "more.safetensors").symlink_to("/dev/zero"), "more.safetensors: must be a regular file"
+    ),
+    "a circle": (
+        lambda model: (model / "more.json").symlink_to("more.json"), "more.json: must be a regular file"
+    ),
+    "no bytes": (lambda model: (model / WEIGHTS).write_bytes(b""), f"{WEIGHTS}: no safetensors: "),
+    "any bytes": (lambda model: (model / WEIGHTS).write_bytes(b"garbage!" * 99), f"{WEIGHTS}: no safetensors: "),
+    "half of it": (lambda model: os.truncate(model / WEIGHTS, 70), f"{WEIGHTS}: no safetensors: "),
+    "a long header": (lambda model: (model / WEIGHTS).write_bytes(b"\xff" * 99), f"{WEIGHTS}: no safetensors: "),
+    "no tensors": (
+        lambda model: [save_file({}, file) for file in model.glob("*.safetensors")],
+        "holds no model: its files hold no weights",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_spoilt_model_is_refused_by_the_name_of_its_file(
+    how: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil, says = SPOILT[how]
+    spoil(model)
+    with pytest.raises(ValueError, match=re.escape(says)):
+        digest_model(model)
+    values = yaml.safe_load((ROOT / "params/quick.yaml").read_text()) | {"base_model": {"folder": str(model)}}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(values))
+    assert cli.main(["plan", "--params", str(tmp_path / "p.yaml")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("repro: base_model.folder: ") and told.count("\n") == 1 and says in told
+
+
+def test_settings_of_a_larger_model_than_the_weights_are_refused_before_it_is_made_up(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=50
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    state = torch.get_rng_state()
+    load_pretrained(tmp_path, torch.float32)
+    assert torch.equal(torch.get_rng_state(), state), "what is drawn later does not depend on loading"
+    settings = json.loads((tmp_path / "config.json").read_text()) | {"vocab_size": 10**15}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"config\.json describes [\d,]+ weights, and its files hold [\d,]+$"):
+        load_pretrained(tmp_path, torch.float32)
 
 
 # Tables and recipes

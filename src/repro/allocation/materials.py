@@ -1,24 +1,27 @@
 """Domains and base models as parameters name them, made into stages."""
 
-import math
 from collections.abc import Iterable
 from fractions import Fraction
-from pathlib import Path
-
-from safetensors import safe_open
 
 from repro.data.build import Asked, Division, Domain, built_in
-from repro.data.documents import digest_files
 from repro.data.domains import MADE_HERE, PACKAGES, names, recipe_of
-from repro.data.sources import BuiltIn, FolderPairs, HubPairs, PackageSource, PairSource, Problems, pair_files
-from repro.home import home
-from repro.lm.evaluation import OURS
-from repro.lm.models import FolderModel, HubModel, PackageModel, Shape, digest_model
+from repro.data.sources import (
+    TABLES,
+    BuiltIn,
+    FolderPairs,
+    HubPairs,
+    PackageSource,
+    PairSource,
+    Problems,
+    digest_folder,
+)
+from repro.lm import benchmarks as known
+from repro.lm.models import FolderModel, HubModel, PackageModel, Shape, count_weights, digest_model
 from repro.params import AllocationParams, MaterialParams, PairsParams, ParamsError
 from repro.runs.spec import Stage, closure
 from repro.stages.texts import Base, Material, Tokenizer, Tokens
 from repro.stages.training import Pretrain, Training
-from repro.study.base import require_packages, sources
+from repro.study.base import local, require_packages, sources
 
 POINTS = 5  # losses measured while a small base model of our own is pretrained
 
@@ -83,12 +86,9 @@ def base_of(params: AllocationParams, replay: Material) -> Base | Pretrain:
         source = PackageModel(package=given.package, sha256=package.sha256)
         return Base(source=source, parameters=given.parameters or package.parameters)
     if given.folder is not None:
-        folder = (home() / Path(given.folder).expanduser()).resolve()
-        try:
-            local = FolderModel(digest=digest_model(folder), folder=folder)
-        except (OSError, ValueError) as error:
-            raise ParamsError(f"base_model.folder: {error}") from None
-        return Base(source=local, parameters=given.parameters or _count(folder))
+        with local(given.folder, "base_model.folder") as folder:
+            model = FolderModel(digest=digest_model(folder), folder=folder)
+            return Base(source=model, parameters=given.parameters or count_weights(folder))
     hub = HubModel(model=str(given.hub), revision=str(given.revision))
     return Base(source=hub, parameters=int(given.parameters or 0))
 
@@ -99,7 +99,7 @@ def require(base: Stage, materials: Iterable[Material]) -> None:
     ParamsError names the file that is missing or differs, or the benchmark.
     """
     materials = list(materials)
-    _require_tasks([name for stage in materials for name in stage.benchmarks])
+    require_scored(name for stage in materials for name in stage.benchmarks)
     wanted: dict[str, None] = {}
     for stage in closure([base, *materials]):
         if isinstance(stage, Base) and isinstance(stage.source, PackageModel):
@@ -112,16 +112,12 @@ def require(base: Stage, materials: Iterable[Material]) -> None:
     require_packages(wanted)
 
 
-def _require_tasks(benchmarks: list[str]) -> None:
-    """Refuse benchmarks that are neither made here nor tasks of lm-eval, whose index takes seconds to read."""
-    foreign = [name for name in benchmarks if name not in OURS]
-    if foreign:
-        from lm_eval.tasks import TaskManager
-
-        known = set(TaskManager().all_tasks)
-        for name in foreign:
-            if name not in known:
-                raise ParamsError(f"benchmarks: {name!r} is neither a benchmark of this project nor a task of lm-eval")
+def require_scored(benchmarks: Iterable[str]) -> None:
+    """Refuse benchmarks that are not there, or cannot be scored here; of lm-eval's it takes seconds to know."""
+    try:
+        known.require_scored(benchmarks)
+    except ValueError as error:
+        raise ParamsError(f"benchmarks: {error}") from None
 
 
 def _pairs(given: PairsParams, field: str) -> PairSource:
@@ -137,11 +133,8 @@ def _pairs(given: PairsParams, field: str) -> PairSource:
             form=given.form,
             limit=given.limit,
         )
-    folder = (home() / Path(str(given.folder)).expanduser()).resolve()
-    files = pair_files(folder) if folder.is_dir() else []
-    if not files:
-        raise ParamsError(f"{field}.folder: {folder} holds no .jsonl or .parquet files")
-    return FolderPairs(digest=digest_files(files, folder), form=given.form, folder=folder)
+    with local(str(given.folder), f"{field}.folder") as folder:
+        return FolderPairs(digest=digest_folder(folder, TABLES), form=given.form, folder=folder)
 
 
 def _own(params: AllocationParams, replay: Material) -> Pretrain:
@@ -169,12 +162,3 @@ def _own(params: AllocationParams, replay: Material) -> Pretrain:
         sequences=params.held_out_sequences,
         seed=params.seeds[0],
     )
-
-
-def _count(folder: Path) -> int:
-    """The weights of a model's safetensors, by their headers."""
-    count = 0
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, "pt") as stored:
-            count += sum(math.prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118
-    return count

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from repro.allocation.design import Design, design
+from repro.allocation.materials import require_scored
 from repro.params import AllocationParams
 from repro.runs.spec import Stage, closure
 from repro.stages.evaluate import Drift, Evaluate, HeldOut, Programs, RatioDrift, parameters
@@ -111,6 +112,7 @@ class Plan(Costs):
 
 def plan(params: AllocationParams) -> Plan:
     """The cost of the study that `params` ask for; ParamsError if a source, a model or a benchmark does not exist."""
+    require_scored(name for domain in params.domains for name in domain.benchmarks)
     asked = design(params)
     stages = closure(list(asked.stages))
     phases = tuple(_phase(name, [s for s in stages if isinstance(s, kinds)]) for name, kinds in KINDS.items())

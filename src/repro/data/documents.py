@@ -6,6 +6,7 @@ pairs right at its threshold) is needed.
 """
 
 import hashlib
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -62,7 +63,7 @@ def digest_files(files: list[Path], folder: Path) -> str:
     """One hash over the names and bytes of `files`."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
+        digest.update(os.fsencode(file.relative_to(folder)) + f"\0{file.stat().st_size}\0".encode())
         with file.open("rb") as text:
             while block := text.read(BLOCK):
                 digest.update(block)

@@ -6,6 +6,7 @@ where it lies on this machine is not part of it.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -76,9 +77,7 @@ class FolderSource:
 
     def documents(self) -> Iterator[Document]:
         """The documents, files in name order; ValueError if the files are not those of the digest."""
-        files = folder_files(self.folder)
-        if digest_files(files, self.folder) != self.digest:
-            raise ValueError(f"{self.folder} has changed since the study was opened")
+        files = _unchanged(self.folder, SUFFIXES, self.digest)
         for suffix in SUFFIXES:
             wanted = "text" if suffix in PLAIN_TEXT else self.text_field
             texts = (_text(row, wanted, where) for where, row in rows_of([p for p in files if p.suffix == suffix]))
@@ -158,9 +157,50 @@ def package_source(name: str, topics: tuple[str, ...] = (), part: tuple[Fraction
     return PackageSource(package=name, sha256=text_package(name).sha256, topics=topics, part=part)
 
 
-def folder_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold text, in name order."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
+def folder_files(folder: Path, kinds: tuple[str, ...] = SUFFIXES) -> list[Path]:
+    """The files below a folder that hold text, in name order; a link to one that lies below it too is a file.
+
+    ValueError, naming the file or folder, for what would be left out or taken from elsewhere: links out of the folder
+    or to nothing, pipes and devices. OSError if a folder cannot be read.
+    """
+    found, opened, root = [], [folder], folder.resolve()
+    while opened:  # no recursion: folders may be a thousand deep
+        with os.scandir(opened.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                text = path.suffix in kinds
+                if entry.is_symlink() and (text or path.is_dir()) and not _inside(path, root):
+                    raise ValueError(f"{path} is a link that leads out of {folder}, or to nothing; must be a copy")
+                if entry.is_dir(follow_symlinks=False):
+                    opened.append(path)
+                elif text and path.is_file():
+                    found.append(path)
+                elif text and not path.is_dir():
+                    raise ValueError(f"{path} is neither file nor folder; must be a regular file")
+    return sorted(found)
+
+
+def digest_folder(folder: Path, kinds: tuple[str, ...] = SUFFIXES) -> str:
+    """One hash over the names and bytes of `folder_files`; ValueError also if there are none."""
+    files = folder_files(folder, kinds) if folder.is_dir() else []
+    if not files:
+        raise ValueError(f"{folder} holds no {', '.join(kinds[:-1])} or {kinds[-1]} files")
+    return digest_files(files, folder)
+
+
+def _unchanged(folder: Path, kinds: tuple[str, ...], digest: str) -> list[Path]:
+    """The files of a folder; ValueError if they are not those of the digest."""
+    files = folder_files(folder, kinds)
+    if digest_files(files, folder) != digest:
+        raise ValueError(f"{folder} has changed since the study was opened")
+    return files
+
+
+def _inside(link: Path, root: Path) -> bool:
+    try:
+        return link.resolve(strict=True).is_relative_to(root)
+    except (OSError, RuntimeError):  # it leads to nothing, or back to itself
+        return False
 
 
 def rows(dataset: str, *, config: str | None = None, **options: Any) -> Iterator[dict[str, Any]]:
@@ -199,8 +239,8 @@ def _json_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{file}, line {number}: {error}") from error
+            except (ValueError, RecursionError) as error:  # the second for lists in lists in lists
+                raise ValueError(f"{file}, line {number}: {error}") from None
             if not isinstance(row, dict):
                 raise ValueError(f"{file}, line {number}: no JSON object")
             yield f"{file}, line {number}", row
@@ -308,9 +348,7 @@ class FolderPairs:
 
         ValueError if the files are not those of the digest, or rows lack the fields of the form.
         """
-        files = pair_files(self.folder)
-        if digest_files(files, self.folder) != self.digest:
-            raise ValueError(f"{self.folder} has changed since the study was opened")
+        files = _unchanged(self.folder, TABLES, self.digest)
         for suffix in TABLES:
             yield from _items(self, (row for _, row in rows_of([file for file in files if file.suffix == suffix])))
 
@@ -337,11 +375,6 @@ class Problems:
 
 
 PairSource = BuiltIn | HubPairs | FolderPairs | Problems
-
-
-def pair_files(folder: Path) -> list[Path]:
-    """The files of a folder that can hold pairs, in name order."""
-    return [file for file in folder_files(folder) if file.suffix in TABLES]
 
 
 def _items(source: HubPairs | FolderPairs, pairs: Iterable[Row]) -> Iterator[Item]:

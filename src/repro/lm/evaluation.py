@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from repro.data.domains import MADE_HERE
+from repro.lm.benchmarks import OURS, PROGRAMS as PROGRAMS
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from repro.lm.harness import Samples
 
-TASKS = Path(__file__).with_name("tasks")
-PROGRAMS = ("humaneval", "humaneval_plus")
-OURS = (*PROGRAMS, *sorted(file.stem for file in TASKS.glob("*.yaml") if not file.stem.startswith("repro_")))
 IDENTITIES = ("item", "task_id", "id")
 OUTCOMES = ("passed", "failed", "timed out")
 COLUMNS = {

@@ -26,13 +26,13 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from repro.lm import benchmarks as known
 from repro.lm.tasks.local import read
 
 # Decoders with full attention, in which the mask alone decides which token sees which.
 FULL_ATTENTION = frozenset({"llama", "mistral"})
 
 Request = tuple[tuple[str, str], list[int], list[int]]
-TASKS = Path(__file__).parent / "tasks"
 
 Samples = list[dict[str, Any]]
 
@@ -191,7 +191,7 @@ def _scores(question: Question, logits: torch.Tensor) -> list[tuple[float, bool]
 def own_tasks(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Any]:
     """Tasks of `repro/lm/tasks`, by name; files: benchmark -> JSON lines. Questions without a file are on the hub."""
     metadata: dict[str, Any] = {"files": {name: str(path) for name, path in files.items()}}
-    manager = TaskManager(include_defaults=False, include_path=str(TASKS), metadata=metadata)
+    manager = TaskManager(include_defaults=False, include_path=str(known.TASKS), metadata=metadata)
     return dict(manager.load(list(names))["tasks"])
 
 
@@ -206,34 +206,15 @@ def shipped_tasks(benchmark: str, file: Path | None) -> dict[str, Any]:
     """lm-eval's own tasks of a name, which may be that of a group; their questions from `file`, or None for the hub.
     Raises ValueError if lm-eval has no such task, `file` has no line for one of them, or one shows few-shot examples.
     """
-    names = _leaves(benchmark, _shipped().task_index)
+    names = known.leaves(benchmark, known.tasks().task_index)
     wanted: list[Any] = list(names)
     if file is not None:
         rows = read(file)
-        asking = [name for name in names if _shipped().task_index[name].cfg.get("num_fewshot")]
+        asking = [name for name in names if known.tasks().task_index[name].cfg.get("num_fewshot")]
         if asking:
             raise ValueError(f"{asking[0]} shows examples before the question, which {file} does not hold")
         wanted = [{"group": f"{benchmark} here", "task": [_override(name, benchmark, rows, file) for name in names]}]
-    return dict(_shipped().load(wanted)["tasks"])
-
-
-@functools.cache
-def _shipped() -> TaskManager:
-    return TaskManager()  # takes seconds: lm-eval has thousands of tasks
-
-
-def _leaves(name: str, index: Mapping[str, Any]) -> list[str]:
-    if name not in index:
-        raise ValueError(f"lm-eval has no task {name!r}")
-    entry = index[name]
-    if entry.kind.name == "TAG":
-        return sorted(entry.tags)
-    if entry.kind.name != "GROUP":
-        return [name]
-    members = [
-        child if isinstance(child, str) else child.get("task", child.get("group")) for child in entry.cfg["task"]
-    ]
-    return [leaf for member in members for leaf in _leaves(member, index)]
+    return dict(known.tasks().load(wanted)["tasks"])
 
 
 def _override(name: str, benchmark: str, rows: datasets.Dataset, file: Path) -> dict[str, Any]:

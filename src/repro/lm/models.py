@@ -7,13 +7,17 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
 
 from repro.data.domains import PACKAGES
 from repro.data.packages import wheel
@@ -25,6 +29,12 @@ if TYPE_CHECKING:
 WEIGHTS = "*.safetensors"
 SOME = 3  # names of weights that a message lists
 FILES = (WEIGHTS, "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
+# Beside what is loaded, some models bring all weights a second time under the first name, or say where pickles of them
+# would be; what is not listed here is neither read nor copied.
+UNREAD = ("consolidated*", "*.bin.index.json")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+SETTINGS = ("config.json", ".index.json")  # ends of names; other files hold words, which may look like anything
+LARGEST = 2**26  # bytes of a file that holds no weights; large tokenizers have half of that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +141,7 @@ class FolderModel:
         """Copy weights, configuration and tokenizer to `folder`; ValueError if they are not those of the digest."""
         if digest_model(self.folder) != self.digest:
             raise ValueError(f"{self.folder} has changed since the study was opened")
-        for file in model_files(self.folder):
-            shutil.copyfile(file, folder / file.name)
+        _copy(self.folder, folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,26 +159,93 @@ class HubModel:
         """Download weights, configuration and tokenizer to `folder`."""
         from huggingface_hub import snapshot_download
 
-        snapshot = Path(snapshot_download(self.model, revision=self.revision, allow_patterns=list(FILES)))
-        for file in model_files(snapshot):
-            shutil.copyfile(file, folder / file.name)
+        _copy(Path(snapshot_download(self.model, revision=self.revision, allow_patterns=list(FILES))), folder)
 
 
 ModelSource = PackageModel | FolderModel | HubModel
 
 
+def _copy(model: Path, folder: Path) -> None:
+    for file in model_files(model):
+        shutil.copyfile(file, folder / file.name)
+
+
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that are needed, in name order; ValueError if it holds no model."""
-    # Some models bring all weights a second time, under this name.
-    files = {f for pattern in FILES for f in folder.glob(pattern) if not f.name.startswith("consolidated")}
+    """The files of a model's folder that are read, in name order, by all that reads or copies it.
+
+    ValueError, naming the file, if it holds no model; a file is no regular one, far too large, or not what its name
+    says; it names weights that are not among these files, or code; or it describes more layers than the weights can be.
+    """
+    files = sorted({f for pattern in FILES for f in folder.glob(pattern) if not any(map(f.match, UNREAD))})
     names = {file.name for file in files}
     if not any(name.endswith(".safetensors") for name in names) or "config.json" not in names:
         raise ValueError(f"{folder} holds no model: it needs config.json and weights as .safetensors")
-    for index in (file for file in files if file.name.endswith(".index.json")):
-        for name in json.loads(index.read_text()).get("weight_map", {}).values():
-            if name not in names:  # a path out of the folder too: its weights would be read, and be in no digest
-                raise ValueError(f"{index} names weights in {name!r}, which is no file of its folder")
-    return sorted(files)
+    for file in files:
+        if not file.is_file():
+            raise ValueError(f"{file}: must be a regular file")
+        if not file.match(WEIGHTS) and file.stat().st_size > LARGEST:
+            raise ValueError(f"{file}: must be at most {LARGEST // 2**20} MiB")
+    tensors = len(_shapes(files))
+    if not tensors:
+        raise ValueError(f"{folder} holds no model: its files hold no weights")
+    if "adapter_config.json" in names:
+        raise ValueError(f"{folder / 'adapter_config.json'}: an adapter of another model; must be merged into it")
+    for file in files:
+        if file.name.endswith(SETTINGS):
+            _require_plain(file, names, tensors)
+    return files
+
+
+def _require_plain(file: Path, names: set[str], tensors: int) -> None:
+    """Refuse what a file of settings must not say; names: of the files that are read; tensors: how many they hold."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: must be a JSON object")
+    weights = content.get("weight_map") or {}
+    named = [*(weights.values() if isinstance(weights, dict) else [weights]), content.get("transformers_weights")]
+    for name in named:
+        if name is not None and not (isinstance(name, str) and name in names and name.endswith(".safetensors")):
+            # A path out of the folder too: its weights would be read, and be in no digest.
+            raise ValueError(f"{file} names weights in {str(name)[:200]!r}, which is no file of its folder")
+    for name, value in _entries(content):
+        if name == "auto_map":
+            raise ValueError(f"{file}: brings code of its own, which is never run here; choose another model")
+        if isinstance(value, str) and value.endswith(PICKLES):
+            raise ValueError(f"{file}: names {value[:200]!r}, a pickle, which is never read here")
+        if isinstance(value, int) and "layer" in name and value > tensors:
+            raise ValueError(f"{file}: {name[:40]} must be at most {tensors}, the tensors that the model's files hold")
+
+
+def _entries(content: Any) -> Iterator[tuple[str, Any]]:
+    """Every value in JSON with its name, that of the list for what is in one."""
+    opened = [("", content)]
+    while opened:
+        name, value = opened.pop()
+        yield name, value
+        if isinstance(value, dict):
+            opened += value.items()
+        elif isinstance(value, list):
+            opened += ((name, item) for item in value)
+
+
+def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor, by the headers of a model's files."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in (file for file in files if file.match(WEIGHTS)):
+        try:
+            with safe_open(file, "np") as stored:
+                shapes |= {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file}: no safetensors: {error}") from None
+    return shapes
+
+
+def count_weights(folder: Path) -> int:
+    """The weights that a model's files hold; raises what `model_files` raises."""
+    return sum(map(math.prod, _shapes(model_files(folder)).values()))
 
 
 def digest_model(folder: Path) -> str:
@@ -184,9 +260,24 @@ def digest_model(folder: Path) -> str:
 
 def load_pretrained(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
     """The model saved in `folder`, its weights in `dtype`; ValueError if its files lack any, or hold others."""
+    _require_held(folder)
     model = _complete(folder, folder, dtype=dtype, use_safetensors=True)
     model.config.use_cache = False
     return model
+
+
+def _require_held(folder: Path) -> None:
+    """Refuse settings of a far larger model than the files hold: the rest would be made up, in memory, to be refused
+    only then.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # neither memory nor random numbers are used up
+        described = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).num_parameters()
+    held = sum(map(math.prod, _shapes(folder.glob(WEIGHTS)).values()))
+    if described > 2 * held:
+        raise ValueError(f"{folder}: config.json describes {described:,} weights, and its files hold {held:,}")
 
 
 def _complete(named: Path, folder: Path, **options: Any) -> "PreTrainedModel":

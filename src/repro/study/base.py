@@ -8,7 +8,8 @@ import json
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import floor
@@ -18,12 +19,11 @@ from typing import Any
 import psutil
 import yaml
 
-from repro.data.documents import digest_files
 from repro.data.domains import PACKAGES
 from repro.data.packages import wheel
-from repro.data.sources import FolderSource, HubFolderSource, HubSource, Source, folder_files, package_source
+from repro.data.sources import FolderSource, HubFolderSource, HubSource, Source, digest_folder, package_source
 from repro.home import home
-from repro.params import AllocationParams, Params, ParamsError, SourceParams
+from repro.params import AllocationParams, Params, ParamsError, SourceParams, plain
 from repro.runs import Machine, Stage, Store, run
 from repro.runs.batch import Batch
 from repro.runs.folder import Corrupt, Missing, Stuck
@@ -116,15 +116,25 @@ def _source(source: SourceParams, field: str) -> Source:
     if source.licence:  # else as the class of the source has it
         options["licence"] = source.licence
     if source.folder is not None:
-        folder = (home() / Path(source.folder).expanduser()).resolve()  # wherever the notebook's kernel was started
-        files = folder_files(folder) if folder.is_dir() else []
-        if not files:
-            raise ParamsError(f"{field}.folder: {folder} holds no .txt, .md, .jsonl or .parquet files")
-        return FolderSource(digest=digest_files(files, folder), folder=folder, **options)
+        with local(source.folder, f"{field}.folder") as folder:
+            return FolderSource(digest=digest_folder(folder), folder=folder, **options)
     options |= {"dataset": source.hub} | source.model_dump(include={"revision", "split", "characters_limit"})
     if source.directory is not None:
         return HubFolderSource(folder=source.directory, tokenizer=source.tokenizer, **options)
     return HubSource(config=source.config, **options)
+
+
+@contextmanager
+def local(folder: str, field: str) -> Iterator[Path]:
+    """Where a folder lies that the parameter ``field`` names, wherever the notebook's kernel was started. What is wrong
+    with its files, found meanwhile, is raised as ParamsError.
+    """
+    try:
+        yield Path(os.path.realpath(home() / Path(folder).expanduser()))
+    except OSError as error:
+        raise ParamsError(f"{field}: {plain(error.filename)}: {error.strerror}") from None
+    except (ValueError, RuntimeError) as error:
+        raise ParamsError(f"{field}: {plain(error)}") from None
 
 
 def require_packages(names: Iterable[str]) -> None:
@@ -176,6 +186,11 @@ class BaseStudy(ABC):
     def stages(self) -> tuple[Stage, ...]:
         """Every stage that gives a result of its own."""
         return self.design.stages
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for whoever starts it: what is not done, or not as safely as it could be."""
+        return ()
 
     @property
     def identity(self) -> str:
