@@ -150,7 +150,7 @@ def _book(options: argparse.Namespace) -> int:
         raise ParamsError(
             f"preset: {preset} has parameters of one paper only; the book needs both (`repro train` does its runs)"
         )
-    identities_of(values)  # fails at once if data are missing
+    identities_of(values, tell=True)  # fails at once if data are missing
     from repro.publish import site
     from repro.publish.notebooks import execute_one
 
@@ -172,7 +172,7 @@ def _book(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     values = _values_of(options)
-    identities_of(values)
+    identities_of(values, tell=True)
     kinds: tuple[str, ...] = ()
     if options.prepare:  # without the cluster, the GPUs and the jobs that the parameters ask for
         own = {kind: needs for kind, needs in (values.get("resources") or {}).items() if kind in PREPARING}
@@ -188,7 +188,7 @@ def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
         raise ParamsError(f"{parameters.plain(options.notebook)}: no such notebook")
     values = _values_of(options)
-    identities = identities_of(values)
+    identities = identities_of(values, tell=True)
     from repro.publish.notebooks import execute_one
 
     output = home() / "_build" / "notebooks" / options.notebook.name
@@ -217,7 +217,8 @@ def _plan(options: argparse.Namespace) -> int:
     hours = [plan.hours[DEVICE] for plan in plans.values()]
     papers = [Paper.of(study.params, study.stages, each) for study, each in zip(studies, hours, strict=True)]
     submitted = submission(papers, header)
-    print("\n\n".join(map(str, [*plans.values(), submitted])))
+    notes = ["\n".join(study.notes) for study in studies if study.notes]
+    print("\n\n".join(map(str, [*plans.values(), submitted, *notes])))
     if options.json:
         first, *others = plans
         content = plans[first].as_json() | {paper: plans[paper].as_json() for paper in others}
@@ -346,8 +347,12 @@ def _values_of(options: argparse.Namespace) -> dict[str, Any]:
     if "preset" in given:
         raise ParamsError("preset: choose it with --preset or --params, not with -p")
     values = parameters.read(file) | given
-    if options.unsafe_no_sandbox and AllocationParams in parameters.schemas_in(values):
-        values["unsafe_no_sandbox"] = True
+    if AllocationParams in parameters.schemas_in(values):
+        if values.get("unsafe_no_sandbox") is True and not options.unsafe_no_sandbox:
+            _fail("unsafe_no_sandbox has no effect without --unsafe-no-sandbox: programs stay in the sandbox")
+            values["unsafe_no_sandbox"] = False
+        if options.unsafe_no_sandbox:
+            values["unsafe_no_sandbox"] = True
     return values
 
 
@@ -368,14 +373,16 @@ def study_of(params: Params | AllocationParams) -> "BaseStudy":
     return of_cmr(params)
 
 
-def identities_of(values: Mapping[str, Any]) -> dict[type[Section], str]:
-    """What decides the numbers of each paper's study, by its schema. Raises ParamsError if data that a study reads are
-    not here.
+def identities_of(values: Mapping[str, Any], *, tell: bool = False) -> dict[type[Section], str]:
+    """What decides the numbers of each paper's study, by its schema; tell: whether the notes of a study are printed.
+    Raises ParamsError if data that a study reads are not here.
     """
     identities: dict[type[Section], str] = {}
     for params in _checked(values):
         study = study_of(params)
         study.design.require_data()
+        for note in study.notes if tell else ():
+            _fail(note)
         identities[type(params)] = study.identity
     return identities
 

@@ -219,12 +219,15 @@ def test_why_programs_are_not_executed_is_said(monkeypatch: pytest.MonkeyPatch) 
     study = open_study(checked())
     assert of(study.design, Programs) == []
     assert study.scale["not_run"] == "humaneval (no bwrap here)"
+    models = {trial.model.key for trial in study.design.trials if trial.domain == "coding"}
+    assert study.notes == (f"the programs of {len(models)} models are not executed: no bwrap here",)
     assert why_not_executed(checked(domains=[HEALTH])) == ""
     assert open_study(checked(domains=[HEALTH])).scale["not_run"] == "none"
     unsafe = open_study(checked(unsafe_no_sandbox=True))
     assert unsafe.scale["not_run"] == "none" and of(unsafe.design, Programs)
+    assert unsafe.notes == ("programs that models write are executed without a sandbox (--unsafe-no-sandbox)",)
     monkeypatch.setattr(sandbox, "probe", lambda: None)
-    assert open_study(checked()).scale["not_run"] == "none"
+    assert open_study(checked()).scale["not_run"] == "none" and open_study(checked()).notes == ()
 
 
 def test_drift_is_measured_through_the_phases_and_between_neighbours() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 from helpers import REPRO, ROOT, command as here
 from helpers.timing import spent
+from repro import cli
 
 
 def repro(*arguments: str, home: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -40,9 +42,9 @@ def smoke_with(home: Path, **values: object) -> str:
 
 WRONG = {
     "unknown name": ({"raitos": [1]}, "'raitos': unknown parameter; did you mean ratios? allowed are preset, "),
-    "wrong type": ({"batch": "8"}, "batch: should be a valid integer, got '8'"),
+    "wrong type": ({"batch": "8"}, "batch: must be a whole number, got '8'"),
     "ratio outside": ({"ratios": [0.5, 2]}, "ratios[1]: must be between 0 and 1, got 2"),
-    "zero tokens": ({"continual_tokens": 0}, "continual_tokens: should be greater than 0, got 0"),
+    "zero tokens": ({"continual_tokens": 0}, "continual_tokens: must be above 0, got 0"),
     "heads": (
         {"models": [{"hidden": 16, "intermediate": 48, "layers": 1, "heads": 3}]},
         "models[0]: heads must divide hidden: 3 does not divide 16",
@@ -123,6 +125,34 @@ def test_the_plan_of_the_papers_own_setting(home: Path) -> None:
     assert found["tokens"] == pytest.approx(4 * 209.7152e9 + 29 * 20.97152e9)
     assert found["naive_flops"] > 10 * found["flops"]
     assert found["beyond_one_machine"]
+
+
+def test_without_the_flag_a_file_switches_no_sandbox_off(home: Path) -> None:
+    file = smoke_with(home, unsafe_no_sandbox=True)
+    done = repro("plan", "--params", file, home=home)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "repro: unsafe_no_sandbox has no effect without --unsafe-no-sandbox: programs stay in the sandbox\n"
+    )
+    assert "without a sandbox" not in done.stdout
+    for chosen in (file, smoke_with(home)):
+        done = repro("plan", "--params", chosen, "--unsafe-no-sandbox", home=home)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "programs that models write are executed without a sandbox (--unsafe-no-sandbox)\n" in done.stdout
+
+
+def test_programs_that_are_not_executed_are_counted(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from repro import sandbox
+
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    monkeypatch.setattr(sandbox, "probe", lambda: "no bwrap here")
+    domain = {"name": "coding", "builtin": "coding", "benchmarks": ["humaneval"]}
+    assert cli.main(["plan", "--params", smoke_with(home, domains=[domain])]) == 0
+    assert re.search(
+        r"^the programs of \d+ models are not executed: no bwrap here$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 def test_one_machine_can_do_the_smoke_preset(home: Path) -> None:

@@ -1,5 +1,6 @@
 """A study of paper B: runs what its parameters ask for and hands out the results as frames."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -30,7 +31,10 @@ def begin(namespace: Mapping[str, Any]) -> "Study":
     Raises ParamsError, in one line naming the parameter that is wrong and what is allowed.
     """
     display.enable()
-    return open_study(parameters.from_notebook(namespace, AllocationParams))
+    study = open_study(parameters.from_notebook(namespace, AllocationParams))
+    if study.params.unsafe_no_sandbox:
+        print(*study.notes, sep="\n", file=sys.stderr)
+    return study
 
 
 def open_study(params: AllocationParams) -> "Study":
@@ -65,6 +69,15 @@ class Study(BaseStudy):
     params: AllocationParams
     design: Design
     not_executed: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self.params.unsafe_no_sandbox:
+            return ("programs that models write are executed without a sandbox (--unsafe-no-sandbox)",)
+        asked = {(t.evaluation.key, name) for t in self.design.trials for name in t.evaluation.benchmarks}
+        left_out = [name for _, name in asked if name in PROGRAMS]
+        words = f"the programs of {len(left_out)} models are not executed: {self.not_executed}"
+        return (words,) if self.not_executed else ()
 
     @property
     def base_name(self) -> str:
