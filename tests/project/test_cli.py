@@ -234,7 +234,7 @@ def test_what_fails_of_one_papers_study_does_not_keep_the_others_from_its_runs(
                 raise StudyFailed("1 of 2 runs failed:")
 
     monkeypatch.setattr(cli, "study_of", Fake)
-    monkeypatch.setattr(cli, "identities_of", lambda _values: {})
+    monkeypatch.setattr(cli, "identities_of", lambda _values, **_options: {})
     for command in ("train", "book"):
         assert cli.main([command, "--preset", "smoke"]) == 1
         assert capsys.readouterr().err == "repro: 1 of 2 runs failed:\n"
