@@ -146,7 +146,7 @@ def test_tables_show_tokens_and_peaks_beside_the_paper_s(paper: Paper) -> None:
     optima = tables.optima(paper).to_html()
     assert "2.25M" in optima and "2.31M" in optima, "the coding peak, fitted and printed"
     assert "below 0.001" in tables.flatness(paper).to_html()
-    assert "Equation 1" in tables.alternatives(paper).to_html()
+    assert "allocation law" in tables.alternatives(paper).to_html()
 
 
 def test_tables_say_so_where_there_is_no_interval(without_intervals: Paper) -> None:

@@ -44,7 +44,8 @@ def test_the_answer_has_the_promised_shape(tmp_path: Path) -> None:
     assert (impossible["cpt_fraction"], impossible["ci"]) == (None, None)
     assert any(text.startswith("no best split of 1e+06 tokens") for text in found["warnings"])
     assert "95% intervals from 60 draws are rough; 1,000 is the default" in found["warnings"]
-    places = [done.stdout.index(text) for text in ("Best split", "Equation 1", "Whether there is a peak", "Warnings")]
+    said = ("Best split", "The allocation law", "Whether there is a peak", "Warnings")
+    places = [done.stdout.index(text) for text in said]
     assert places == sorted(places)
 
 
@@ -110,7 +111,7 @@ def test_rising_scores_show_no_peak_and_the_optimum_says_so(tmp_path: Path) -> N
     found = strict((tmp_path / "o.json").read_text())
     assert found["peak_shown"] is False and found["optimum"]["sft_tokens"] is not None
     assert any(text.startswith("no peak is shown: ") for text in found["warnings"])
-    assert "by Equation 1 (no peak is shown)" in done.stdout
+    assert "by the allocation law (no peak is shown)" in done.stdout
 
 
 def test_equal_scores_have_no_optimum_and_one_reason(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ FAULTS: dict[str, tuple[pd.DataFrame, str]] = {
         scores().replace({"sft_tokens": {6e6: 4e6}}),
         "line 11: the same sft_tokens as line 10 (runs that differ in their seed need a column seed)",
     ),
-    "few": (scores().head(5), "5 different allocations with SFT tokens; Equation 1 has 6 parameters"),
+    "few": (scores().head(5), "5 different allocations with SFT tokens; the allocation law has 6 parameters"),
     "fraction over 1": (
         scores()
         .rename(columns={"sft_tokens": "cpt_fraction"})

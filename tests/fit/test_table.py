@@ -74,7 +74,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     ),
     "too few points": (
         edited(lambda rows: [rows.pop(2) for _ in range(3)]),
-        "line 3: ratio 1/4 has 3 different tokens above 0 and up to T_max (1e+06); Equation 6 needs at least 5",
+        "line 3: ratio 1/4 has 3 different tokens above 0 and up to T_max (1e+06); the token law needs at least 5",
     ),
     "header only": ("ratio,tokens,general_loss,domain_loss\n", "line 1: there are no rows below the header"),
     "empty": ("", "the file is empty"),

@@ -253,7 +253,7 @@ def test_few_repeated_runs_do_not_tell_the_noise() -> None:
     width, of_pair = (np.log(np.divide(*reversed(one.optimum.interval or (1, 1)))) for one in (alone, pair))
     assert of_pair == pytest.approx(width, rel=0.5)
     assert "residual standard error" in pair.method and "1 repeated run is too few" in pair.method
-    assert "F of Equation 1" in pair.flatness.method
+    assert "F of the law against" in pair.flatness.method
     counted = analyse(repeated(4, clean().round(2), n_items=10_000))
     assert "equal proportions" in counted.flatness.method
     assert "analysis of variance" in analyse(repeated(5, score)).flatness.method
@@ -291,7 +291,7 @@ def test_the_order_of_runs_changes_nothing() -> None:
 def test_equation_1_holds_against_alternatives_with_few_scores_of_known_errors() -> None:
     tokens = np.geomspace(1e5, 1e7, 7)
     found = analyse(frame(allocation_law(tokens).evaluate(TRUTH, tokens), tokens, n_items=20_000))
-    assert found.alternatives["law"].iloc[0] == "score against SFT tokens"
+    assert found.alternatives["law"].iloc[0] == "allocation law"
     assert not told(found, "better")
 
 

@@ -233,7 +233,7 @@ def test_general_loss_that_never_turns_invents_no_number() -> None:
     assert group.critical_ratio.turning_point.law is None
     assert group.feasible == ()
     assert sum("does not turn" in text for text in group.warnings) == len(RATIOS)
-    assert any("Equation 8 needs 3" in text for text in result.warnings)
+    assert any("the critical-ratio law needs 3" in text for text in result.warnings)
 
 
 def test_a_shorter_t_max_uses_only_what_came_before() -> None:
@@ -261,7 +261,7 @@ def test_too_little_data_is_none_with_a_warning() -> None:
     (group,) = analyse(two[two["tokens"].isin([0, 400_000, 800_000, 1_000_000])]).groups
     assert group.token_laws == () and group.ratio_law == {"general": None, "domain": None}
     assert group.critical_ratio.turning_point.value is None and group.critical_ratio.tolerance.value is None
-    assert any("too few for Equation 6" in text for text in group.warnings)
+    assert any("too few for the token law" in text for text in group.warnings)
     assert any("no L(R) of the general loss" in text for text in group.warnings)
 
 

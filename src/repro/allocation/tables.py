@@ -17,7 +17,6 @@ from repro.allocation import published
 from repro.allocation.frames import Results
 from repro.allocation.published import Paper
 from repro.allocation.results import ACCURACY, LIKELIHOOD, chance
-from repro.laws.allocation import NAME as EQUATION_1
 from repro.params import AllocationParams
 from repro.show.style import in_order
 from repro.show.tables import DASH, Format, styled, two_lines
@@ -166,7 +165,7 @@ def optima(results: Results) -> Styler:
     else:
         table = table.drop(columns="the paper's")
     formats: dict[str, Format] = {name: p_value for name in table.columns if name.endswith("(Holm)")}
-    return styled(table, formats, "Equation 1 has no peak here, or the test does not apply", index=False)
+    return styled(table, formats, "the law has no peak here, or the test does not apply", index=False)
 
 
 def flatness(paper: Paper) -> Styler:
@@ -204,7 +203,7 @@ def alternatives(results: Results) -> Styler:
     table = pd.DataFrame({
         "benchmark": rows["benchmark"],
         **({"metric": rows["metric"]} if len(results.metrics) > 1 else {}),
-        "law": rows["law"].replace(EQUATION_1, "Equation 1"),
+        "law": rows["law"],
         "parameters": rows["parameters"],
         "criterion": rows["criterion"],
         "above the best": rows["delta_aicc"].astype(float).replace(np.inf, np.nan),

@@ -111,7 +111,7 @@ class Answer:
         best, budget = self.allocation.optimum, self.allocation.budget
         splits = [(budget, best.cpt_fraction, best.cpt_interval)]
         splits += [(other.budget, other.cpt_fraction, other.interval) for other in self.allocation.predictions]
-        caution = "" if self.allocation.peak_shown else " by Equation 1 (no peak is shown)"
+        caution = "" if self.allocation.peak_shown else " by the allocation law (no peak is shown)"
         rows = [(f"best SFT tokens{caution}", number(best.sft_tokens), interval(best.interval))]
         for tokens, fraction, ends in splits:  # with more digits, as in a large budget all begin with the same nines
             rows.append((f"best CPT fraction of {tokens:g} tokens", number(fraction, 7), interval(ends, 7)))
@@ -121,7 +121,7 @@ class Answer:
         """Equation 1's parameters with intervals."""
         ends = self.ends() or {}
         rows = tuple((name, number(v, 5), interval(ends.get(name))) for name, v in self.allocation.params.items())
-        return Table("Equation 1", ("parameter", "value", "95% interval"), rows)
+        return Table("The allocation law", ("parameter", "value", "95% interval"), rows)
 
     def tests(self) -> Table:
         """Whether there is a peak at all."""
@@ -133,9 +133,9 @@ class Answer:
             ("p value", number(test.p_value, 2)),
             ("do scores change with ln S? slope", number(trend.slope, 3)),
             ("p value of the slope", number(trend.p_value, 2)),
-            (f"p value of a {peak.against or 'monotone curve'}, against Equation 1", number(peak.p_value, 2)),
+            (f"p value of a {peak.against or 'monotone curve'}, against the allocation law", number(peak.p_value, 2)),
             ("is a peak shown?", "yes" if self.allocation.peak_shown else "no"),
-            ("R\u00b2 of Equation 1", number(self.allocation.r2, 4)),
+            ("R\u00b2 of the allocation law", number(self.allocation.r2, 4)),
             ("residual standard error", number(fit.rse, 3)),
         )
         return Table(f"Whether there is a peak ({fit.n} scores)", ("", "value"), rows)
@@ -147,7 +147,7 @@ class Answer:
             for _, row in self.allocation.alternatives.iterrows()
         )
         head = ("law", "parameters", f"{self.allocation.criterion} above the best", "error of allocations held out")
-        return Table("Equation 1 and simpler rivals", head, rows)
+        return Table("The allocation law and simpler rivals", head, rows)
 
     def __str__(self) -> str:
         return as_text((self.best(), self.parameters(), self.tests()), self.warnings)
@@ -180,7 +180,7 @@ def _figure(answer: Answer) -> Any:
     dots = alt.Chart(style.inline(points[["sft_tokens", "score"]]))
     layers.append(dots.mark_circle(size=55, color=style.DOMAIN_RAMP[0], opacity=1).encode(x, y))
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
-    return style.finish(chart, "Scores against SFT tokens, the law of Equation 1 and its peak, each with an interval")
+    return style.finish(chart, "Scores against SFT tokens, the allocation law and its peak, each with an interval")
 
 
 def _optimum(allocation: Allocation, x: alt.X) -> list[Any]:
@@ -220,7 +220,7 @@ def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
     faults += repeated(frame, faults, (split, "seed"))
     with_sft = frame[frame[split] > 0] if split == TOKENS else frame[frame[split] < 1]
     if not faults and (count := with_sft[split].nunique()) < len(NAMES):
-        needed = f"Equation 1 has {len(NAMES)} parameters"
+        needed = f"the allocation law has {len(NAMES)} parameters"
         faults = [Fault(0, f"{count} different allocations with SFT tokens; {needed}")]
     if faults:
         raise WrongTable(path, faults)

@@ -20,7 +20,7 @@ from repro.laws.cmr.critical import Critical
 from repro.laws.cmr.losses import NOTHING, Base
 from repro.show import style
 
-NO_DRAWS = "--bootstrap is 0: there are no intervals, and Eq. 8 takes all turning points as equally well known"
+NO_DRAWS = "--bootstrap is 0: there are no intervals, and all turning points count alike"
 MANY = 5_000  # rows from which on the command says how far it is
 ODDS = 1e-3  # of a pattern in residuals by chance, over all ratios
 HEIGHT = 230
@@ -165,7 +165,7 @@ class Answer:
             ends = [(max(fit.rse for fit in fits), min(fit.r2 for fit in fits)) for fits in losses if fits]
             rows.append((self.name(group) or "all", *(number(value, 3) for both in ends for value in both)))
         head = ("", "general residual s.e.", "R\u00b2", "domain residual s.e.", "R\u00b2")
-        return Table("How well Eq. 6 fits, at the ratio where it fits worst", head, tuple(rows))
+        return Table("How well the domain and token laws fit, at the ratio where they fit worst", head, tuple(rows))
 
     def html(self) -> str:
         """The report."""
@@ -205,7 +205,7 @@ def _patterns(group: Group) -> Iterator[str]:
             if stats.binom.cdf(changes, len(means) - 1, 0.5) < ODDS / len(group.token_laws):
                 found.append(f"{ratio_label(laws.ratio)} ({changes} changes of sign in {len(means)} points)")
         if found:
-            text = f"residuals of Equation 6 for the {loss} loss follow a pattern at R = {', '.join(found)}"
+            text = f"residuals of the {loss} loss follow a pattern at R = {', '.join(found)}"
             yield f"{text}: the noise has a memory, or the law does not follow the loss"
 
 
@@ -215,7 +215,7 @@ def _tables(answer: Answer, group: Group) -> tuple[Table, ...]:
         label = f"R = {ratio_label(laws.ratio)}"
         fits += [(f"{label}, general", laws.general), (f"{label}, domain", laws.domain)]
     if (law := group.critical_ratio.turning_point.law) is not None:
-        fits.append(("Eq. 8", law))
+        fits.append(("critical-ratio law", law))
     parameters, goodness = [], []
     for name, fit in fits:
         as_json = fit_json(fit, drawn=answer.drawn)
@@ -294,7 +294,7 @@ def _turning_points(answer: Answer, group: Group) -> Any:
     if len(turns):
         layers += _bars(turns, end, y, color)
     layers.append(_diamonds(turns).encode(x, y, color))
-    return _finished(layers, "Domain share against the tokens at which its general loss turns, with Equation 8")
+    return _finished(layers, "Domain share against the tokens at which its general loss turns, with its law")
 
 
 def _of_group(answer: Answer, group: Group, frame: pd.DataFrame) -> pd.DataFrame:

@@ -73,7 +73,7 @@ def _too_little(frame: pd.DataFrame, t_max: float, base: Base | None) -> list[Fa
             if count < POINTS:
                 ratio = ratio_label(float(run["ratio"].iloc[0]))
                 what = f"ratio {ratio} has {count} different tokens above 0 and up to T_max"
-                faults.append(Fault(_first(run), f"{of}{what} ({t_max:g}); Equation 6 needs at least {POINTS}"))
+                faults.append(Fault(_first(run), f"{of}{what} ({t_max:g}); the token law needs at least {POINTS}"))
     return faults
 
 

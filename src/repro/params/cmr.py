@@ -67,8 +67,8 @@ class Params(Section):
     seeds: v.Seeds
     validation_points: v.Count = text("points of a loss curve after the first", ge=5)
     validation_sequences: v.Count = text("held-out sequences that losses are measured on", ge=2)
-    epsilon: v.Positive = text("tolerated rise of the general loss, nats per token (Eq. 1)")
-    lagrange: v.Positive = text("Lagrange multiplier of Eq. 3")
+    epsilon: v.Positive = text("tolerated rise of the general loss, nats per token")
+    lagrange: v.Positive = text("Lagrange multiplier of the objective")
     bootstrap: v.Bootstrap
     recovery_sets: v.Sets = text("synthetic studies of known truth, for each law, that intervals are tested on")
     recovery_draws: v.Draws = text("bootstrap draws for each synthetic study")

@@ -12,7 +12,7 @@ from repro.allocation.figures.parts import TokenAxis
 from repro.allocation.frames import Results
 from repro.show import style
 
-FITTED, PRINTED = "peak of Equation 1", "peak in the paper"
+FITTED, PRINTED = "peak of the law", "peak in the paper"
 TRAINED = dict(zip(
     ("CPT and SFT", "snapshots of one SFT", "SFT only", "SFT of fixed steps"), style.DOMAIN_RAMP, strict=False
 ))  # fmt: skip
@@ -45,9 +45,9 @@ def law(results: Results) -> Any:
         titled = place >= len(keys) - 2
         panel = _panel(own, title, f"zoom_{place}", titled=titled)
         panels.append(panel.properties(title=benchmark, width=style.PANEL, height=180))
-    text = "Scores of each benchmark against SFT tokens, with and without CPT, Equation 1, its peak, and baselines"
+    text = "Scores of each benchmark against SFT tokens, with and without CPT, the law, its peak, and baselines"
     if "printed_tokens" in frames[2]:
-        text = "Scores against SFT tokens with Equation 1, its band, and the peak fitted and printed"
+        text = "Scores against SFT tokens with the allocation law, its band, and the peak fitted and printed"
     return style.finish(style.grid(panels or [parts.nothing("No scores")], columns=2), text)
 
 

@@ -16,7 +16,7 @@ from repro.laws.comparison import compare
 from repro.laws.inference import LEVEL
 from repro.laws.law import Fit, Law, Linear, Nonlinear
 
-NAME = "score against SFT tokens"
+NAME = "allocation law"
 NAMES = ("p_base", "amplitude", "mu", "sigma", "s_min", "penalty")
 CLIFF = 0.99  # S_min stays below this share of the fewest SFT tokens; nearer, the cliff would fit that point alone
 FEW = 7  # fewer allocations than this hardly test the fit
@@ -175,7 +175,7 @@ def analyse_allocation(
         raise ValueError(f"bootstrap is {bootstrap}; it must be 0 or more")
     data = checked(scores, budget, answers)
     if data.allocations < len(NAMES):
-        few = f"{data.allocations} allocations with SFT tokens cannot determine Equation 1"
+        few = f"{data.allocations} allocations with SFT tokens cannot determine the allocation law"
         raise ValueError(f"{few}, which has {len(NAMES)} parameters")
     law = allocation_law(data.tokens)
     fit = _level(law, data) if data.equal else law.fit(data.tokens, data.values, data.weights())
@@ -288,7 +288,7 @@ def _alternatives(fit: Fit, table: pd.DataFrame) -> Iterator[str]:
     # By either measure alone an alternative is often ahead by chance where Equation 1 is true.
     ahead = rows[(rows["aicc"] < own["aicc"]) & (rows["loo"] < CLEARLY * own["loo"])]
     if len(ahead):
-        errors = f"root mean squared error {ahead['loo'].min():.3g}, against {own['loo']:.3g} of Equation 1"
+        errors = f"root mean squared error {ahead['loo'].min():.3g}, against {own['loo']:.3g} of the allocation law"
         yield f"a {ahead['loo'].idxmin()} predicts allocations left out better: {errors}"
 
 

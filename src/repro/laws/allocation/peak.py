@@ -96,7 +96,7 @@ def _against_flat_line(fit: Fit, seed: int) -> Flatness:
     scores give its distribution.
     """
     why = "because mu, sigma and s_min mean nothing where the truth is flat and the F tables do not hold"
-    method = f"F of Equation 1 against a flat line; p value from {FLAT_SIMULATIONS} simulated flat data sets, {why}"
+    method = f"F of the law against a flat line; p value from {FLAT_SIMULATIONS} simulated flat data sets, {why}"
     extra, df_resid = len(fit.params) - 1, fit.df_resid
     df = float(extra), float(df_resid)
     if not df_resid:
@@ -223,7 +223,7 @@ def peak(data: Scores, fit: Fit, best: Optimum, test: Flatness, rivals: Sequence
     no monotone law, of ``rivals``, describes the scores as well (p at most `ASKED`).
     """
     if best.sft_tokens is None or data.equal or best.interval is None:
-        none = "Equation 1 has none" if best.sft_tokens is None else "it has no interval, which takes a bootstrap"
+        none = "the law has none" if best.sft_tokens is None else "it has no interval, which takes a bootstrap"
         return Peak(float("nan"), "", (none,))
     ((against, p_value),) = against_monotone([(data, fit)], rivals, seed)
     return Peak(p_value, against, tuple(missing(data, best, test, against, p_value)))

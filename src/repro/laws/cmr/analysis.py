@@ -286,7 +286,7 @@ def _unchanged(
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
     if len(rows) < len(equations.GENERAL_TOKEN_LAW.names):
-        warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for Equation 6")
+        warnings.append(f"R = {ratio_label(ratio)}: {len(rows)} points up to T_max are too few for the token law")
         return None
     t = rows["tokens"].to_numpy(float) / settings.unit
     weights = rows["weight"].to_numpy(float) if "weight" in rows else None  # of means of neighbours
@@ -328,7 +328,7 @@ def _draws(
         return None
     bare = [ratio_label(ratio) for ratio, item in laws.items() if not item.general.df_resid]
     if len(bare) == len(laws):
-        warnings.append("no intervals: no ratio has more points than Equation 6 has parameters")
+        warnings.append("no intervals: no ratio has more points than the token law has parameters")
         return None
     if bare:
         warnings.append(f"R = {', '.join(bare)}: no point to spare, so the noise is taken to be as at other ratios")

@@ -153,7 +153,7 @@ def by_turning_point(
     else:
         place = float(crossings(haste[None], ratios)[0])
         value, bound = None if np.isnan(place) else place, None
-        text = f"{there.sum()} ratios have a turning point, Equation 8 needs {PAIRS}"
+        text = f"{there.sum()} ratios have a turning point, the critical-ratio law needs {PAIRS}"
         what = "no critical ratio by turning point" if value is None else "interpolated between two turning points"
         warnings = [f"{what}: {text}; {_where(haste, ratios)}"]
     if np.any((haste >= 1) != (raw >= 1)):
@@ -350,16 +350,16 @@ def _value(law: Fit, haste: Array, ratios: Array, t_max: float) -> tuple[float |
     elif not value > 0:
         fault = f"gives {value:.3g} at T_max, no positive ratio"
     elif _agrees(np.array([min(value, 1.0)]), haste[None], ratios)[0]:
-        clipped = [f"Equation 8 gives a critical ratio of {value:.3g} at T_max; clipped to 1"] if value > 1 else []
+        clipped = [f"the critical-ratio law gives {value:.3g} at T_max; clipped to 1"] if value > 1 else []
         return min(value, 1.0), clipped, False
     else:
         fault = f"gives {value:.3g} at T_max"
     crossing = float(crossings(haste[None], ratios)[0])
     if np.isnan(crossing):
         where = _where(haste, ratios)
-        return None, [f"no critical ratio by turning point: Equation 8 {fault}; {where}"], True
+        return None, [f"no critical ratio by turning point: the critical-ratio law {fault}; {where}"], True
     where = f"the critical ratio by turning point is where these pass T_max, {crossing:.3g}"
-    return crossing, [f"Equation 8 {fault}, which the turning points contradict: {where}"], True
+    return crossing, [f"the critical-ratio law {fault}, which the turning points contradict: {where}"], True
 
 
 def _agrees(value: Array, haste: Array, ratios: Array) -> NDArray[np.bool_]:
@@ -421,12 +421,12 @@ def _critical_ratios(
 def _pair_warnings(times: Array, t_max: float) -> list[str]:
     texts = []
     if len(times) == PAIRS:
-        texts.append("Equation 8 passes through its three turning points: nothing is left to test it")
+        texts.append("the critical-ratio law passes through its three turning points: nothing is left to test it")
     if np.any(np.diff(times) <= 0):
-        texts.append("turning points do not grow with the ratio, as Equation 8 assumes")
+        texts.append("turning points do not grow with the ratio, as the critical-ratio law assumes")
     if not times.min() <= t_max <= times.max():
         span = f"{_amount(times.min())} to {_amount(times.max())}"
-        texts.append(f"Equation 8 is extrapolated: T_max = {_amount(t_max)}, turning points {span}")
+        texts.append(f"the critical-ratio law is extrapolated: T_max = {_amount(t_max)}, turning points {span}")
     return texts
 
 
