@@ -150,6 +150,15 @@ def test_an_allocation_without_sft_is_marked_and_joined_to_no_other() -> None:
         assert rows and all(row["sft_tokens"] > 0 for row in rows)
 
 
+def test_drift_by_layer_has_every_layer_of_each_phase_with_its_range() -> None:
+    frame = pd.DataFrame({"layer": [0, 1, 0, 1], "phase": ["base to CPT"] * 2 + ["CPT to SFT"] * 2})
+    frame = frame.assign(drift=[0.1, 0.2, 0.3, np.nan], low=[0.1, 0.1, 0.2, np.nan], high=[0.1, 0.4, 0.3, np.nan])
+    rows = values(figures.drift_by_layer(frame))
+    found = {(row["layer"], row["phase"], row["low"], row["drift"], row["high"]) for row in rows}
+    first = {(1, "base to CPT", 0.1, 0.1, 0.1), (2, "base to CPT", 0.1, 0.2, 0.4), (1, "CPT to SFT", 0.2, 0.3, 0.3)}
+    assert found == first, "layers are counted from one, and what was not measured is not drawn"
+
+
 def test_drift_between_allocations_stands_in_the_middle_of_them() -> None:
     rows = [row for row in values(figures.inter_ratio_drift(ratios(), scores())) if "sft_from" in row]
     for row in rows:
@@ -190,7 +199,7 @@ def test_the_study_has_a_panel_for_each_benchmark_and_metric() -> None:
     chart = law(*study())
     svg = drawn(chart)
     assert [panel["title"] for panel in chart.to_dict()["concat"]] == [b for b in BENCHMARKS for _ in METRICS]
-    for text in ("SFT only", "peak of Equation 1", "base model 48.0%", "Accuracy", "(nats/byte)"):
+    for text in ("SFT only", "peak of the law", "base model 48.0%", "Accuracy", "(nats/byte)"):
         assert text in svg, text
     assert svg.count(">chance 25.0% \u2193<") == 2, "a baseline far below is named at the edge"
     assert "SFT only" not in drawn(law(*study(trained=("CPT and SFT",))))

@@ -26,7 +26,9 @@ from repro.allocation.frames import ablation_pairs, baselines, fits, other_budge
 from repro.allocation.results import ACCURACY, KEYS, LIKELIHOOD
 from repro.allocation.study import Study, StudyResults, labelled
 from repro.data.build import PAIRS
+from repro.data.domains import MADE_HERE
 from repro.laws.allocation import analyse_allocation
+from repro.lm.evaluation import PROGRAMS
 from repro.params import AllocationParams
 from repro.show import display
 from repro.show.tables import DASH
@@ -301,8 +303,8 @@ def test_what_a_domain_holds_and_what_was_left_out_of_it() -> None:
     found = results.contents({"health": TOLD, "general": TOLD})
     mine = found[found["domain"] == "health"].set_index("part")
     assert mine["items"].to_dict() == {
-        "CPT text": 10, "CPT text, held out": 2, "SFT pairs": 90, "questions, hpo_terms": 12,
-        "questions, humaneval": 13, "items in all": 120,
+        "CPT text": 10, "CPT text, held out": 2, "SFT pairs": 90, "questions, medical terms": 12,
+        "questions, HumanEval": 13, "items in all": 120,
     }  # fmt: skip
     assert mine["dropped"].tolist() == [25, 4, 306, 0, 0, 8]
     assert mine["characters"].dropna().to_dict() == {"CPT text": 101, "CPT text, held out": 20}
@@ -322,7 +324,7 @@ def test_examples_are_the_first_pair_and_the_first_question(tmp_path: Path) -> N
     assert found.to_dict("records") == [
         {"domain": "health", "use": "SFT", "prompt": "Which?\nAnswer:", "answer": " This", "others": ""},
         {"domain": "health", "use": "mine", "prompt": "What?", "answer": "1990", "others": "no; nor; 3"},
-        {"domain": "health", "use": "humaneval", "prompt": "def f():", "answer": " pass", "others": ""},
+        {"domain": "health", "use": "HumanEval", "prompt": "def f():", "answer": " pass", "others": ""},
     ]
 
 
@@ -351,6 +353,14 @@ def test_drift_of_a_phase_is_a_mean_over_layers_with_the_least_and_the_most() ->
     assert found["domain"].tolist() == ["health", "coding"]
     assert results.phases(frames, "plain")["drift"].tolist() == pytest.approx([0.1, 0.2])
     assert list(results.phases([], "plain").columns) == list(found.columns)
+
+
+def test_drift_by_layer_is_a_mean_over_allocations_with_the_least_and_the_most() -> None:
+    place = {"phase": "CPT to SFT", "domain": "health"}
+    frames = [layers("fixed sample", [tokens / 1000, 0.3], sft_tokens=tokens, **place) for tokens in (100, 300)]
+    found = results.phases(frames, "debiased", "layer")
+    assert found["layer"].tolist() == [0, 1]
+    assert found[["drift", "low", "high"]].to_numpy() == pytest.approx(np.array([[0.2, 0.1, 0.3], [0.3, 0.3, 0.3]]))
 
 
 def nothing(tmp_path: Path) -> pd.DataFrame:
@@ -404,20 +414,20 @@ def phased(drift: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), phase: str
 def test_equation_1_is_fitted_to_the_allocations_of_the_main_budget_question_by_question() -> None:
     own = cached("programs not run")
     found = own.fits
-    assert set(found) == {("hpo_terms", ACCURACY), ("hpo_terms", LIKELIHOOD), ("humaneval", LIKELIHOOD)}
-    mine = own.items[(own.items["kind"] == "allocation") & (own.items["benchmark"] == "hpo_terms")]
+    assert set(found) == {("medical terms", ACCURACY), ("medical terms", LIKELIHOOD), ("HumanEval", LIKELIHOOD)}
+    mine = own.items[(own.items["kind"] == "allocation") & (own.items["benchmark"] == "medical terms")]
     mine = mine.sort_values("item", kind="stable")
     values = np.stack([(mine.loc[mine["sft_tokens"] == s, "logprob"] / 3).to_numpy() for s in SFT])
     rows = pd.DataFrame({"sft_tokens": SFT, "score": values.mean(axis=1)})
     ours = analyse_allocation(rows, budget=BUDGET, bootstrap=10, predict=[2048], answers=values)
-    theirs = found["hpo_terms", LIKELIHOOD]
+    theirs = found["medical terms", LIKELIHOOD]
     assert theirs.optimum == ours.optimum and theirs.predictions == ours.predictions
     assert theirs.flatness == ours.flatness
     assert theirs.points["sft_tokens"].tolist() == list(SFT[1:])
 
 
 def test_two_seeds_are_two_scores_of_an_allocation() -> None:
-    (one,) = (fit for key, fit in cached("two seeds").fits.items() if key == ("hpo_terms", LIKELIHOOD))
+    (one,) = (fit for key, fit in cached("two seeds").fits.items() if key == ("medical terms", LIKELIHOOD))
     assert len(one.points) == 12
     assert sorted(set(one.points["seed"])) == [0, 1]
 
@@ -434,7 +444,7 @@ def test_allocations_that_whole_steps_make_the_same_count_once(cpt: int) -> None
     frame = made(steps=(), budgets=(), alone=())
     twice = frame[(frame["kind"] == "allocation") & (frame["sft_tokens"] == 256)].assign(cpt_tokens=cpt)
     own = study(pd.concat([frame, twice], ignore_index=True)).results()
-    found = own.fits["hpo_terms", LIKELIHOOD]
+    found = own.fits["medical terms", LIKELIHOOD]
     assert found.points["sft_tokens"].tolist() == list(SFT[1:])
     assert not own.scores.duplicated([*KEYS, "benchmark", "metric"]).any()
 
@@ -463,15 +473,22 @@ def test_lines_to_measure_scores_against() -> None:
     chances = {"hpo_terms": 0.25, "humaneval": 0.0, "mmlu": 0.25}
     assert dict(zip(guessed["benchmark"], guessed["score"], strict=True)) == chances, "not known of gsm8k"
     assert ("chance", LIKELIHOOD) not in found.index
-    assert results.chance("mmlu, health") == 0.25
+    assert results.chance("mmlu, health") == results.chance("MMLU, health") == 0.25
+
+
+def test_readers_meet_no_name_of_a_task_of_ours() -> None:
+    assert {*MADE_HERE, *PROGRAMS, *results.FOUR_CHOICES} == {*results.TITLES}
+    frame = labelled(made(SFT[:1], benchmarks=("hpo_terms", "mmlu", "a_task_of_theirs")))
+    assert {*frame["benchmark"]} == {"medical terms", "MMLU", "a_task_of_theirs"}
+    assert results.chance("medical terms") == 0.25 and results.chance("HumanEval") == 0
 
 
 def test_the_peak_is_set_against_what_was_tested_at_other_budgets() -> None:
-    scores, fitted = results.scores(made(SFT[:1], budgets=(2048, 100))), cached("programs not run").fits
-    points, marks = other_budgets(scores, fitted, "hpo_terms", LIKELIHOOD)
+    scores, fitted = results.scores(labelled(made(SFT[:1], budgets=(2048, 100)))), cached("programs not run").fits
+    points, marks = other_budgets(scores, fitted, "medical terms", LIKELIHOOD)
     assert set(points["budget"]) == {"2,048 tokens", "100 tokens"}
     assert points["cpt_fraction"].tolist() == [1 - 64 / 2048, 1 - 256 / 2048, 1 - 64 / 100]
-    peak = fitted["hpo_terms", LIKELIHOOD].optimum.sft_tokens
+    peak = fitted["medical terms", LIKELIHOOD].optimum.sft_tokens
     assert peak is not None and 100 < peak < 2048
     assert marks["mark"].tolist() == ["predicted", "tested best", "tested best"], "no split of 100 tokens has the peak"
     assert marks["cpt_fraction"].iloc[0] == pytest.approx(1 - peak / 2048)
@@ -487,13 +504,17 @@ def test_the_cpt_ablation_tests_each_benchmark_and_metric_by_itself() -> None:
     found = study(frame, cpt_batch=2, cpt_length=128).results().cpt_steps
     assert found["cpt_steps"].tolist() == [2.0] * 4 + [4.0] * 4 + [8.0] * 4, "of the first seed"
     for (benchmark, metric), part in found.groupby(["benchmark", "metric"]):
-        own = frame[frame["benchmark"].eq(benchmark) & frame["kind"].eq("CPT ablation") & frame["seed"].eq(0)]
+        own = frame[
+            frame["benchmark"].replace(results.TITLES).eq(benchmark)
+            & frame["kind"].eq("CPT ablation")
+            & frame["seed"].eq(0)
+        ]
         values = np.stack([results.per_item(one, metric) for _, one in own.groupby("cpt_tokens")])
         expected = cochrans_q(values.T).pvalue if metric == ACCURACY else hotelling((values[1:] - values[0]).T).pvalue
         assert part["p_value"].to_numpy() == pytest.approx(expected)
         assert part["score"].to_numpy() == pytest.approx(values.mean(axis=1))
     text = cells(tables.cpt_steps(found))
-    assert text[1][:3] == ["hpo_terms", "accuracy (%)", "2"] and len(text) == 13
+    assert text[1][:3] == ["medical terms", "accuracy (%)", "2"] and len(text) == 13
 
 
 def test_a_cpt_ablation_of_two_runs_is_tested_as_a_pair() -> None:
@@ -644,14 +665,14 @@ def test_the_score_drawn_beside_drift_is_the_first_benchmark_s_log_likelihood() 
     assert (line["low"] < line["score"]).all() and (line["score"] < line["high"]).all()
     expected = own.allocations
     expected = expected[(expected["metric"] == LIKELIHOOD) & (expected["seed"] == 0)]
-    expected = expected[expected["benchmark"].isin(["hpo_terms", "hpo_terms_coding"])]
+    expected = expected[expected["benchmark"].isin(["medical terms", "hpo_terms_coding"])]
     assert line["score"].tolist() == expected["score"].tolist()
 
 
 def test_a_benchmark_of_several_domains_is_told_apart_by_their_names() -> None:
     own = study(made(SFT[:1], domains=("health", "coding"), benchmarks=("hpo_terms", "mmlu"))).results()
-    assert set(own.scores["benchmark"]) == {"hpo_terms", "mmlu, health", "hpo_terms_coding", "mmlu, coding"}
-    assert {benchmark for benchmark, _ in cached("full").fits} == {"mmlu, health", "mmlu, coding"}
+    assert set(own.scores["benchmark"]) == {"medical terms", "MMLU, health", "hpo_terms_coding", "MMLU, coding"}
+    assert {benchmark for benchmark, _ in cached("full").fits} == {"MMLU, health", "MMLU, coding"}
 
 
 def test_a_dash_stands_where_a_benchmark_was_not_run() -> None:

@@ -24,6 +24,11 @@ ACCURACY, LIKELIHOOD = "accuracy", "log-likelihood"
 METRICS = (ACCURACY, LIKELIHOOD)
 KEYS = ["kind", "domain", "budget", "cpt_tokens", "sft_tokens", "seed"]
 FOUR_CHOICES = (*MADE_HERE, "medqa_4options", "chembench4k", "mmlu", "hellaswag")
+TITLES = {  # of benchmarks, as readers say them
+    "hpo_terms": "medical terms", "elements": "chemical elements", "python_docstrings": "Python functions",
+    "wikipedia_titles": "encyclopaedia titles", "humaneval": "HumanEval", "humaneval_plus": "HumanEval+",
+    "medqa_4options": "MedQA", "chembench4k": "ChemBench4K", "mmlu": "MMLU", "hellaswag": "HellaSwag",
+}  # fmt: skip
 AWAY = "gives a question away, or is about one of its choices"
 FEWEST_TOKENS = 100  # below, drift is mostly noise
 _COMPARED = [
@@ -35,6 +40,7 @@ _COMPARED = [
 def chance(benchmark: str) -> float | None:
     """What guessing scores by accuracy; None where that is not known. A name may end in its domain: "mmlu, health"."""
     name = benchmark.split(",")[0]
+    name = next((task for task, title in TITLES.items() if title == name), name)
     return 0.25 if name in FOUR_CHOICES else 0.0 if name in PROGRAMS else None
 
 
@@ -134,14 +140,14 @@ def contents(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _parts(statistics: Mapping[str, Any]) -> list[tuple[str, int, float, int, str]]:
-    text, dropped = statistics["text"], statistics["dropped"]
+    text, dropped, asked = statistics["text"], statistics["dropped"], pd.Series(statistics["questions"]).rename(TITLES)
     kept = pd.DataFrame(text["kept"]).groupby("part")[["documents", "characters"]].sum()
     training, held_out = ([*map(int, kept.loc[part])] for part in (TRAINING, VALIDATION))
     return [
         ("CPT text", *training, dropped["documents"] + dropped["documents_of_choices"], AWAY),
         ("CPT text, held out", *held_out, text["near_duplicates"], "near-duplicates of it, from the CPT text"),
         ("SFT pairs", statistics["pairs"], np.nan, dropped["pairs"] + dropped["pairs_of_choices"], AWAY),
-        *((f"questions, {name}", count, np.nan, 0, "") for name, count in statistics["questions"].items()),
+        *((f"questions, {name}", int(count), np.nan, 0, "") for name, count in asked.items()),
         ("items in all", statistics["items"], np.nan, dropped["ambiguous"], "one prompt with two answers"),
     ]
 
@@ -159,7 +165,7 @@ def examples(materials: Iterable[tuple[Material, Path]]) -> pd.DataFrame:
             file = folder / f"{name}.jsonl"
             if file.is_file():
                 question = pd.read_json(file, lines=True, nrows=1).iloc[0]
-                rows.append({"domain": stage.name, "use": name, **_question(question)})
+                rows.append({"domain": stage.name, "use": TITLES.get(name, name), **_question(question)})
     return pd.DataFrame(rows)
 
 
@@ -197,13 +203,16 @@ def held_out(frames: Iterable[tuple[HeldOut, int, pd.DataFrame]]) -> pd.DataFram
     return pd.DataFrame(rows).sort_values(["domain", "corpus", "tokens"], kind="stable", ignore_index=True)
 
 
-def phases(frames: Sequence[pd.DataFrame], estimator: str) -> pd.DataFrame:
-    """Figure 3: domain, sft_tokens, phase, drift (a mean over layers), low, high (of the layers, least and most)."""
+def phases(frames: Sequence[pd.DataFrame], estimator: str, by: str = "sft_tokens") -> pd.DataFrame:
+    """Figure 3: domain, ``by``, phase, drift (a mean over layers), low, high (of the layers, least and most).
+
+    With ``by`` "layer" (0: the first compared) mean, least and most are over allocations.
+    """
     if not frames:
-        return pd.DataFrame(columns=["domain", "sft_tokens", "phase", "drift", "low", "high"])
+        return pd.DataFrame(columns=["domain", by, "phase", "drift", "low", "high"])
     rows = pd.concat(frames, ignore_index=True)
     rows = rows[(rows["estimator"] == estimator) & (rows["sample"] == FIXED)]
-    grouped = rows.groupby(["domain", "sft_tokens", "phase"], sort=False)["drift"]
+    grouped = rows.groupby(["domain", by, "phase"], sort=False)["drift"]
     return grouped.agg(drift="mean", low="min", high="max").reset_index()
 
 

@@ -89,12 +89,13 @@ class Study(BaseStudy):
     def scale(self) -> Facts:
         """How little results rest on, for the prose: parameters in millions, numbers of everything else."""
         chosen, before = self.params, [trial.before for trial in self.design.trials]
-        programs = {name for domain in chosen.domains for name in domain.benchmarks} & set(PROGRAMS)
+        asked = {name for domain in chosen.domains for name in domain.benchmarks}
+        programs = [results.TITLES[name] for name in PROGRAMS if name in asked]
         return {
             "model": self.base_name, "parameters": self.design.base.parameters / 1e6, "budget": chosen.budget,
             "steps": max((stage.steps for stage in before if isinstance(stage, Cpt)), default=0),
             "questions": chosen.benchmark_items, "examples": chosen.drift_examples, "seeds": len(chosen.seeds),
-            "not_run": f"{join(sorted(programs))} ({self.not_executed})" if self.not_executed else "none",
+            "not_run": f"{join(programs)} ({self.not_executed})" if self.not_executed else "none",
         }  # fmt: skip
 
     def prepare(self, *names: str) -> None:
@@ -128,7 +129,8 @@ class Study(BaseStudy):
         self.prepare("exposure")
         told = {stage.name: read_statistics(self.file(stage, STATISTICS)) for stage in self.design.materials}
         rows = [{"domain": name, **row} for name, statistics in told.items() for row in statistics["exposure"]]
-        return pd.DataFrame(rows, columns=["domain", "benchmark", "where", "right", "wrong"])
+        frame = pd.DataFrame(rows, columns=["domain", "benchmark", "where", "right", "wrong"])
+        return frame.replace({"benchmark": results.TITLES})
 
     def examples(self) -> pd.DataFrame:
         """A pair and a question of each domain: see :func:`repro.allocation.results.examples`."""
@@ -174,23 +176,23 @@ class Study(BaseStudy):
             if trial.seed == self.params.seeds[0] and trial.kind != "fixed steps"
         ])  # fmt: skip
 
-    def drift(self) -> pd.DataFrame:
-        """Drift from the base to CPT and from CPT to SFT (Figure 3), one row per layer: see `results.phases`."""
+    def drift(self, by: str = "sft_tokens") -> pd.DataFrame:
+        """Drift from the base to CPT and from CPT to SFT (Figure 3), or by "layer": see `results.phases`."""
         self.prepare("drift")
-        return self._phases(self.design.drift)
+        return self._phases(self.design.drift, by)
 
     def drift_floor(self) -> pd.DataFrame:
         """Drift between models of which only the seed differs, as :meth:`drift` has it; empty where none was run."""
         return self._phases(self.design.floor)
 
-    def _phases(self, found: Iterable[PhaseDrift]) -> pd.DataFrame:
+    def _phases(self, found: Iterable[PhaseDrift], by: str = "sft_tokens") -> pd.DataFrame:
         found = list(found)
         self.run([stage for drift in found for stage in (drift.stage, drift.trial.before, drift.trial.model)])
         drifts = [
             pd.read_parquet(self.file(drift.stage, DRIFT)).assign(phase=drift.phase, **self._place(drift.trial))
             for drift in found
         ]
-        return results.phases(drifts, self.params.drift_estimator)
+        return results.phases(drifts, self.params.drift_estimator, by)
 
     def ratio_drift(self) -> pd.DataFrame:
         """Drift between neighbouring allocations (Figure 2), one row per category: see `results.between`."""
@@ -250,10 +252,11 @@ class Study(BaseStudy):
 
 
 def labelled(items: pd.DataFrame) -> pd.DataFrame:
-    """Questions with the domain in the names of benchmarks that several domains have."""
+    """Questions under the titles of benchmarks, with the domain in those that several domains have."""
     domains = items.groupby("benchmark")["domain"].nunique()
     shared = items["benchmark"].isin(domains[domains > 1].index)
-    named = items["benchmark"].where(~shared, items["benchmark"] + ", " + items["domain"])
+    named = items["benchmark"].replace(results.TITLES)
+    named = named.where(~shared, named + ", " + items["domain"])
     # Allocations that whole steps make the same are one.
     return items.assign(benchmark=named).drop_duplicates([*results.KEYS, "benchmark", "item"], ignore_index=True)
 

@@ -7,6 +7,7 @@ an allocation without SFT stands left of a dotted line, over the word "none".
 from repro.allocation.figures.drift import (
     bias_curve as bias_curve,
     drift_by_allocation as drift_by_allocation,
+    drift_by_layer as drift_by_layer,
     inter_ratio_drift as inter_ratio_drift,
 )
 from repro.allocation.figures.law import budgets as budgets, gains as gains, law as law

@@ -1,4 +1,4 @@
-"""Drift, 1 - linear CKA: between phases (Figure 3), between allocations (Figure 2), and of independent features."""
+"""Drift, 1 - linear CKA: between phases (Figure 3) and by layer, between allocations (Figure 2), of random features."""
 
 from typing import Any
 
@@ -19,6 +19,7 @@ CATEGORIES = {
 }  # fmt: skip
 ESTIMATORS = {"debiased": style.DOMAIN_RAMP[0], "plain": style.DOMAIN_RAMP[1]}
 _WIDE = 600
+_SPREAD = {"drift": (DRIFT, ".4f"), "low": ("From", ".4f"), "high": ("To", ".4f")}
 
 
 def drift_by_allocation(frame: pd.DataFrame, scores: pd.DataFrame) -> Any:
@@ -35,6 +36,20 @@ def drift_by_allocation(frame: pd.DataFrame, scores: pd.DataFrame) -> Any:
     upper = _lines(joined, "phase", PHASES, axis, "zoom_0")
     panels = [upper.properties(width=_WIDE, height=210), _scores(scores, axis, "zoom_1").properties(width=_WIDE)]
     return style.finish(style.grid(panels, columns=1), text)
+
+
+def drift_by_layer(frame: pd.DataFrame) -> Any:
+    """Drift of each phase by layer, a mean over allocations in a band from the least to the most.
+
+    frame: layer (0: the first compared), phase, drift, low, high; `results.phases` by layer.
+    """
+    rows = frame.dropna(subset=["drift"]).assign(layer=frame["layer"] + 1)
+    x = alt.X("layer:O", title="Layers compared, from the first to the last", axis=alt.Axis(labelAngle=0))
+    y = alt.Y("drift:Q", title=DRIFT, scale=alt.Scale(domain=parts.limits(rows, "drift", "low", "high"), nice=False))
+    colour = parts.legend(PHASES, "phase", rows["phase"], symbolType="circle")
+    tips = style.tips(phase="Phase", layer=("Layer compared", "d"), **_SPREAD)
+    layers = parts.curve(rows, x, y, colour, tips)
+    return style.finish(alt.layer(*layers).properties(width=_WIDE, height=240), "Drift of each phase by layer")
 
 
 def inter_ratio_drift(frame: pd.DataFrame, scores: pd.DataFrame) -> Any:
@@ -132,13 +147,6 @@ def bias_curve(frame: pd.DataFrame) -> Any:
     ends = parts.limits(pd.concat([rows, pd.DataFrame({"drift": [1.0]})]), "drift", "low", "high")
     y = alt.Y("drift:Q", title=f"{DRIFT}; 1 is right", scale=alt.Scale(domain=ends, nice=False))
     colour = parts.legend(ESTIMATORS, "estimator", rows["estimator"], symbolType="stroke", symbolStrokeWidth=3)
-    base = alt.Chart(style.inline(rows))
-    ends_of = {"drift": (DRIFT, ".4f"), "low": ("From", ".4f"), "high": ("To", ".4f")}
-    tips = style.tips(estimator="Estimator", n=("Tokens", ",d"), **ends_of)
-    layers = [
-        style.rule("y", 1.0),
-        *parts.band(rows, x, y, colour),
-        base.mark_line(strokeWidth=2).encode(x, y, colour),
-        base.mark_circle(size=40, opacity=1).encode(x, y, colour, tooltip=tips).add_params(style.zoom()),
-    ]
+    tips = style.tips(estimator="Estimator", n=("Tokens", ",d"), **_SPREAD)
+    layers = [style.rule("y", 1.0), *parts.curve(rows, x, y, colour, tips)]
     return style.finish(alt.layer(*layers).properties(width=_WIDE, height=280), text)

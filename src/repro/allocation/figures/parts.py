@@ -50,6 +50,13 @@ def band(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None) -> list[Any
     return style.band(rows, y, x, grey(colour), opacity=0.2, clip=True)
 
 
+def curve(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any, tips: Any, size: int = 40) -> list[Any]:
+    """Lines with dots, in the band between low and high; dragging moves them."""
+    base = alt.Chart(style.inline(rows))
+    dots = base.mark_circle(size=size, opacity=1).encode(x, y, colour, tooltip=tips).add_params(style.zoom())
+    return [*band(rows, x, y, colour), base.mark_line(strokeWidth=2).encode(x, y, colour), dots]
+
+
 def bars(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None, **mark: Any) -> list[Any]:
     """Error bars between low and high, as :func:`band`."""
     return style.bars(rows, y, x, grey(colour), strokeWidth=1.3, **mark)

@@ -57,15 +57,9 @@ def training_curves(frame: pd.DataFrame) -> Any:
     ends = parts.limits(rows, "loss", "low", "high")
     y = alt.Y("loss:Q", title="Loss (nats/token)", scale=alt.Scale(domain=ends, nice=False))
     colour = parts.legend(CORPORA, "corpus", rows["corpus"], symbolType="stroke", symbolStrokeWidth=3)
-    base = alt.Chart(style.inline(rows))
     numbers = {"tokens": ("CPT tokens", ",.0f"), "loss": ("Loss (nats/token)", ".4f"), "se": ("Standard error", ".4f")}
     tips = style.tips(corpus="Corpus", **numbers)
-    layers = [
-        *parts.band(rows, x, y, colour),
-        base.mark_line(strokeWidth=2).encode(x, y, colour).add_params(style.zoom()),
-        base.mark_circle(size=26, opacity=1).encode(x, y, colour, tooltip=tips),
-    ]
-    return style.finish(alt.layer(*layers).properties(width=600, height=300), text)
+    return style.finish(alt.layer(*parts.curve(rows, x, y, colour, tips, 26)).properties(width=600, height=300), text)
 
 
 def each_domain(draw: Callable[..., Any], *frames: pd.DataFrame) -> Any:
