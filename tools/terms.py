@@ -72,7 +72,8 @@ def relinked(path: Path) -> str:
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell, text in zip(prose, linked([cell.source for cell in prose]), strict=True):
         cell.source = text
-    return nbformat.writes(notebook) + "\n"
+    whole: str = nbformat.writes(notebook)
+    return f"{whole}\n"
 
 
 def main() -> None:
