@@ -2,9 +2,11 @@
 
 import argparse
 import errno
+import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from repro import params as parameters
-from repro.fit.cli import add as add_fit
+from repro.fit.cli import add as add_fit, whole
 from repro.home import home
+from repro.output import LONGEST_NAME, NotWritten, error_words, refused, safe, same_file, shown, write
 from repro.params import AllocationParams, Params, ParamsError, Section
 from repro.params.values import PREPARING
 from repro.runs.batch import ClusterLost, Unavailable
@@ -22,43 +25,79 @@ from repro.runs.engine import StudyFailed
 from repro.runs.folder import CANNOT_WRITE, Corrupt, Linked, Unwritable, refusal
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from repro.runs import Stage
     from repro.study.base import BaseStudy
 
 FAILED, WRONG_INPUT = 1, 2  # exit statuses
+STDOUT = "standard output"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 2 wrong input, 1 anything else."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # treat SIGTERM like Ctrl-C
     try:
-        options = _parser().parse_args(arguments)
-        status: int = options.command(options)
-        sys.stdout.flush()
+        _ready_streams()
+        try:
+            options = _parser().parse_args(arguments)
+            status: int = options.command(options)
+        finally:
+            sys.stdout.flush()
         return status
     except (ParamsError, Linked) as error:
         return _fail(error, WRONG_INPUT)
     except Unavailable as error:
         return _fail(f"cluster: {error}", FAILED if isinstance(error, ClusterLost) else WRONG_INPUT)
-    except (StudyFailed, Corrupt, Unwritable) as error:
+    except (StudyFailed, Corrupt, Unwritable, NotWritten) as error:
         return _fail(error)
-    except BrokenPipeError:  # the reader closed the pipe (`repro plan | head -1`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        return FAILED
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return _fail(f"{parameters.shown(error.filename)}: file name too long", WRONG_INPUT)
-        if error.errno in CANNOT_WRITE:
-            return _fail(refusal(error, home()))
-        if error.errno not in (errno.EACCES, errno.EPERM):
-            raise
-        return _fail(f"{error.filename}: {error.strerror}")
+        return _told(error)
     except KeyboardInterrupt:
         return _fail("interrupted; what is done is kept: run the same command to resume")
 
 
+def _told(error: OSError) -> int:
+    """One line for what the system refused; a fault of ours, which names no file, is raised."""
+    if error.filename == STDOUT:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+    if isinstance(error, BrokenPipeError):  # the reader closed the pipe (`repro plan | head -1`)
+        return FAILED
+    if error.filename is None and error.errno not in CANNOT_WRITE:
+        raise error
+    where = shown(os.fsdecode(error.filename or home()), LONGEST_NAME)
+    if error.errno in CANNOT_WRITE and where != STDOUT:
+        return _fail(refusal(OSError(error.errno, "", where), home()))
+    return _fail(f"{where}: {error_words(error)}", WRONG_INPUT if error.errno == errno.ENAMETOOLONG else FAILED)
+
+
+class _Output(io.FileIO):
+    """Standard output, which names itself when it cannot be written."""
+
+    def write(self, data: "ReadableBuffer") -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = STDOUT
+            raise
+
+
+def _ready_streams() -> None:
+    """Make standard output and error take any text. Raises NotWritten if the former is closed."""
+    if sys.stderr is None:  # closed: the next file opened would take its place, and its text
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        raise NotWritten(f"{STDOUT}: it is closed")
+    if type(old := sys.stdout) is io.TextIOWrapper:
+        raw = io.BufferedWriter(_Output(old.fileno(), "w", closefd=False))
+        # What a terminal of ASCII alone cannot show is escaped.
+        sys.stdout = io.TextIOWrapper(
+            raw, old.encoding, "backslashreplace", line_buffering=old.line_buffering, write_through=old.write_through
+        )
+
+
 def _fail(message: object, status: int = FAILED) -> int:
-    print(f"repro: {message}", file=sys.stderr, flush=True)
+    print(f"repro: {safe(message, keep=chr(10))}", file=sys.stderr, flush=True)
     return status
 
 
@@ -66,7 +105,8 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage that ``--help`` prints."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_INPUT, f"{self.prog}: {message}\n")
+        short = re.sub(r"\S{300,}", lambda word: shown(word[0]), message)
+        self.exit(WRONG_INPUT, f"{self.prog}: {safe(short)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     plan = add("plan", _plan, "estimate runs, tokens, FLOPs, memory, disk and hours")
     runs = add("runs", _runs, "list all runs: done, begun, missing or failed")
     verify = add("verify", _verify, "train finished runs once more, in a store of their own, and compare")
-    verify.add_argument("--sample", type=_count, default=1, metavar="K", help="how many runs (1)")
-    verify.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the choice of runs (0)")
+    verify.add_argument("--sample", type=whole(least=1), default=1, metavar="K", help="how many runs (1)")
+    verify.add_argument("--seed", type=whole(), default=0, metavar="N", help="seed of the choice of runs (0)")
     claims = add(
         "claims", _claims, "list what the papers claim, with verdicts by their own numbers and by finished runs"
     )
@@ -122,16 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, 1 or more")
-    return int(text)
-
-
 def _output(text: str) -> Path:
     path = Path(text)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: must be a file in an existing folder")
+    if refused(path):
+        raise argparse.ArgumentTypeError(f"{text}: must be a file in an existing folder, and one that may be written")
     return path
 
 
@@ -186,7 +220,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
-        raise ParamsError(f"{parameters.plain(options.notebook)}: no such notebook")
+        raise ParamsError(f"{safe(options.notebook)}: no such notebook")
     values = _values_of(options)
     identities = identities_of(values, tell=True)
     from repro.publish.notebooks import execute_one
@@ -222,7 +256,7 @@ def _plan(options: argparse.Namespace) -> int:
     if options.json:
         first, *others = plans
         content = plans[first].as_json() | {paper: plans[paper].as_json() for paper in others}
-        options.json.write_text(json.dumps(content | {"submission": submitted.as_json()}, indent=1) + "\n")
+        write(options.json, json.dumps(content | {"submission": submitted.as_json()}, indent=1) + "\n")
     return 0
 
 
@@ -234,7 +268,7 @@ def _runs(options: argparse.Namespace) -> int:
         freed = " (weights freed)" if row["freed"] else ""
         print(f"{row['status']:8} {seconds:>10}  {row['label']:40} {row['path']}{freed}")
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write(options.json, json.dumps(rows, indent=1) + "\n")
     return _clean(studies, asked=not options.yes) if options.clean else 0
 
 
@@ -309,9 +343,9 @@ def _claims(options: argparse.Namespace) -> int:
         frame = frame[frame[["recomputed_verdict", "replicated_verdict"]].eq(options.verdict).any(axis=1)]
     print(claims.listed(frame))
     if options.json:
-        options.json.write_text(claims.as_json(frame) + "\n")
+        write(options.json, claims.as_json(frame) + "\n")
     if options.csv:
-        options.csv.write_text(claims.as_csv(frame))
+        write(options.csv, claims.as_csv(frame))
     return 0
 
 
@@ -339,10 +373,12 @@ def _data(options: argparse.Namespace) -> int:
 def _values_of(options: argparse.Namespace) -> dict[str, Any]:
     """The chosen parameters as given, `-p` over the file's, not yet checked."""
     file = options.params or parameters.preset_file(options.preset or "quick")
-    for name in ("json", "csv"):
-        output = getattr(options, name, None)
-        if output and output.resolve() == file.resolve():
+    outputs = {name: path for name in ("json", "csv") if (path := getattr(options, name, None))}
+    for name, path in outputs.items():
+        if same_file([path, file]):
             raise ParamsError(f"--{name}: must be another file than that of the parameters")
+    if same_file(outputs.values()):
+        raise ParamsError(f"--{' and --'.join(outputs)}: must be different files")
     given = {name: parameters.value(name, text) for name, text in getattr(options, "values", [])}
     if "preset" in given:
         raise ParamsError("preset: choose it with --preset or --params, not with -p")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.fit import DRAWS
+from repro.fit.numbers import LARGEST, TOKENS, written
+from repro.output import same_file, shown, write
 
 if TYPE_CHECKING:
     from repro.fit import allocation, cmr
 
 WRONG_INPUT = 2
 MOST_DRAWS = 100_000
+LARGEST_SEED = 2**63 - 1
 
 
 def add(commands: Any, output: Callable[[str], Path]) -> None:
@@ -29,14 +33,14 @@ def add(commands: Any, output: Callable[[str], Path]) -> None:
     cmr = papers.add_parser("cmr", help="the critical mixture ratio, from losses by ratio and tokens", description=text)
     cmr.add_argument("file", type=Path, metavar="LOSSES.csv")
     words = "end of training, in the file's tokens (the most tokens in the file)"
-    cmr.add_argument("--t-max", type=_number(above=0), metavar="T", help=words)
+    cmr.add_argument("--t-max", type=_number(above=0, units=TOKENS), metavar="T", help=words)
     words = "largest rise of the general loss that is tolerated (0.05)"
     cmr.add_argument("--epsilon", type=_number(least=0), default=0.05, metavar="E", help=words)
     words = "Lagrange multiplier: weight of the general loss against the domain loss (7000)"
     cmr.add_argument("--lagrange", type=_number(above=0), default=7000.0, metavar="L", help=words)
     for loss in ("general", "domain"):
         words = f"{loss} loss before continual pretraining, if the file has no rows with tokens 0"
-        cmr.add_argument(f"--base-{loss}", type=_number(), metavar="LOSS", help=words)
+        cmr.add_argument(f"--base-{loss}", type=_number(above=0), metavar="LOSS", help=words)
     cmr.set_defaults(command=lambda options: _answer(options, _cmr))
 
     text = """Find the best split of a token budget between CPT and SFT. Columns of the file: score, and sft_tokens or
@@ -45,45 +49,47 @@ def add(commands: Any, output: Callable[[str], Path]) -> None:
     allocation = papers.add_parser("allocation", help=help_, description=text)
     allocation.add_argument("file", type=Path, metavar="SCORES.csv")
     words = "tokens of CPT and SFT together"
-    allocation.add_argument("--budget", type=_number(above=0), required=True, metavar="N", help=words)
+    tokens = _number(above=0, units=TOKENS)
+    allocation.add_argument("--budget", type=tokens, required=True, metavar="N", help=words)
     words = "predict the best split of another budget; may be repeated"
-    allocation.add_argument("--predict", type=_number(above=0), action="append", default=[], metavar="N", help=words)
+    allocation.add_argument("--predict", type=tokens, action="append", default=[], metavar="N", help=words)
     allocation.set_defaults(command=lambda options: _answer(options, _allocation))
 
     for command in (cmr, allocation):
         words = f"bootstrap draws for the intervals ({DRAWS}); 0 for no intervals"
-        command.add_argument("--bootstrap", type=_draws, default=DRAWS, metavar="N", help=words)
-        command.add_argument("--seed", type=_count, default=0, metavar="N", help="seed of the bootstrap (0)")
+        command.add_argument("--bootstrap", type=whole(most=MOST_DRAWS), default=DRAWS, metavar="N", help=words)
+        command.add_argument("--seed", type=whole(), default=0, metavar="N", help="seed of the bootstrap (0)")
         command.add_argument("--json", type=output, metavar="OUT", help="write this file as well, as JSON")
         command.add_argument("--html", type=output, metavar="OUT", help="write a report with figures to this file")
 
 
-def _number(*, above: float = -math.inf, least: float = -math.inf) -> Callable[[str], float]:
-    limit = f" above {above:g}" if math.isfinite(above) else f", {least:g} or more" if math.isfinite(least) else ""
+def _number(*, above: float = -math.inf, least: float = -math.inf, units: str = "") -> Callable[[str], float]:
+    limit = f" above {above:g}" if math.isfinite(above) else f", {least:g} or more"
 
     def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value > above and value >= least):
-            raise argparse.ArgumentTypeError(f"{text!r}: must be a number{limit}")
+        value = written(text.strip(), units)
+        if not (value > above and value >= least and value < math.inf):
+            raise argparse.ArgumentTypeError(f"'{shown(text)}': must be a number{limit}")
+        if value > LARGEST:
+            raise argparse.ArgumentTypeError(f"'{shown(text)}': must be at most {LARGEST:g}")
         return value
 
     return read
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 0 or more")
-    return int(text)
+def whole(least: int = 0, most: int = LARGEST_SEED) -> Callable[[str], int]:
+    """How a flag reads a whole number."""
 
+    def read(text: str) -> int:
+        # No more than 20 digits are made a number: Python refuses thousands, and all are too many here.
+        value = int(text.lstrip("0")[:20] or "0") if text.isascii() and text.isdigit() else -1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"'{shown(text)}': must be a whole number, {least} or more")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"'{shown(text)}': must be at most {most:,}")
+        return value
 
-def _draws(text: str) -> int:
-    count = _count(text)
-    if count > MOST_DRAWS:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be at most {MOST_DRAWS:,}")
-    return count
+    return read
 
 
 def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr.Answer | allocation.Answer]) -> int:
@@ -91,27 +97,28 @@ def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr
     if problem := _clash(options):
         print(f"repro fit: {problem}", file=sys.stderr)
         return WRONG_INPUT
-    from repro.fit.report import write
+    from repro.fit.report import as_json
     from repro.fit.table import WrongTable
 
     try:
-        answer = fit(options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numbers that overflow: what comes of them is checked
+            answer = fit(options)
+            page = answer.html() if options.html else None
     except WrongTable as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
-    page = answer.html() if options.html else None
-    print(answer)
+    print(answer, flush=True)
     if options.json:
-        write(options.json, answer.as_json())
+        write(options.json, as_json(answer.as_json()))
     if page is not None:
-        options.html.write_text(page, encoding="utf-8")
+        write(options.html, page)
     return 0
 
 
 def _clash(options: argparse.Namespace) -> str | None:
     """What is wrong with flags that are each right by themselves."""
-    files = [path.resolve() for path in (options.file, options.json, options.html) if path]
-    if len(set(files)) < len(files):
+    if same_file(path for path in (options.file, options.json, options.html) if path):
         return "the file read and the files written must be different ones"
     if (getattr(options, "base_general", None) is None) != (getattr(options, "base_domain", None) is None):
         return "--base-general and --base-domain must be given together"

@@ -18,6 +18,7 @@ from repro.fit.report import WIDTH, Table, as_text, fit_json, interval, number, 
 from repro.laws import Analysis, Fit, Group, TurningPoint, analyse, increments, ratio_label
 from repro.laws.cmr.critical import Critical
 from repro.laws.cmr.losses import NOTHING, Base
+from repro.output import LONGEST_NAME, shown
 from repro.show import style
 
 NO_DRAWS = "--bootstrap is 0: there are no intervals, and all turning points count alike"
@@ -41,7 +42,7 @@ def fit(file: Path, t_max: float | None, base: Base | None, **chosen: Any) -> An
     """
     losses, notes = read_losses(file, t_max, base)
     if len(losses) > MANY:
-        print(f"{file}: {len(losses):,} rows read; fitting the laws", file=sys.stderr, flush=True)
+        print(f"{shown(file, LONGEST_NAME)}: {len(losses):,} rows read; fitting the laws", file=sys.stderr, flush=True)
     analysis = analyse(losses, t_max=t_max, unit=1.0, **chosen)
     several = {"size": "size" in losses, "domain": len({group.domain for group in analysis.groups}) > 1}
     keys = tuple(key for key, named in several.items() if named)
@@ -65,7 +66,7 @@ class Answer:
 
     def name(self, group: Group) -> str:
         """A group's size, domain or both, whichever tell it from the others; "" where there is only one group."""
-        return ", ".join(str(getattr(group, key)) for key in self.keys)
+        return ", ".join(shown(getattr(group, key)) for key in self.keys)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ class Answer:
             "intervals": self.analysis.method if self.drawn else None,
         }
         groups = [self._group(group) for group in self.analysis.groups]
-        return {"groups": groups, "warnings": self.warnings, "settings": settings}
+        return {"groups": groups, "read": self.notes, "warnings": self.warnings, "settings": settings}
 
     def _group(self, group: Group) -> dict[str, Any]:
         turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance

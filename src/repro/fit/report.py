@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -18,6 +17,7 @@ import vl_convert
 
 from repro.fit import DRAWS
 from repro.laws import Fit
+from repro.output import safe
 
 NONE = "\u2013"
 WIDTH = 340  # pixels of a chart's panel: fits a telephone, and two go side by side on a page
@@ -44,8 +44,9 @@ class Table:
 
 
 def page(template: str, **values: Any) -> str:
-    """A report as HTML, in which every value is escaped; a chart is one that is finished (`style.finish`)."""
+    """A report as HTML, every value in it `safe` and escaped; a chart is one that is finished (`style.finish`)."""
     blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    blocks["finalize"] = lambda value: safe(value) if type(value) is str else value
     loader = jinja2.PackageLoader("repro.fit", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, **blocks)
     environment.filters |= {"picture": _picture, "description": lambda chart: chart.description}
@@ -94,7 +95,7 @@ def intervals(table: pd.DataFrame) -> dict[str, list[float | None]]:
 def as_text(tables: Iterable[Table], warnings: Sequence[str]) -> str:
     """What the command prints."""
     listed = ["\n".join(["Warnings", *(f"  - {warning}" for warning in warnings)])] if warnings else []
-    return "\n\n".join([*map(str, tables), *listed])
+    return safe("\n\n".join([*map(str, tables), *listed]), keep="\n")
 
 
 def rough(draws: int) -> tuple[str, ...]:
@@ -115,7 +116,6 @@ def fit_json(fit: Fit | None, *, drawn: bool) -> dict[str, Any] | None:
     return {"params": fit.params, "ci": ends, **goodness, "warnings": [*fit.warnings, *undetermined]}
 
 
-def write(path: Path, content: Any) -> None:
-    """Write JSON that ends in a newline; what is no finite number in it is null."""
-    text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
+def as_json(content: Any) -> str:
+    """JSON that ends in a newline; what is no finite number in it is null."""
+    return json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from repro.home import home
+from repro.output import safe
 from repro.params.allocation import (
     AllocationParams as AllocationParams,
     MaterialParams as MaterialParams,
@@ -168,7 +169,7 @@ def read(path: Path) -> dict[str, Any]:
     """The names and values of a parameter file, not yet checked. Raises ParamsError if the file is missing, is not a
     YAML mapping, or holds what no parameter file needs (`load`).
     """
-    file = plain(path)
+    file = safe(path)
     if not path.is_file():
         what = "not a file" if path.exists() else "no such file"
         raise ParamsError(f"{file}: {what}; presets are {_presets_in_words()}")
@@ -254,7 +255,7 @@ def _first(error: ValidationError) -> str:
 
 def plain(text: object) -> str:
     """A file's name, or a message that may have one, for a one-line message: line ends and the like are escaped."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+    return safe(text)
 
 
 def shown(value: object) -> str:

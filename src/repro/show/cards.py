@@ -3,6 +3,8 @@
 import html
 from dataclasses import dataclass
 
+from repro.output import safe
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -73,4 +75,4 @@ def link(text: str, to: str) -> str:
 
 
 def _safe(text: str) -> str:
-    return html.escape(text, quote=True)
+    return html.escape(safe(text, keep="\n"), quote=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from repro.laws import ratio_label
+from repro.output import safe
 
 T = TypeVar("T", bound=Hashable)
 
@@ -72,7 +73,7 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, (float, np.floating)):
         return float(f"{value:.6g}") if np.isfinite(value) else None
-    return None if pd.isna(value) else str(value)
+    return None if pd.isna(value) else safe(value)
 
 
 def ratio_colour(ratios: Sequence[float]) -> alt.Color:
