@@ -3,12 +3,16 @@
 import os
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import studies
 from helpers.fitting import fit, saved, strict
+from repro.fit.losses import read_losses
 
 RATIOS = (1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4)
 
@@ -34,7 +38,7 @@ def test_five_broken_rows_give_five_messages_and_nothing_else(tmp_path: Path) ->
         rows[3][0] = "1.4"
         rows[4][1] = "-5"
         rows[5][2] = "n/a"
-        rows[6][3] = ""
+        rows[6][3] = "3.1.4"
         rows[12][2] = "inf"
 
     (tmp_path / "losses.csv").write_text(edited(breaks))
@@ -45,7 +49,7 @@ def test_five_broken_rows_give_five_messages_and_nothing_else(tmp_path: Path) ->
         f"losses.csv: line 4: ratio is '1.4'; it must be a number from 0 to 1{hint}",
         "losses.csv: line 5: tokens is '-5'; it must be a finite number, 0 or more",
         "losses.csv: line 6: general_loss is 'n/a'; it must be a finite number",
-        "losses.csv: line 7: domain_loss is empty; it must be a finite number",
+        "losses.csv: line 7: domain_loss is '3.1.4'; it must be a finite number",
         "losses.csv: line 13: general_loss is 'inf'; it must be a finite number",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["losses.csv"]
@@ -53,7 +57,28 @@ def test_five_broken_rows_give_five_messages_and_nothing_else(tmp_path: Path) ->
 
 FAULTS: dict[str, tuple[str | bytes, str]] = {
     "percent": (edited(cell(9, 0, "50")), "line 9: ratio is '50'; it must be a number from 0 to 1 (if this is a perc"),
-    "percent sign": (edited(cell(9, 0, "50%")), "line 9: ratio is '50%'; it must be a number from 0 to 1 (if this is"),
+    "over 100%": (edited(cell(9, 0, "150%")), "line 9: ratio is '150%'; it must be a number from 0 to 1"),
+    "too large": (
+        edited(cell(9, 2, "1e308")),
+        "line 9: general_loss is '1e308'; it must be a finite number (at most 1e+",
+    ),
+    "thousands of digits": (edited(cell(9, 2, "9" * 5000 + "x")), "line 9: general_loss is '" + "9" * 37 + "...'; it"),
+    "steps": (
+        edited(cell(1, 1, "Step")),
+        "line 1: no column 'tokens'; the columns are ratio, Step, general_loss, domain_loss (steps are no tokens: mul",
+    ),
+    "a date": (
+        edited(lambda rows: [row.__setitem__(0, "01-Aug") for row in rows[2:8]]),
+        "line 3: ratio is '01-Aug'; it must be a number from 0 to 1 (a spreadsheet took a fraction such as 1/8 for",
+    ),
+    "points and commas": (
+        edited(lambda rows: [row.__setitem__(3, "4#2") for row in rows[2:]]).replace(",", ";").replace("#", ","),
+        "line 3: domain_loss is '4,2'; it must be a finite number (decimal point, no thousands separators); more such",
+    ),
+    "a restart": (
+        edited(lambda rows: rows.insert(5, ["0.125", "0", "4.9", "4.1"])),
+        "line 6: is at 0 tokens, as line 2 is, but with other losses: leave it out if a run was restarted there",
+    ),
     "no ratio": (edited(cell(4, 0, "")), "line 4: ratio is empty; it must be a number from 0 to 1"),
     "NaN": (edited(cell(4, 2, "NaN")), "line 4: general_loss is 'NaN'; it must be a finite number"),
     "repeated": (
@@ -78,8 +103,11 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     ),
     "header only": ("ratio,tokens,general_loss,domain_loss\n", "line 1: there are no rows below the header"),
     "empty": ("", "the file is empty"),
-    "not text": (b"\x89PNG\r\n\x1a\n\x00\x00\xff", "not a CSV file: it must be text in UTF-8"),
-    "long header": ("x" * 131_073 + "\n1\n", "line 1: cannot be read as CSV: field larger than field limit (131072)"),
+    "not text": (b"\x89PNG\r\n\x1a\n\x00\x00\xff", "not a CSV file: it must be text in UTF-8 or UTF-16"),
+    "long header": (
+        "x" * 131_073 + "\n1\n",
+        "line 1: no column 'ratio', 'tokens', 'general_loss', 'domain_loss'; the co",
+    ),
     "open quote": (edited(cell(4, 2, '"4.2')), "line 15: cannot be read as CSV: unexpected end of data"),
     "decimal comma": (
         edited(cell(4, 2, "4,2")).replace("4,2,", '"4,2",'),
@@ -102,7 +130,7 @@ def test_each_fault_alone_is_told_in_one_line(tmp_path: Path, fault: str) -> Non
 
 def test_a_file_that_is_wrong_throughout_is_told_in_twenty_lines(tmp_path: Path) -> None:
     frame = studies.losses(RATIOS, sizes=1)
-    saved(frame.assign(ratio=frame["ratio"] * 100), tmp_path)
+    saved(frame.assign(ratio=[f"{n} of 8" for n in range(len(frame))]), tmp_path)
     lines = fit("cmr", "losses.csv", at=tmp_path).stderr.splitlines()
     assert len(lines) == 21
     assert lines[-1] == f"losses.csv: and {len(frame) - 20} more"
@@ -136,3 +164,108 @@ def test_what_has_no_end_or_is_too_large_is_refused_at_once(tmp_path: Path) -> N
     ):
         done = fit("cmr", name, at=tmp_path)
         assert done.returncode == 2 and done.stderr.startswith(says), done.stderr
+
+
+def exported(frame: pd.DataFrame, kind: str) -> bytes:
+    """The file as some tracker or spreadsheet writes it."""
+    text = frame.to_csv(index=False)
+    if kind == "one loss a row":
+        halves = [frame.assign(**{loss: np.nan}) for loss in ("general_loss", "domain_loss")]
+        return pd.concat(halves).sort_index(kind="stable").to_csv(index=False).encode()
+    if kind in ("fractions", "percent"):
+        written = frame["ratio"].map(
+            lambda r: f"{r:.1%}" if kind == "percent" else str(Fraction(r).limit_denominator())
+        )
+        return frame.assign(ratio=written).to_csv(index=False).encode()
+    if kind == "millions":
+        return frame.assign(tokens=[f"{tokens / 1e6!r}M" for tokens in frame["tokens"]]).to_csv(index=False).encode()
+    if kind == "one base for all seeds":
+        return (
+            frame.assign(seed=["" if tokens == 0 else "a" for tokens in frame["tokens"]]).to_csv(index=False).encode()
+        )
+    if kind == "UTF-16":
+        return frame.to_csv(index=False, sep="\t").encode("utf-16")
+    if kind == "decimal comma":
+        return ("\ufeff" + frame.to_csv(index=False, sep=";", decimal=",", lineterminator="\r\n")).encode()
+    changed = {
+        "sep=": "sep=;\r\n" + text.replace(",", ";"),
+        "comments": "# exported, by a tracker\n" + text.replace("\n", "\n# and so on\n", 2),
+        "names": text.replace("ratio", "Ratio ", 1).replace("general_loss", "eval/General Loss", 1),
+        "a wide header": ",".join(f"metric_{n}" for n in range(20_000)) + "," + text.replace("\n", "\n" + 20_000 * ","),
+    }[kind]
+    return changed.removesuffix(20_000 * ",").encode()
+
+
+KINDS = {
+    "one loss a row": "", "fractions": "ratio: '1/4' is read as 0.25 (line 2)", "percent": "ratio: '25.0%' is read as",
+    "millions": "tokens: '0.0M' is read as 0 (line 2)", "one base for all seeds": "", "UTF-16": "", "sep=": "",
+    "decimal comma": "general_loss: '4,2' is read as 4.2 (line 2)", "comments": "", "a wide header": "",
+    "names": "columns are read by other names: 'Ratio' as ratio, 'eval/General Loss' as general_loss",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_trackers_and_spreadsheets_write_is_the_same_table(tmp_path: Path, kind: str) -> None:
+    frame = studies.losses((1 / 4, 1 / 2), sizes=1, points=7)[["ratio", "tokens", "general_loss", "domain_loss"]]
+    frame = frame.astype(float).reset_index(drop=True)
+    plain, other = tmp_path / "plain.csv", tmp_path / "other.csv"
+    frame.to_csv(plain, index=False)
+    other.write_bytes(exported(frame, kind))
+    (one, _), (same, notes) = (read_losses(file, None, None) for file in (plain, other))
+    columns = ["ratio", "tokens", "general_loss", "domain_loss"]
+    assert np.allclose(one[columns], same[columns], rtol=1e-12)
+    assert [note for note in notes if KINDS[kind] and note.startswith(KINDS[kind])] or (not KINDS[kind] and not notes)
+
+
+def test_rows_with_one_loss_are_left_out_and_named(tmp_path: Path) -> None:
+    frame = studies.losses((1 / 4, 1 / 2), sizes=1, points=12)[["ratio", "tokens", "general_loss", "domain_loss"]]
+    frame = frame.reset_index(drop=True)
+    frame.loc[[2, 4], "domain_loss"] = np.nan
+    read, notes = read_losses(saved(frame, tmp_path), None, None)
+    assert len(read) == len(frame) - 2
+    assert notes == ["rows with one loss, and none at the same tokens has the other, are left out (lines 4 and 6)"]
+
+
+def test_faults_of_one_kind_are_one_line(tmp_path: Path) -> None:
+    frame = studies.losses((1 / 4, 1 / 2), sizes=1, points=7)
+    twice = pd.concat([frame, frame.iloc[3:9]])[["ratio", "tokens", "general_loss", "domain_loss"]]
+    saved(twice, tmp_path)
+    told = fit("cmr", "losses.csv", at=tmp_path).stderr
+    assert told.count("\n") == 1
+    assert told.endswith("; more such lines: 5, the last is 21\n")
+
+
+def test_rows_without_end_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("repro.fit.table.MOST_ROWS", 10)
+    saved(studies.losses(RATIOS, sizes=1), tmp_path)
+    assert fit("cmr", "losses.csv", at=tmp_path).stderr == (
+        "losses.csv: more than the 10 rows that are read: leave out points\n"
+    )
+
+
+HOSTILE = "\x1b[31mred\u202e\n\u2028\x07"
+
+
+def test_what_a_label_holds_reaches_neither_terminal_nor_page_raw(tmp_path: Path) -> None:
+    frame = studies.losses(RATIOS, sizes=2).drop(columns=["domain", "seed"])
+    sizes = frame["size"].unique()
+    saved(frame.replace({"size": {sizes[0]: HOSTILE, sizes[1]: "9" * 5000}}), tmp_path, "l\x1bosses.csv")
+    done = fit("cmr", "l\x1bosses.csv", "--bootstrap", "0", "--html", "o.html", at=tmp_path)
+    page = (tmp_path / "o.html").read_text()
+    assert done.returncode == 0
+    for text in (done.stdout, page):
+        assert "\\x1b[31mred\\u202e\\n\\u2028\\x07" in text
+        assert not set("\x1b\u202e\u2028\x07") & set(text)
+        assert "9" * 70 in text and "9" * 100 not in text
+    saved(frame.rename(columns={"ratio": HOSTILE}).assign(size=HOSTILE), tmp_path, "b\udcff.csv")
+    told = fit("cmr", "b\udcff.csv", at=tmp_path).stderr
+    assert told.startswith("b\\xff.csv: line 1: no column 'ratio'") and "\x1b" not in told
+
+
+@pytest.mark.parametrize("flags", [
+    ["--lagrange", "1e-300"], ["--lagrange", "1e15"], ["--t-max", "1e15"], ["--epsilon", "1e-300"], ["--t-max", "1M"],
+])  # fmt: skip
+def test_extreme_flags_are_answered_without_a_warning_of_numpy(tmp_path: Path, flags: list[str]) -> None:
+    saved(studies.losses((1 / 8, 1 / 4, 1 / 2), sizes=1, points=7), tmp_path)
+    done = fit("cmr", "losses.csv", "--bootstrap", "0", *flags, at=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

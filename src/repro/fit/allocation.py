@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from repro.fit.numbers import SHARE, TOKENS as UNITS
 from repro.fit.report import WIDTH, Table, as_text, interval, intervals, number, page, rough
 from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws.allocation import NAMES, Allocation, analyse_allocation
@@ -19,13 +20,14 @@ from repro.show import style
 
 TOKENS, FRACTION = "sft_tokens", "cpt_fraction"
 COLUMNS = (
-    Column("score"),
-    Column(TOKENS, low=0, required=False),
-    Column(FRACTION, low=0, high=1, required=False, share=True),
+    Column("score", units="%"),
+    Column(TOKENS, low=0, required=False, units=UNITS),
+    Column(FRACTION, low=0, high=1, required=False, units=SHARE),
     Column("n_items", kind="whole", low=1, high=MOST_ITEMS, required=False),
     Column("seed", kind="text", required=False),
 )
-PROPORTION = Column("score", low=0, high=1, share=True)
+PROPORTION = Column("score", low=0, high=1, units=SHARE)
+SEVERAL = "several benchmarks need a file each"
 TINY = 1e-6  # of a budget: fewer SFT tokens are no split that anybody tries, the paper's being 1e-5 or more
 HEIGHT = 260
 
@@ -97,6 +99,7 @@ class Answer:
                 {"budget": other.budget, "cpt_fraction": other.cpt_fraction, "ci": other.interval}
                 for other in allocation.predictions
             ],
+            "read": self.notes,
             "warnings": self.warnings,
             "settings": {
                 "budget": allocation.budget,
@@ -201,23 +204,22 @@ def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
     """The scores as `analyse_allocation` takes them, and what the reader should know of how they were read; raises
     WrongTable with every fault of the file.
     """
-    frame, faults = read(path, COLUMNS)
+    frame, faults, notes = read(path, COLUMNS)
     split = next((name for name in (TOKENS, FRACTION) if name in frame), None)
     if split is None:
         raise WrongTable(path, [*faults, Fault(1, f"no column {TOKENS!r} or {FRACTION!r}; one of them is needed")])
     if "n_items" in frame:
         outside = frame[(frame["score"] < 0) | (frame["score"] > 1)]
-        faults += [
-            Fault(int(line), f"{PROPORTION.fault(f'{score:g}')}, as it is a proportion of n_items", "score")
-            for line, score in zip(outside["line"], outside["score"], strict=True)
-        ]
+        lines = zip(outside["line"], outside["score"], strict=True)
+        beyond_one = (PROPORTION.fault(int(line), f"{score:g}") for line, score in lines)
+        faults += [fault._replace(text=f"{fault.text}, as it is a proportion of n_items") for fault in beyond_one]
     if split == TOKENS:
         beyond = frame[frame[TOKENS] > budget]
         faults += [
             Fault(int(line), f"{TOKENS} is {tokens:g}; it must be at most the budget, {budget:g}", TOKENS)
             for line, tokens in zip(beyond["line"], beyond[TOKENS], strict=True)
         ]
-    faults += repeated(frame, faults, (split, "seed"))
+    faults += [fault._replace(text=f"{fault.text}; {SEVERAL}") for fault in repeated(frame, faults, (split, "seed"))]
     with_sft = frame[frame[split] > 0] if split == TOKENS else frame[frame[split] < 1]
     if not faults and (count := with_sft[split].nunique()) < len(NAMES):
         needed = f"the allocation law has {len(NAMES)} parameters"
@@ -225,7 +227,7 @@ def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
     if faults:
         raise WrongTable(path, faults)
     both = split == TOKENS and FRACTION in frame
-    notes = [f"{FRACTION} was not read: the file has {TOKENS} as well"] if both else []
+    notes += [f"{FRACTION} was not read: the file has {TOKENS} as well"] if both else []
     if split == TOKENS and (most := float(frame[TOKENS].max())) < TINY * budget:
         notes.append(f"{TOKENS} is at most {most:g}, the budget {budget:g}: are both in tokens, or one in millions?")
     return numbered(frame).drop(columns=["line", *([FRACTION] if both else [])]), notes

@@ -7,23 +7,26 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from repro.fit.numbers import SHARE, TOKENS
 from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, ratio_label
 from repro.laws.cmr.losses import ABOUT, Base, named, one_value_each
+from repro.output import shown
 
 COLUMNS = (
-    Column("ratio", low=0, high=1, blank=True, share=True),  # not read before continual pretraining
-    Column("tokens", low=0),
-    Column("general_loss"),
-    Column("domain_loss"),
+    Column("ratio", low=0, high=1, blank=True, units=SHARE),  # not read before continual pretraining
+    Column("tokens", low=0, units=TOKENS),
+    Column("general_loss", blank=True),  # each where it was measured
+    Column("domain_loss", blank=True),
     Column("size", kind="text", required=False),
     Column("domain", kind="text", required=False),
-    Column("seed", kind="text", required=False),
+    Column("seed", kind="text", required=False, blank=True),  # the base may be that of all seeds
 )
 GROUP = ("size", "domain")
 RUN = (*GROUP, "ratio", "tokens", "seed")
 POINTS = max(len(DOMAIN_TOKEN_LAW.names), len(GENERAL_TOKEN_LAW.names))
 LOSSES = ("general_loss", "domain_loss")
+APART = 0.05  # nats: losses of one model differ by less, however they are computed
 HIGH = 8.0  # nats per token: no pretrained model is so bad (a uniform guess among 3,000 words)
 RISES = 0.8  # rank correlation with the ratio from which a loss is said to rise with it
 
@@ -32,21 +35,50 @@ def read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd.
     """The losses as `repro.laws.analyse` takes them, and what the reader should know of how they were read; raises
     WrongTable with every fault of the file.
     """
-    frame, faults = read(path, COLUMNS)
+    frame, faults, notes = read(path, COLUMNS)
     frame = frame.assign(ratio=one_value_each(frame["ratio"]))
-    blank = frame[frame["ratio"].isna() & ~(frame["tokens"] == 0)]
-    reported = {fault.line for fault in faults if fault.column in ("ratio", "tokens")}
-    faults += [Fault(int(line), COLUMNS[0].fault(""), "ratio") for line in blank["line"] if line not in reported]
-    faults += repeated(frame.assign(ratio=frame["ratio"].fillna(-1)), faults, RUN)
+    for column in (COLUMNS[0], COLUMNS[-1]):
+        if column.name in frame:
+            reported = [fault.line for fault in faults if fault.column in (column.name, "tokens")]
+            blank = frame[column.name].isna() & (frame["tokens"] != 0) & ~frame["line"].isin(reported)
+            faults += [column.fault(int(line), "") for line in frame.loc[blank, "line"]]
+    known = frame.fillna({"ratio": -1, "seed": ""})
+    faults += dict.fromkeys(fault for loss in LOSSES for fault in repeated(known.dropna(subset=loss), faults, RUN))
     frame, impossible = _possible(frame)
+    if not faults:
+        frame, holes = _paired(frame)
+        notes += holes
+        faults = _restarted(frame)
     if not faults:
         faults = _too_little(frame, float(frame["tokens"].max()) if t_max is None else t_max, base)
     if faults:
         raise WrongTable(path, faults)
-    read_as, notes = _with_base(frame, base)
+    read_as, unneeded = _with_base(frame, base)
     end = float(frame["tokens"].max()) if t_max is None else t_max
     doubts = [f"{name}: {text}" if name else text for name, rows in _groups(read_as) for text in _doubts(rows, end)]
-    return read_as, [*impossible, *doubts, *notes]
+    return read_as, [*notes, *impossible, *doubts, *unneeded]
+
+
+def _paired(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with both losses, which may come from two rows of one run at the same tokens; notes on the others."""
+    keys = [key for key in RUN if key in frame]
+    pairs = frame.groupby(keys, dropna=False, sort=False, as_index=False).first()
+    number = pairs[list(LOSSES)].notna().sum(axis=1)
+    texts = {0: "no loss", 1: "one loss, and none at the same tokens has the other"}
+    left = {text: pairs.loc[number == count, "line"] for count, text in texts.items()}
+    notes = [f"rows with {text}, are left out ({named(lines, 'line')})" for text, lines in left.items() if len(lines)]
+    return pairs[number == 2].sort_values("line").reset_index(drop=True), notes
+
+
+def _restarted(frame: pd.DataFrame) -> list[Fault]:
+    """A fault for each row at 0 tokens that contradicts an earlier one of its group and seed."""
+    base = frame[frame["tokens"] == 0]
+    keys = [key for key in ("tokens", *GROUP, "seed") if key in frame]
+    first = base.groupby(keys, dropna=False)[["line", *LOSSES]].transform("first")
+    far = (base[list(LOSSES)] - first[list(LOSSES)]).abs().gt(APART).any(axis=1)
+    pairs = zip(base.loc[far, "line"], first.loc[far, "line"], strict=True)
+    text = "is at 0 tokens, as line {} is, but with other losses: leave it out if a run was restarted there"
+    return [Fault(int(line), text.format(earlier), kind="restarted") for line, earlier in pairs]
 
 
 def _groups(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -54,7 +86,7 @@ def _groups(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     keys = [key for key in GROUP if key in frame]
     if not keys:
         return [("", frame)]
-    return [(", ".join(map(str, key)), rows) for key, rows in frame.groupby(keys, sort=False)]
+    return [(", ".join(map(shown, key)), rows) for key, rows in frame.groupby(keys, sort=False)]
 
 
 def _too_little(frame: pd.DataFrame, t_max: float, base: Base | None) -> list[Fault]:

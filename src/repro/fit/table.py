@@ -1,47 +1,72 @@
-"""A reader's CSV file as a checked frame; each fault is reported with line, column, value and what is allowed.
+"""A reader's CSV file as a checked frame; each kind of fault is told once, with line, value and what is allowed.
 
-A comma, a semicolon or a tab separates, whichever finds the most of the wanted columns in the header. A byte order
-mark, spaces round names and values, empty lines and further columns are all right.
+Files are read as trackers and spreadsheets export them: a comma, a semicolon or a tab separates, whichever finds the
+most of the wanted columns in the header; names may differ in case, spaces and a prefix such as ``eval/``; UTF-8 or
+UTF-16; lines that begin with # and empty ones, spaces round values and further columns are passed over. What was
+assumed is said.
 """
 
 import csv
+import difflib
 import io
 import math
-from collections.abc import Iterable, Sequence
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
 
-SHOWN = 20  # faults listed; a file with more has one cause, and the rest are counted
+from repro.fit.numbers import LARGEST, SHARE, plain, written
+from repro.output import LONGEST_NAME, error_words, safe, shown
+
+SHOWN = 20  # kinds of fault listed; a file with more has one cause, and the rest are counted
 SEPARATORS = ",;\t"
-MOST_BYTES = 64 * 2**20  # of a table: over a million points; each takes many times as much memory
+MOST_BYTES = 64 * 2**20  # of a table
+MOST_ROWS = 1_000_000
 LONGEST = 40  # characters of a value that a message repeats
+STEPS = " (steps are no tokens: multiply them by the tokens of a step)"
+DATE = re.compile(r"\d{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-\d{1,2}")
 
 
 class Fault(NamedTuple):
-    """What is wrong. Line 1 is the header, line 0 the file as a whole; column "" is no column in particular."""
+    """What is wrong. Line 1 is the header, line 0 the file as a whole; column "" is no column in particular. Faults of
+    one column and ``kind`` are told once; without a kind those with the same text are.
+    """
 
     line: int
     text: str
     column: str = ""
+    kind: str = ""
 
 
 class WrongTable(ValueError):
-    """The file cannot be used. ``str()`` gives one line for each fault, at most `SHOWN` and the number of the rest."""
+    """The file cannot be used. ``str()`` gives one line for each kind of fault, at most `SHOWN`, and the number of the
+    rest.
+    """
 
     def __init__(self, path: Path, faults: Iterable[Fault]) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line))
-        lines = [f"{path}: line {f.line}: {f.text}" if f.line else f"{path}: {f.text}" for f in self.faults[:SHOWN]]
-        more = [f"{path}: and {len(self.faults) - SHOWN} more"] if len(self.faults) > SHOWN else []
-        super().__init__("\n".join([*lines, *more]))
+        kinds: dict[tuple[str, str], list[Fault]] = {}
+        for fault in self.faults:
+            kinds.setdefault((fault.column, fault.kind or fault.text), []).append(fault)
+        lines, file = [], shown(path, LONGEST_NAME)
+        for first, *others in kinds.values():
+            where = f"line {first.line}: " if first.line else ""
+            more = f"; more such lines: {len(others)}, the last is {others[-1].line}" if others else ""
+            lines.append(f"{file}: {where}{safe(first.text)}{more}")
+        rest = [f"{file}: and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        super().__init__("\n".join([*lines[:SHOWN], *rest]))
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column and what it may hold. ``blank`` lets a cell be empty (NaN); ``share`` adds a hint for percentages."""
+    """A column and what it may hold. ``blank`` lets a cell be empty (NaN); ``units`` may follow its numbers."""
 
     name: str
     kind: Literal["number", "whole", "text"] = "number"
@@ -49,7 +74,7 @@ class Column:
     high: float = math.inf
     required: bool = True
     blank: bool = False
-    share: bool = False
+    units: str = ""
 
     @property
     def allowed(self) -> str:
@@ -63,57 +88,98 @@ class Column:
 
     def number(self, text: str) -> float | None:
         """The cell as a number that is allowed here, or None."""
-        value = _float(text)
-        if value is None or not math.isfinite(value) or not self.low <= value <= self.high:
+        value = written(text, self.units)
+        if not max(self.low, -LARGEST) <= value <= min(self.high, LARGEST):
             return None
         return None if self.kind == "whole" and not value.is_integer() else value
 
-    def fault(self, text: str) -> str:
-        """The message for a cell that is not allowed."""
-        shown = repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...") if text else "empty"
-        return f"{self.name} is {shown}; it must be {self.allowed}{self._hint(text)}"
+    def fault(self, line: int, text: str) -> Fault:
+        """The fault of a cell that is not allowed."""
+        cell = f"'{shown(text, LONGEST)}'" if text else "empty"
+        hint = self._hint(text)
+        return Fault(line, f"{self.name} is {cell}; it must be {self.allowed}{hint}", self.name, "hint" if hint else "")
 
     def _hint(self, text: str) -> str:
-        value = _float(text.removesuffix("%").strip())
-        if self.share and value is not None and 1 < value <= 100:
+        value = plain(text)
+        if LARGEST < abs(value) < math.inf:
+            return f" (at most {LARGEST:g})"
+        if self.units == SHARE and 1 < value <= 100:
             return f" (if this is a percentage, write {value / 100:g})"
-        if _float(text.replace(",", ".", 1)) is not None or _float(text.replace(",", "")) is not None:
-            return " (decimal point, no thousands separators)" if "," in text else ""
-        return ""
+        if self.units == SHARE and DATE.fullmatch(text):
+            return " (a spreadsheet took a fraction such as 1/8 for a date: write 0.125)"
+        number = not (math.isnan(plain(text.replace(",", ".", 1))) and math.isnan(plain(text.replace(",", ""))))
+        return " (decimal point, no thousands separators)" if "," in text and number else ""
 
 
-def _float(text: str) -> float | None:
-    try:
-        return None if "_" in text else float(text)  # Python alone reads 1_000 as a number
-    except ValueError:
-        return None
-
-
-def read(path: Path, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[Fault]]:
-    """The wanted columns of a CSV file, as far as it has them, and all faults of cells and rows.
-
-    A frame with a column ``line`` (place in the file, header 1) beside the wanted ones, numbers as float64 (NaN where
-    the cell is at fault, or empty and allowed to be); and the faults. Raises WrongTable if the file cannot be read as a
-    table with all required columns; every fault is in it.
+class Table(NamedTuple):
+    """What was read: a column ``line`` (place in the file, header 1) beside the wanted ones that the file has, numbers
+    as float64 (NaN where the cell is at fault, or empty and allowed to be); faults; and what was assumed, in words.
     """
-    names, rows = _records(path, [column.name for column in columns])
+
+    frame: pd.DataFrame
+    faults: list[Fault]
+    notes: list[str]
+
+
+def read(path: Path, columns: Sequence[Column]) -> Table:
+    """The wanted columns of a CSV file, as far as it has them. Raises WrongTable if the file cannot be read as a table
+    with all required columns; every fault is in it.
+    """
+    data = _content(path)
+    try:
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        return _read(path, io.TextIOWrapper(io.BytesIO(data), encoding, newline=""), columns)
+    except UnicodeError:
+        raise WrongTable(path, [Fault(0, "not a CSV file: it must be text in UTF-8 or UTF-16")]) from None
+
+
+def _read(path: Path, lines: TextIO, columns: Sequence[Column]) -> Table:
+    wanted = [column.name for column in columns]
+    mark, skipped, first = _header(path, lines, wanted)
+    records = _records(path, chain([first], lines), mark, skipped)
+    names, notes = _named(next(records)[1], wanted)
     faults = _missing(names, columns)
-    whole = []
-    for line, fields in rows:
+    cells: dict[str, list[str]] = {name: [] for name in wanted if name in names}
+    places: list[int] = []
+    for line, fields in records:
         if len(fields) < len(names) or any(fields[len(names) :]):
             faults.append(Fault(line, f"has {len(fields)} fields, the header has {len(names)}"))
         else:
-            whole.append((line, fields))
-    frame = pd.DataFrame({"line": [line for line, _ in whole]}, dtype=np.int64)
+            places.append(line)
+            for name, texts in cells.items():
+                texts.append(fields[names.index(name)])
+        if len(places) + len(faults) > MOST_ROWS:
+            raise WrongTable(path, [Fault(0, f"more than the {MOST_ROWS:,} rows that are read: leave out points")])
+    frame = pd.DataFrame({"line": places}, dtype=np.int64)
+    numbers = [column.name for column in columns if column.kind != "text" and column.name in cells]
+    # A point beside it may separate thousands, so commas are decimal only where there is none.
+    comma = mark != "," and not any("." in text for name in numbers for text in cells[name])
     for column in columns:
-        if column.name in names:
-            texts = [fields[names.index(column.name)] for _, fields in whole]
-            frame[column.name] = _values(column, texts, frame["line"].tolist(), faults)
+        if column.name in cells:
+            frame[column.name], note = _values(column, cells[column.name], places, faults, comma=comma)
+            notes += note
     if any(column.required for column in columns if column.name not in names):
         raise WrongTable(path, faults)
-    if not rows:
-        raise WrongTable(path, [*faults, Fault(1, "there are no rows below the header")])
-    return frame, faults
+    if not places and not faults:
+        raise WrongTable(path, [Fault(1, "there are no rows below the header")])
+    return Table(frame, faults, notes)
+
+
+def _values(
+    column: Column, texts: list[str], lines: list[int], faults: list[Fault], *, comma: bool
+) -> tuple[pd.Series, list[str]]:
+    """A column's values, and a note of those that are not written as numbers usually are, by the first of them."""
+    values: list[str | float] = []
+    unusual: list[str] = []
+    for line, text in zip(lines, texts, strict=True):
+        point = text.replace(",", ".") if comma and text.count(",") == 1 else text
+        value = (text or None) if column.kind == "text" else column.number(point)
+        if value is None and not (column.blank and not text):
+            faults.append(column.fault(line, text))
+        if isinstance(value, float) and math.isnan(plain(text)):
+            unusual = unusual or [f"{column.name}: '{shown(text, LONGEST)}' is read as {value:.10g} (line {line})"]
+        values.append(np.nan if value is None else value)
+    return pd.Series(values, dtype=object if column.kind == "text" else np.float64), unusual
 
 
 def repeated(frame: pd.DataFrame, faults: Sequence[Fault], keys: Sequence[str]) -> list[Fault]:
@@ -123,73 +189,76 @@ def repeated(frame: pd.DataFrame, faults: Sequence[Fault], keys: Sequence[str]) 
     firsts = rows.groupby(there, sort=False)["line"].transform("first")
     again = rows.loc[firsts < rows["line"], "line"]
     what = there[0] if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]}"
-    hint = "" if "seed" in frame else " (runs that differ in their seed need a column seed)"
+    hint = " (runs that differ in their seed need a column seed)" if "seed" not in frame else ""
     pairs = zip(again.tolist(), firsts[again.index].tolist(), strict=True)
-    return [Fault(line, f"the same {what} as line {first}{hint}") for line, first in pairs]
+    return [Fault(line, f"the same {what} as line {first}{hint}", kind="repeated") for line, first in pairs]
 
 
 def numbered(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its seeds, which may be any text, numbered in their order."""
+    """The frame with its seeds, which may be any text, numbered in their order; one that is missing is -1."""
     return frame.assign(seed=pd.factorize(frame["seed"], sort=True)[0]) if "seed" in frame else frame
 
 
-def _records(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header's names, and each further record that is not empty with the line on which it ends."""
+def _content(path: Path) -> bytes:
+    """The bytes of a file, up to the most that are read; nothing is waited for, as for whoever writes into a pipe."""
     try:
-        size = path.stat().st_size if path.is_file() else None
-        if size is None and path.exists() and not path.is_dir():  # a pipe or a device may have no end
-            raise WrongTable(path, [Fault(0, "is no file: save the table as one")])
-        if size is not None and size > MOST_BYTES:
-            least = f"{size / 2**20:,.0f} MiB are more than the {MOST_BYTES // 2**20} MiB that are read"
-            raise WrongTable(path, [Fault(0, f"{least}: leave out columns that are not needed, or points")])
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise WrongTable(path, [Fault(0, "not a CSV file: it must be text in UTF-8")]) from None
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            mode, size = os.fstat(handle).st_mode, os.fstat(handle).st_size
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device may have no end
+                raise WrongTable(path, [Fault(0, "is no file: save the table as one")])
+            data = b"" if size > MOST_BYTES else file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise WrongTable(path, [Fault(0, (error.strerror or str(error)).lower())]) from None
-    if not text.strip():
-        raise WrongTable(path, [Fault(0, "the file is empty")])
-    lines = io.StringIO(text)  # splits at line ends only, as the reader counts them
-    first = next(line for line in lines if line.strip())
-    separator = _separator(path, first, wanted)
-    lines.seek(0)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+        raise WrongTable(path, [Fault(0, error_words(error))]) from None
+    if (size := max(size, len(data))) > MOST_BYTES:
+        least = f"{size / 2**20:,.0f} MiB are more than the {MOST_BYTES // 2**20} MiB that are read"
+        raise WrongTable(path, [Fault(0, f"{least}: leave out columns that are not needed, or points")])
+    return data
+
+
+def _header(path: Path, lines: TextIO, wanted: Sequence[str]) -> tuple[str, int, str]:
+    """The mark that separates, the number of lines before the header, and the header's line.
+
+    The mark is that of a line such as ``sep=;``, or else the one that splits the header into the most wanted names.
+    """
+    csv.field_size_limit(MOST_BYTES)  # or a header that another mark splits is a field too large
+    given = ""
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"sep=.", line.strip(), re.IGNORECASE):
+            given = line.strip()[-1]
+        elif line.strip() and not line.lstrip().startswith("#"):
+            names = {mark: next(csv.reader([line], delimiter=mark)) for mark in given or SEPARATORS}
+            return max(names, key=lambda mark: len(set(wanted) & set(_named(names[mark], wanted)[0]))), number, line
+    raise WrongTable(path, [Fault(0, "the file is empty")])
+
+
+def _records(path: Path, lines: Iterable[str], mark: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """Each record that is neither empty nor a comment, with the line on which it ends."""
+    reader = csv.reader(lines, delimiter=mark, skipinitialspace=True, strict=True)
     try:
-        records = [(reader.line_num, _stripped(fields)) for fields in reader if any(map(str.strip, fields))]
+        for fields in reader:
+            stripped = [field.strip() for field in fields]
+            if any(stripped) and not stripped[0].startswith("#"):
+                yield skipped + reader.line_num, stripped
     except csv.Error as error:
-        raise WrongTable(path, [Fault(reader.line_num, f"cannot be read as CSV: {error}")]) from None
-    return records[0][1], records[1:]
+        raise WrongTable(path, [Fault(skipped + reader.line_num, f"cannot be read as CSV: {error}")]) from None
 
 
-def _separator(path: Path, header: str, wanted: Sequence[str]) -> str:
-    """The mark that splits the header into the most of the wanted names."""
-    try:
-        names = {mark: _stripped(next(csv.reader([header], delimiter=mark))) for mark in SEPARATORS}
-    except csv.Error as error:
-        raise WrongTable(path, [Fault(1, f"cannot be read as CSV: {error}")]) from None
-    return max(SEPARATORS, key=lambda mark: len(set(wanted) & set(names[mark])))
-
-
-def _stripped(fields: Sequence[str]) -> list[str]:
-    return [field.strip() for field in fields]
+def _named(names: Sequence[str], wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The header's names, those that are meant by wanted ones replaced by them; and a note of what was replaced."""
+    simple = [re.sub(r"[\s-]+", "_", name.rpartition("/")[2].strip()).lower() for name in names]
+    meant = [own if own in wanted and own not in names else name for name, own in zip(names, simple, strict=True)]
+    pairs = [f"'{shown(name, LONGEST)}' as {own}" for name, own in zip(names, meant, strict=True) if name != own]
+    return meant, [f"columns are read by other names: {', '.join(pairs)}"] if pairs else []
 
 
 def _missing(names: Sequence[str], columns: Sequence[Column]) -> list[Fault]:
-    there = ", ".join(name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names)
-    faults = [
-        Fault(1, f"no column {column.name!r}; the columns are {there}")
-        for column in columns
-        if column.required and column.name not in names
-    ]
+    absent = [column.name for column in columns if column.required and column.name not in names]
+    there = ", ".join([*(shown(name, LONGEST) for name in names[:SHOWN]), *(["..."] if len(names) > SHOWN else [])])
+    like = [match for name in absent for match in difflib.get_close_matches(name, names[:MOST_ROWS], 1, 0.75)]
+    hint = f"; did you mean {', '.join(shown(match, LONGEST) for match in like)}?" if like else ""
+    steps = STEPS if "tokens" in absent and any("step" in name.lower() for name in names) else ""
+    text = f"no column {', '.join(map(repr, absent))}; the columns are {there}{hint}{steps}"
     twice = [column.name for column in columns if names.count(column.name) > 1]
-    return faults + [Fault(1, f"column {name!r} is there {names.count(name)} times") for name in twice]
-
-
-def _values(column: Column, texts: list[str], lines: list[int], faults: list[Fault]) -> pd.Series:
-    values: list[str | float] = []
-    for line, text in zip(lines, texts, strict=True):
-        value = (text or None) if column.kind == "text" else column.number(text)
-        if value is None and not (column.blank and not text):
-            faults.append(Fault(line, column.fault(text), column.name))
-        values.append(np.nan if value is None else value)
-    return pd.Series(values, dtype=object if column.kind == "text" else np.float64)
+    faults = [Fault(1, f"column {name!r} is there {names.count(name)} times") for name in twice]
+    return [Fault(1, text), *faults] if absent else faults
