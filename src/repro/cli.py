@@ -68,7 +68,9 @@ def _told(error: OSError) -> int:
     where = shown(os.fsdecode(error.filename or home()), LONGEST_NAME)
     if error.errno in CANNOT_WRITE and where != STDOUT:
         return _fail(refusal(OSError(error.errno, "", where), home()))
-    return _fail(f"{where}: {error_words(error)}", WRONG_INPUT if error.errno == errno.ENAMETOOLONG else FAILED)
+    if error.errno == errno.ENAMETOOLONG:
+        return _fail(f"{parameters.shown(error.filename)}: {error_words(error)}", WRONG_INPUT)
+    return _fail(f"{where}: {error_words(error)}")
 
 
 class _Output(io.FileIO):
@@ -220,7 +222,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
-        raise ParamsError(f"{safe(options.notebook)}: no such notebook")
+        raise ParamsError(f"{parameters.plain(options.notebook)}: no such notebook")
     values = _values_of(options)
     identities = identities_of(values, tell=True)
     from repro.publish.notebooks import execute_one

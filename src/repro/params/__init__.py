@@ -169,7 +169,7 @@ def read(path: Path) -> dict[str, Any]:
     """The names and values of a parameter file, not yet checked. Raises ParamsError if the file is missing, is not a
     YAML mapping, or holds what no parameter file needs (`load`).
     """
-    file = safe(path)
+    file = plain(path)
     if not path.is_file():
         what = "not a file" if path.exists() else "no such file"
         raise ParamsError(f"{file}: {what}; presets are {_presets_in_words()}")
