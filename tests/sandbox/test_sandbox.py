@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -200,3 +203,17 @@ def test_unsafe_runs_the_same_without_a_sandbox(tmp_path: Path, monkeypatch: pyt
 def test_limits_must_be_positive(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be positive and finite"):
         Limits(**wrong)
+
+
+ALONE = "from repro.sandbox import probe; print(probe())"
+
+
+@walled
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root can be mapped to root")
+def test_root_alone_in_a_user_namespace_is_refused_in_a_line_that_says_what_helps() -> None:
+    made = subprocess.run(["unshare", "-r", "true"], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"no user namespace: {made.stderr.decode()}")
+    done = subprocess.run(["unshare", "-r", sys.executable, "-c", ALONE], capture_output=True, text=True, check=True)
+    says = "root needs the ids 2000000000 to 2000999999 for programs, and this user namespace maps none"
+    assert done.stdout == f"the sandbox does not start: {says}: run as another user than root\n"

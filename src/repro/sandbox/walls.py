@@ -7,7 +7,8 @@ for each process: address space, CPU seconds, the size of a file, open files, an
 check has two such trees, the program's and the judge's, so its memory stays below `(processes + 1) * memory_mib + 2 *
 file_mib` MiB and what the kernel keeps for it; the number of empty files in /tmp is bounded by time alone.
 
-The kernel does not limit the number of processes of the real root. So if root asks, a first bubblewrap only binds the
+The kernel does not limit the number of processes of the real root, in its own user namespace or in another. So if root
+asks, a first bubblewrap only binds the
 interpreter's files where any user may read them, `setpriv` changes to a user id that nobody has, and the second, real
 one starts as it does for everyone else.
 
@@ -33,6 +34,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CLONE = {"x86_64": 56, "aarch64": 220}
@@ -174,14 +176,14 @@ def walled(command: list[str], extra: Mapping[str, Path], limits: Limits, info: 
     """The command line that runs `command` inside; `extra` are more paths to mount, keyed by the path inside.
 
     `info` and `calls` are file descriptors: bubblewrap describes itself on the one and reads its filter from the other.
-    Raises SandboxBroken if a tool is not installed.
+    Raises SandboxBroken if a tool is not installed, or root cannot become another user.
     """
     _, seen, _ = interpreter()
     visible = {str(path): path for path in seen} | dict(extra)
     if not real_root():
         return [_tool("bwrap"), "--info-fd", str(info), *_walls(visible, limits, calls), "--", *command]
     relayed = {place: Path(f"/tmp/{number}") for number, place in enumerate(visible)}
-    user = str(secrets.choice(USERS))
+    user = str(_nobodys_id())
     return [
         *(_tool("bwrap"), "--info-fd", str(info), "--die-with-parent", "--unshare-pid"),
         *("--dev-bind", "/", "/", "--tmpfs", "/tmp"),
@@ -206,8 +208,24 @@ def _walls(visible: Mapping[str, Path], limits: Limits, calls: int) -> list[str]
 
 def real_root() -> bool:
     """Whether this is the user whose processes the kernel does not limit in number."""
-    ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
-    return os.geteuid() == 0 and any(inside == outside == "0" for inside, outside, _ in ranges)
+    return os.geteuid() == 0 and any(inside == outside == 0 for inside, outside, _ in _mapped("uid"))
+
+
+def _nobodys_id() -> int:
+    """One of `USERS`, as user and group. Raises SandboxBroken if this user namespace does not have them all."""
+    for kind in ("uid", "gid"):
+        if not any(first <= USERS[0] and USERS[-1] < first + count for first, _, count in _mapped(kind)):
+            raise SandboxBroken(
+                f"root needs the ids {USERS[0]} to {USERS[-1]} for programs, and this user namespace maps none: "
+                "run as another user than root"
+            )
+    return secrets.choice(USERS)
+
+
+def _mapped(kind: Literal["uid", "gid"]) -> list[tuple[int, int, int]]:
+    """The ids that this user namespace has: the first inside, the first outside, and how many, for each range."""
+    lines = Path(f"/proc/self/{kind}_map").read_text().splitlines()
+    return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines)]
 
 
 def _tool(name: str) -> str:
