@@ -17,11 +17,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import psutil
+
+from repro.runs.temporary import temporary
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
@@ -211,15 +212,15 @@ class Batch:
 
 @contextmanager
 def credentials(inside: Path) -> Iterator[Path]:
-    """A folder in `inside` with a key and a certificate made for one cluster; it is removed with the context.
+    """A folder in `inside` with a key and a certificate made for one cluster, removed with the context.
 
-    Only this user can read them. For a year they let their holder into the cluster, and nobody else.
+    Only this user can read them. For a year they let their holder into the cluster, and nobody else. What a killed
+    process left is removed by the next call.
     """
     from distributed.security import Security
 
     made = Security.temporary()  # one pair, its own authority, for client, scheduler and workers
-    with TemporaryDirectory(prefix=".tls-", dir=inside.absolute()) as private:
-        folder = Path(private)
+    with temporary(".tls-", inside.absolute()) as folder:
         for name, text in ((KEY, made.tls_worker_key), (CERTIFICATE, made.tls_worker_cert)):
             (folder / name).touch(mode=0o600, exist_ok=False)
             (folder / name).write_text(text)

@@ -11,20 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from repro.runs.folder import SPOILT, TRIES, Stuck, Unwritable, chain, overtaken
 from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
 from repro.runs.store import QUARANTINE, RECORD, Store
+from repro.runs.temporary import abandoned, temporary
 from repro.runs.workers import Cluster, Errors, Local, Scheduler, attempt, distribute, offered, require
 
 BLOCKED = "not run: a stage it builds on failed"
 TRACEBACKS = 3  # shown in full; what makes one run fail often makes others like it fail
-PREFIX, ALIVE = ".verify-", "alive.lock"  # of a verification's folder, and the lock in it that is held meanwhile
+PREFIX = ".verify-"  # of a verification's folder
 MIB, GIB = 2**20, 2**30
 
 
@@ -196,8 +194,8 @@ def verify_again(stage: Stage, store: Store, machine: Machine, *, on: Cluster | 
     """
     before = store.published(stage)
     # Beside the runs: where workers of other machines see it too, and where there is room for weights.
-    with TemporaryDirectory(prefix=PREFIX, dir=store.root) as folder, FileLock(Path(folder) / ALIVE):
-        other = Store(Path(folder) / "runs")
+    with temporary(PREFIX, store.root) as folder:
+        other = Store(folder / "runs")
         again = alone(stage)
         run([again], other, machine, on=on, title=f"again: {stage.label}")
         after = other.published(again)
@@ -270,13 +268,5 @@ def freeable(store: Store, chosen: Iterable[Stage], others: Iterable[Stage] = ()
     whole = [stage for stage in mine if store.whole(stage)]  # a freed one may be running again
     left = [folder for stage in whole for folder in (store.part(stage), overtaken(store.path(stage)))]
     aside = [path for path in (store.root / QUARANTINE).glob("*") if path.is_dir()]
-    killed = [folder for folder in store.root.glob(f"{PREFIX}*") if not _held(folder / ALIVE)]  # verifications
+    killed = abandoned(PREFIX, store.root)  # verifications
     return Freeable(store, tuple(stages), (*(folder for folder in left if folder.is_dir()), *aside, *killed))
-
-
-def _held(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
