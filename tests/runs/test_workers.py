@@ -282,7 +282,7 @@ def test_a_broken_device_of_somebody_else_s_scheduler_does_not_fail_other_runs(t
 def test_what_a_run_logs_on_a_worker_is_shown_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run([Says(value=1), Says(value=2)], Store(tmp_path), Machine(), on=Local(workers=2))
     said = capsys.readouterr().err
-    assert [said.count(f"\r1 + {value} is odd\n") for value in (1, 2)] == [1, 1]
+    assert [said.count(f"1 + {value} is odd\n") for value in (1, 2)] == [1, 1]
 
 
 def test_what_workers_did_where_nobody_here_sees_it_is_not_taken_for_done(

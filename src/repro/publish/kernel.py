@@ -1,11 +1,11 @@
 """The kernel that notebooks run in: the interpreter that is running us, whatever kernels are installed."""
 
 import contextlib
+import io
 import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -14,6 +14,9 @@ from typing import Any, ClassVar, TypeVar
 import zmq
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+
+from repro.runs.progress import PLAIN
+from repro.runs.temporary import temporary
 
 Result = TypeVar("Result")
 PATIENCE = 5.0  # seconds that an interrupted notebook has to save its work
@@ -32,6 +35,8 @@ class _OnlyThisInterpreter(KernelSpecManager):
         spec.argv = [sys.executable, str(LAUNCHER), "-f", "{connection_file}", "--log-level=ERROR"]
         if sys.stderr.isatty():  # a progress bar in the kernel cannot ask the terminal for its width
             spec.env = {**spec.env, "COLUMNS": str(shutil.get_terminal_size().columns)}
+        else:
+            spec.env = {**spec.env, PLAIN: "1"}
         return spec
 
 
@@ -69,8 +74,7 @@ def watched(work: Callable[[], Result]) -> Result:
     kernel, kill it if it does not end, and raise KeyboardInterrupt once everything has ended.
     """
     ThisInterpreter.started.clear()
-    with tempfile.TemporaryDirectory(prefix="repro-kernel-") as folder, ThreadPoolExecutor(1) as pool:
-        ThisInterpreter.folder = Path(folder)
+    with temporary("repro-kernel-") as ThisInterpreter.folder, ThreadPoolExecutor(1) as pool:
         future = pool.submit(work)
         try:
             return future.result()
@@ -79,6 +83,19 @@ def watched(work: Callable[[], Result]) -> Result:
             raise
         finally:
             _end()
+
+
+class Log(io.TextIOBase):
+    """Standard error where it is no terminal: of a line that was written over, what stood there in the end."""
+
+    _rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            print(line.rstrip("\r").rpartition("\r")[2], file=sys.stderr, flush=True)
+        self._rest = self._rest[max(self._rest.rfind("\r"), 0) :]
+        return len(text)
 
 
 def _interrupt(future: Future[Any]) -> None:

@@ -250,7 +250,7 @@ def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any]) -
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from repro.publish.kernel import ThisInterpreter, watched
+    from repro.publish.kernel import Log, ThisInterpreter, watched
 
     # What it has to say is in what it raises. It warns of every name that the parameters cell does not list.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
@@ -263,7 +263,7 @@ def _run(notebook: Path, part: Path, failed: Path, parameters: dict[str, Any]) -
         language="python",
         kernel_manager_class=ThisInterpreter,
         progress_bar=False,
-        stderr_file=sys.stderr,
+        stderr_file=sys.stderr if sys.stderr.isatty() else Log(),
     )
     fault: Fault | None
     try:
