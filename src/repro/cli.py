@@ -193,13 +193,20 @@ def _book(options: argparse.Namespace) -> int:
     # Before the pages, which would do the same piece by piece, each with workers of its own to start and wait for.
     if not all_runs(values):
         return FAILED
-    identities, build = identities_of(values), home() / "_build"
-    pages = {source: build / "notebooks" / source.name for source in sorted((home() / "notebooks").glob("*.ipynb"))}
-    if not all(execute_one(source, page, values, identities) for source, page in pages.items()):
-        return FAILED
+    build, asked = home() / "_build", dict[str, str]()
     out = build / "html"
+    pages = {
+        source.stem: build / "notebooks" / source.name for source in sorted((home() / "notebooks").glob("*.ipynb"))
+    }
     try:
-        built = site.build(home(), {source.stem: page for source, page in pages.items()}, out)
+        with site.alone(out):  # or the site would be built from another's pages
+            identities = identities_of(values)
+            for name, page in pages.items():
+                inputs = execute_one(home() / "notebooks" / page.name, page, values, identities)
+                if inputs is None:
+                    return FAILED
+                asked[name] = inputs
+            built = site.build(home(), pages, out, asked)
     except site.SiteFailed as error:
         return _fail(f"the book could not be built\n{error}")
     print(f"{'built' if built else 'up to date'}; open {(out / 'index.html').as_uri()}")

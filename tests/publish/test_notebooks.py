@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import zmq
 from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers import REPRO, ROOT
+from helpers.pages import BEGIN, small_book
 from helpers.texts import prose
 from helpers.toys import lives
 from repro import cli, params
@@ -24,7 +26,6 @@ from repro.publish import site
 from repro.publish.notebooks import NotebookFailed, execute, execute_one, stamp_in, stamp_of, up_to_date, write_stamped
 
 PARAMETERS = "points = 3  # how many\nname: str = 'a'"
-BEGIN = "if 0:\n    cmr.begin(globals())"  # says whose parameters a notebook takes, and costs no import
 
 
 def notebook(folder: Path, *sources: str, tagged: bool = True, cell: str = PARAMETERS) -> Path:
@@ -225,7 +226,8 @@ def test_a_failure_is_told_and_the_good_output_stays(tmp_path: Path, source: str
         site.build(tmp_path, {"b": failed.value.kept}, tmp_path / "html")
     assert "\x1b" not in str(failed.value)
     assert out.read_bytes() == good
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ipynb", "b.failed.ipynb", "b.ipynb"]
+    kept = [".site.lock", "a.ipynb", "b.failed.ipynb", "b.ipynb"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == kept
 
 
 BAD = "class Bad:\n    def _repr_html_(self):\n        raise ValueError('no such shape')\nBad()"
@@ -254,7 +256,7 @@ def test_a_line_in_place_of_a_figure_has_no_caption_in_the_book(tmp_path: Path) 
     nbformat.write(nb, path)
     execute(path, tmp_path / "b.ipynb", {})
     (tmp_path / "book").mkdir()
-    site._stage(tmp_path, {"b": tmp_path / "b.ipynb"}, tmp_path / "source")
+    site._stage(tmp_path, {"b": (tmp_path / "b.ipynb").read_bytes()}, tmp_path / "source")
     cell = nbformat.read(tmp_path / "source/notebooks/b.ipynb", as_version=4).cells[-1]
     assert cell.outputs[0].data["text/markdown"] == "none run" and "figure" not in cell.metadata["mystnb"]
 
@@ -350,6 +352,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     nbformat.write(new_notebook(cells=cells), home / "slow.ipynb")
     monkeypatch.setenv("REPRO_HOME", str(home))
+    (home / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(home / "tmp"))
     return home
 
 
@@ -413,10 +417,93 @@ def test_a_command_ended_in_mid_notebook_leaves_no_process_and_the_good_page(
     assert within(60, lambda: not lives(kernel) and not lives(child)), "a process is left"
     assert good.read_bytes() == kept
     assert [page for page in pages.iterdir() if stamp_of(page)] == [good]
+    keys = list((home / "tmp").glob("repro-kernel-*/kernel.json"))  # the kernel obeys whoever has one
     if number == signal.SIGKILL and whom == "command":
+        assert len(keys) == 1
         assert len(list(pages.glob(".slow.*.part.ipynb"))) == 1
         (home / "go").touch()
         again = begin(home)
         assert again.wait(timeout=60) == 0, again.communicate()
+        keys = list((home / "tmp").glob("repro-kernel-*"))
         assert list(pages.iterdir()) == [good]
         assert good.read_bytes() != kept
+    assert keys == []
+
+
+# Two commands at once
+
+TWO = """import sys
+from repro import cli
+from repro.params import SCHEMAS
+from repro.publish import site
+
+cli.all_runs = lambda values: True  # the runs are others' business
+cli.identities_of = lambda values: dict.fromkeys(SCHEMAS, "data")
+build, mine = site.build, sys.argv[1]
+
+def look(root, pages, out, asked):
+    done = build(root, pages, out, asked)
+    print([page for page in pages if f"this is {mine}\\n" not in (out / f"notebooks/{page}.html").read_text()])
+    return done
+
+site.build = look
+sys.exit(cli.main(["book", "--params", f"{mine}.yaml"]))
+"""
+
+
+@pytest.mark.ci
+def test_two_books_with_other_parameters_at_once_each_get_their_own_pages(tmp_path: Path) -> None:
+    small_book(tmp_path)
+    processes = []
+    for mine in ("first", "second"):
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", TWO, mine], cwd=tmp_path, env=os.environ | {"REPRO_HOME": str(tmp_path)},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+        assert within(120, (tmp_path / "began-first").exists) or processes[0].communicate()
+    for process in processes:
+        out, err = process.communicate(timeout=250)
+        assert process.returncode == 0, err
+        assert "\n[]\nbuilt; open " in out, "a page of the other's"
+
+
+def test_a_page_made_with_other_inputs_than_those_asked_for_is_not_built(executed: Path) -> None:
+    with pytest.raises(site.SiteFailed, match=r"notebook a: .*a\.ipynb was executed with other parameters meanwhile"):
+        site.build(executed.parent, {"a": executed}, executed.parent / "html", {"a": "y"})
+    with pytest.raises(FileNotFoundError, match=r"_config\.yml"):  # it is looked no further
+        site.build(executed.parent, {"a": executed}, executed.parent / "html", {"a": "x"})
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize(
+    ("place", "put", "says"),
+    [
+        ("_build", Path.touch, "file exists"),
+        ("_build", loop, "file exists"),
+        ("_build/notebooks", Path.touch, "not a directory"),
+        ("_build/.site.lock", Path.mkdir, "is a directory"),
+        ("_build/.site.lock", loop, "too many levels of symbolic links"),
+        ("_build/notebooks/a.ipynb", Path.mkdir, "is a directory"),
+        ("_build/notebooks/a.ipynb", loop, "too many levels of symbolic links"),
+    ],
+)
+def test_what_stands_where_pages_should_be_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str, put: Any, says: str
+) -> None:
+    small_book(tmp_path)
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    put(tmp_path / place)
+    before = (tmp_path / place).lstat()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPRO_HOME", str(tmp_path))
+    monkeypatch.setattr(cli, "all_runs", lambda values: True)
+    monkeypatch.setattr(cli, "identities_of", lambda values: dict.fromkeys(params.SCHEMAS, "data"))
+    assert cli.main(["book", "--params", "second.yaml"]) == 1
+    told = capsys.readouterr().err
+    assert re.fullmatch(rf"repro: {tmp_path / place}\S*: {says}\n", told, re.IGNORECASE), told
+    assert (tmp_path / place).lstat() == before

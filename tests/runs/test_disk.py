@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from helpers import BIN, ROOT
+from helpers.pages import small_book
 from helpers.toys import WITH_HELPERS, Number
 from repro.runs import Machine, Store, run
 
@@ -194,3 +195,31 @@ def test_a_command_ends_in_a_line_that_names_the_path(tmp_path: Path, disk: list
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert any(re.search(rf"Unwritable: {tmp_path}/_runs\S*: {why}$", line) for line in lines), done.stderr
+
+
+BOOK = """import sys
+from repro import cli
+from repro.params import SCHEMAS
+
+cli.all_runs = lambda values: True  # they are on another disk
+cli.identities_of = lambda values: dict.fromkeys(SCHEMAS, "data")
+sys.exit(cli.main(["book", "--params", "second.yaml"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("disk", "says"),
+    [
+        (["--size", "4096", "--tmpfs"], rf"/notebooks/a\.ipynb: {FULL}"),
+        pytest.param(["--size", "200000", "--tmpfs"], rf"/source: {FULL}", marks=pytest.mark.ci),
+        (["--ro-bind", "/usr/share/doc"], r"/\.site\.lock: cannot be written \(read-only file system\)"),
+    ],
+    ids=["no room for a page", "no room for the site", "read-only"],
+)
+def test_pages_that_cannot_be_written_are_told_in_one_line(tmp_path: Path, disk: list[str], says: str) -> None:
+    small_book(tmp_path)
+    build = tmp_path / "_build"
+    build.mkdir()
+    mounts = [*disk, str(build), "--chdir", str(tmp_path)]
+    done = within(mounts, sys.executable, "-c", BOOK, REPRO_HOME=str(tmp_path))
+    assert (done.returncode, re.sub(rf"^repro: {build}{says}\n$", "", done.stderr)) == (1, "")

@@ -1,9 +1,11 @@
 """Finished folders: published by one rename, checked by their manifest, made once by many processes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -247,3 +249,31 @@ def test_a_graphics_card_is_named_by_its_own_number_and_one_that_cannot_be_named
         stores.hardware.cache_clear()
         assert stores.hardware("cuda:1") == f"a card, --id={number}"
     stores.hardware.cache_clear()
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("put", [Path.touch, loop])
+@pytest.mark.parametrize("place", ["runs", "runs/.locks", "runs/{}.part"])
+def test_what_stands_where_runs_should_be_is_told_in_one_line(
+    tmp_path: Path, place: str, put: Callable[[Path], None]
+) -> None:
+    stages = [Number(value=7), Number(value=8)]
+    path = tmp_path / place.format(stages[0].folder)
+    path.parent.mkdir(exist_ok=True)
+    put(path)
+    before = path.lstat()
+    if put is loop and ".part" in place:
+        with pytest.raises(Linked, match=f"^{path} is a symbolic link"):
+            run(stages, Store(tmp_path / "runs"), MACHINE)
+        return
+    with pytest.raises(StudyFailed) as failed:
+        run(stages, Store(tmp_path / "runs"), MACHINE)
+    told = str(failed.value).splitlines()
+    assert [line for line in told if "Unwritable" in line] == told[1:-1], "no traceback"
+    assert re.search(
+        rf"Unwritable: {path}\S*: cannot be written \((file exists|not a directory|too many .*)\)$", told[1]
+    )
+    assert path.lstat() == before

@@ -25,6 +25,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from repro.params import PAPERS, ParamsError, Section, assigned, names
+from repro.runs.folder import writing
 
 STAMP = "repro"  # key of our stamp in the notebook's metadata
 MARK = b'"file_sha256": "'  # a name that nothing else in a notebook has
@@ -121,8 +122,9 @@ def _check_kind(place: str, value: Any, default: str) -> None:
 
 def execute_one(
     notebook: Path, output: Path, parameters: Mapping[str, Any], studies: Mapping[type[Section], str]
-) -> bool:
-    """Execute a notebook with the parameters of its paper unless it is up to date; False, with a message, if it fails.
+) -> str | None:
+    """Execute a notebook with the parameters of its paper unless it is up to date; the digest of its inputs, or None,
+    with a message, if it fails.
 
     parameters: of all studies. studies: by schema, what else decides the numbers of a study. Raises ParamsError if the
     notebook begins no study, or one that there are no parameters for.
@@ -135,18 +137,19 @@ def execute_one(
     given = [schema for schema in schemas if schema in studies]
     own = {name: value for name, value in parameters.items() if any(name in names(schema) for schema in given)}
     extra = " ".join(studies[schema] for schema in given)
+    inputs = inputs_digest(notebook, own, extra)
     if up_to_date(notebook, output, own, extra):
         print(f"{notebook.name}: up to date", flush=True)
-        return True
+        return inputs
     started = time.monotonic()
     print(f"{notebook.name} ...", flush=True)
     try:
         execute(notebook, output, own, extra=extra)
     except NotebookFailed as error:
         print(f"repro: {error}", file=sys.stderr)
-        return False
+        return None
     print(f"{notebook.name}: {time.monotonic() - started:.0f} s -> {output}", flush=True)
-    return True
+    return inputs
 
 
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], *, extra: str = "") -> None:
@@ -166,11 +169,12 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], *, extr
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     started = time.monotonic()
     try:
-        nb = _run(notebook, part, failed, dict(parameters))
-        _strip_bars(nb)
-        seconds = round(time.monotonic() - started, 1)
-        write_stamped(nb, part, {"complete": True, "inputs": inputs, "seconds": seconds})
-        part.replace(output)
+        with writing(output):
+            nb = _run(notebook, part, failed, dict(parameters))
+            _strip_bars(nb)
+            seconds = round(time.monotonic() - started, 1)
+            write_stamped(nb, part, {"complete": True, "inputs": inputs, "seconds": seconds})
+            part.replace(output)
         failed.unlink(missing_ok=True)
     finally:
         part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -15,7 +16,8 @@ import vl_convert
 from filelock import FileLock
 
 from repro.publish.findings import HERE
-from repro.publish.notebooks import installed, stamp_of
+from repro.publish.notebooks import installed, stamp_in
+from repro.runs.folder import acquire, writing
 
 # With every TeX extension inside, so that no formula makes MathJax look for a further file.
 MATHJAX = "static/mathjax/tex-svg-full.js"
@@ -34,31 +36,58 @@ class SiteFailed(Exception):
     """The book could not be built; the message holds jupyter-book's warnings and errors."""
 
 
-def build(root: Path, notebooks: Mapping[str, Path], out: Path) -> bool:
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Make the pages of the site ``out``, and build it, while no other process does. Raises SiteFailed where there are
+    no locks.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(LOCK), fallback_to_soft=False, is_singleton=True)
+    try:
+        acquire(lock, f"another process makes the pages in {out.parent}; waiting for it")
+    except NotImplementedError:
+        raise SiteFailed(f"{out.parent}: this file system has no locks (flock)") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def build(root: Path, notebooks: Mapping[str, Path], out: Path, asked: Mapping[str, str] | None = None) -> bool:
     """Build ``out/index.html``; False where the site is already built from the same inputs.
 
     root: holds ``_config.yml`` and ``book/`` (pages, ``_toc.yml``, ``_static/``, ``references.bib``). notebooks: name
     -> executed notebook, staged as ``notebooks/<name>.ipynb`` beside the pages. out: the folder of the site, usually
-    ``_build/html``. Replaced only after success. Raises SiteFailed if a notebook is missing, incomplete or modified
-    since it was executed, or jupyter-book warned or failed.
+    ``_build/html``. Replaced only after success. asked: name -> the digest of the inputs that a notebook must have been
+    executed with. Raises SiteFailed if a notebook is missing, incomplete, modified since it was executed or executed
+    with other inputs, or jupyter-book warned or failed.
     """
-    for name, path in notebooks.items():
-        if stamp_of(path) is None:
-            raise SiteFailed(f"notebook {name}: {path} is missing, incomplete or modified since it was executed")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.with_name(LOCK), fallback_to_soft=False):  # two at once would stage their pages in one folder
-        digest, record = _digest(root, notebooks), out / RECORD
+    with alone(out):  # two at once would stage their pages in one folder
+        pages = {name: _read(name, path, (asked or {}).get(name)) for name, path in notebooks.items()}
+        digest, record = _digest(root, pages), out / RECORD
         if (out / "index.html").exists() and record.exists() and record.read_text() == digest:
             return False
         work = out.parent / SOURCE
         # Always from scratch: Sphinx does not repeat warnings of cached pages, so a second try of a book with an
         # error in it would pass.
         shutil.rmtree(work, ignore_errors=True)
-        _stage(root, notebooks, work / BOOK)
-        built = _jupyter_book(root / CONFIG, work)
-        (built / RECORD).write_text(digest)
-        _replace(built, out)
+        with writing(work):
+            _stage(root, pages, work / BOOK)
+            built = _jupyter_book(root / CONFIG, work)
+            (built / RECORD).write_text(digest)
+            _replace(built, out)
         return True
+
+
+def _read(name: str, path: Path, asked: str | None) -> bytes:
+    """An executed notebook, read once: another process may put another in its place at any time."""
+    page = path.read_bytes() if path.is_file() else b""
+    stamp = stamp_in(page)
+    if stamp is None:
+        raise SiteFailed(f"notebook {name}: {path} is missing, incomplete or modified since it was executed")
+    if asked not in (None, stamp["inputs"]):
+        raise SiteFailed(f"notebook {name}: {path} was executed with other parameters meanwhile; try again")
+    return page
 
 
 def _inputs(root: Path) -> Iterator[Path]:
@@ -69,27 +98,27 @@ def _inputs(root: Path) -> Iterator[Path]:
     yield from sorted(root.glob(LEDGERS))
 
 
-def _digest(root: Path, notebooks: Mapping[str, Path]) -> str:
+def _digest(root: Path, notebooks: Mapping[str, bytes]) -> str:
     """SHA-256 over pages, executed notebooks, this folder's code and all installed packages' versions."""
     digest = hashlib.sha256()
-    named = [(str(path.relative_to(root)), path) for path in _inputs(root)]
-    named += [(f"notebooks/{name}", path) for name, path in sorted(notebooks.items())]
-    named += [(path.name, path) for path in sorted(Path(__file__).parent.glob("*.py"))]
-    for name, path in named:
-        digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    named = [(str(path.relative_to(root)), path.read_bytes()) for path in _inputs(root)]
+    named += [(f"notebooks/{name}", page) for name, page in sorted(notebooks.items())]
+    named += [(path.name, path.read_bytes()) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    for name, content in named:
+        digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
     digest.update(installed().encode())
     return digest.hexdigest()
 
 
-def _stage(root: Path, notebooks: Mapping[str, Path], source: Path) -> None:
+def _stage(root: Path, notebooks: Mapping[str, bytes], source: Path) -> None:
     shutil.copytree(root / BOOK, source, ignore=shutil.ignore_patterns(".*"), copy_function=shutil.copyfile)
     (source / "notebooks").mkdir(exist_ok=True)
     (source / HERE).parent.mkdir(exist_ok=True)
     for path in root.glob(LEDGERS):
         (copy := source / path.relative_to(root)).parent.mkdir()
         shutil.copyfile(path, copy)
-    for name, path in notebooks.items():
-        nb = nbformat.read(path, as_version=4)
+    for name, page in notebooks.items():
+        nb = nbformat.reads(page.decode(), as_version=4)
         for cell in nb.cells:
             tags = cell.metadata.get("tags", [])
             for output in cell.get("outputs", []):

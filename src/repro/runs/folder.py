@@ -15,15 +15,20 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from repro.runs.progress import LOG
 from repro.runs.spec import SCRATCH
 
 MANIFEST = "manifest.json"
 LEDGER = "attempts.json"
 KEPT = (SCRATCH, LEDGER)  # what outlives an attempt, and is no part of the result
 TRIES = 3
+QUIET_SECONDS = 5.0  # before we say that we are waiting for another process
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_WRITE = (*FULL, errno.EROFS)
 ABSOLUTE = re.compile(r"(?<![\w.:/])(?:/[\w.@+-]+)+")  # a path in a message
@@ -59,6 +64,28 @@ class Unwritable(RuntimeError):
 
 
 SPOILT = (Corrupt, Freed, Missing)  # what a run builds on has to be run again first
+
+
+def acquire(lock: FileLock, waiting: str) -> None:
+    """Take a lock; warn the user, in the words of `waiting`, if we have to wait for it."""
+    try:
+        lock.acquire(timeout=QUIET_SECONDS)
+    except Timeout:
+        LOG.warning("%s", waiting)
+        lock.acquire()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name `path` where there is no room for what is written: a failed write, unlike a failed open, names no file.
+    Raises Unwritable.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise refusal(error, path) from error
 
 
 def prepare(part: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from repro.home import home
 from repro.runs import folder
@@ -31,7 +31,6 @@ from repro.runs.progress import LOG
 from repro.runs.spec import Machine, Stage, Work, canonical
 
 RECORD, FREED, QUARANTINE, LOCKS = "record.json", "freed", "quarantine", ".locks"
-QUIET_SECONDS = 5.0  # before we say that we are waiting for another process
 FAILURES = {"diverged": "diverged.txt", "failed": "failure.txt"}  # status -> where its traceback is kept
 
 
@@ -223,7 +222,7 @@ class Store:
         with _or_unwritable(self.root):
             locks.mkdir(parents=True, exist_ok=True)
             try:
-                _acquire(lock, stage)
+                folder.acquire(lock, f"{stage.label} is being done by another process; waiting for it")
             except NotImplementedError as error:
                 raise folder.Unwritable(
                     f"{locks}: this file system has no locks (flock), which runs rely on"
@@ -326,15 +325,6 @@ def _or_unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise folder.refusal(error, path) from error
-
-
-def _acquire(lock: FileLock, stage: Stage) -> None:
-    """Take the lock of a stage; warn the user if we have to wait for it."""
-    try:
-        lock.acquire(timeout=QUIET_SECONDS)
-    except Timeout:
-        LOG.warning("%s is being done by another process; waiting for it", stage.label)
-        lock.acquire()
 
 
 def _keep_traceback(part: Path, error: Exception) -> None:
