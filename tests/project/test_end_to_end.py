@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -204,3 +206,11 @@ def test_weights_are_safetensors_and_nothing_is_a_pickle(home: Path) -> None:
     for file in weights:
         with safe_open(file, "pt") as stored:
             assert len(list(stored.keys())) > 0
+
+
+def test_no_page_names_a_folder_of_this_machine(home: Path) -> None:
+    """Neither its text, nor the notebooks that can be downloaded."""
+    folders = {str(folder) for folder in (home, ROOT, Path.home(), sys.prefix)} | {f"{tempfile.gettempdir()}/"}
+    site = files(home / "_build/html")
+    assert len([file for file in site if file.suffix == ".ipynb"]) == len(NOTEBOOKS)
+    assert [str(file) for file in site if any(folder.encode() in file.read_bytes() for folder in folders)] == []

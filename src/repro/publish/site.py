@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from repro.publish.findings import HERE
 from repro.publish.notebooks import installed, stamp_in
+from repro.publish.places import without_places
 from repro.runs.folder import acquire, writing
 
 # With every TeX extension inside, so that no formula makes MathJax look for a further file.
@@ -118,7 +119,7 @@ def _stage(root: Path, notebooks: Mapping[str, bytes], source: Path) -> None:
         (copy := source / path.relative_to(root)).parent.mkdir()
         shutil.copyfile(path, copy)
     for name, page in notebooks.items():
-        nb = nbformat.reads(page.decode(), as_version=4)
+        nb = nbformat.reads(without_places(page.decode()), as_version=4)
         for cell in nb.cells:
             tags = cell.metadata.get("tags", [])
             for output in cell.get("outputs", []):
