@@ -10,6 +10,7 @@ from distributed import Client
 
 from repro.runs import Machine
 from repro.runs.batch import CERTIFICATE, KEY, Batch, credentials, security
+from repro.runs.temporary import ALIVE
 from repro.runs.workers import Local, connect
 
 
@@ -34,7 +35,7 @@ def test_credentials_are_for_their_user_alone_and_go_with_the_cluster(tmp_path: 
     with credentials(tmp_path) as tls:
         assert tls.parent == tmp_path
         assert rights(tls) == 0o700
-        assert {path.name: rights(path) for path in tls.iterdir()} == {KEY: 0o600, CERTIFICATE: 0o600}
+        assert {path.name: rights(path) for path in tls.iterdir()} == dict.fromkeys((KEY, CERTIFICATE, ALIVE), 0o600)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -114,6 +114,7 @@ def test_what_a_killed_verification_left_is_removed_and_one_at_work_is_not(store
     dead, alive = store.root / ".verify-dead", store.root / ".verify-alive"
     for folder in (dead, alive):
         (folder / "runs").mkdir(parents=True)
+        (folder / "alive.lock").touch()
     with FileLock(alive / "alive.lock"):
         assert freeable(store, []).folders == (dead,)
     assert set(freeable(store, []).folders) == {dead, alive}

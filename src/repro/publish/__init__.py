@@ -1,1 +1,4 @@
-"""Notebook -> executed notebook -> book: `notebooks.execute` and `site.build`."""
+"""Notebook -> executed notebook -> book: `notebooks.execute` and `site.build`.
+
+What is published names no folder of this machine (`places`).
+"""

@@ -9,7 +9,8 @@ errors a retry can mend.
 
 `engine` runs what is missing, in this process or on `workers`: of this machine, of a running scheduler, or of jobs of a
 `batch` system, which `jobs` keeps in the queue; it also runs finished stages again to compare them, and frees disk
-space. `progress` shows how far the study is. `workers` and `jobs` are loaded by dask, by name.
+space. `progress` shows how far the study is, and `temporary` makes folders that a killed process does not leave for
+good. `workers` and `jobs` are loaded by dask, by name.
 """
 
 from repro.runs.engine import run as run

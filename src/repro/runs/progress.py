@@ -68,7 +68,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._lock = threading.Lock()
         self._total = sum(self._costs.values())
         self._now = before = sum(self._costs[key] for key, done in self._done.items() if done)
-        self._start = time.monotonic()
+        self._start = self._shown = time.monotonic()
         layout = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone{postfix}"
         off = not _overwrites()
         self._bar = tqdm(

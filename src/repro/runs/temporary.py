@@ -22,7 +22,7 @@ def temporary(prefix: str, inside: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(prefix=prefix, dir=inside) as name:
         new = Path(name, f"{ALIVE}.new")
-        with FileLock(new):
+        with FileLock(new, mode=0o600):
             new.rename(new.with_name(ALIVE))  # by its name it is held already: nobody finds it free
             yield Path(name)
 
