@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -26,6 +27,7 @@ from playwright.sync_api import (
 )
 
 WIDTHS = (1280, 390)
+HEAVIEST = 3.0  # megabytes of a page and all that it reads before its reader asks for more
 PATIENCE = 20_000  # milliseconds for the charts of a page to be drawn
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 # Without these Chromium itself talks to its maker at every start, and cannot run as root.
@@ -47,9 +49,13 @@ def chromium() -> str | None:
 
 @dataclass
 class Visit:
-    """A page, the outside addresses it asked for, its scripts' errors and warnings, missing files."""
+    """A page, the files it read (``opened``: before it was scrolled), the outside addresses it asked for, its scripts'
+    errors and warnings, missing files.
+    """
 
     page: Page
+    read: set[Path] = field(default_factory=set)
+    opened: set[Path] = field(default_factory=set)
     outside: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -83,6 +89,8 @@ def visit(
 
     def gate(route: Route) -> None:
         parts = urlsplit(route.request.url)
+        if parts.scheme == "file":
+            seen.read.add(Path(unquote(parts.path)))
         if parts.scheme in {"file", "data", "blob"} or parts.hostname in LOCAL:
             route.continue_()
         else:
@@ -110,9 +118,14 @@ def visit(
 
 
 def settle(seen: Visit) -> None:
-    """Wait until every chart is drawn and every formula set; what never comes is an error of the page."""
+    """Wait until every formula is set, and every chart drawn that is not folded away; what never comes is an error."""
+    seen.page.wait_for_load_state("networkidle")
+    seen.opened = set(seen.read)
+    for figure in seen.page.locator(".vega-figure").all():
+        if figure.evaluate("node => node.checkVisibility()"):
+            figure.scroll_into_view_if_needed()
     waited = {
-        "charts": "() => !document.querySelector('.vega-figure:not(.drawn)')",
+        "charts": "() => [...document.querySelectorAll('.vega-figure:not(.drawn)')].every(f => !f.checkVisibility())",
         "formulas": "() => !document.querySelector('.math:not(:has(mjx-container))')",
     }
     for what, done in waited.items():
@@ -120,11 +133,29 @@ def settle(seen: Visit) -> None:
             seen.page.wait_for_function(done, timeout=PATIENCE)
         except PageTimeout:
             seen.errors.append(f"{what} not drawn after {PATIENCE / 1000:.0f} s")
+    seen.page.evaluate("scrollTo(0, 0)")
 
 
 def overflow(page: Page) -> int:
     """By how many pixels the page is wider than the window."""
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def weight(seen: Visit) -> float:
+    """Megabytes of all files that the page has read before it was scrolled."""
+    return sum(file.stat().st_size for file in seen.opened if file.is_file()) / 1e6
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core finds serious or critical: the rule, and where."""
+    # Preloading would ask for the style sheets again, which a page read from a folder is refused.
+    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:200]}"
+        for rule in found
+        if rule["impact"] in {"serious", "critical"}
+        for node in rule["nodes"]
+    ]
 
 
 def photograph(site: Path, out: Path) -> list[str]:
@@ -144,6 +175,8 @@ def photograph(site: Path, out: Path) -> list[str]:
                         faults += [f"warning, {n} times: {text}" for text, n in Counter(seen.warnings).items()]
                         if overflow(seen.page) > 0:
                             faults.append(f"wider than the window by {overflow(seen.page)} px")
+                        faults += barriers(seen.page)
+                        faults += [f"{weight(seen):.2f} MB"] if weight(seen) > HEAVIEST else []
                         wrong += [f"{name} at {width} {theme}: {fault}" for fault in faults]
     return wrong
 

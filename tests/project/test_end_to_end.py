@@ -3,17 +3,20 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pyarrow.parquet
 import pytest
 import yaml
+from playwright.sync_api import Browser
 from safetensors import safe_open
 
 from helpers import BIN, ROOT, browser
@@ -132,16 +135,36 @@ def test_pages_show_this_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "seconds of computing" in page
 
 
-@pytest.mark.skipif(browser.chromium() is None, reason="Chromium is not installed (apt.txt lists it)")
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if browser.chromium() is None:
+        pytest.skip("Chromium is not installed (apt.txt lists it)")
+    with browser.browser() as running:
+        yield running
+
+
+@pytest.mark.parametrize("width", browser.WIDTHS)
 @pytest.mark.parametrize("page", PAGES)
-def test_page_is_whole_with_the_network_cut(home: Path, page: str) -> None:
-    with (
-        browser.browser() as running,
-        browser.visit(running, home / "_build/html" / f"{page}.html", width=390) as seen,
-    ):
-        assert (seen.outside, seen.errors) == ([], [])
+def test_page_is_whole_for_everybody_with_the_network_cut(home: Path, chromium: Browser, page: str, width: int) -> None:
+    with browser.visit(chromium, home / "_build/html" / f"{page}.html", width=width) as seen:
+        for theme in ("light", "dark"):
+            seen.page.emulate_media(color_scheme=theme)
+            seen.page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+            seen.page.wait_for_function("document.getAnimations().length === 0")  # colours that are still on their way
+            assert browser.barriers(seen.page) == [], theme
         assert browser.overflow(seen.page) <= 0
-        assert seen.page.locator(".vega-figure").count() == seen.page.locator(".vega-live svg").count()
+        assert browser.weight(seen) < browser.HEAVIEST
+        assert (seen.outside, seen.errors) == ([], [])
+
+
+def test_every_figure_and_table_has_its_numbers_and_its_code_beside_it(home: Path) -> None:
+    site = home / "_build/html"
+    for page in NOTEBOOKS:
+        for figure in re.findall(r"(?s)<figure.*?</figure>", (site / f"{page}.html").read_text()):
+            beside = figure.split('class="sources"')[1].split("</span>")[0]
+            links = re.findall(r'href="([^"#]+)[^"]*"', beside)
+            assert len(links) == 2, figure[:300]
+            assert all((site / page).parent.joinpath(link).resolve().is_file() for link in links), links
 
 
 def test_a_broken_notebook_fails_and_keeps_the_good_page(home: Path, tmp_path: Path) -> None:
