@@ -237,7 +237,7 @@ def pages(out: Path) -> None:
     for file in (made / "html").rglob("*.html"):
         article = re.search(r"(?s)<article.*</article>", file.read_text())
         if article:
-            words = re.sub(r'(?s)<div class="vega-figure">.*?</div>', "CHART", article[0])
+            words = re.sub(r'(?s)<div class="vega-figure".*?</div>', "CHART", article[0])
             save(out / f"{file.stem}.html", readable(words))
 
 

@@ -40,6 +40,12 @@ class TestEveryNotebook:
                 assert len(cell.source.splitlines()) <= 5, cell.source
                 assert not LOGIC.search(cell.source), cell.source
 
+    def test_shows_no_plumbing_even_with_its_code_unfolded(self, notebook: Path) -> None:
+        shown = [
+            c.source for c in code(notebook) if not {"remove-cell", "remove-input"} & {*c.metadata.get("tags", [])}
+        ]
+        assert [source for source in shown if re.search(r"glue\(|^(import|from) ", source, re.MULTILINE)] == []
+
     def test_holds_no_outputs_and_runs_anywhere(self, notebook: Path) -> None:
         assert not any(cell.outputs or cell.execution_count for cell in code(notebook))
         assert nbformat.read(notebook, as_version=4).metadata.kernelspec.name == "python3"

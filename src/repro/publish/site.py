@@ -1,5 +1,6 @@
 """Build the book with jupyter-book from prose pages and executed notebooks, strictly and only when needed."""
 
+import base64
 import hashlib
 import importlib.util
 import os
@@ -20,8 +21,16 @@ from repro.publish.notebooks import installed, stamp_in
 from repro.publish.places import without_places
 from repro.runs.folder import acquire, writing
 
-# With every TeX extension inside, so that no formula makes MathJax look for a further file.
-MATHJAX = "static/mathjax/tex-svg-full.js"
+# What formulas of the AMS need, without MathJax's menu; _config.yml keeps it from looking for further files.
+MATHJAX = (
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "output/chtml.js",
+    "output/chtml/fonts/tex.js",
+    "a11y/assistive-mml.js",
+)
+FONT = re.compile(r"%%URL%%/(MathJax_(?:Main-Regular|Main-Bold|Math-Italic|Size\d-Regular|AMS-Regular|Zero)\.woff)")
 CONFIG = "_config.yml"
 BOOK = "book"
 LEDGERS = "results/*/claims.csv"  # recorded, for repro.publish.findings
@@ -137,8 +146,10 @@ def _stage(root: Path, notebooks: Mapping[str, bytes], source: Path) -> None:
 
 
 def _write_scripts(folder: Path) -> None:
-    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax.js``. Not under ``_static``: jupyter-book puts every
-    script there on every page, and the library of the charts weighs 0.9 MB.
+    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax/``. Not under ``_static``: jupyter-book puts every script
+    there on every page, and the library of the charts weighs 0.9 MB.
+
+    MathJax's fonts for plain formulas are put inside: a page that is read from a folder may be refused font files.
     """
     mathjax = importlib.util.find_spec("sphinx-mathjax-offline")  # hyphens: it cannot be imported by a statement
     if mathjax is None or mathjax.origin is None:
@@ -147,16 +158,25 @@ def _write_scripts(folder: Path) -> None:
     # The bundle's own helper names are short globals (`n`, `t`); a function keeps them to itself.
     bundle = vl_convert.javascript_bundle(snippet="window.vegaEmbed = vegaEmbed;")
     (folder / "vega.js").write_text(f"(function () {{\n{bundle}\n}})();\n", encoding="utf-8")
-    shutil.copyfile(Path(mathjax.origin).parent / MATHJAX, folder / "mathjax.js")
+    parts = Path(mathjax.origin).parent / "static/mathjax"
+    fonts = parts / "output/chtml/fonts/woff-v2"
+    for name in MATHJAX:
+        target = folder / "mathjax" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(FONT.sub(lambda font: _inlined(fonts / font[1]), (parts / name).read_text("utf-8")), "utf-8")
+
+
+def _inlined(font: Path) -> str:
+    return f"data:font/woff;base64,{base64.b64encode(font.read_bytes()).decode()}"
 
 
 def _jupyter_book(config: Path, work: Path) -> Path:
     """Run jupyter-book over the staged pages; the folder with the HTML."""
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(work / BOOK), "--path-output", str(work)]
     command += ["--config", str(config), "-W", "-n", "--keep-going", "--quiet"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"}
-    )
+    # The book's own extensions leave no compiled copies among the pages, whose digest would change.
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     (work / "log.txt").write_text(log, encoding="utf-8")
     html = work / "_build" / "html"

@@ -1,8 +1,8 @@
 """How charts and numbers of a notebook show themselves, in Jupyter and in the book.
 
 A chart becomes one piece of HTML that needs no network: a still SVG picture, and beside it the Vega-Lite
-specification as inert data. In the book, ``book/_static/figures.js`` draws the live chart over the still;
-in Jupyter, without scripts and in print the still is what one sees.
+specification as inert data. Jupyter shows the still. The book makes files of both (``book/_ext/outputs.py``), draws the
+live chart (``book/_static/figures.js``), and shows the still where scripts are off.
 """
 
 import base64

@@ -4,14 +4,16 @@ import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from numbers import Number
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+HERE = Path(__file__).parent
 DASH = "\u2014"
+Table = Styler.from_custom_template(str(HERE), html_table="table.tpl")  # heads with their scope
 Format = str | Callable[[Any], str]
 
 
@@ -45,7 +47,7 @@ def styled(
     """The frame as a Styler that gives the same HTML every time (no random ids). A missing value is a dash, with
     ``why`` under the pointer; for the others, ``notes``, a frame of the same shape, has the text there.
     """
-    styler = frame.style.format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
+    styler = Table(frame).format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
     styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
     missing = frame.isna()
     if missing.any(axis=None) or notes is not None:
@@ -78,7 +80,7 @@ class Filtered:
     def _repr_html_(self) -> str:
         heads = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in self.heads)
         body = "".join(map(_row, self.rows, self.keys))
-        script = (resources.files("repro.show") / "filters.js").read_text(encoding="utf-8").rstrip()
+        script = (HERE / "filters.js").read_text(encoding="utf-8").rstrip()
         return (
             f'<div class="filtered" data-by="{html.escape(json.dumps(dict(self.by)), quote=True)}">'
             '<div class="scrolled" tabindex="0" role="region" aria-label="table">'

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from repro.params import PAPERS, AllocationParams, preset_file, presets, read as read_preset, schemas_in
 from repro.show.cards import Card, Cards, Finding, found_html, link, noted
-from repro.show.tables import Filtered
+from repro.show.tables import Filtered, Table
 from repro.show.words import join, short_tokens, some
 from repro.study.base import BaseStudy, NotRun
 
@@ -314,7 +314,7 @@ def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
         f"this run ({_scale(study)})" if study else "this run",
         "rely on it?",
     )
-    styler = pd.DataFrame(cells, columns=names).style.hide(axis="index")
+    styler = Table(pd.DataFrame(cells, columns=names)).hide(axis="index")
     return styler.set_table_attributes('class="dataframe decisive"').set_uuid("t")
 
 
