@@ -9,7 +9,7 @@ READY := .venv/.ready
 TESTS := $(addprefix tests/,$(ROOM))
 CHOICE := $(if $(PARAMS),--params $(PARAMS),--preset $(PRESET))
 
-.PHONY: book test test-ci test-slow check bench lock data clean help
+.PHONY: book test test-ci test-slow check bench audit lock data clean help
 
 book: data  ## execute the notebooks and build the site (PRESET=quick, or PARAMS=FILE)
 	$(BIN)/repro book $(CHOICE)
@@ -37,14 +37,35 @@ check: $(READY)  ## format, lint, types, import rules
 bench: data  ## side-by-side timings
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
-# Everything but torch comes from the lock file, with hashes. torch comes last, by its pin in pyproject.toml, with
-# whatever build pip is set up for: the CPU one, or the CUDA one with the libraries it pins itself.
-$(READY): requirements.lock pyproject.toml
+# Everything comes from the lock files, with hashes: first what builds packages, then the rest, of which those without a
+# wheel and this package are built with that and nothing else. torch's CUDA build asks for libraries of its own, its CPU
+# build for none. pip check finds what the locks forgot. Only pip itself is the one that came with Python.
+INSTALL := $(BIN)/python -m pip install --quiet --no-deps
+HASHED := $(INSTALL) --no-build-isolation --require-hashes
+LOCKS := requirements.lock requirements-build.lock requirements-cuda.lock
+$(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet -e '.[cluster,dev]'
+	$(HASHED) --only-binary :all: -r requirements-build.lock
+	$(HASHED) -r requirements.lock
+	! grep -q '^Requires-Dist: nvidia-' .venv/lib/python3*/site-packages/torch-*.dist-info/METADATA || \
+		$(HASHED) -r requirements-cuda.lock
+	$(INSTALL) --no-build-isolation -e .
+	$(BIN)/python -m pip check
 	@touch $@
+
+# The auditors have an environment of their own, from a lock of their own. --strict: a package that the service knows
+# nothing of fails as well; without it, a service that knows none at all would read as no vulnerability at all.
+AUDIT := .venv-audit
+$(AUDIT)/.ready: requirements-audit.lock
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: -r requirements-audit.lock
+	@touch $@
+
+audit: $(READY) $(AUDIT)/.ready  ## licences, and known vulnerabilities, of what the locks name
+	$(AUDIT)/bin/pip-licenses --python $(BIN)/python --order license
+	$(AUDIT)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes \
+		$(addprefix -r ,$(LOCKS) requirements-audit.lock)
 
 data: $(READY) _data/.ready  ## fetch the data wheels, by name and hash
 
@@ -52,8 +73,7 @@ _data/.ready: data.lock
 	$(BIN)/repro data --fetch >/dev/null
 	@touch $@
 
-# The CUDA libraries are left out because torch's own build pins them, where it wants them at all.
-lock: $(READY)  ## pin everything pyproject.toml pulls in
+lock: $(READY)  ## pin everything pyproject.toml pulls in (tools/lock.py says what is in which file)
 	$(BIN)/python tools/lock.py
 
 clean:  ## remove what is built (finished runs and data stay: they are in _runs and _data)
