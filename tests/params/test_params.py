@@ -84,6 +84,30 @@ def test_the_papers_setting_is_the_papers() -> None:
     assert found.ratios == tuple(Fraction(*r) for r in ((1, 8), (1, 4), (1, 3), (1, 2), (3, 4), (1, 1)))
 
 
+def test_a_file_says_only_what_differs_from_the_preset_it_extends(tmp_path: Path) -> None:
+    mine = tmp_path / "my file.yaml"
+    mine.write_text("extends: smoke\nseeds: [3]\nsecond_domain: null\n")
+    found = params.check(params.read(mine))
+    assert (found.preset, found.seeds, found.second_domain) == ("mine", (3,), None)
+    assert found.ratios == params.check(SMOKE).ratios
+    mine.write_text("extends: none\n")
+    with pytest.raises(ParamsError, match=r"preset: no preset 'none'; there are .*quick"):
+        params.read(mine)
+    mine.write_text("extends: [quick]\n")
+    with pytest.raises(ParamsError, match=r"extends: must be the name of a preset; there are .*quick"):
+        params.read(mine)
+
+
+def test_papermill_can_hand_on_such_a_file_and_its_none_is_a_value() -> None:
+    cells = ["", 'preset = "quick"\nsecond_domain = None\nratios = None', "# Parameters\n"]
+    for given in ({"extends": "smoke", "second_domain": None}, {"preset": "smoke", "second_domain": None}):
+        told = "\n".join(f"{name} = {value!r}" for name, value in given.items())
+        namespace = {"In": [*cells[:2], cells[2] + told], "preset": "quick", "ratios": None, **given}
+        found = params.from_notebook(namespace)
+        assert found.second_domain is None
+        assert found.ratios == params.check(SMOKE).ratios
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"raitos": [1]},

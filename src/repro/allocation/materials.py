@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from repro.data.build import Asked, Division, Domain, built_in
-from repro.data.domains import MADE_HERE, PACKAGES, names, recipe_of
+from repro.data.domains import MADE_HERE, PACKAGES, recipe_of
 from repro.data.sources import (
     TABLES,
     BuiltIn,
@@ -16,12 +16,13 @@ from repro.data.sources import (
     digest_folder,
 )
 from repro.lm import benchmarks as known
-from repro.lm.models import FolderModel, HubModel, PackageModel, Shape, count_weights, digest_model
+from repro.lm.models import PackageModel, Shape
 from repro.params import AllocationParams, MaterialParams, PairsParams, ParamsError
 from repro.runs.spec import Stage, closure
 from repro.stages.texts import Base, Material, Tokenizer, Tokens
 from repro.stages.training import Pretrain, Training
 from repro.study.base import local, require_packages, sources
+from repro.study.models import pretrained
 
 POINTS = 5  # losses measured while a small base model of our own is pretrained
 
@@ -78,19 +79,7 @@ def base_of(params: AllocationParams, replay: Material) -> Base | Pretrain:
     given = params.base_model
     if given.own is not None:
         return _own(params, replay)
-    if given.package is not None:
-        if given.package not in names("model"):
-            allowed = ", ".join(names("model"))
-            raise ParamsError(f"base_model.package: no model {given.package!r}; there are {allowed}")
-        package = PACKAGES[given.package]
-        source = PackageModel(package=given.package, sha256=package.sha256)
-        return Base(source=source, parameters=given.parameters or package.parameters)
-    if given.folder is not None:
-        with local(given.folder, "base_model.folder") as folder:
-            model = FolderModel(digest=digest_model(folder), folder=folder)
-            return Base(source=model, parameters=given.parameters or count_weights(folder))
-    hub = HubModel(model=str(given.hub), revision=str(given.revision))
-    return Base(source=hub, parameters=int(given.parameters or 0))
+    return pretrained(given, "base_model")
 
 
 def require(base: Stage, materials: Iterable[Material]) -> None:

@@ -12,14 +12,27 @@ from repro.runs.spec import Stage, closure
 from repro.stages.evaluate import Drift, Evaluate, HeldOut, Programs, RatioDrift, parameters
 from repro.stages.lora import PAIR, Cpt, Sft
 from repro.stages.texts import Base
-from repro.study.plan import CORE, DEVICE, DEVICE_GIB, GIB, Costs, Row, activations, beyond_one, gib, sharing, short
+from repro.study.plan import (
+    CORE,
+    DEVICE,
+    DEVICE_GIB,
+    GIB,
+    VOCABULARY,
+    Costs,
+    Row,
+    activations,
+    beyond_one,
+    gib,
+    sharing,
+    short,
+    width,
+)
 
 BYTES = {"fp32": 4, "bf16": 2}
 BYTES_ADAPTER = 16  # of an adapter's weight while it is trained: itself, gradient and two moments in fp32
 ADAPTER_STATE = 16  # bytes on disk: the adapter, and the state that a longer run goes on from
 # LoRA on every linear layer of a Llama-type model: rank x (inputs + outputs) weights a layer, where the layers hold
 # most of the model's weights; for SmolLM2-135M rank 8 gives 2.4M, for Mistral-7B rank 256 gives 671M.
-VOCABULARY = 40_000  # of a model of the hub, about
 KINDS: Mapping[str, tuple[type[Stage], ...]] = {
     "CPT": (Cpt,),
     "SFT": (Sft,),
@@ -122,8 +135,7 @@ def plan(params: AllocationParams) -> Plan:
     trained = sum(isinstance(stage, (Cpt, Sft)) for stage in stages)
     precision = BYTES[params.lora_precision]
     micro = min(params.micro_batch or params.cpt_batch, params.cpt_batch) * params.cpt_length
-    # Layers times hidden size, about: 1.49 sqrt(N) for SmolLM2-135M, 1.54 for Mistral-7B.
-    kept = activations(micro, 1.5 * math.sqrt(weights), VOCABULARY)
+    kept = activations(micro, width(weights), VOCABULARY)
     return Plan(
         preset=params.preset,
         base_model=asked.base.name if isinstance(asked.base, Base) else "a model of our own",

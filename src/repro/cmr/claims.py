@@ -304,7 +304,7 @@ _FORECASTS: dict[int, pd.DataFrame] = {}  # the same
 
 def _results(study: Study, domain: str = "domain") -> DomainResults:
     """Of the domain of this parameter; NotRun if the study has none."""
-    if domain == "second_domain" and not study.params.second_ratios:
+    if domain == "second_domain" and not study.params.second_domain:
         raise NotRun("no second domain in this study")
     study.run(study.design.continual)
     return study.results(getattr(study.params, domain).name)
@@ -400,6 +400,8 @@ def _later(study: Study) -> Replicated:
 
 
 def _shares(study: Study) -> Replicated:
+    if study.params.second_domain is None:
+        raise NotRun("no second domain in this study")
     far, near = map(float, study.distances()["share"].iloc[1:3])
     return Replicated((far, near), holds=near > far)
 

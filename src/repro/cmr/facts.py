@@ -32,7 +32,9 @@ def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
     rows = parts.set_index(["corpus", "part"])
     return {
         "general_tokens": count(rows.loc[("general", "training"), "tokens"]),
-        "replay_tokens": count(rows.loc[("general", "replay"), "tokens"]),
+        "replay_tokens": count(
+            rows.loc[("general", "replay" if ("general", "replay") in rows.index else "training"), "tokens"]
+        ),
         "general_epochs": float(rows["epochs"]["general", "training"]),
         "dropped": int(parts.drop_duplicates("corpus")["near_duplicates"].sum()),
         "largest_share": float(distances["share"].max()),

@@ -7,6 +7,7 @@ from typing import ClassVar
 from repro.cmr.design import design
 from repro.data.corpora import token_dtype
 from repro.params import Params
+from repro.stages.texts import Base
 from repro.stages.training import Continue, Pretrain
 from repro.study import plan as costs
 
@@ -97,10 +98,10 @@ class Plan(costs.Costs):
 def plan(params: Params) -> Plan:
     """The cost of the study that `params` ask for. Raises ParamsError if a source of text does not exist."""
     found = design(params)
+    every = (*found.continual, *found.rates)
     sizes = tuple(
-        _size(params, base, [run for run in (*found.continual, *found.rates) if run.base == base], len(params.seeds))
-        for base in found.pretraining
-        if base.seed == params.seeds[0]
+        _size(params, base, [run for run in every if run.base == base and run.seed == params.seeds[0]])
+        for base in found.models
     )
     weights = sum(s.parameters * (s.runs + 3) * BYTES_WEIGHTS for s in sizes)  # one run at work holds three more
     tokens = params.pretrain_tokens + params.continual_tokens * 3  # at most: no text is gone through twice
@@ -109,22 +110,26 @@ def plan(params: Params) -> Plan:
     return Plan(params.preset, sizes, (weights + text) / costs.GIB, at_a_time)
 
 
-def _size(params: Params, base: Pretrain, continual: list[Continue], seeds: int) -> SizePlan:
-    shape, length = base.shape, params.sequence_length
+def _size(params: Params, base: Pretrain | Base, continual: list[Continue]) -> SizePlan:
+    length, seeds = params.sequence_length, len(params.seeds)
     micro = min(params.micro_batch or params.batch, params.batch) * length
-    kept = costs.activations(micro, shape.layers * shape.hidden, params.vocabulary)
-    per_token = shape.flops_per_token(params.vocabulary, length)
-    training = [base.training, *(run.training for run in continual)]
-    points = [base.training.tokens] + [
-        step * run.training.batch * length for run in continual for step in run.training.measure_at
-    ]
+    runs: list[Pretrain | Continue] = [*continual]
+    points = [step * run.training.batch * length for run in continual for step in run.training.measure_at]
+    if isinstance(base, Pretrain):
+        runs.append(base)
+        points.append(base.training.tokens)
+        width, vocabulary = float(base.shape.layers * base.shape.hidden), params.vocabulary
+    else:
+        width, vocabulary = costs.width(base.parameters), costs.VOCABULARY
+    kept = costs.activations(micro, width, vocabulary)
+    training = [run.training for run in runs]
     return SizePlan(
         size=base.size,
         parameters=base.parameters,
-        memory_gib=(base.parameters * BYTES_TRAINING + kept) / costs.GIB,
+        memory_gib=(base.parameters * (BYTES_WEIGHTS if params.adapter else BYTES_TRAINING) + kept) / costs.GIB,
         runs=seeds * len(training),
         steps=seeds * sum(t.steps for t in training),
         tokens=seeds * sum(t.whole_tokens for t in training),
-        flops=float(seeds * (base.cost + sum(run.cost for run in continual))),
-        naive_flops=float(seeds * per_token * sum(points)),
+        flops=float(seeds * sum(run.cost for run in runs)),
+        naive_flops=float(seeds * base.flops_per_token(length) * sum(points)),
     )

@@ -1,5 +1,6 @@
 """A study of paper A: runs what its parameters ask for and hands out what came out as frames and results."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,13 +21,21 @@ from repro.laws import Analysis, analyse
 from repro.params import Params
 from repro.runs import Store
 from repro.show import display
-from repro.stages.texts import Tokens, tokens_of
+from repro.stages.texts import Base, Tokens, tokens_of
 from repro.stages.training import LOSSES, Continue, Pretrain, read_losses
 from repro.study.base import BaseStudy
 from repro.trust.peaks import PEAKS
 from repro.trust.recovery import RECOVERY, Recovered
 
 EXCERPT = 400  # characters
+# Numbers of a shape -> their names in a model's configuration.
+CONFIG = {
+    "hidden": "hidden_size",
+    "intermediate": "intermediate_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "vocabulary": "vocab_size",
+}
 _KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, and a page's claims ask for the same
 
 
@@ -86,28 +95,33 @@ class Study(BaseStudy):
         if part == VALIDATION:
             return math.nan
         every = (*self.design.continual, *self.design.rates)
-        runs = [run for run in every if stage in (run.domain, run.base.tokens)]
-        if stage == self.design.general and part == TRAINING:
-            used = [float(run.training.tokens) for run in self.design.pretraining]
-        elif part == REPLAY:
-            used = [float(run.training.tokens * (1 - run.ratio)) for run in runs]
-        else:
-            used = [float(run.training.tokens * run.ratio) for run in runs]
+        used = [float(run.training.tokens * run.ratio) for run in every if run.domain == stage]
+        if stage == self.design.general:
+            used = [float(run.training.tokens * (1 - run.ratio)) for run in every if run.replayed == part]
+            if part == TRAINING:
+                used += [float(run.training.tokens) for run in self.design.pretraining]
         return max(used, default=0.0)
 
     def distances(self) -> pd.DataFrame:
         """How far each corpus lies from the general pretraining text: columns corpus, distance, share.
 
         distance: Jensen-Shannon's (base 2, so between 0 and 1) between the frequencies of tokens. The first row,
-        general text kept from pretraining, is what two samples of the same text give. share: of the characters of the
+        general text kept from pretraining, or held-out text of a pretrained model's study, is what two samples of the
+        same text give. share: of the characters of the
         general text, how many come from other documents of the very sources of the corpus (NaN in that row).
         """
         general, domains = self.design.general, self.design.domains
         self.run([general, *domains])
         reference = self._frequencies(general, TRAINING)
-        others = {"general, kept from pretraining": self._frequencies(general, REPLAY)}
+        own = (
+            {"general, kept from pretraining": REPLAY} if self.design.pretraining else {"general, held out": VALIDATION}
+        )
+        others = {name: self._frequencies(general, part) for name, part in own.items()}
         others |= {stage.text.name: self._frequencies(stage, TRAINING) for stage in domains}
-        rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in others.items()]
+        width = max(map(len, (reference, *others.values())))
+        padded = {name: np.pad(counts, (0, width - len(counts))) for name, counts in others.items()}
+        reference = np.pad(reference, (0, width - len(reference)))
+        rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in padded.items()]
         return pd.DataFrame(rows).assign(share=[math.nan, *map(self._share, domains)])
 
     def _share(self, domain: Tokens) -> float:
@@ -120,7 +134,7 @@ class Study(BaseStudy):
 
     def _frequencies(self, stage: Tokens, part: str) -> np.ndarray:
         folder = self.file(stage, f"{part}.bin").parent
-        return np.bincount(tokens_of(folder, part, stage.dtype), minlength=stage.tokenizer.vocabulary)
+        return np.bincount(tokens_of(folder, part, stage.dtype))
 
     def excerpts(self) -> pd.DataFrame:
         """How the training text of each corpus begins: columns corpus, text (the first `EXCERPT` characters)."""
@@ -131,17 +145,28 @@ class Study(BaseStudy):
         return pd.DataFrame({"corpus": [stage.text.name for stage in stages], "text": texts})
 
     def shapes(self) -> pd.DataFrame:
-        """The models as the columns of Table 1, with their parameter counts."""
-        rows = [
-            {"size": stage.size, "hidden_size": stage.shape.hidden, "intermediate_size": stage.shape.intermediate,
-             "attention_heads": stage.shape.heads, "layers": stage.shape.layers,
-             "vocabulary_size": stage.vocabulary, "parameters": stage.parameters}
-            for stage in self.design.pretraining
-        ]  # fmt: skip
-        return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
+        """The models as the columns of Table 1, with their parameter counts; NaN where a pretrained one has no such
+        number.
+        """
+        return pd.DataFrame([self._shape(model) for model in self.design.models])
+
+    def _shape(self, model: Pretrain | Base) -> dict[str, Any]:
+        if isinstance(model, Pretrain):
+            shape = {**vars(model.shape), "vocabulary": model.vocabulary}
+        else:
+            self.run([model])
+            config = json.loads(self.file(model, "config.json").read_text())
+            shape = {name: config.get(key, math.nan) for name, key in CONFIG.items()}
+        return {
+            "size": model.size, "hidden_size": shape["hidden"], "intermediate_size": shape["intermediate"],
+            "attention_heads": shape["heads"], "layers": shape["layers"],
+            "vocabulary_size": shape["vocabulary"], "parameters": model.parameters,
+        }  # fmt: skip
 
     def pretraining(self) -> pd.DataFrame:
-        """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token)."""
+        """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token). No rows if the
+        models were pretrained elsewhere.
+        """
         self.run(self.design.pretraining)
         frames = [
             read_losses(self.file(stage, LOSSES))
@@ -149,7 +174,8 @@ class Study(BaseStudy):
             .assign(size=stage.size, seed=stage.seed)
             for stage in self.design.pretraining
         ]
-        return pd.concat(frames, ignore_index=True)
+        none = pd.DataFrame(columns=["size", "seed", "tokens", "general_loss"])
+        return pd.concat(frames, ignore_index=True) if frames else none
 
     def losses(self) -> pd.DataFrame:
         """Validation losses of continual pretraining, one row per point of each run.
@@ -188,7 +214,8 @@ class Study(BaseStudy):
         Columns learning_rate, and those of :meth:`repro.cmr.frames.DomainResults.critical_ratios`.
         """
         first = self.design.continual[0]
-        own = [run for run in self.design.continual if (run.base.shape, run.domain) == (first.base.shape, first.domain)]
+        same = first.base.size, first.domain
+        own = [run for run in self.design.continual if (run.base.size, run.domain) == same]
         runs = sorted([*own, *self.design.rates], key=lambda run: run.training.peak)
         self.run(runs)
         rows = []
@@ -222,10 +249,10 @@ class Study(BaseStudy):
         return pd.DataFrame([self._run_row(stage) for stage in stages])
 
     def _run_row(self, stage: Pretrain | Continue) -> dict[str, Any]:
-        if isinstance(stage, Pretrain):
-            base, kind, domain, ratio = stage, "pretraining", None, math.nan
-        else:
-            base, kind, domain, ratio = stage.base, "continual", stage.domain.text.name, float(stage.ratio)
+        base: Pretrain | Base = stage if isinstance(stage, Pretrain) else stage.base
+        kind, domain, ratio = "pretraining", None, math.nan
+        if isinstance(stage, Continue):
+            kind, domain, ratio = "continual", stage.domain.text.name, float(stage.ratio)
         return {
             "stage": kind, "size": base.size, "domain": domain, "ratio": ratio, "seed": stage.seed,
             "parameters": base.parameters, "tokens": stage.training.whole_tokens,

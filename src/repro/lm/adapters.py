@@ -17,16 +17,16 @@ Mode = Literal["continue", "merge", "second"]
 FIRST, SECOND = "default", "second"  # PEFT's own name for a model's only adapter, and ours for one on top of it
 
 
-def lora(rank: int, alpha: int, base: str) -> LoraConfig:
+def lora(rank: int, alpha: int, base: str, targets: tuple[str, ...] = ()) -> LoraConfig:
     """An adapter of updates of rank `rank` to every linear layer but the output's, scaled by alpha / rank.
 
-    base: the name of the base model that the saved adapter states.
+    base: the name of the base model that the saved adapter states; targets: only layers of these names.
     """
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules=list(targets) or "all-linear",
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
     )

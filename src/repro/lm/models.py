@@ -74,6 +74,15 @@ class Shape:
         return 6 * self.parameters(vocabulary) + 12 * self.layers * self.hidden * sequence
 
 
+def size_label(parameters: int) -> str:
+    """A model's size as people write it: 92k, 0.29M, 1.6M, 461.6M, 3.06B."""
+    if parameters < 99_500:
+        return f"{parameters / 1e3:.0f}k"
+    unit, name = (1e6, "M") if parameters < 999.5e6 else (1e9, "B")
+    amount = parameters / unit
+    return f"{amount:.2f}{name}" if amount < 1 or name == "B" else f"{amount:.4g}{name}"
+
+
 def new_model(shape: Shape, vocabulary: int, context: int, seed: int) -> "LlamaForCausalLM":
     """A freshly initialised model in fp32; the same seed gives the same weights."""
     import torch

@@ -25,8 +25,13 @@ from repro.params.allocation import (
     MaterialParams as MaterialParams,
     PairsParams as PairsParams,
 )
-from repro.params.cmr import Params as Params
-from repro.params.values import Section as Section, SourceParams as SourceParams, instead
+from repro.params.cmr import ModelParams as ModelParams, Params as Params
+from repro.params.values import (
+    PretrainedParams as PretrainedParams,
+    Section as Section,
+    SourceParams as SourceParams,
+    instead,
+)
 
 BYTES = 64 * 1024  # of a whole file; the longest preset has 4 KiB
 CHARACTERS, ITEMS, DEPTH = 1000, 1000, 20  # of a value, of a list or mapping, of one inside another
@@ -39,6 +44,8 @@ PAPERS: dict[str, type[Section]] = {"cmr": Params, "allocation": AllocationParam
 SCHEMAS = tuple(PAPERS.values())
 NAMES = frozenset(name for schema in SCHEMAS for name in schema.model_fields)
 COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in SCHEMAS))
+INJECTED = "# Parameters"  # how papermill's cell of parameters begins
+EXTENDS = "extends"  # names the preset that has what a file does not say
 LONGEST = 80  # characters of a refused value that are shown
 KINDS = {  # what a value must be: pydantic's word for the fault -> ours, with the limit that it names
     "model_type": "names with values",
@@ -166,8 +173,8 @@ def preset_file(name: str) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The names and values of a parameter file, not yet checked. Raises ParamsError if the file is missing, is not a
-    YAML mapping, or holds what no parameter file needs (`load`).
+    """The names and values of a parameter file, not yet checked; those of the preset that it `extends`, under them.
+    Raises ParamsError if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`load`).
     """
     file = plain(path)
     if not path.is_file():
@@ -184,7 +191,17 @@ def read(path: Path) -> dict[str, Any]:
         raise ParamsError(f"{file}: {error}") from None
     if not isinstance(values, dict):
         raise ParamsError(f"{file}: must be names with values")
-    return values
+    return _extended(values)
+
+
+def _extended(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` over those of the preset that they extend, if they do; their own name is "mine" unless they give one."""
+    if EXTENDS not in values:
+        return values
+    own = {name: value for name, value in values.items() if name != EXTENDS}
+    if not isinstance(values[EXTENDS], str):
+        raise ParamsError(f"{EXTENDS}: must be the name of a preset; there are {_presets_in_words()}")
+    return read(preset_file(values[EXTENDS])) | {"preset": "mine"} | own
 
 
 def value(name: str, text: str) -> Any:
@@ -240,7 +257,8 @@ def _check_names(values: Iterable[str]) -> None:
 
 def _first(error: ValidationError) -> str:
     fault = error.errors()[0]
-    parts = [part for part in fault["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
+    # In brackets: pydantic's word for a name that is wrong itself, and our words for the kinds of a value.
+    parts = [part for part in fault["loc"] if not str(part).startswith("[")]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
     if fault["type"] == "missing":
         return f"{place}: missing"
@@ -265,7 +283,8 @@ def shown(value: object) -> str:
 
 
 def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  # type: ignore[assignment]
-    """The parameters of a running notebook: its preset, with every name that is not None put over it.
+    """The parameters of a running notebook: its preset, with every name that is not None put over it. A None that
+    papermill sets is a value.
 
     A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
 
@@ -273,14 +292,18 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
     of either paper is allowed there; names set in other cells are the reader's own. Raises ParamsError for a name that
     is not a parameter, so that a misspelt one is not ignored, or a wrong value.
     """
+    meant: set[str] = set()  # None, where papermill set it, is a value
     if "In" in namespace:  # IPython's history of cells
-        cells = filter(_is_parameters_cell, namespace["In"])
-        given = {name: namespace[name] for cell in cells for name in assigned(cell) if name in namespace}
+        cells = [(cell, assigned(cell)) for cell in namespace["In"] if _is_parameters_cell(cell)]
+        given = {name: namespace[name] for _, names in cells for name in names if name in namespace}
+        meant = {name for cell, names in cells if cell.startswith(INJECTED) for name in names}
     else:
         given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
-    _check_names(given)
-    given = {name: value for name, value in given.items() if value is not None}
-    if "preset" not in given:
+    _check_names(name for name in given if name != EXTENDS)
+    given = {name: value for name, value in given.items() if value is not None or name in meant}
+    if EXTENDS in given:  # papermill's ``-f FILE`` hands on what the file says
+        return check(_extended(given), schema)
+    if given.get("preset") is None:
         raise ParamsError(f"preset: missing; there are {_presets_in_words()}")
     base = {} if given.keys() >= required(schema) else read(preset_file(given["preset"]))
     return check(base | given, schema)
@@ -309,7 +332,7 @@ def assigned(cell: str) -> dict[str, str]:
 
 def _is_parameters_cell(cell: str) -> bool:
     """Whether a cell is the one that names the preset, or the one that papermill puts after it."""
-    return cell.startswith("# Parameters") or re.search(r"^preset\s*=", cell, re.MULTILINE) is not None
+    return cell.startswith(INJECTED) or re.search(r"^preset\s*=", cell, re.MULTILINE) is not None
 
 
 def _is_parameter(name: str, value: object) -> bool:

@@ -1,6 +1,6 @@
 """The parameters of paper B's study: every name, what it means and what is allowed."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,30 +23,11 @@ class OwnModelParams(ModelParams):
     lr: v.Positive
 
 
-class BaseModelParams(Section):
-    """The pretrained model to adapt: exactly one of package, folder, hub and own.
+class BaseModelParams(v.PretrainedParams):
+    """The model to adapt: a pretrained one, or a small one of our own."""
 
-    package: a model in a data package; folder: a local folder in Hugging Face format, absolute, from ~, or from the
-    project's folder; hub: a Hugging Face id, with its revision and its number of parameters (for plans).
-    """
-
-    package: v.Line | None = None
-    folder: v.Folder | None = None
-    hub: v.HubId | None = None
-    revision: v.Revision | None = None
+    kinds: ClassVar[tuple[str, ...]] = ("package", "folder", "hub", "own")
     own: OwnModelParams | None = None
-    parameters: v.Count | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "BaseModelParams":
-        kind = self.only("package", "folder", "hub", "own")
-        if (kind == "hub") != (self.revision is not None):
-            raise ValueError("a hub model needs a revision, so that it stays the same model, and nothing else has one")
-        if kind == "hub" and self.parameters is None:
-            raise ValueError(
-                "a hub model needs parameters, the number of its weights, so that its cost can be estimated"
-            )
-        return self
 
 
 class PairsParams(Section):

@@ -1,8 +1,8 @@
 """The parameters of paper A's study: every name, what it means and what is allowed."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from repro.params import values as v
 from repro.params.values import Section, text
@@ -32,19 +32,44 @@ class ModelParams(Section):
         return self
 
 
+class AdapterParams(Section):
+    """A LoRA adapter: updates of rank `rank`, scaled by alpha / rank, to layers; targets: their names, none for all."""
+
+    rank: v.Count
+    alpha: v.Count
+    targets: tuple[v.Line, ...] = ()
+
+
+def _sort_of_model(given: Any) -> str:
+    """Whether parameters name a pretrained model, or the shape of a new one."""
+    if isinstance(given, v.PretrainedParams):
+        return "[pretrained]"
+    named = isinstance(given, dict) and given.keys() & set(v.PretrainedParams.model_fields)
+    return "[pretrained]" if named else "[shape]"
+
+
+AnyModel = Annotated[
+    Annotated[ModelParams, Tag("[shape]")] | Annotated[v.PretrainedParams, Tag("[pretrained]")],
+    Discriminator(_sort_of_model),
+]
+
+
 class Params(Section):
     """Everything that decides the numbers of a study of paper A, and where it runs."""
 
     preset: v.Preset
     general: tuple[v.SourceParams, ...] = text("sources of general text", min_length=1)
     domain: DomainParams = text("the domain that models of every size are trained on")
-    second_domain: DomainParams = text("another domain, for the smallest model only")
+    second_domain: DomainParams | None = text("another domain, for the smallest model only; null: none", default=None)
     validation_share: v.InnerShare = text("share of the general documents held out")
     domain_validation_share: v.InnerShare = text("share of a domain's documents held out")
     replay_share: v.InnerShare = text("share of the general documents kept for replay in continual pretraining")
     near_duplicate: v.NearDuplicate
     vocabulary: v.Count = text("entries of the tokenizer", ge=257)
-    models: tuple[ModelParams, ...] = text("shapes of the models, smallest first", min_length=1)
+    models: tuple[AnyModel, ...] = text(
+        "the models, smallest first: shapes of new ones, or pretrained ones (package, folder or hub)", min_length=1
+    )
+    adapter: AdapterParams | None = text("LoRA adapter that pretrained models train; null: all weights", default=None)
     sequence_length: v.Count = text("tokens in a training sequence")
     batch: v.Count = text("sequences in an optimiser step")
     pretrain_tokens: v.Count = text("tokens of general pretraining")
@@ -60,7 +85,7 @@ class Params(Section):
     ratios: tuple[v.Share, ...] = text(
         "domain shares R of the mixture, for every size; 0 is the control, general text only", min_length=1
     )
-    second_ratios: tuple[v.Share, ...] = text("domain shares R for the second domain", min_length=1)
+    second_ratios: tuple[v.Share, ...] = text("domain shares R for the second domain", default=())
     learning_rates: tuple[v.Positive, ...] = text(
         "multiples of continual_lr tried beside it, for the smallest size", default=()
     )
@@ -94,12 +119,16 @@ class Params(Section):
         self.require_distinct("ratios", "second_ratios", "learning_rates", "seeds")
         if 1 in self.learning_rates:
             raise ValueError("learning_rates must not have 1: continual_lr itself is always run")
-        for name in ("ratios", "second_ratios"):
+        for name in ("ratios", "second_ratios") if self.second_domain else ("ratios",):
             if not any(getattr(self, name)):
                 raise ValueError(f"{name} must have one above 0: alone, 0 (general text only) compares with nothing")
         if self.validation_share + self.replay_share >= 1:
             raise ValueError("validation_share + replay_share must leave some text to pretrain on")
-        names = [self.domain.name, self.second_domain.name]
-        if len({"general", *names}) < 3:
+        names = ["general", *(domain.name for domain in (self.domain, self.second_domain) if domain)]
+        if len(set(names)) < len(names):
             raise ValueError("domain.name and second_domain.name must differ from each other and from general")
+        if 0 < sum(isinstance(model, v.PretrainedParams) for model in self.models) < len(self.models):
+            raise ValueError("models must be either all shapes of new ones or all pretrained")
+        if self.adapter and isinstance(self.models[0], ModelParams):
+            raise ValueError("adapter is an option of pretrained models, and models has shapes of new ones")
         return self

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -310,6 +310,32 @@ def require_consistent(
             raise ValueError(f"resources.{kind}.devices must be at most cluster.gpus, {cluster.gpus}")
         if cluster.batch and (needs.memory_gib or 0) > cluster.memory_gib:
             raise ValueError(f"resources.{kind}.memory_gib must be at most cluster.memory_gib, {cluster.memory_gib:g}")
+
+
+class PretrainedParams(Section):
+    """A pretrained model to adapt: exactly one of package, folder and hub.
+
+    package: a model in a data package; folder: a local folder in Hugging Face format, absolute, from ~, or from the
+    project's folder; hub: a Hugging Face id, with its revision and its number of parameters (for plans).
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("package", "folder", "hub")
+    package: Line | None = None
+    folder: Folder | None = None
+    hub: HubId | None = None
+    revision: Revision | None = None
+    parameters: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "PretrainedParams":
+        kind = self.only(*self.kinds)
+        if (kind == "hub") != (self.revision is not None):
+            raise ValueError("a hub model needs a revision, so that it stays the same model, and nothing else has one")
+        if kind == "hub" and self.parameters is None:
+            raise ValueError(
+                "a hub model needs parameters, the number of its weights, so that its cost can be estimated"
+            )
+        return self
 
 
 class SourceParams(Section):

@@ -16,7 +16,7 @@ from repro.data import corpora
 from repro.data.build import PAIRS, Division, Domain, build
 from repro.data.corpora import REPLAY, TRAINING, VALIDATION, Split
 from repro.data.sources import Source
-from repro.lm.models import ModelSource
+from repro.lm.models import ModelSource, size_label
 from repro.runs.spec import Stage, Work
 
 if TYPE_CHECKING:
@@ -41,6 +41,15 @@ class Base(Stage):
     def name(self) -> str:
         """What tables, figures and saved adapters call this model."""
         return self.source.label
+
+    @property
+    def size(self) -> str:
+        """What tables and figures of paper A's study call this model."""
+        return size_label(self.parameters)
+
+    def flops_per_token(self, _length: int) -> float:
+        """Operations of training all its weights on one token, about; without those of attention."""
+        return 6.0 * self.parameters
 
     @property
     def vocabulary(self) -> int:

@@ -2,23 +2,22 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 from repro.data.corpora import REPLAY, TRAINING, VALIDATION
-from repro.lm.models import Shape
-from repro.runs.spec import Stage, Work
+from repro.lm.models import Shape, size_label
+from repro.runs.spec import LATER, Stage, Work
 from repro.stages.parallel import Shared
 from repro.stages.texts import Base, Tokenizer, Tokens, tokens_of
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from transformers import PreTrainedModel
 
     from repro.lm.sequences import Batches, PairBatches, Sequences
     from repro.lm.training import Model, Trained
@@ -131,16 +130,21 @@ def train_in(
 
 def run_training(
     work: Work,
-    model: "PreTrainedModel",
+    model: "Model",
     source: "Sequences[np.ndarray]",
     training: Training,
     held_out: "dict[str, torch.Tensor]",
     tokenizer: "Tokenizer | Base",
+    adapted: str = "",
 ) -> None:
     """Train `model`, measuring its loss on each held-out set, and leave weights and losses in ``work.path``.
 
-    held_out: name -> token ids of shape (n, L + 1). Writes model and tokenizer in Hugging Face format, and `LOSSES`.
+    held_out: name -> token ids of shape (n, L + 1); adapted: the model that an adapter is for, if there is
+    one. Writes model, or adapter, and tokenizer in Hugging Face format, and `LOSSES`.
     """
+    from peft import PeftModel
+
+    from repro.lm.adapters import save_adapter
     from repro.lm.sequences import Batches, load_tokenizer
     from repro.lm.training import DTYPES, sequence_losses
 
@@ -157,7 +161,10 @@ def run_training(
     frame = pd.DataFrame(trained.measured)
     frame.insert(1, "tokens", frame["step"] * training.batch * training.length)
     frame.to_parquet(work.path / LOSSES, index=False)
-    model.save_pretrained(work.path)
+    if isinstance(model, PeftModel):
+        save_adapter(model, work.path, adapted)
+    else:
+        model.save_pretrained(work.path)
     load_tokenizer(work.inputs(tokenizer)).save_pretrained(work.path)
 
 
@@ -208,10 +215,13 @@ class Pretrain(Shared):
     def label(self) -> str:
         return f"pretrain {self.size}"
 
+    def flops_per_token(self, length: int) -> float:
+        """Operations of training on one token in a sequence of `length`."""
+        return self.shape.flops_per_token(self.vocabulary, length)
+
     @property
     def cost(self) -> float:
-        per_token = self.shape.flops_per_token(self.vocabulary, self.training.length)
-        return self.training.flops(per_token, held_out=self.sequences)
+        return self.training.flops(self.flops_per_token(self.training.length), held_out=self.sequences)
 
     def upstream(self) -> Iterator[Stage]:
         yield from super().upstream()
@@ -229,19 +239,32 @@ class Pretrain(Shared):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Continue(Shared):
-    """A pretrained model trained further on D_R: domain text at `ratio`, general text kept for this at 1 - `ratio`.
+class Adapter:
+    """A LoRA adapter: updates of rank `rank`, scaled by alpha / rank, to layers; targets: their names, () for all."""
 
-    sequences: held-out sequences of each of the two texts. With a constant learning rate a shorter run is a prefix
-    of this one, so the losses on the way are those of every smaller token budget.
+    rank: int
+    alpha: int
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continue(Shared):
+    """A pretrained model trained further on D_R: domain text at `ratio`, general text at 1 - `ratio`.
+
+    A model of ours replays general text that pretraining has not seen; `general` is the text that one pretrained
+    elsewhere replays. adapter: what is trained; None: all weights. sequences: held-out sequences of each of the two
+    texts. With a constant learning rate a shorter run is a prefix of this one, so the losses on the way are those of
+    every smaller token budget.
     """
 
-    base: Pretrain
+    base: Pretrain | Base
     domain: Tokens
     ratio: Fraction
     training: Training
     sequences: int
     seed: int
+    general: Tokens | None = field(default=None, metadata=LATER)
+    adapter: Adapter | None = field(default=None, metadata=LATER)
 
     @property
     def label(self) -> str:
@@ -249,37 +272,47 @@ class Continue(Shared):
 
     @property
     def cost(self) -> float:
-        per_token = self.base.shape.flops_per_token(self.base.vocabulary, self.training.length)
+        # An adapter needs no gradients of the weights beneath it: two thirds of the operations.
+        per_token = self.base.flops_per_token(self.training.length) * (2 / 3 if self.adapter else 1)
         return self.training.flops(per_token, held_out=2 * self.sequences)
+
+    @property
+    def mixed(self) -> Tokens:
+        """The general text of the mixture."""
+        return self.base.tokens if isinstance(self.base, Pretrain) else cast(Tokens, self.general)
+
+    @property
+    def replayed(self) -> str:
+        """The part of the general text that is replayed."""
+        return REPLAY if isinstance(self.base, Pretrain) else TRAINING
 
     def upstream(self) -> Iterator[Stage]:
         yield from super().upstream()
-        yield self.base.tokens  # the general text of the mixture
-        yield self.base.tokens.tokenizer  # kept beside the weights
+        yield self.mixed
+        yield self.mixed.tokenizer  # kept beside the weights
 
     def train(self, work: Work) -> None:
         import torch
 
+        from repro.lm.adapters import add_adapter, lora
         from repro.lm.models import load_pretrained
         from repro.lm.sequences import Mixture, Stream, fixed_sequences
 
-        folders = {"general": work.inputs(self.base.tokens), "domain": work.inputs(self.domain)}
+        folders = {"general": work.inputs(self.mixed), "domain": work.inputs(self.domain)}
         dtype, length = self.domain.dtype, self.training.length  # both texts are tokens of one tokenizer
         held_out = {
             name: fixed_sequences(tokens_of(folder, VALIDATION, dtype), length, self.sequences)
             for name, folder in folders.items()
         }
-        general = Stream(tokens_of(folders["general"], REPLAY, dtype), length, self.seed)
+        general = Stream(tokens_of(folders["general"], self.replayed, dtype), length, self.seed)
         domain = Stream(tokens_of(folders["domain"], TRAINING, dtype), length, self.seed)
         mixture = Mixture(general=general, domain=domain, ratio=self.ratio)
         model = load_pretrained(work.inputs(self.base), torch.float32)
-        run_training(work, model, mixture, self.training, held_out, self.base.tokens.tokenizer)
-
-
-def size_label(parameters: int) -> str:
-    """A model's size as people write it: 92k, 0.29M, 1.6M, 461.6M, 3.06B."""
-    if parameters < 99_500:
-        return f"{parameters / 1e3:.0f}k"
-    unit, name = (1e6, "M") if parameters < 999.5e6 else (1e9, "B")
-    amount = parameters / unit
-    return f"{amount:.2f}{name}" if amount < 1 or name == "B" else f"{amount:.4g}{name}"
+        if length > (context := getattr(model.config, "max_position_embeddings", length)):
+            raise ValueError(f"sequences of {length} tokens are longer than the model's context, {context}")
+        trained: Model = model
+        name = self.base.name if isinstance(self.base, Base) else self.base.size
+        if self.adapter:
+            config = lora(self.adapter.rank, self.adapter.alpha, name, self.adapter.targets)
+            trained = add_adapter(model, config, self.seed)
+        run_training(work, trained, mixture, self.training, held_out, self.mixed.tokenizer, adapted=name)

@@ -179,7 +179,7 @@ def _scale(study: BaseStudy) -> str:
     if isinstance(study.params, AllocationParams):
         counts, tokens = [design.base.parameters], study.params.budget
     else:
-        counts, tokens = [stage.parameters for stage in design.pretraining], study.params.continual_tokens
+        counts, tokens = [stage.parameters for stage in design.models], study.params.continual_tokens
     span = " to ".join(dict.fromkeys(map(short_tokens, (min(counts), max(counts)))))
     return f"{span} parameters, {short_tokens(tokens)} tokens, {some(len(study.params.seeds), 'seed')}"
 

@@ -16,6 +16,7 @@ MONTH_HOURS = 30 * 24
 TEXT_RATE = 3.5e6  # characters a second that one core tokenizes, as measured
 # Activations kept per token, layer and unit of width without recomputation, and fp32 logits with their gradient.
 BYTES_ACTIVATION, BYTES_LOGIT = 34, 12
+VOCABULARY = 40_000  # of a model of the hub, about
 
 SYSTEMS = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
 CORE, DEVICE = "one processor core", "one H100"
@@ -85,6 +86,11 @@ class Costs(ABC):
 def activations(tokens: int, layers_by_width: float, vocabulary: int) -> float:
     """Bytes that a forward pass over `tokens` keeps for the backward one; layers_by_width: their product."""
     return tokens * (layers_by_width * BYTES_ACTIVATION + vocabulary * BYTES_LOGIT)
+
+
+def width(parameters: int) -> float:
+    """Layers times hidden size of a model of the hub, about: 1.49 sqrt(N) for SmolLM2-135M, 1.54 for Mistral-7B."""
+    return 1.5 * math.sqrt(parameters)
 
 
 def sharing(params: Params | AllocationParams) -> int:
@@ -246,7 +252,8 @@ def _text(papers: Sequence[Paper]) -> list[str]:
 def _texts(params: Params | AllocationParams) -> list[tuple[SourceParams, ...]]:
     if isinstance(params, AllocationParams):
         return [material.cpt for material in (*params.domains, params.replay)]
-    return [params.general, params.domain.sources, params.second_domain.sources]
+    domains = (domain for domain in (params.domain, params.second_domain) if domain)
+    return [params.general, *(domain.sources for domain in domains)]
 
 
 def _devices(params: Params | AllocationParams, kind: str) -> int:

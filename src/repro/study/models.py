@@ -1,0 +1,39 @@
+"""Pretrained models as parameters name them, made into stages: what both papers' studies can start from."""
+
+import json
+
+from repro.data.domains import PACKAGES, names
+from repro.lm.models import FolderModel, HubModel, PackageModel, count_weights, digest_model
+from repro.params import ParamsError, PretrainedParams
+from repro.stages.texts import Base
+from repro.study.base import local
+
+
+def pretrained(given: PretrainedParams, field: str) -> Base:
+    """The stage of a pretrained model; `field` is the parameter that names it. Raises ParamsError if there is no such
+    package or folder, or the folder holds no model.
+    """
+    if given.package is not None:
+        if given.package not in names("model"):
+            allowed = ", ".join(names("model"))
+            raise ParamsError(f"{field}.package: no model {given.package!r}; there are {allowed}")
+        package = PACKAGES[given.package]
+        source = PackageModel(package=given.package, sha256=package.sha256)
+        return Base(source=source, parameters=given.parameters or package.parameters)
+    if given.folder is not None:
+        with local(given.folder, f"{field}.folder") as folder:
+            model = FolderModel(digest=digest_model(folder), folder=folder)
+            return Base(source=model, parameters=given.parameters or count_weights(folder))
+    hub = HubModel(model=str(given.hub), revision=str(given.revision))
+    return Base(source=hub, parameters=int(given.parameters or 0))
+
+
+def require_context(base: Base, length: int, field: str) -> None:
+    """Refuse sequences longer than the context of a model in a folder, which can be read before anything runs. Raises
+    ParamsError naming `field`, the parameter with the length.
+    """
+    if isinstance(base.source, FolderModel):
+        config = json.loads((base.source.folder / "config.json").read_text())
+        context = config.get("max_position_embeddings")
+        if isinstance(context, int) and length > context:
+            raise ParamsError(f"{field}: must be at most {context}, the context of {base.name}, not {length}")

@@ -1,0 +1,119 @@
+"""A study of models that were pretrained elsewhere: their own tokenizer, no pretraining, one domain."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.texts import folder_source, prose
+from repro import params as parameters
+from repro.cmr.design import design
+from repro.cmr.plan import plan
+from repro.cmr.study import Study
+from repro.lm.models import Shape, new_model
+from repro.lm.sequences import train_tokenizer
+from repro.params import ParamsError
+from repro.runs import Store
+from repro.stages.training import LOSSES, read_losses
+
+SMALL = {
+    "vocabulary": 300, "sequence_length": 16, "batch": 2, "continual_tokens": 320, "continual_warmup_steps": 1,
+    "validation_points": 5, "validation_sequences": 4, "validation_share": 0.2, "domain_validation_share": 0.2,
+    "ratios": ["1/4", "1/2", "3/4", 1], "learning_rates": [], "bootstrap": 20, "workers": 1, "device": "cpu",
+    "second_domain": None, "second_ratios": [], "pretrain_tokens": 320,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as Hugging Face saves one, whose tokenizer is not that of the text at hand."""
+    folder = tmp_path_factory.mktemp("models") / "mine"
+    tokenizer = train_tokenizer(prose(40, seed=7), 280)
+    tokenizer.save_pretrained(folder)
+    new_model(Shape(hidden=16, intermediate=32, layers=1, heads=2), len(tokenizer), 32, seed=3).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def values(tmp_path: Path, model: Path) -> dict[str, Any]:
+    for name, seed in (("general", 1), ("mine", 2)):
+        folder_source(tmp_path / name, prose(60, seed=seed))
+    texts = {name: [{"folder": str(tmp_path / name)}] for name in ("general", "mine")}
+    smoke = parameters.read(parameters.preset_file("smoke"))
+    domain = {"name": "mine", "sources": texts["mine"]}
+    return smoke | SMALL | {"general": texts["general"], "domain": domain, "models": [{"folder": str(model)}]}
+
+
+@pytest.mark.parametrize("adapter", [None, {"rank": 2, "alpha": 4}, {"rank": 2, "alpha": 4, "targets": ["q_proj"]}])
+def test_from_a_folder_with_a_model_to_laws(tmp_path: Path, values: dict[str, Any], adapter: Any) -> None:
+    params = parameters.check(values | {"adapter": adapter})
+    study = Study(store=Store(tmp_path / "runs"), params=params, design=design(params))
+    losses = study.losses()
+    begin = losses[losses["tokens"] == 0]
+    assert begin["general_loss"].nunique() == 1, "every ratio begins at the model as it is"
+    assert set(losses["ratio"]) == {0.25, 0.5, 0.75, 1.0}
+    assert set(losses["domain"]) == {"mine"}
+    run = study.design.continual[0]
+    assert losses["general_loss"].iloc[-1] != begin["general_loss"].iloc[0]
+    saved = {file.name for file in study.finished(run).iterdir()}
+    assert LOSSES in saved
+    if adapter:
+        config = json.loads((study.finished(run) / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == "mine"
+        assert config["target_modules"] == adapter.get("targets", config["target_modules"])
+        assert "model.safetensors" not in saved
+    else:
+        assert "model.safetensors" in saved
+    assert read_losses(study.file(run, LOSSES))["step"].tolist()[-1] == 10
+
+    (group,) = study.analysis().groups
+    assert group.ratio_law["domain"] is not None
+    shapes = study.shapes()
+    assert shapes[["hidden_size", "layers", "vocabulary_size"]].to_numpy().tolist() == [[16, 1, 280]]
+    assert study.pretraining().empty
+    corpora = study.corpora().set_index(["corpus", "part"])
+    general = corpora.loc[("general", "training")]
+    assert general["epochs"] == pytest.approx(320 * 0.75 / general["tokens"])
+    assert set(study.distances()["corpus"]) == {"general, held out", "mine"}
+
+
+def test_text_is_in_the_tokens_of_the_model_and_all_of_it_can_be_replayed(values: dict[str, Any]) -> None:
+    found = design(parameters.check(values))
+    assert {run.domain.tokenizer for run in found.continual} == set(found.models)
+    assert {run.mixed.tokenizer for run in found.continual} == set(found.models)
+    assert found.general.text.split.replay == 0
+    assert not found.pretraining
+
+
+def test_what_is_trained_is_part_of_a_run_and_costs_less_with_an_adapter(values: dict[str, Any]) -> None:
+    full, adapted = (design(parameters.check(values | {"adapter": a})) for a in (None, {"rank": 2, "alpha": 4}))
+    assert not {run.key for run in full.continual} & {run.key for run in adapted.continual}
+    assert adapted.continual[0].cost == pytest.approx(2 / 3 * full.continual[0].cost)
+
+
+def test_the_plan_has_the_model_and_no_pretraining(values: dict[str, Any]) -> None:
+    (size,) = plan(parameters.check(values)).sizes
+    assert (size.runs, size.tokens) == (4, 4 * 320)
+    assert math.isfinite(size.memory_gib)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"models": [{"folder": "/nowhere/at/all"}]}, "models[0].folder: "),
+        ({"models": [{"package": "none"}]}, "models[0].package: no model 'none'; there are smollm2"),
+        ({"models": [{"hub": "a/b"}]}, "a hub model needs a revision"),
+        ({"models": [{"package": "smollm2"}, {"hidden": 8, "intermediate": 8, "layers": 1, "heads": 2}]}, "either all"),
+        ({"sequence_length": 64, "continual_tokens": 3200}, "sequence_length: must be at most 32, the context of mine"),
+        ({"models": [{"hidden": 8, "intermediate": 8, "layers": 1, "heads": 2}], "adapter": {"rank": 1, "alpha": 1}},
+         "adapter is an option of pretrained models"),
+        ({"adapter": {"rank": 0, "alpha": 1}}, "adapter.rank"),
+    ],
+)  # fmt: skip
+def test_wrong_models_are_refused_by_name(values: dict[str, Any], wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        design(parameters.check(values | {"pretrain_tokens": 3200} | wrong))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
