@@ -22,7 +22,7 @@ def main() -> None:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
                 if "parameters" in cell.metadata.get("tags", []):
-                    cell.source = notebook_cell(*schemas[:1] or (Params,), defaults)
+                    cell.source = notebook_cell(next(iter(schemas), Params), defaults)
         text = nbformat.writes(notebook) + "\n"
         if text != path.read_text():
             path.write_text(text)
