@@ -2,11 +2,11 @@
 
 import re
 
+import findings
 import pandas as pd
 import pytest
 
 from helpers import ROOT
-from repro.publish import findings
 from repro.study import claims
 from repro.trust.recovered import recorded
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import findings
 import nbformat
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Browser
 
 from helpers import ROOT, browser
-from repro.publish import findings, notebooks, site
+from repro.publish import notebooks, site
 from repro.publish.notebooks import write_stamped
 
 TOC = "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/mini\n  - file: findings\n  - file: references\n"

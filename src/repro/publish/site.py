@@ -16,7 +16,6 @@ import nbformat
 import vl_convert
 from filelock import FileLock
 
-from repro.publish.findings import HERE
 from repro.publish.notebooks import installed, stamp_in
 from repro.publish.places import without_places
 from repro.runs.folder import acquire, writing
@@ -33,7 +32,8 @@ MATHJAX = (
 FONT = re.compile(r"%%URL%%/(MathJax_(?:Main-Regular|Main-Bold|Math-Italic|Size\d-Regular|AMS-Regular|Zero)\.woff)")
 CONFIG = "_config.yml"
 BOOK = "book"
-LEDGERS = "results/*/claims.csv"  # recorded, for repro.publish.findings
+LEDGERS = "results/*/claims.csv"  # recorded, for book/_ext/findings.py
+HERE = "results/claims.csv"  # the ledger of the book, among its staged pages
 SOURCE = "source"  # staged inputs and jupyter-book's own output, beside the site
 LOCK = ".site.lock"  # beside the site
 RECORD = ".inputs"  # inside the site: the digest of what it was built from

@@ -8,6 +8,7 @@ this book has: of what is in print always, of runs only if they are those record
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from docutils import nodes
@@ -15,6 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from repro.publish.site import HERE
 from repro.show.tables import styled
 from repro.trust.recovered import recorded
 
@@ -22,7 +24,6 @@ Ledgers = Mapping[
     str, pd.DataFrame
 ]  # by the id of a claim: that of "the record", and that of "this book" if it has one
 COLUMNS = {"print": "recomputed_verdict", "runs": "replicated_verdict"}
-HERE = "results/claims.csv"  # the ledger of the book, among its staged pages
 KEY = "repro ledgers"  # in what Sphinx keeps while it reads a page
 
 
@@ -79,7 +80,8 @@ class Assumes(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Warn of what no longer holds, naming the finding by its heading."""
-        section, ledgers = self.state_machine.node, self.env.temp_data[KEY]
+        ledgers = self.env.temp_data[KEY]
+        section: Any = self.state_machine.node
         while not isinstance(section, nodes.section):
             section = section.parent
         shown = nodes.paragraph("", "Assumes: ", classes=["assumes"])
