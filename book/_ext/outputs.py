@@ -111,12 +111,12 @@ def _function(source: str) -> FunctionType | None:
 
 
 def _numbers(shown: str) -> str:
-    """The data of a chart (``layer`` counts its tables), or the cells of a table, as CSV; of neither nothing."""
+    """The data of a chart (``dataset`` counts its tables), or the cells of a table, as CSV; of neither nothing."""
     if chart := CHART.search(shown):
         tables = json.loads(chart["data"]).get("datasets", {}).values()
         return (
-            pd.concat(dict(enumerate(map(pd.DataFrame, tables), 1)), names=["layer"])
-            .reset_index("layer")
+            pd.concat(dict(enumerate(map(pd.DataFrame, tables), 1)), names=["dataset"])
+            .reset_index("dataset")
             .to_csv(index=False)
         )
     if "<table" in shown:

@@ -46,7 +46,7 @@ A001,cmr,differs,0.223,agrees,one seed,f00,mini
 """
 SHOWN = {"text/csv": LEDGER, "text/html": "<p>A ledger.</p>"}
 SHOW = f"from IPython.display import display as show\nshow({SHOWN!r}, raw=True)"
-CHART = """frame = pd.DataFrame({"t": range(points), "loss <b>": np.arange(points) / 7, "name": "<i>x</i>"})
+CHART = """frame = pd.DataFrame({"t": range(points), "loss <b>": np.arange(points) / 7, "name": "<i>x</i>", "layer": 2})
 alt.Chart(frame).mark_circle(size=4000, opacity=1).encode(x="t", tooltip=["name"]).properties(
     width=690, height=200, description="Loss </script> against tokens")"""
 TABLE = """from repro import show
@@ -195,7 +195,7 @@ def test_numbers_and_code_are_files_beside_the_pages(root: Path) -> None:
     site_, page = root / "_build/html", (root / "_build/html/notebooks/mini.html").read_text()
     chart, table = (pd.read_csv(site_ / f"numbers/{name}.csv") for name in ("fig-loss", "tab-loss"))
     assert list(chart["loss <b>"].round(2)) == list(table["loss <b>"]) == [0, 0.14, 0.29, 0.43]
-    assert set(chart["layer"]) == {1}
+    assert set(chart["dataset"]) == {1} and set(chart["layer"]) == {2}, "a column of the chart keeps its name"
     link = re.search(r'href="\.\./(code/repro\.show\.tables\.html)#(line-\d+)"', page)
     assert link is not None, "no link to the function that a cell calls"
     line = (site_ / link[1]).read_text().split(f'<span id="{link[2]}">')[1].split("<span id=")[0]
