@@ -25,7 +25,8 @@ def small_book(home: Path) -> None:
     for name in ("book", "notebooks"):
         (home / name).mkdir()
     shutil.copy(ROOT / "_config.yml", home)
-    shutil.copytree(ROOT / "book/_static", home / "book/_static")
+    for name in ("_ext", "_static"):
+        shutil.copytree(ROOT / "book" / name, home / "book" / name)
     shutil.copy(ROOT / "book/references.bib", home / "book")
     (home / "book/_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- glob: notebooks/*\n")
     (home / "book/index.md").write_text("# Index\n")

@@ -26,7 +26,7 @@ from repro.params.values import PREPARING
 from repro.runs.spec import closure
 
 NOTEBOOKS = [f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")]
-PAGES = ["index", "method", "rerun", "fit", "cluster", "contributing", "references", *NOTEBOOKS]
+PAGES = [*(path.stem for path in (ROOT / "book").glob("*.md")), *NOTEBOOKS]
 
 # Secrets that whoever runs this may have in the environment; all have one value, which must turn up nowhere.
 CANARY = "hf_" + "SingingBird" * 3
