@@ -151,10 +151,8 @@ def test_refuses_bad_settings() -> None:
         fit.conf_int(1.5)
     with pytest.raises(ValueError, match="at least one"):
         fit.bootstrap(0)
-    with pytest.raises(ValueError, match="'wild'; it must be one of 'ar1', 'independent', 'runs'"):
+    with pytest.raises(ValueError, match="'wild'; it must be one of 'ar1', 'runs'"):
         fit.bootstrap(3, method="wild")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="'squares' or 'log-huber'"):
-        DOMAIN_TOKEN_LAW.fit(*noisy(), loss="median")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no value for s1"):
         DOMAIN_TOKEN_LAW.evaluate({"alpha1": 1.0, "beta1": 0.0}, 1.0)
     with pytest.raises(ValueError, match="bounds"):

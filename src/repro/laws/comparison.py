@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from repro.laws.inference import LEVEL
-from repro.laws.law import Law, Points
+from repro.laws.law import Law
 from repro.laws.solver import Array
 
 TAIL = 5  # the last fifth is held out
@@ -26,7 +26,7 @@ class _Data(NamedTuple):
 
 def compare(
     laws: Sequence[Law],
-    x: Points,
+    x: ArrayLike,
     y: ArrayLike,
     weights: ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -36,13 +36,12 @@ def compare(
 ) -> pd.DataFrame:
     """Laws fitted to the same data, best AICc first (ties and infinities in the order given).
 
-    laws: with different names, and all of the same variables. x: (n,) positive, or columns as
-    :class:`~repro.laws.law.Law` takes them. y: (n,). weights: (n,) positive inverse variances; default: equal. groups:
-    (n,) labels of points left out together, say the seed of a run; default: each its own. held_out: "one" predicts each
-    group from all others; "tail" predicts the last fifth of the distinct x from those before, as fits to unfinished
-    trajectories must (one variable only). known: whether weights are the inverse variances themselves, as with scores
-    of known numbers of items. The criterion is then Akaike's, sse + 2 parameters, without the small-sample term, which
-    is for a variance estimated from the same points. Where even the law with most parameters leaves significantly more
+    laws: with different names. x: (n,) positive. y: (n,). weights: (n,) positive inverse variances; default: equal.
+    groups: (n,) labels of points left out together, say the seed of a run; default: each its own. held_out: "one"
+    predicts each group from all others; "tail" predicts the last fifth of the distinct x from those before, as fits to
+    unfinished trajectories must. known: whether weights are the inverse variances themselves, as with scores of known
+    numbers of items. The criterion is then Akaike's, sse + 2 parameters, without the small-sample term, which is for a
+    variance estimated from the same points. Where even the law with most parameters leaves significantly more
     than the variances allow (5%, chi-square), they are inflated by that ratio, which counts as a parameter, and the
     term is used (QAICc: Burnham & Anderson 2002, Section 2.5).
 
@@ -52,15 +51,12 @@ def compare(
     it (n - 2 <= parameters), which a warning says; such a law has weight 0, and where no law has an AICc delta_aicc and
     weight are NaN. held_out is NaN, with a warning, where the points left are fewer than the parameters.
     attrs["criterion"] says what aicc holds: AICc, or with known errors AIC or QAICc. Raises ValueError if laws share a
-    name or differ in variables, groups or weights do not fit x, held_out is neither word, or a law cannot be fitted to
-    the data.
+    name, groups or weights do not fit x, held_out is neither word, or a law cannot be fitted to the data.
     """
     names = [law.name for law in laws]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"a comparison needs laws with different names, not {names}")
-    if len({law.variables for law in laws}) > 1:
-        raise ValueError(f"a comparison needs laws of the same variables, not {[law.variables for law in laws]}")
-    data = _checked(laws[0].points(x), y, weights, groups)
+    data = _checked(np.asarray(x, dtype=float), y, weights, groups)
     splits = list(_splits(data, held_out))
     frame = pd.DataFrame([_row(law, data, splits) for law in laws])
     criterion = "AICc"
@@ -85,8 +81,6 @@ def _checked(at: Array, y: ArrayLike, weights: ArrayLike | None, groups: ArrayLi
 def _splits(data: _Data, held_out: HeldOut) -> Iterator[NDArray[np.bool_]]:
     """Masks (n,) of the points to predict."""
     if held_out == "tail":
-        if data.x.dtype.names:
-            raise ValueError("held_out='tail' needs one variable: several have no order")
         distinct = np.unique(data.x)
         yield data.x >= distinct[-max(1, round(len(distinct) / TAIL))]
     elif held_out == "one":

@@ -4,7 +4,7 @@ A :class:`Law` is y = sum_j c_j a_j(x; theta): nonlinear parameters theta with b
 optional sign, the basis functions a_j, and LaTeX for the reader. ``law.fit(x, y)`` returns a :class:`Fit`, by variable
 projection (:mod:`repro.laws.solver`). Every column is normalised and y is scaled by its spread before anything is
 solved; so for laws whose columns only rescale with x (power laws), multiplying x or y by a constant changes
-coefficients and nothing else. x may have several variables: then it is a structured array, whose columns have names.
+coefficients and nothing else.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.lib.recfunctions import structured_to_unstructured, unstructured_to_structured
 from numpy.typing import ArrayLike, NDArray
 
 from repro.laws import inference, noise
@@ -31,12 +30,7 @@ WIDTH = 80  # of the lines of a summary
 GAP = 1e-5
 
 CONSTANT = 1e-13  # responses, or what a term adds to them, that differ by no more than this share are the same
-REWEIGHTINGS = 300  # at most: a small delta settles slowly
-SETTLED = 1e-9  # change of the curve, as a share of the range of y, at which reweighting ends
-DELTA = 1e-3  # of log loss, from which on residuals count linearly (Hoffmann et al. 2022, section 3.3)
 
-Loss = Literal["squares", "log-huber"]
-Points = ArrayLike | Mapping[str, ArrayLike] | pd.DataFrame
 Basis = Callable[..., Sequence[NDArray[Any] | float]]
 
 
@@ -70,9 +64,6 @@ class Law:
         degenerates; used for the search, never for what is reported, and given x divided by its largest absolute
         value. Only for laws without signs.
     ordered: the nonlinear parameters are interchangeable and are reported in ascending order.
-    variables: names of the columns of x, for a law of several variables. It takes x as a mapping or data frame of
-        columns, or as an array (..., k) in this order; ``basis`` finds each under its name, as in ``x["N"] ** -alpha``.
-        Wherever x is said to have shape (n,), each column has.
 
     x = 0 is allowed exactly where ``basis`` is finite at 0 for every theta within the bounds: by positive exponents,
     not by exponents that may be negative.
@@ -85,7 +76,6 @@ class Law:
     basis: Basis
     conditioned: Basis | None = None
     ordered: bool = False
-    variables: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be fitted."""
@@ -100,8 +90,6 @@ class Law:
             raise ValueError(f"{self.name}: a sign is -1, 0 or 1")
         if self.conditioned is not None and any(part.sign for part in self.linear):
             raise ValueError(f"{self.name}: signs belong to the columns of basis, so conditioned cannot be used")
-        if self.conditioned is not None and self.variables:
-            raise ValueError(f"{self.name}: conditioned is for laws of one variable")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,77 +113,47 @@ class Law:
         theta = np.array([params[part.name] for part in self.nonlinear], dtype=float)
         return theta, np.array([params[part.name] for part in self.linear], dtype=float)
 
-    def points(self, x: Points) -> Array:
-        """``x`` as an array of numbers, or with :attr:`variables` as a structured array with a field for each. Raises
-        ValueError if a column is missing or their number is wrong.
-        """
-        names = self.variables
-        if not names:
-            return np.asarray(x, dtype=float)
-        if isinstance(x, Mapping | pd.DataFrame) or getattr(x, "dtype", np.dtype(float)).names:
-            there = x.dtype.names if isinstance(x, np.ndarray) else x.keys()  # type: ignore[union-attr]
-            if missing := [name for name in names if name not in there]:
-                raise ValueError(f"{self.name}: x has no column {', '.join(missing)}; it needs {', '.join(names)}")
-            columns = (np.asarray(x[name], dtype=float) for name in names)  # type: ignore[index, call-overload]
-            table = np.stack(np.broadcast_arrays(*columns), axis=-1)
-        else:
-            table = np.asarray(x, dtype=float)
-        if table.ndim == 0 or table.shape[-1] != len(names):
-            raise ValueError(f"{self.name}: x must have the columns {', '.join(names)}, not the shape {table.shape}")
-        return np.asarray(unstructured_to_structured(table, names=list(names)))
-
     def columns(self, x: NDArray[Any], theta: Array) -> NDArray[Any]:
         """The basis functions at x (n,) for one theta (q,), shape (n, p)."""
         return np.stack([np.broadcast_to(part, x.shape) for part in self.basis(x, *theta)], axis=-1)
 
-    def evaluate(self, params: Mapping[str, float], x: Points) -> Array:
+    def evaluate(self, params: Mapping[str, float], x: ArrayLike) -> Array:
         """The law at ``x`` (any shape), same shape; infinite or NaN where the basis is. Raises ValueError if ``params``
         lacks a name.
         """
         theta, linear = self.split(params)
-        at = self.points(x)
+        at = np.asarray(x, dtype=float)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return np.asarray(self.columns(at.ravel(), theta) @ linear).reshape(at.shape)
 
-    def evaluate_many(self, params: Mapping[str, Array], x: Points) -> Array:
+    def evaluate_many(self, params: Mapping[str, Array], x: ArrayLike) -> Array:
         """The law at ``x`` (n,) for many parameter sets, each name (B,): shape (B, n)."""
-        at = self.points(x)
+        at = np.asarray(x, dtype=float)
         theta = [np.asarray(params[part.name], dtype=float)[:, None] for part in self.nonlinear]
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             parts = zip(self.linear, self.basis(at, *theta), strict=True)
             return np.asarray(sum(np.asarray(params[c.name], dtype=float)[:, None] * column for c, column in parts))
 
-    def fit(
-        self, x: Points, y: ArrayLike, weights: ArrayLike | None = None, loss: Loss = "squares", delta: float = DELTA
-    ) -> Fit:
+    def fit(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Fit:
         """The global least-squares fit to x (n,), y (n,), with optional weights (n,) > 0 (inverse variances).
 
-        With ``loss="log-huber"`` the residuals are those of ln y, and count linearly beyond ``delta``, in units of ln
-        y: Approach 3 of Hoffmann et al. (2022), by iteratively reweighted least squares. Each round is a global fit,
-        and the final weights are those of the result, where that objective is stationary. Raises ValueError
-        if shapes differ, values are not finite, weights are not positive, there are fewer points than parameters, the
-        basis is not finite at some x, or, for log-huber, y or the law is not positive.
+        Raises ValueError if shapes differ, values are not finite, weights are not positive, there are fewer points than
+        parameters, or the basis is not finite at some x.
         """
-        if loss not in get_args(Loss):
-            raise ValueError(f"{self.name}: loss is {loss!r}; it must be 'squares' or 'log-huber'")
         at, values, weight = self._checked(x, y, weights)
-        if loss == "squares":
-            return Fit.of(self, self._solved(at, values, weight), at, values, weight)
-        if not (np.all(values > 0) and delta > 0):
-            raise ValueError(f"{self.name}: log-huber takes the logarithm of y, so y and delta must be positive")
-        relative = weight / values**2
-        return self._robust(Fit.of(self, self._solved(at, values, relative), at, values, relative), weight, delta)
+        params = {name: float(value[0]) for name, value in self._solutions(at, values[None], weight, PRECISE).items()}
+        return Fit.of(self, params, at, values, weight)
 
-    def fit_many(self, x: Points, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
+    def fit_many(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
         """The global fits to many data sets at once: y (B, n) at x, (n,) or (B, n); each parameter (B,).
 
         Nonlinear parameters are good to seven digits of their range, which is what bootstrap draws need. Weights (n,)
         or (B, n) may be 0 here, which leaves a point out. Raises ValueError if values are not finite, or the basis is
         not finite at some x.
         """
-        at, values = self.points(x), np.atleast_2d(np.asarray(y, dtype=float))
+        at, values = np.asarray(x, dtype=float), np.atleast_2d(np.asarray(y, dtype=float))
         weight = np.ones(at.shape) if weights is None else np.asarray(weights, dtype=float)
-        if not (_finite(at) and np.isfinite(values).all() and np.isfinite(weight).all()):
+        if not all(np.isfinite(array).all() for array in (at, values, weight)):
             raise ValueError(f"{self.name}: x, y or weights have values that are not finite")
         return self._solutions(at, values, weight, QUICK)
 
@@ -218,34 +176,20 @@ class Law:
             ordered=self.ordered,
         )
 
-    def _checked(self, x: Points, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:
-        at, values = self.points(x), np.asarray(y, dtype=float)
+    def _checked(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array, Array]:
+        at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
         if at.ndim != 1 or at.shape != values.shape or at.shape != weight.shape:
             shapes = f"x {at.shape}, y {values.shape}, weights {weight.shape}"
             raise ValueError(f"{self.name}: x, y and weights must be one-dimensional and equally long, not {shapes}")
         for label, array in (("x", at), ("y", values), ("weights", weight)):
-            if not _finite(array):
+            if not np.isfinite(array).all():
                 raise ValueError(f"{self.name}: {label} has values that are not finite")
         if not np.all(weight > 0):
             raise ValueError(f"{self.name}: weights must be positive")
         if len(at) < len(self.names):
             raise ValueError(f"{self.name}: {len(at)} points cannot determine {len(self.names)} parameters")
         return at, values, weight
-
-    def _robust(self, fit: Fit, prior: Array, delta: float) -> Fit:
-        """Reweighted from ``fit`` until the curve stays: Huber's loss of ln y."""
-        for _ in range(REWEIGHTINGS):
-            weight = prior * _log_huber(fit, delta)
-            before, fit = fit, Fit.of(self, self._solved(fit.x, fit.y, weight), fit.x, fit.y, weight, robust=True)
-            change = np.max(np.abs(fit.predict(fit.x) - before.predict(fit.x)))
-            if change <= SETTLED * np.ptp(fit.y):
-                break
-        return fit
-
-    def _solved(self, x: Array, y: Array, weights: Array) -> dict[str, float]:
-        params = self._solutions(x, y[None], weights, PRECISE)
-        return {name: float(values[0]) for name, values in params.items()}
 
     def _solutions(self, x: Array, y: Array, weights: Array, tolerance: float) -> dict[str, Array]:
         """Parameters by name, each (B,): theta kept off singular values, with the coefficients of ``basis`` there."""
@@ -285,32 +229,13 @@ class Law:
         return apart
 
 
-def _finite(x: Array) -> bool:
-    return bool(np.isfinite(structured_to_unstructured(x) if x.dtype.names else x).all())  # type: ignore[arg-type]
-
-
-def _log_huber(fit: Fit, delta: float) -> Array:
-    """Weights (n,) with which least squares of y has the gradient of Huber's loss of ln y: psi(r) / (f (f - y)) with
-    r = ln f - ln y. Raises ValueError where the law f is not positive.
-    """
-    f, y = fit.predict(fit.x), fit.y
-    if not np.all(f > 0):
-        raise ValueError(f"{fit.law.name}: not positive at some x, so it has no logarithm; give coefficients signs")
-    off = f / y - 1
-    near = np.abs(off) < CONSTANT  # r / off is 1 there, up to rounding
-    r = np.log1p(off)
-    slope = np.where(near, 1.0, r / np.where(near, 1.0, off)) / (f * y)
-    return np.asarray(slope * np.minimum(1.0, delta / np.maximum(np.abs(r), np.finfo(float).tiny)))
-
-
 @dataclass(frozen=True)
 class Fit:
     """A fitted law.
 
     params: the nonlinear parameters, then the coefficients; do not change them. sse: (weighted) sum of squared
-    residuals. n: number of points. warnings: what a reader of the numbers should know. robust: whether weights are
-    those of a Huber loss. draws: parameters of bootstrap refits, one row each, where :meth:`with_draws` has added them.
-    method: where intervals come from, in words.
+    residuals. n: number of points. warnings: what a reader of the numbers should know. draws: parameters of bootstrap
+    refits, one row each, where :meth:`with_draws` has added them. method: where intervals come from, in words.
     """
 
     law: Law
@@ -321,18 +246,15 @@ class Fit:
     x: Array = field(repr=False, compare=False)
     y: Array = field(repr=False, compare=False)
     weights: Array = field(repr=False, compare=False)
-    robust: bool = False
     draws: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     method: str = "profile likelihood (nonlinear parameters) and delta method (coefficients)"
 
     @classmethod
-    def of(
-        cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array | None, robust: bool = False
-    ) -> Fit:
+    def of(cls, law: Law, params: Mapping[str, float], x: Array, y: Array, weights: Array | None) -> Fit:
         """The fit of ``law`` with these parameters to these (validated) data."""
         weight = np.ones(len(y)) if weights is None else weights
         sse = float(np.sum(weight * (y - law.evaluate(params, x)) ** 2))
-        bare = cls(law, params, sse, len(x), (), x, y, weight, robust)
+        bare = cls(law, params, sse, len(x), (), x, y, weight)
         return replace(bare, warnings=inference.warnings(bare.design))
 
     def with_draws(self, draws: pd.DataFrame, method: str) -> Fit:
@@ -374,11 +296,7 @@ class Fit:
 
     @property
     def loglik(self) -> float:
-        """Gaussian log likelihood with the variance estimated as sse / n; +inf for an exact fit, NaN for a robust
-        one, whose weights come from its own residuals.
-        """
-        if self.robust:
-            return float("nan")
+        """Gaussian log likelihood with the variance estimated as sse / n; +inf for an exact fit."""
         if self.sse == 0:
             return float("inf")
         per_point = np.log(2 * np.pi * self.sse / self.n) + 1
@@ -400,11 +318,11 @@ class Fit:
         """Schwarz's criterion; the error variance counts as a parameter."""
         return float((len(self.params) + 1) * np.log(self.n) - 2 * self.loglik)
 
-    def predict(self, x: Points) -> Array:
+    def predict(self, x: ArrayLike) -> Array:
         """The fitted law at ``x`` (any shape)."""
         return self.law.evaluate(self.params, x)
 
-    def interval(self, x: Points, alpha: float = LEVEL) -> pd.DataFrame:
+    def interval(self, x: ArrayLike, alpha: float = LEVEL) -> pd.DataFrame:
         """The fitted curve at ``x`` (m,) with its pointwise interval: columns value, lower, upper.
 
         From the percentiles of the draws where there are any, else by the delta method with Student's t; NaN with no
@@ -412,7 +330,7 @@ class Fit:
         ``rse`` besides. Raises ValueError if alpha is not strictly between 0 and 1.
         """
         _check_level(alpha)
-        at = np.atleast_1d(self.law.points(x))
+        at = np.atleast_1d(np.asarray(x, dtype=float))
         value = self.predict(at)
         if self.draws is not None:
             curves = self.law.evaluate_many({name: self.draws[name].to_numpy() for name in self.params}, at)
@@ -453,10 +371,9 @@ class Fit:
         """The fit as text: goodness, then each parameter with its interval, then warnings."""
         interval = self.conf_int(alpha)
         width = max(len(name) for name in self.params)
-        loss = "Huber loss, reweighted" if self.robust else "least squares"
         lines = [
             self.law.name,
-            f"{loss}   n = {self.n}   sse = {self.sse:.4g}   rse = {self.rse:.4g}   R2 = {self.r2:.6f}",
+            f"least squares   n = {self.n}   sse = {self.sse:.4g}   rse = {self.rse:.4g}   R2 = {self.r2:.6f}",
             f"AIC = {self.aic:.2f}   AICc = {self.aicc:.2f}   BIC = {self.bic:.2f}",
             *textwrap.wrap(f"intervals: {self.method}", WIDTH),
             f"{'':{width}}  {'estimate':>12}  {f'[{alpha / 2:g}':>12}  {f'{1 - alpha / 2:g}]':>12}",

@@ -1,11 +1,10 @@
 """What the noise of a fit is, and new data sets drawn with it, for a bootstrap.
 
-Three kinds, by what the data are:
+Two kinds, by what the data are:
 
 * "ar1": one trajectory. Neighbouring checkpoints share their drift, so residuals follow a first-order autoregression
   whose correlation and standard deviation are estimated by restricted maximum likelihood (REML): the fit has bent
   towards the drift, and plain residuals make it look smaller and rougher than it is.
-* "independent": points in no order, as those of a law of several variables; otherwise as above.
 * "runs": several runs (seeds). Each deviates from the curve as a whole: nothing is assumed about the noise within one.
 """
 
@@ -22,7 +21,7 @@ from scipy import stats
 from repro.laws.inference import Design, tangent_basis
 from repro.laws.solver import Array
 
-Method = Literal["ar1", "independent", "runs"]
+Method = Literal["ar1", "runs"]
 
 CORRELATIONS = np.linspace(0, 0.98, 50)
 FEW_RUNS = 3
@@ -30,7 +29,6 @@ FAR = 0.5  # a series whose own correlation is further than this from the median
 
 WORDS: dict[str, str] = {
     "ar1": "parametric bootstrap with AR(1) errors by restricted maximum likelihood",
-    "independent": "parametric bootstrap with independent errors",
     "runs": "bootstrap over runs, each run's deviation as a whole",
 }
 
@@ -77,7 +75,7 @@ def draws(
 
     design: of a fit with at least one residual degree of freedom, or with runs. n: how many. rng: the source of
     randomness. runs: label of each point's run (k,); two or more different ones make "runs" the default method. method:
-    one of the three, instead of the default. correlation: for "ar1", a lag-one correlation known from elsewhere, such
+    one of the two, instead of the default. correlation: for "ar1", a lag-one correlation known from elsewhere, such
     as other curves of the same study. shared: for "runs", the random numbers, where the same runs appear on several
     curves.
     """
@@ -87,20 +85,17 @@ def draws(
         raise ValueError(f"method is {method!r}; it must be one of {', '.join(map(repr, WORDS))}")
     labels = None if runs is None else np.asarray(runs)
     several = labels is not None and len(np.unique(labels)) > 1
-    alone: Method = "independent" if design.x.dtype.names else "ar1"
-    chosen: Method = method or ("runs" if several else alone)
+    chosen: Method = method or ("runs" if several else "ar1")
     if chosen == "runs":
         if labels is None or not several:
             raise ValueError("a bootstrap over runs needs two or more runs")
         return _by_run(design, labels, Runs.drawn(labels, n, rng) if shared is None else shared)
     if not design.df_resid:
         raise ValueError(f"{design.name}: no spare points, so there is no noise to simulate")
-    if chosen == "ar1" and design.x.dtype.names:
-        raise ValueError(f"{design.name}: points of several variables are no trajectory, so their errors are no AR(1)")
     order = np.argsort(design.x, kind="stable")
     root = np.sqrt(design.weights)
     residual, basis = (root * design.residual)[order], tangent_basis(design)[order]
-    rho = 0.0 if chosen == "independent" else ar1([residual], [basis]) if correlation is None else correlation
+    rho = ar1([residual], [basis]) if correlation is None else correlation
     df_resid = len(residual) - basis.shape[1]
     noise = ar1_series(rng, n, len(residual), marginal(residual, basis, rho), rho, df_resid)
     y = np.empty_like(noise)
