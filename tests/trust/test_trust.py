@@ -8,6 +8,7 @@ import vl_convert
 from helpers.studies import losses, study
 from repro.laws import analyse
 from repro.trust import figures, frames, peaks, recovered, tables
+from tools import recoveries
 
 
 def drawn(chart: object) -> str:
@@ -102,7 +103,7 @@ def test_each_design_of_a_study_has_its_own_coverage() -> None:
     few = critical().assign(ratios=4, seeds=1, form="power", bound=False)
     many = critical().assign(ratios=9, seeds=3, form="steep", bound=True, covered=False)
     narrow = few.assign(law="a law alone", upper=few["upper"] - 0.1)
-    cells = recovered.cells(pd.concat([few, narrow, many])).set_index(["quantity", "ratios"])
+    cells = recoveries.cells(pd.concat([few, narrow, many])).set_index(["quantity", "ratios"])
     assert (
         cells.loc[(recovered.BY_TOLERANCE, 4), "covered"] == 1 and cells.loc[(recovered.BY_TOLERANCE, 9), "bounds"] == 1
     )
@@ -115,7 +116,7 @@ def test_each_design_of_a_study_has_its_own_coverage() -> None:
 
 def test_answers_that_are_refused_are_counted_by_what_can_be_told() -> None:
     told, not_told = critical().assign(bound=False), critical().assign(bound=True, reach="below")
-    table = recovered.refused(pd.concat([told, not_told])).set_index(["quantity", "reach"])
+    table = recoveries.refused(pd.concat([told, not_told])).set_index(["quantity", "reach"])
     assert table.loc[(recovered.BY_TURNING, "across"), "refused"] == pytest.approx(1 / 20)  # the first has no value
     assert table.loc[(recovered.BY_TOLERANCE, "across"), "refused"] == 0
     assert table.loc[(recovered.BY_TOLERANCE, "below"), "refused"] == 1
@@ -150,7 +151,7 @@ def test_claims_of_peaks_are_counted_and_told() -> None:
     assert [stage.sets for stage in peaks.peak_stages(120, 20)][:3] == [50, 50, 20]
     found = [peaks.claims(shape, 164, 3, 20).assign(shape=shape, items=164) for shape in ("flat", "peak")]
     assert found[0].equals(peaks.claims("flat", 164, 3, 20).assign(shape="flat", items=164)), "not repeatable"
-    table = peaks.rates(pd.concat([found[0].assign(tested=[True, False, False]), found[1].assign(tested=True)]))
+    table = recoveries.claims(pd.concat([found[0].assign(tested=[True, False, False]), found[1].assign(tested=True)]))
     assert list(table["tested"]) == [pytest.approx(1 / 3), 1]
     assert (table["tested_low"] < table["tested"]).all() and (table["tested"] <= table["tested_high"]).all()
     assert "33.3% (6.1% to 79.2%)" in peaks.table(table).to_html()

@@ -24,7 +24,6 @@ from repro.show import display
 from repro.stages.texts import Base, Tokens, tokens_of
 from repro.stages.training import LOSSES, Continue, Pretrain, read_losses
 from repro.study.base import BaseStudy
-from repro.trust.peaks import PEAKS
 from repro.trust.recovery import RECOVERY, Recovered
 
 EXCERPT = 400  # characters
@@ -237,11 +236,6 @@ class Study(BaseStudy):
         stages = [stage for stage in self.design.recovery if stage.law == law]
         self.run(stages)
         return pd.concat([pd.read_csv(self.file(stage, RECOVERY)) for stage in stages], ignore_index=True)
-
-    def claims(self) -> pd.DataFrame:
-        """Peaks claimed in simulated scores, a row for each set: see :func:`repro.trust.peaks.claims`."""
-        self.run(self.design.peaks)
-        return pd.concat([pd.read_csv(self.file(stage, PEAKS)) for stage in self.design.peaks], ignore_index=True)
 
     def runs(self) -> pd.DataFrame:
         """The training runs: stage, size, domain, ratio, seed, parameters, tokens, seconds (NaN if not done)."""

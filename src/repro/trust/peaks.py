@@ -6,7 +6,7 @@ some sets of one shape a stage.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ from repro.laws.law import Fit
 from repro.laws.solver import Array
 from repro.runs.spec import Stage, Work
 from repro.show.tables import styled
-from repro.trust.recovered import wilson
 from repro.trust.recovery import ALLOCATIONS, BUDGET, TOKENS, fitted, parts, simulate_scores
 
 PEAKS = "peaks.csv"
@@ -151,21 +150,8 @@ def peak_stages(sets: int, draws: int) -> tuple[Peaks, ...]:
     )
 
 
-def rates(found: pd.DataFrame) -> pd.DataFrame:
-    """Of :func:`claims` with shape and items: shape, items, sets, and for each kind of claim its share and the ends of
-    the 95% interval (Wilson) of that: <kind>, <kind>_low, <kind>_high.
-    """
-    rows = []
-    for (shape, items), part in found.groupby(["shape", "items"], sort=False):
-        row: dict[str, Any] = {"shape": shape, "items": items, "sets": len(part)}
-        for kind in KINDS:
-            row |= zip((kind, f"{kind}_low", f"{kind}_high"), wilson(part[kind]), strict=True)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def table(frame: pd.DataFrame) -> Styler:
-    """How often a peak is claimed; from :func:`rates`."""
+    """How often a peak is claimed; from the summary of that name, see :func:`repro.trust.recovered.recorded`."""
     columns = {
         name: [f"{p:.1%} ({a:.1%} to {b:.1%})" for p, a, b in frame[[k, f"{k}_low", f"{k}_high"]].to_numpy()]
         for k, name in KINDS.items()

@@ -70,43 +70,8 @@ def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cells(critical: pd.DataFrame) -> pd.DataFrame:
-    """:func:`coverage` of both critical ratios and of all turning points, in each design of a study.
-
-    times: how many times as wide the interval is, at the median, as the narrowest from one law alone that itself holds
-    the truth in at least `LEAST` of the design's studies; NaN where none does.
-    """
-    named = _named(critical[critical["reach"] == "across"])
-    table = coverage(named, [*CELL, "law"]).set_index(["quantity", *CELL])
-    every, alone = table[table["law"] == "all"], table[(table["law"] != "all") & (table["covered"] >= LEAST)]
-    times = every["width"] / alone.groupby(level=list(range(1 + len(CELL))))["width"].min()
-    times = times.replace(np.inf, np.nan)  # of intervals that are mostly open
-    return every.assign(times=times).reset_index()
-
-
-def refused(critical: pd.DataFrame) -> pd.DataFrame:
-    """How often no critical ratio is given, or only a bound, by whether a study can tell it.
-
-    Columns quantity, reach (see :func:`repro.trust.recovery.coverage`), studies, refused (share), low, high (its 95%
-    Wilson interval).
-    """
-    named = _named(critical[(critical["law"] == "all") & critical["ratio"].isna()])
-    rows = []
-    for (quantity, reach), studies in named.groupby(["quantity", "reach"], sort=False):
-        share, low, high = wilson(studies["bound"].astype(bool) | studies["estimate"].isna())
-        rows.append({
-            "quantity": quantity, "reach": reach, "studies": len(studies), "refused": share, "low": low, "high": high,
-        })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def recorded(name: str) -> pd.DataFrame:
     """A summary of the large run that is kept with the package: "coverage", "cells", "refused" or "claims", as the
-    functions of these names, and `repro.trust.peaks.rates`, give it. ``tools/recoveries.py`` makes them.
+    functions of these names in ``tools/recoveries.py`` have them, which makes them.
     """
     return pd.read_csv(str(resources.files("repro.trust") / "recorded" / f"{name}.csv"))
-
-
-def _named(critical: pd.DataFrame) -> pd.DataFrame:
-    names = {"by turning point": BY_TURNING, "by tolerance": BY_TOLERANCE, "turning point": "turning points"}
-    return critical.assign(quantity=critical["quantity"].map(names))

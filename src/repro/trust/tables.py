@@ -57,7 +57,7 @@ def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
 
 
 def coverage(frame: pd.DataFrame) -> Styler:
-    """Coverage and widths; from `recovered.coverage` or `recovered.cells`."""
+    """Coverage and widths; from `recovered.coverage`, or a summary of several designs."""
     known = [name for name in ("quantity", "ratios", "seeds", "form") if name in frame]
     ends = [*zip(frame["low"], frame["high"], strict=True)]
     table = pd.DataFrame({
@@ -80,7 +80,7 @@ def coverage(frame: pd.DataFrame) -> Styler:
 
 
 def refused(frame: pd.DataFrame) -> Styler:
-    """How often an answer is refused; from `recovered.refused`."""
+    """How often an answer is refused; from the summary of that name."""
     ends = [f"{low:.1%} to {high:.1%}" for low, high in zip(frame["low"], frame["high"], strict=True)]
     table = frame.assign(reach=frame["reach"].map(REACH), ends=ends).drop(columns=["low", "high"])
     names = {"reach": "the ratios tried", "refused": "no value, or only a bound", "ends": "95% interval of that"}
