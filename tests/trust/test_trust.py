@@ -29,14 +29,14 @@ def test_the_surface_is_least_at_the_fit_and_the_region_holds_it(found: list[fra
         assert (cells["s2"] < cells["s3"]).all()
         assert cells["excess"].min() >= 1 - 1e-9, "a pair of exponents fits better than the fit"
         assert one.share == cells["within"].mean()
-        near = np.hypot(cells["s2"] - one.curve.fit.params["s2"], cells["s3"] - one.curve.fit.params["s3"])
+        near = np.hypot(cells["s2"] - one.fit.params["s2"], cells["s3"] - one.fit.params["s3"])
         assert cells.loc[near.idxmin(), "excess"] <= np.median(cells["excess"])
 
 
 def test_surfaces_are_drawn_and_named(found: list[frames.Surface]) -> None:
     svg = drawn(figures.surfaces(found))
-    assert all(one.curve.label in svg for one in found)
-    assert "estimate" in str(found[0].curve.fit.summary())
+    assert all(one.label in svg for one in found)
+    assert "estimate" in str(found[0].fit.summary())
 
 
 def test_without_spare_points_there_is_no_surface_and_the_figure_says_so() -> None:
@@ -142,7 +142,7 @@ def test_a_study_without_any_interval_is_told_without_numbers() -> None:
 
 def test_a_study_with_a_bootstrap_goes_the_same_way() -> None:
     analysis = analyse(losses([1 / 4, 1 / 2, 1.0], sizes=1), bootstrap=20)
-    assert "bootstrap" in str(frames.surfaces(analysis)[0].curve.fit.summary())
+    assert "bootstrap" in str(frames.surfaces(analysis)[0].fit.summary())
 
 
 def test_claims_of_peaks_are_counted_and_told() -> None:

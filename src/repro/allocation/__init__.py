@@ -3,7 +3,7 @@
 What this package names is imported when it is first used, so that the command line can check parameters at once.
 """
 
-import importlib
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,16 +13,13 @@ if TYPE_CHECKING:
     from repro.lm import cka as cka
     from repro.show import display as display
 
-_MEMBERS = {"Study": "study", "begin": "study", "open_study": "study", "paper": "published"}
-_ELSEWHERE = {"cka": "repro.lm.cka", "display": "repro.show.display"}  # not of this paper, but called beside it
 _MODULES = ("claims", "figures", "frames", "published", "results", "tables")
+_PLACES = {name: f"allocation.{name}" for name in _MODULES} | {"paper": "allocation.published:paper"}
+_PLACES |= {name: f"allocation.study:{name}" for name in ("Study", "begin", "open_study")}
+_PLACES |= {"cka": "lm.cka", "display": "show.display"}  # not of this paper, but called beside it
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MEMBERS:
-        return getattr(importlib.import_module(f"repro.allocation.{_MEMBERS[name]}"), name)
-    if name in _ELSEWHERE:
-        return importlib.import_module(_ELSEWHERE[name])
-    if name in _MODULES:
-        return importlib.import_module(f"repro.allocation.{name}")
+    if name in _PLACES:
+        return pkgutil.resolve_name(f"repro.{_PLACES[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

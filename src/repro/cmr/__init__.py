@@ -3,7 +3,7 @@
 What this package names is imported when it is first used, so that the command line can check parameters at once.
 """
 
-import importlib
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "begin", "claims", "display", "facts", "figures", "forecasts", "frames", "open_study", "paper",
            "published", "rederived", "tables"]  # fmt: skip
-_INSIDE = {"Study": "cmr.study", "begin": "cmr.study", "open_study": "cmr.study", "paper": "cmr.published"}
-_ELSEWHERE = {"display": "show.display"}  # not of this paper, but what notebooks call beside it
+# Where that is which is no module of this package.
+_PLACES = {name: f"cmr.study:{name}" for name in ("Study", "begin", "open_study")}
+_PLACES |= {"paper": "cmr.published:paper", "display": "show.display"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _INSIDE:
-        return getattr(importlib.import_module(f"repro.{_INSIDE[name]}"), name)
-    return importlib.import_module(f"repro.{_ELSEWHERE.get(name, f'cmr.{name}')}")
+    return pkgutil.resolve_name(f"repro.{_PLACES.get(name, f'cmr.{name}')}")

@@ -8,7 +8,7 @@ What a function of one claim computes stands beside the claim, in ``published/cl
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import numpy as np
@@ -298,8 +298,7 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A097": lambda: _grows([_law(size, published.value("figure_5_tokens") / UNIT) for size in paper.sizes]),
 }  # fmt: skip
 
-_RIVALS: dict[int, pd.DataFrame] = {}  # by the id of results that are known
-_FORECASTS: dict[int, pd.DataFrame] = {}  # the same
+_FORECASTS: dict[DomainResults, pd.DataFrame] = {}
 
 
 def _results(study: Study, domain: str = "domain") -> DomainResults:
@@ -352,18 +351,17 @@ def _places(judge: Callable[[int, DomainResults], Found], *names: str) -> dict[s
 
 def _half(study: Study) -> Replicated | None:
     results = _results(study)
-    if id(results) not in _FORECASTS:
-        _FORECASTS[id(results)] = forecasts.of_runs(study.losses(), results.analysis)
-    rows = _FORECASTS[id(results)]
+    if results not in _FORECASTS:
+        _FORECASTS[results] = forecasts.of_runs(study.losses(), results.analysis)
+    rows = _FORECASTS[results]
     found = rows.loc[rows["what"] == "critical ratio by turning point", ["forecast", "came"]].to_numpy(float)
     return Replicated(tuple(map(float, found[0]))) if len(found) else None
 
 
+@cache
 def _rivals(results: DomainResults) -> pd.DataFrame:
     """How the paper's law, the first of each kind, does against others: see `repro.trust.frames.alternatives`."""
-    if id(results) not in _RIVALS:
-        _RIVALS[id(results)] = alternatives(results.analysis).drop_duplicates("kind").set_index("kind")
-    return _RIVALS[id(results)]
+    return alternatives(results.analysis).drop_duplicates("kind").set_index("kind")
 
 
 def _predicts(results: DomainResults) -> tuple[float, ...]:

@@ -105,7 +105,7 @@ class Results(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DomainResults(Results):
     """Our runs on one domain: the results that an analysis of its losses gives."""
 

@@ -28,7 +28,7 @@ def surfaces(surfaces: Sequence[Surface]) -> Any:
 
 
 def _surface(surface: Surface, *, titled: bool) -> Any:
-    half = (surface.curve.fit.law.nonlinear[0].high - surface.curve.fit.law.nonlinear[0].low) / CELLS / 2
+    half = (surface.fit.law.nonlinear[0].high - surface.fit.law.nonlinear[0].low) / CELLS / 2
     excess = surface.cells["excess"]
     band = np.select([surface.cells["within"], excess <= 2, excess <= 4], _BANDS[:3], _BANDS[3])
     cells = surface.cells[["s2", "s3", "excess"]].assign(band=band)
@@ -47,11 +47,11 @@ def _surface(surface: Surface, *, titled: bool) -> Any:
         alt.Y("bottom:Q", title="Larger exponent, s3" if titled else None, scale=scale), alt.Y2("top:Q"),
         colour, tooltip=tips,
     )  # fmt: skip
-    least = pd.DataFrame([surface.curve.fit.params])[["s2", "s3"]].assign(excess=1.0)
+    least = pd.DataFrame([surface.fit.params])[["s2", "s3"]].assign(excess=1.0)
     look: dict[str, Any] = {"shape": "diamond", "color": _MARK, "stroke": "white", "strokeWidth": 1.5}
     mark = alt.Chart(style.inline(least)).mark_point(filled=True, size=130, opacity=1, **look)
     mark = mark.encode(alt.X("s2:Q", scale=scale), alt.Y("s3:Q", scale=scale), tooltip=tips)
-    return alt.layer(squares, mark).properties(title=surface.curve.label, width=style.PANEL, height=style.PANEL)
+    return alt.layer(squares, mark).properties(title=surface.label, width=style.PANEL, height=style.PANEL)
 
 
 def intervals(recovered: pd.DataFrame) -> Any:

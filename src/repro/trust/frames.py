@@ -67,30 +67,24 @@ def _kinds(analysis: Analysis) -> dict[str, tuple[tuple[Law, ...], HeldOut, list
     }
 
 
-class Curve(NamedTuple):
-    """One general curve of a study: "92k on health, R = 1/2", and Equation 6 fitted to it."""
+class Surface(NamedTuple):
+    """How well Equation 6 fits one general curve at every pair of exponents.
+
+    label: of the curve, "92k on health, R = 1/2". fit: of Equation 6 to it. cells: s2, s3 (the middle of each cell, s2
+    < s3), excess (residual sum of squares over the least), within (whether the pair is in the joint 95% region,
+    residuals taken as independent). share: of the cells, how many are within it.
+    """
 
     label: str
     fit: Fit
-
-
-class Surface(NamedTuple):
-    """How well Equation 6 fits one curve at every pair of exponents.
-
-    cells: s2, s3 (the middle of each cell, s2 < s3), excess (residual sum of squares over the least), within (whether
-    the pair is in the joint 95% region, residuals taken as independent). share: of the cells, how many are within it.
-    """
-
-    curve: Curve
     cells: pd.DataFrame
     share: float
 
 
-def surface(curve: Curve) -> Surface:
+def surface(label: str, fit: Fit) -> Surface:
     """The sum of squares of one curve over both exponents, coefficients solved for at each pair; the region is that of
     the F test of both exponents together.
     """
-    fit = curve.fit
     low, high = np.array([(part.low, part.high) for part in fit.law.nonlinear]).T
     step = (high[0] - low[0]) / CELLS
     middles = low[0] + step * (np.arange(CELLS) + 0.5)
@@ -100,18 +94,18 @@ def surface(curve: Curve) -> Surface:
     excess = sse(pairs) / float(sse(fit.design.theta[None])[0])
     limit = 1 + len(low) / fit.df_resid * stats.f.ppf(1 - LEVEL, len(low), fit.df_resid)
     cells = pd.DataFrame({"s2": pairs[:, 0], "s3": pairs[:, 1], "excess": excess, "within": excess <= limit})
-    return Surface(curve, cells, float(cells["within"].mean()))
+    return Surface(label, fit, cells, float(cells["within"].mean()))
 
 
 def surfaces(analysis: Analysis) -> list[Surface]:
     """The surfaces of the general curves with the best and the least determined exponents: two, one or none, as a curve
     without a residual degree of freedom has no region.
     """
-    curves = [
-        Curve(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
+    found = [
+        surface(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
         for group in analysis.groups
         for laws in group.token_laws
         if laws.general.df_resid
     ]
-    ranked = sorted(map(surface, curves), key=lambda surface: surface.share)
+    ranked = sorted(found, key=lambda surface: surface.share)
     return [*ranked[:1], *ranked[1:][-1:]]
