@@ -82,10 +82,7 @@ class Results(Protocol):
 
     @property
     def alternatives(self) -> pd.DataFrame:
-        """Equation 1 beside its alternatives: law, parameters, criterion, delta_aicc, loo.
-
-        criterion: what delta_aicc is a difference of: "AIC", "AICc" or "QAICc" (:func:`repro.laws.comparison.compare`).
-        """
+        """Equation 1 beside others: law, parameters, criterion ("AIC", "AICc" or "QAICc"), delta_aicc, loo."""
         columns = ["benchmark", "metric", "law", "parameters", "criterion", "delta_aicc", "loo"]
         frames = [
             fit.alternatives.assign(benchmark=name, metric=metric, criterion=fit.criterion)
@@ -136,9 +133,7 @@ def with_ends(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(tests: pd.DataFrame) -> pd.DataFrame:
-    """The same with p_value_holm and slope_p_holm: p_value and slope_p corrected for the number of rows by Holm's
-    method (statsmodels' `multipletests`); NaN where there is no test.
-    """
+    """The same with p_value_holm and slope_p_holm, corrected by Holm's method for all rows; NaN without a test."""
     for name in ("p_value", "slope_p"):
         there = tests[name].astype(float).dropna()
         corrected = multipletests(there, method="holm")[1] if len(there) else there
@@ -184,9 +179,8 @@ def equal(answers: pd.DataFrame) -> float:
 
 
 def split_pairs(scores: pd.DataFrame, budget: int) -> Pairs:
-    """SFT on the whole budget against every other allocation of it, as `results.compare` takes them.
-
-    Here both have seen as many tokens, unlike in `ablation_pairs`. Empty where the whole budget was never SFT.
+    """SFT on the whole budget against every other allocation of it, which saw as many tokens (unlike `ablation_pairs`),
+    as `results.compare` takes them. Empty where the whole budget was never SFT.
     """
     keys = ["domain", "cpt_tokens", "sft_tokens", "seed"]
     mine = scores.loc[(scores["kind"] == "allocation") & (scores["budget"] == budget), keys].drop_duplicates()

@@ -72,10 +72,7 @@ def material(
 
 
 def base_of(params: AllocationParams, replay: Material) -> Base | Pretrain:
-    """The stage of the base model; one of our own is pretrained on the replayed domain's text.
-
-    ParamsError if there is no such package or folder.
-    """
+    """The stage of the base model, one of our own pretrained on the replayed text; ParamsError if it does not exist."""
     given = params.base_model
     if given.own is not None:
         return _own(params, replay)
@@ -83,10 +80,7 @@ def base_of(params: AllocationParams, replay: Material) -> Base | Pretrain:
 
 
 def require(base: Stage, materials: Iterable[Material]) -> None:
-    """Check that the data packages behind these stages are here and as pinned, and that benchmarks exist.
-
-    ParamsError names the file that is missing or differs, or the benchmark.
-    """
+    """Check that data packages are here and as pinned, and benchmarks exist; ParamsError names what is wrong."""
     materials = list(materials)
     require_scored(name for stage in materials for name in stage.benchmarks)
     wanted: dict[str, None] = {}

@@ -54,10 +54,7 @@ class Phase(Row):
 
 @dataclass(frozen=True)
 class Plan(Costs):
-    """The cost of a study. naive_tokens: if every allocation were trained by itself.
-
-    printed: budget, CPT and SFT tokens that the paper's printed steps amount to; None elsewhere.
-    """
+    """The cost of a study. naive_tokens: with no shared beginnings; printed: what the paper's printed steps come to."""
 
     preset: str
     base_model: str

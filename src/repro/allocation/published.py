@@ -100,10 +100,7 @@ def scores() -> pd.DataFrame:
 
 
 def other_budgets() -> pd.DataFrame:
-    """Table 4, one row for each score: budget (tokens), cpt_fraction, sft_tokens, score (share), n_items, best.
-
-    ``best`` marks what the paper takes for the optimum found by testing.
-    """
+    """Table 4 by score: budget (tokens), cpt_fraction, sft_tokens, score (share), n_items, best (as tested there)."""
     printed = table("4")
     budget = printed["budget"].map(BUDGETS)
     return pd.DataFrame({
@@ -122,9 +119,7 @@ def sft_tokens(cpt_fraction: pd.Series, budget: pd.Series | float) -> pd.Series:
 
 
 def peak(benchmark: str) -> float:
-    """The CPT fraction that the paper gives as the peak of the benchmark's domain (Sections 4.1 and 4.2). Raises
-    KeyError if there is no such benchmark.
-    """
+    """The CPT fraction given as the peak of a benchmark's domain (Sections 4.1, 4.2); KeyError for an unknown one."""
     return value(f"peak_{BENCHMARKS[benchmark].domain}")
 
 

@@ -71,10 +71,7 @@ def per_item(items: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def matrix(items: pd.DataFrame, benchmark: str, metric: str) -> pd.DataFrame:
-    """A metric question by question: one row for each trial (by `KEYS`), one column for each item.
-
-    Questions that some trial was not asked are left out.
-    """
+    """A metric, a row for each trial (by `KEYS`) and a column for each question that all trials were asked."""
     part = items[items["benchmark"] == benchmark]
     part = part.assign(value=per_item(part, metric))
     return part.pivot(index=KEYS, columns="item", values="value").dropna(axis="columns")
@@ -131,10 +128,7 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
 
 
 def contents(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """What each domain holds, from the statistics of its stage: domain, part, items, characters, dropped, why.
-
-    dropped: how many items, or documents, were left out of the part, and why. Characters are NaN but for text.
-    """
+    """What domains hold: domain, part, items, characters (NaN but for text), dropped (how many items), why."""
     rows = [(name, *row) for name, part in counts.items() for row in _parts(part)]
     return pd.DataFrame(rows, columns=["domain", "part", "items", "characters", "dropped", "why"])
 
@@ -153,10 +147,7 @@ def _parts(statistics: Mapping[str, Any]) -> list[tuple[str, int, float, int, st
 
 
 def examples(materials: Iterable[tuple[Material, Path]]) -> pd.DataFrame:
-    """The first pair and the first question of each benchmark of each domain: domain, use, prompt, answer, others.
-
-    materials: each domain's stage and its folder.
-    """
+    """The first pair and question of each benchmark, by domain: domain, use, prompt, answer, others."""
     rows = []
     for stage, folder in materials:
         pair = pq.read_table(folder / PAIRS, columns=["prompt", "answer"]).slice(0, 1).to_pylist()[0]

@@ -28,7 +28,7 @@ from repro.study.base import BaseStudy
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
     """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
-    Raises ParamsError, in one line naming the parameter that is wrong and what is allowed.
+    ParamsError names the parameter that is wrong and what is allowed.
     """
     display.enable()
     study = open_study(parameters.from_notebook(namespace, AllocationParams))
@@ -38,9 +38,7 @@ def begin(namespace: Mapping[str, Any]) -> "Study":
 
 
 def open_study(params: AllocationParams) -> "Study":
-    """The study of checked parameters, its runs kept in the project's store. Raises ParamsError if a source of text, a
-    model or a benchmark does not exist.
-    """
+    """The study of these parameters, in the project's store; ParamsError if a source, model or benchmark is missing."""
     store, asked = Store(home() / "_runs"), design(params)
     programs = [program for trial in asked.trials for program in trial.programs]
     if all(store.has(program) for program in programs):  # what was executed elsewhere counts here too
@@ -61,10 +59,7 @@ def why_not_executed(params: AllocationParams) -> str:
 
 @dataclass(frozen=True)
 class Study(BaseStudy):
-    """Runs lazily: each method first does the runs it needs that the store does not hold, showing progress.
-
-    not_executed: why programs are not executed here, "" where they are.
-    """
+    """Runs lazily. not_executed: why programs that models write are not executed here, "" where they are."""
 
     params: AllocationParams
     design: Design
@@ -263,10 +258,7 @@ def labelled(items: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults(frames.Results):
-    """The scores of our runs, and the laws fitted to them.
-
-    items: every question of every trial, as `Study.items` has them.
-    """
+    """The scores of our runs (``items``, as `Study.items` has them), and the laws fitted to them."""
 
     items: pd.DataFrame
     params: AllocationParams

@@ -36,10 +36,7 @@ begin, ledger = claims.begin, claims.table  # of both papers
 
 
 def _wide(results: Results, rows: pd.DataFrame, values: str) -> pd.DataFrame:
-    """A column as numbers, a row for each ratio above 0 (general text alone is a control), a column for each size.
-
-    NotRun if there is none.
-    """
+    """A column as numbers, by ratio above 0 (general text alone is a control) and size. NotRun if there is none."""
     wide = rows[rows["ratio"] > 0].pivot(index="ratio", columns="size", values=values)
     if wide.empty:
         raise NotRun("no ratio of this study says anything of it")

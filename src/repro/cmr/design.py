@@ -61,9 +61,7 @@ class Start(NamedTuple):
 
 
 def design(params: Params) -> Design:
-    """The stages `params` ask for. Raises ParamsError if a source or model does not exist, or models do not grow in
-    size.
-    """
+    """The stages `params` ask for; ParamsError if a source or model does not exist, or models do not grow in size."""
     general, *domains = _texts(params)
     starts = list(_starts(params, general))
     models = tuple(start.model for start in starts[:: len(params.seeds)])

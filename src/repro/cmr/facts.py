@@ -42,9 +42,7 @@ def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
 
 
 def offsets() -> Facts:
-    """How the paper's curves begin: the fitted general increment at T = 1, nats per token, mean over ratios up to 1/2
-    (and, of the other sizes, over these).
-    """
+    """Mean fitted general increment at T = 1 over ratios up to 1/2, of one size and of the others, nats per token."""
     begins = paper.curves([1.0]).query("ratio <= 0.5").set_index("size")["general"]
     others = begins.drop(OFFSET_SIZE)
     return {"offset_31b": float(begins[OFFSET_SIZE].mean()), "offset_others": float(others.mean())}

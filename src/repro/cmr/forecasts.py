@@ -32,9 +32,8 @@ def chosen(ratios: list[float]) -> list[float]:
 
 
 def of_runs(losses: pd.DataFrame, full: Analysis) -> pd.DataFrame:
-    """Forecasts for the runs behind ``full``, of one domain, whose rows are in ``losses`` (`Study.losses`).
-
-    Losses of ratios that were tried follow Equation 6 to the end; those of the others lie on L(R) through such ends.
+    """Forecasts for the runs behind ``full``, of one domain, from their rows in ``losses`` (`Study.losses`): by
+    Equation 6 to the end for ratios that were tried, on L(R) through such ends for the others.
     """
     end, own = full.settings.t_max, full.settings
     four = chosen(sorted({laws.ratio for group in full.groups for laws in group.token_laws}))

@@ -1,7 +1,4 @@
-"""What figures and tables draw, as frames: `Results`, which the paper's printed numbers and our analyses both give.
-
-T is in hundredths of T_max throughout, as in :meth:`repro.laws.Analysis.curves`.
-"""
+"""What figures and tables draw: `Results`, of the paper and of our runs alike. T is in hundredths of T_max."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -81,9 +78,7 @@ class Results(Protocol):
         """
 
     def ratio_curves(self, t: ArrayLike) -> pd.DataFrame:
-        """Equation 8 of every size at ``t``: columns size, t, ratio, kind ("fitted" | "extrapolated"); where intervals
-        can be given, low and high.
-        """
+        """Equation 8 at ``t``: size, t, ratio, kind ("fitted" | "extrapolated"); low and high where known."""
 
     def end_losses(self) -> pd.DataFrame:
         """Losses at the end of every trajectory that are known: columns size, ratio, loss, value (nats per token)."""
@@ -152,10 +147,7 @@ class DomainResults(Results):
         return turning_points(trajectories, self._unit)
 
     def ratio_curves(self, t: ArrayLike) -> pd.DataFrame:
-        """As `Results.ratio_curves`, of the sizes whose turning points do not contradict the law.
-
-        low and high are the law's own 95% interval, NaN without draws; it is a share, so it ends at 0 and 1.
-        """
+        """As `Results.ratio_curves`, of sizes whose turning points agree; ends within 0 and 1, NaN without draws."""
         routes = {group.size: group.critical_ratio.turning_point for group in self.analysis.groups}
         laws = {size: by.law for size, by in routes.items() if by.law is not None and not by.contradicted}
         curves = ratio_curves([(size, law.params) for size, law in laws.items()], t, self._unit)

@@ -40,16 +40,14 @@ _KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, 
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
     """The study that a notebook's parameters ask for: call it with ``globals()`` right after the parameters cell.
-    Raises ParamsError, in one line naming the parameter that is wrong and what is allowed.
+    ParamsError names the parameter that is wrong and what is allowed.
     """
     display.enable()
     return open_study(parameters.from_notebook(namespace))
 
 
 def open_study(params: Params) -> "Study":
-    """The study of checked parameters, its runs kept in the project's store. Raises ParamsError if a source of text
-    does not exist.
-    """
+    """The study of these parameters, in the project's store; ParamsError if a source or model is missing."""
     return Study(store=Store(home() / "_runs"), params=params, design=design(params))
 
 
@@ -144,9 +142,7 @@ class Study(BaseStudy):
         return pd.DataFrame({"corpus": [stage.text.name for stage in stages], "text": texts})
 
     def shapes(self) -> pd.DataFrame:
-        """The models as the columns of Table 1, with their parameter counts; NaN where a pretrained one has no such
-        number.
-        """
+        """The models in the columns of Table 1, and parameters; NaN where a pretrained one has no such number."""
         return pd.DataFrame([self._shape(model) for model in self.design.models])
 
     def _shape(self, model: Pretrain | Base) -> dict[str, Any]:
@@ -163,9 +159,7 @@ class Study(BaseStudy):
         }  # fmt: skip
 
     def pretraining(self) -> pd.DataFrame:
-        """Validation loss while pretraining: columns size, seed, tokens, general_loss (nats per token). No rows if the
-        models were pretrained elsewhere.
-        """
+        """Validation losses of pretraining, if there is any: size, seed, tokens, general_loss (nats per token)."""
         self.run(self.design.pretraining)
         frames = [
             read_losses(self.file(stage, LOSSES))
@@ -196,9 +190,7 @@ class Study(BaseStudy):
         return self._analysis(self.losses())
 
     def results(self, domain: str | None = None) -> DomainResults:
-        """The results on one domain, by default the one of every size. Raises ValueError if the study has no such
-        domain.
-        """
+        """The results on one domain, by default the one of every size; ValueError if there is no such domain."""
         losses, name = self.losses(), domain or self.params.domain.name
         rows = losses[losses["domain"] == name]
         if rows.empty:

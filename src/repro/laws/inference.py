@@ -1,8 +1,4 @@
-"""What the data say about the parameters of one fit: intervals, and warnings for whoever reads the numbers.
-
-Nonlinear parameters have profile-likelihood intervals; coefficients and the curve have those of the delta method. All
-of it takes a :class:`Design`, which says what a fit is without knowing laws or fits.
-"""
+"""What the data say about the parameters of one fit: intervals, and warnings for whoever reads the numbers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -61,9 +57,7 @@ class Design(NamedTuple):
 
 
 def conf_int(design: Design, alpha: float) -> Array:
-    """Intervals of confidence 1 - alpha, (q + p, 2): profile likelihood, then delta method; NaN with no residual
-    degrees of freedom.
-    """
+    """Profile-likelihood, then delta-method intervals, (q + p, 2), of confidence 1 - alpha; NaN if df_resid is 0."""
     if not design.df_resid:
         return np.full((len(design.names), 2), np.nan)
     limit = profile_limit(design, alpha)
@@ -74,9 +68,7 @@ def conf_int(design: Design, alpha: float) -> Array:
 
 
 def band(design: Design, x: Array, alpha: float) -> Array:
-    """Half the width of the pointwise interval of the curve at ``x`` (m,), by the delta method; NaN with no residual
-    degrees of freedom.
-    """
+    """Half the width of the curve's pointwise interval at ``x`` (m,), by the delta method; NaN if df_resid is 0."""
     if not design.df_resid:
         return np.full(len(x), np.nan)
     _, singular, right, length = _directions(design)
@@ -125,9 +117,7 @@ def _jacobian(design: Design, x: Array) -> Array:
 
 
 def profile(design: Design, index: int, value: float, theta: Array) -> tuple[float, Array]:
-    """(sum of squares, theta (q,)) with one nonlinear parameter held at ``value`` and the others refitted, from
-    ``theta`` and from elsewhere.
-    """
+    """(sum of squares, theta (q,)) with one parameter held at ``value``, refitted from ``theta`` and from elsewhere."""
     problem = design.problem
     reach = problem.high - problem.low
     starts = np.array([theta, *(problem.low + share * reach for share in ELSEWHERE)])

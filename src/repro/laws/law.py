@@ -118,9 +118,7 @@ class Law:
         return np.stack([np.broadcast_to(part, x.shape) for part in self.basis(x, *theta)], axis=-1)
 
     def evaluate(self, params: Mapping[str, float], x: ArrayLike) -> Array:
-        """The law at ``x`` (any shape), same shape; infinite or NaN where the basis is. Raises ValueError if ``params``
-        lacks a name.
-        """
+        """The law at ``x``, in its shape; infinite or NaN where the basis is. ValueError if ``params`` lacks a name."""
         theta, linear = self.split(params)
         at = np.asarray(x, dtype=float)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -282,9 +280,8 @@ class Fit:
 
     @property
     def rse(self) -> float:
-        """Residual standard error sqrt(sse / df_resid); NaN with no residual degrees of freedom. In the units of y
-        without weights; with inverse variances for weights it is in these standard deviations, near 1 where the law
-        holds.
+        """Residual standard error sqrt(sse / df_resid), in the units of y; with inverse variances for weights in these
+        standard deviations, near 1 where the law holds. NaN with no residual degrees of freedom.
         """
         return float(np.sqrt(self.sse / self.df_resid)) if self.df_resid else float("nan")
 

@@ -83,9 +83,7 @@ def dot(one: Array, other: Array) -> Array:
 
 
 def orthonormal(columns: Columns) -> tuple[Columns, list[list[Array]]]:
-    """Gram-Schmidt, twice for each column: (q, r) with column_j = sum_i r[i][j] q_i. A column that adds no direction
-    becomes 0, with r_jj = 0.
-    """
+    """Gram-Schmidt, twice: (q, r) with column_j = sum_i r[i][j] q_i; 0, with r_jj = 0, where that adds no direction."""
     q: Columns = []
     r: list[list[Array]] = [[] for _ in columns]
     for column in columns:

@@ -91,10 +91,7 @@ class OfModel(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(OfModel):
-    """A model's answers to the questions of a domain's benchmarks, through lm-eval; programs are not executed here.
-
-    chat: whether the chat template is used.
-    """
+    """A model's answers to a domain's benchmarks, through lm-eval; no programs. chat: whether by the chat template."""
 
     material: Material
     benchmarks: tuple[str, ...]
@@ -114,9 +111,8 @@ class Evaluate(OfModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Programs(OfModel):
-    """Programs that a model writes for HumanEval, executed.
-
-    isolated: in the sandbox; otherwise with limits on memory and time only, which a user has to ask for.
+    """Programs that a model writes for HumanEval, executed; isolated: in the sandbox, otherwise with limits on memory
+    and time only, which a user has to ask for.
     """
 
     material: Material
@@ -185,10 +181,7 @@ def _answer(work: Work, stage: Evaluate | Programs, benchmarks: tuple[str, ...],
 
 @dataclass(frozen=True, kw_only=True)
 class Drift(Stage):
-    """Drift between two models, layer by layer, on a fixed sample of SFT pairs (Figure 3).
-
-    The sample is the first `examples` of `pairs` in the random order of `seed`.
-    """
+    """Drift between two models by layer (Figure 3), on the first `examples` of `pairs` in the order of `seed`."""
 
     first: Adapted
     second: Adapted

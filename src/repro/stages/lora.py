@@ -39,10 +39,7 @@ class LoraTraining(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Cpt(Shared):
-    """The base model trained further on domain text with a share of replayed general text.
-
-    tokens: rounded down to whole steps of `training.batch` sequences of `length`.
-    """
+    """The base model trained further on domain text and replayed general text; tokens: rounded down to whole steps."""
 
     base: Base | Pretrain
     domain: Tokens

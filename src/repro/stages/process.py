@@ -1,7 +1,4 @@
-"""One of several processes that share a run, started by torchrun; :mod:`repro.stages.parallel` is the worker's side.
-
-Slow imports come after the connection to the worker, with which this process dies.
-"""
+"""One of several processes that share a run, started by torchrun; :mod:`repro.stages.parallel` is its worker."""
 
 import os
 import pickle
@@ -35,7 +32,7 @@ def main() -> None:
 
 
 def _train(task: bytes, rank: int, worker: "_Worker") -> None:
-    from repro.lm.training import join, leave
+    from repro.lm.training import join, leave  # slow, and so after the connection with which this process dies
 
     stage, work = pickle.loads(task)
     if rank == 0:

@@ -165,10 +165,7 @@ class Tokens(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class PairTokens(Stage):
-    """A domain's pairs as token ids.
-
-    chat: whether prompts go through the model's chat template; longest: tokens; longer pairs are left out.
-    """
+    """A domain's pairs as token ids. chat: whether by the chat template; longest: in tokens, longer ones left out."""
 
     effort: ClassVar[float] = 1e11
     material: Material
@@ -197,10 +194,7 @@ class PairTokens(Stage):
 
 
 def tokens_of(folder: Path, part: str, dtype: np.dtype) -> np.ndarray:
-    """One part of a finished `Tokens` stage, memory-mapped, shape (n,).
-
-    folder: where the part's ``.bin`` file lies; dtype: the stage's.
-    """
+    """One part of a finished `Tokens` stage, memory-mapped from its folder with its dtype: shape (n,)."""
     return np.memmap(folder / f"{part}.bin", dtype=dtype, mode="r")
 
 

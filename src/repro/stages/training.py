@@ -187,10 +187,7 @@ def read_losses(file: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(Shared):
-    """A model trained from scratch on the training part of the general text.
-
-    sequences: held-out sequences of general text its loss is measured on.
-    """
+    """A model trained from scratch on general text; sequences: held-out ones that its loss is measured on."""
 
     tokens: Tokens
     shape: Shape

@@ -1,7 +1,4 @@
-"""A study: its stages run when they are first needed, and a page ends with what produced its numbers.
-
-What its parameters mean on this machine: where runs execute, and the sources of text.
-"""
+"""A study: its stages run when first needed, where its parameters say, and a page ends with what made its numbers."""
 
 import html
 import json
@@ -100,9 +97,7 @@ def _cuda(numbers: range) -> tuple[str, ...]:
 
 
 def sources(given: tuple[SourceParams, ...], field: str) -> tuple[Source, ...]:
-    """The sources that parameters name; `field` is the parameter that names them. Raises ParamsError if a package or
-    folder of that name does not exist or holds no text.
-    """
+    """The sources that the parameter ``field`` names; ParamsError if a package or folder is missing or has no text."""
     return tuple(_source(source, f"{field}[{number}]") for number, source in enumerate(given))
 
 
@@ -126,9 +121,7 @@ def _source(source: SourceParams, field: str) -> Source:
 
 @contextmanager
 def local(folder: str, field: str) -> Iterator[Path]:
-    """Where a folder lies that the parameter ``field`` names, wherever the notebook's kernel was started. What is wrong
-    with its files, found meanwhile, is raised as ParamsError.
-    """
+    """Where the folder that the parameter ``field`` names lies; what is wrong with its files becomes a ParamsError."""
     try:
         yield Path(os.path.realpath(home() / Path(folder).expanduser()))
     except OSError as error:
@@ -138,9 +131,7 @@ def local(folder: str, field: str) -> Iterator[Path]:
 
 
 def require_packages(names: Iterable[str]) -> None:
-    """Make sure that data packages have been fetched and are the pinned ones. Raises ParamsError naming the file that
-    is missing or another one.
-    """
+    """Refuse data packages that are not here or not the pinned ones; ParamsError names the file."""
     for name in names:
         try:
             wheel(PACKAGES[name])
@@ -172,10 +163,7 @@ class NotRun(Exception):
 
 @dataclass(frozen=True)
 class BaseStudy(ABC):
-    """A study of one paper. Each of its methods first does the runs it needs that the store does not hold.
-
-    lazy: whether it does; if not, a method that needs another run raises NotRun.
-    """
+    """A study of one paper: its methods do the runs that they need and the store lacks; if not ``lazy``, NotRun."""
 
     store: Store
     params: Params | AllocationParams
@@ -220,9 +208,7 @@ class BaseStudy(ABC):
         run(wanted, self.store, place.machine, on=place.cluster, title=self.params.preset, whole=self.stages)
 
     def file(self, stage: Stage, name: str) -> Path:
-        """One file of a finished stage. A spoilt stage is set aside, with a message, and done again. Raises StudyFailed
-        if doing it again fails.
-        """
+        """One file of a finished stage; a spoilt one is set aside, with a message, and redone; else StudyFailed."""
         return self._sound(stage, lambda: self.store.file(stage, name))
 
     def finished(self, stage: Stage) -> Path:

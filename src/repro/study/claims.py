@@ -96,9 +96,7 @@ def begin(namespace: Mapping[str, Any]) -> list[BaseStudy]:
 
 @cache
 def read(paper: str) -> dict[str, Claim]:
-    """The claims of a paper by id. Raises ValueError, naming the claim and the field that is wrong, or the id that is
-    given twice or has no entry.
-    """
+    """The claims of a paper by id; ValueError names the claim and its wrong field, or the id repeated or unknown."""
     file = resources.files(f"repro.{paper}") / "published" / "claims.yaml"
     known = parse(file.read_text(encoding="utf-8"))
     functions = _functions(paper)
@@ -129,9 +127,7 @@ def _functions(paper: str) -> tuple[Mapping[str, Callable[..., Any]], Mapping[st
 
 
 def verdict(claim: Claim, found: Recomputed) -> Verdict:
-    """Whether a recomputation agrees with what is printed; a truth value says so itself. Raises ValueError if it has
-    not as many numbers as are printed.
-    """
+    """Whether a recomputation, numbers or a truth, agrees with what is printed; ValueError if their counts differ."""
     if found is None:
         return "not computable"
     if isinstance(found, bool | np.bool_):
@@ -252,9 +248,7 @@ def as_json(frame: pd.DataFrame) -> str:
 
 
 def show(paper: str, *asked: str | BaseStudy | None) -> Cards:
-    """Cards of the claims with these ids, the study last; its missing runs are done first. Raises ValueError if there
-    is no such claim.
-    """
+    """Cards of the claims with these ids, the study last, whose missing runs are done; ValueError for an unknown id."""
     ids = [each for each in asked if isinstance(each, str)]
     study = next((each for each in asked if isinstance(each, BaseStudy)), None)
     if unknown := [name for name in ids if name not in read(paper)]:

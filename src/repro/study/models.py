@@ -10,9 +10,7 @@ from repro.study.base import local
 
 
 def pretrained(given: PretrainedParams, field: str) -> Base:
-    """The stage of a pretrained model; `field` is the parameter that names it. Raises ParamsError if there is no such
-    package or folder, or the folder holds no model.
-    """
+    """The stage of the pretrained model that the parameter `field` names; ParamsError if there is none."""
     if given.package is not None:
         if given.package not in names("model"):
             allowed = ", ".join(names("model"))
@@ -29,9 +27,7 @@ def pretrained(given: PretrainedParams, field: str) -> Base:
 
 
 def require_context(base: Base, length: int, field: str) -> None:
-    """Refuse sequences longer than the context of a model in a folder, which can be read before anything runs. Raises
-    ParamsError naming `field`, the parameter with the length.
-    """
+    """ParamsError if sequences, as `field` has them, are longer than the context of a model in a folder."""
     if isinstance(base.source, FolderModel):
         config = json.loads((base.source.folder / "config.json").read_text())
         context = config.get("max_position_embeddings")

@@ -173,10 +173,7 @@ class Paper:
 
 
 def submission(papers: Sequence[Paper], header: Iterable[str]) -> Submission:
-    """Where the runs of one or both papers would go, which the parameters that both share decide.
-
-    header: the lines of a job's header, if there are jobs.
-    """
+    """Where the runs of one or both papers would go; header: the lines of a job's header, if there are jobs."""
     params = papers[0].params
     lines = [_where(params, papers)]
     if params.cluster is not None:

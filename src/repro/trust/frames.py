@@ -82,9 +82,7 @@ class Surface(NamedTuple):
 
 
 def surface(label: str, fit: Fit) -> Surface:
-    """The sum of squares of one curve over both exponents, coefficients solved for at each pair; the region is that of
-    the F test of both exponents together.
-    """
+    """The sum of squares of one curve over both exponents, and the region of the F test of both together."""
     low, high = np.array([(part.low, part.high) for part in fit.law.nonlinear]).T
     step = (high[0] - low[0]) / CELLS
     middles = low[0] + step * (np.arange(CELLS) + 0.5)
@@ -98,9 +96,7 @@ def surface(label: str, fit: Fit) -> Surface:
 
 
 def surfaces(analysis: Analysis) -> list[Surface]:
-    """The surfaces of the general curves with the best and the least determined exponents: two, one or none, as a curve
-    without a residual degree of freedom has no region.
-    """
+    """The surfaces of the general curves with the best and the least determined exponents: two, one or none."""
     found = [
         surface(f"{group.size} on {group.domain}, R = {ratio_label(laws.ratio)}", laws.general)
         for group in analysis.groups

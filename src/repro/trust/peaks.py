@@ -34,9 +34,8 @@ SHAPES: tuple[Shape, ...] = get_args(Shape)
 
 
 def curve(shape: Shape, tokens: Array, rng: np.random.Generator) -> Array:
-    """A score at each of tokens (n,) > 0: 0.3 to 0.5, and 3 to 15 points more or less, without a peak.
-
-    Saturating scores are half-way between a third of the fewest and a third of the most tokens.
+    """A score at each of tokens (n,) > 0: 0.3 to 0.5, and 3 to 15 points more or less, without a peak. Saturating
+    scores are half-way between a third of the fewest and a third of the most tokens.
     """
     logs = np.log(tokens)
     level, change, place = rng.uniform(0.3, 0.5), rng.uniform(0.03, 0.15), rng.uniform()
@@ -73,9 +72,7 @@ def claims(shape: Shape, items: int, sets: int, draws: int, seed: int = 0) -> pd
 
 
 def shown(studies: Sequence[Scores], draws: int, seed: int) -> list[bool]:
-    """`Allocation.peak_shown` of studies at the same tokens, each of equal numbers of items: what takes simulations is
-    looked at only for those that meet the cheaper conditions.
-    """
+    """`Allocation.peak_shown` of studies at the same tokens and items; simulates only where cheaper tests are met."""
 
     def meets(data: Scores, fit: Fit, p_value: float = 0.0) -> bool:
         return not list(missing(data, optimum(data, fit), flatness(data, fit), "", p_value))
@@ -139,9 +136,7 @@ def of(shape: Shape) -> tuple[int, ...]:
 
 
 def peak_stages(sets: int, draws: int) -> tuple[Peaks, ...]:
-    """Stages that together make ``sets`` sets of each shape and number of items; a quarter as many with a real peak,
-    which take the longest and only show what the rule costs.
-    """
+    """Stages of ``sets`` sets of each shape and number of items; a quarter as many of real peaks, which are slowest."""
     counts = {shape: max(sets // 4, 1) if shape == "peak" else sets for shape in SHAPES}
     return tuple(
         Peaks(shape=shape, number=k, sets=size, draws=draws)

@@ -29,11 +29,7 @@ def wilson(found: pd.Series) -> tuple[float, float, float]:
 
 
 def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Both recoveries as one `recovered` frame.
-
-    critical: as :func:`repro.trust.recovery.coverage` gives it; the studies that can tell a critical ratio are kept.
-    best: as :func:`repro.trust.recovery.allocation_coverage` gives it.
-    """
+    """`recovery.coverage`, of studies that can tell, and `recovery.allocation_coverage` as one `recovered` frame."""
     critical = critical[(critical["law"] == "all") & (critical["reach"] == "across")]
     pairs = zip(critical["quantity"], critical["ratio"], strict=True)
     turns = [f"T0 at R = {ratio_label(r)}" if r == r else f"critical ratio {q}" for q, r in pairs]
@@ -71,7 +67,5 @@ def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def recorded(name: str) -> pd.DataFrame:
-    """A summary of the large run that is kept with the package: "coverage", "cells", "refused" or "claims", as the
-    functions of these names in ``tools/recoveries.py`` have them, which makes them.
-    """
+    """A summary of the large run, as ``tools/recoveries.py`` makes it: "coverage", "cells", "refused" or "claims"."""
     return pd.read_csv(str(resources.files("repro.trust") / "recorded" / f"{name}.csv"))

@@ -275,9 +275,8 @@ def simulate_scores(rng: np.random.Generator) -> tuple[pd.DataFrame, dict[str, f
 
 
 def allocation_coverage(sets: int = 200, draws: int = 100, seed: int = 0) -> pd.DataFrame:
-    """95% percentile intervals of the best SFT count on simulated studies with a known one: a row for each set, truth,
-    estimate, lower, upper (SFT tokens; the last three NaN where no peak was found) and covered. Raises ValueError if
-    sets or draws is below 1.
+    """95% percentile intervals of the best SFT count on simulated studies, a row for each: truth, estimate, lower,
+    upper (SFT tokens; NaN without a peak), covered. Raises ValueError if sets or draws is below 1.
     """
     if sets < 1 or draws < 1:
         raise ValueError(f"a coverage study needs at least one set and one draw, not {sets} and {draws}")
@@ -310,10 +309,7 @@ def _refitted(studies: Sequence[Scores], draws: int, rng: np.random.Generator) -
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(Stage):
-    """``sets`` synthetic studies analysed with ``draws`` bootstrap draws; ``number`` seeds them.
-
-    seeds, ratios, form, reach: of studies of the critical ratio, see :func:`coverage`.
-    """
+    """``sets`` synthetic studies with ``draws`` bootstrap draws, seeded by ``number``; the rest as in `coverage`."""
 
     version: ClassVar[int] = 6
     law: Recovered
@@ -344,9 +340,7 @@ class Recovery(Stage):
 
 
 def recoveries(sets: int, draws: int) -> tuple[Recovery, ...]:
-    """Stages that together make ``sets`` sets for each of the two laws, those of the critical ratio spread over `CELLS`
-    as evenly as they go; and others that cannot tell the critical ratio.
-    """
+    """Stages of ``sets`` sets for each law, the critical ratio's evenly over `CELLS`, and some that cannot tell it."""
     cells: list[tuple[int, dict[str, Any]]] = []
     for place, (ratios, seeds, form) in enumerate(CELLS):
         size = sets // len(CELLS) + (place < sets % len(CELLS))

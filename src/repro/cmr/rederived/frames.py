@@ -71,9 +71,7 @@ def refits(lagrange: float | None = None) -> dict[str, Fit]:
 
 
 def critical_ratios() -> pd.DataFrame:
-    """The critical ratio at T = 100, for each size: size, printed (in the text), table5 (its curve), table4 (refitted),
-    pairs (how many turning points that is through).
-    """
+    """Critical ratios at T = 100: size, printed (in the text), table5 (its curve), table4 (refitted), pairs (used)."""
     rows = [
         {
             "size": size,
@@ -122,9 +120,7 @@ def relative_error(predictions: pd.DataFrame, of: str) -> float:
 
 
 def comparison() -> pd.DataFrame:
-    """Printed and recomputed, a row for each number: where, what, printed, recomputed (shares or tokens), unit
-    ("%" | "tokens").
-    """
+    """Printed beside recomputed numbers: where, what, printed, recomputed (shares or tokens), unit ("%" | "tokens")."""
     close, coarse, interior = prediction(), prediction(READ_AS[1 / 3]), prediction(largest=3 / 4)
     mean_printed = float(_predictions()["printed_difference"].mean()) / 100
     what = "mean error of predicting the domain loss at R = 1/4"

@@ -1,7 +1,4 @@
-"""What scores show: do they differ, do they rise with ln S, where is Equation 1 best, and is that a peak?
-
-The best allocation has its interval, and Equation 2 carries it to other budgets.
-"""
+"""What scores show: whether they differ or rise with ln S, the peak of Equation 1 and its interval, Equation 2."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +32,7 @@ class Flatness:
 @dataclass(frozen=True)
 class Trend:
     """A test of "the score does not change with ln S": it sees a steady change that a test with more degrees of freedom
-    can miss. slope: of the score, for each unit of ln S (NaN where all scores are equal). method: the test in words.
+    can miss. slope: for each unit of ln S, NaN where all scores are equal. method: the test in words.
     """
 
     slope: float
@@ -132,7 +129,7 @@ Interval = tuple[float, float]
 
 def best_fraction(budget: float, sft_tokens: float) -> float | None:
     """Equation 2: the best CPT share of ``budget`` tokens if the best number of SFT tokens does not depend on it. None
-    where the budget is smaller than those SFT tokens. Raises ValueError if it is not a positive number.
+    where the budget is smaller than those. Raises ValueError if it is not a positive number.
     """
     if not (np.isfinite(budget) and budget > 0):
         raise ValueError(f"a budget is {budget}; it must be a positive number of tokens")
@@ -174,9 +171,7 @@ class Prediction:
 
 
 def optimum(data: Scores, fit: Fit) -> Optimum:
-    """The peak, with its percentile interval where the fit has draws. A draw without a peak could have it anywhere, so
-    such draws count half at either end of the data.
-    """
+    """The peak, with its percentile interval where the fit has draws; draws without a peak count half at either end."""
     fine = np.geomspace(data.tokens[0], data.tokens[-1], FINE)
     highest = float(fine[np.argmax(fit.predict(fine))])
     if not fit.params["amplitude"] > 0:
@@ -209,9 +204,7 @@ EXACT = 1e-20  # share of the sum of squares about the mean up to which what a l
 
 @dataclass(frozen=True)
 class Peak:
-    """p_value: of "the best monotone law holds" against Equation 1 (NaN where not tested). against: that law's name.
-    missing: in words, why the data show no peak; empty where they show one.
-    """
+    """p_value: of the best monotone law, ``against``, over Equation 1; NaN if untested. missing: why none is shown."""
 
     p_value: float
     against: str

@@ -1,8 +1,4 @@
-"""Scores at several allocations of one budget, checked, and the size of their errors.
-
-Errors come from whatever tells them best: repeated runs, the answers to each question, the number of items behind each
-score, or else the residuals of the law.
-"""
+"""Scores at several allocations of one budget, checked, and the size of their errors: see `Scores.errors`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -121,9 +117,7 @@ class Scores:
         return ratio if stats.f.sf(ratio, df_law, self.within) < LEVEL else 1.0
 
     def noise(self, fit: Fit, draws: int, rng: np.random.Generator) -> Array:
-        """Simulated errors about a fitted curve, (draws, n). Where their spread is itself an estimate, each draw has
-        its own, which makes errors Student's t.
-        """
+        """Simulated errors about a fitted curve, (draws, n): Student's t where their spread is itself an estimate."""
         shape, excess, items = (draws, len(self.values)), self.excess(fit), self.items
         if self.errors == "runs":
             # From the mean of their allocation, scaled to the pooled variance within.
@@ -168,9 +162,7 @@ class Scores:
 
 
 def checked(scores: pd.DataFrame, budget: float, answers: ArrayLike | None = None) -> Scores:
-    """The arguments of :func:`repro.laws.allocation.analyse_allocation`, checked. Raises ValueError naming the column,
-    or the row (as the frame's index has it), and what is allowed.
-    """
+    """The arguments of `analyse_allocation`, checked; ValueError names the column or row and what is allowed."""
     if not (np.isfinite(budget) and budget > 0):
         raise ValueError(f"the budget is {budget}; it must be a positive number of tokens")
     _columns(scores)

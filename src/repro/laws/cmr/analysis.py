@@ -1,8 +1,4 @@
-"""Paper A's Sections 4 and 5 on a frame of losses: Equation 6, L(R), feasible ratios, the critical ratio.
-
-:func:`analyse` takes the frame. Each model size on each domain is a group, analysed by itself: Equation 6 at each
-mixture ratio, its turning point, L(R) through the losses at T_max, and the critical ratio from both.
-"""
+"""Paper A's Sections 4 and 5 on a frame of losses, by size and domain: Equation 6, L(R), the critical ratio."""
 
 from __future__ import annotations
 
@@ -86,8 +82,8 @@ class Group:
         return critical.by_tolerance(self.ends, self.ratio_law["general"], self.base.general, epsilon)[0]
 
     def by_multiplier(self, lagrange: float, settings: Settings) -> critical.ByTurningPoint:
-        """The critical ratio by turning point as it would be with another multiplier in Equation 27. settings: those of
-        the analysis. The same draws give the interval, so that multipliers compare.
+        """The critical ratio by turning point as it would be with another multiplier in Equation 27; the same draws
+        give the interval, so that multipliers compare.
         """
         solved = settings.equation_27 | {"lagrange": lagrange}
         times = None if self.draws is None else self.draws.times_at(**solved)

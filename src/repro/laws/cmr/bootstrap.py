@@ -33,8 +33,8 @@ GENERAL_TOKEN_LAW_WIDE = replace(
 
 
 class Curve(NamedTuple):
-    """One ratio of a group: both fits, and the run (seed) of each of their points, in the fits' order. sequences: the
-    increments of "general" and "domain" loss by held-out sequence, (points, m), where they are known.
+    """One ratio of a group: both fits, and the run (seed) of each of their points. sequences: the increments of
+    "general" and "domain" loss by held-out sequence, (points, m), where they are known.
     """
 
     ratio: float

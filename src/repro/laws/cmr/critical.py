@@ -278,9 +278,7 @@ def _bracket(losses: Array, ratios: Array, limit: float) -> tuple[Array, Array]:
 
 
 def _interpolated(losses: Array, ratios: Array, limit: float) -> Array:
-    """The last place at which monotone cubic interpolation of losses (n, r) is at most ``limit``: (n,), 0 or 1 where no
-    ratio is, or the last one.
-    """
+    """Where a monotone cubic through losses (n, r) last is ``limit`` or less: (n,), 0 if nowhere, 1 at the end."""
     at = ratios[0] + (ratios[-1] - ratios[0]) * GRID
     curve = PchipInterpolator(ratios, losses, axis=1)(at)
     last = np.max(np.where(curve <= limit, np.arange(len(at)), 0), axis=1)
@@ -298,9 +296,7 @@ def _isotonic(values: Array, weights: Array | None = None) -> Array:
 
 
 def _law_crossings(law: Law, params: pd.DataFrame, limit: float) -> Array:
-    """The largest R in [0, 1] at which a monotone law of R is at most ``limit``, for many parameter sets: (n,), 1 where
-    it stays below, 0 where it is above throughout.
-    """
+    """The largest R in [0, 1], (n,), at which a monotone law is at most ``limit``; 1 if always, 0 if nowhere."""
     arrays = {name: params[name].to_numpy(float) for name in law.names}
     low, high = np.full(len(params), TINY), np.ones(len(params))
     ends = law.evaluate_many(arrays, [TINY, 1.0])

@@ -172,9 +172,7 @@ CMR_LAWS = (
 
 
 def increments(domain: Mapping[str, float], general: Mapping[str, float], t: ArrayLike) -> dict[str, Array]:
-    """Equation 6 at ``t`` (>= 0, any shape; NaN where t is): "general" and "domain", nats per token. Both are 0 by
-    definition at t = 0, where the powers themselves may not exist.
-    """
+    """Equation 6 at ``t`` (>= 0, any shape): "general" and "domain", nats per token; 0 by definition at t = 0."""
     at = np.asarray(t, dtype=float)
     positive = np.where(at == 0, 1.0, at)
     laws = {"general": (GENERAL_TOKEN_LAW, general), "domain": (DOMAIN_TOKEN_LAW, domain)}

@@ -1,8 +1,4 @@
-"""A frame of validation losses: checked, turned into increments over the loss before training, and cleaned.
-
-:func:`cleaned` takes out, and names, what is no measurement of the course of a loss; :func:`effect` tests whether the
-general loss changes by more than its noise. Both come before any law of the paper is fitted.
-"""
+"""A frame of validation losses: checked, turned into increments, cleaned, and tested for changes beyond noise."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
