@@ -74,7 +74,7 @@ def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 STUDY: Any = SimpleNamespace(
-    design=SimpleNamespace(pretraining=[SimpleNamespace(parameters=92_000), SimpleNamespace(parameters=330_000)]),
+    design=SimpleNamespace(models=[SimpleNamespace(parameters=92_000), SimpleNamespace(parameters=330_000)]),
     params=SimpleNamespace(continual_tokens=480_000, seeds=(0,)),
 )
 
