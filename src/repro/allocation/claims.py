@@ -1,7 +1,5 @@
-"""How paper B's claims are checked, by the ids of ``published/claims.yaml``.
-
-RECOMPUTED has what the paper's other numbers give: the values printed there anew, or whether the statement holds.
-REPLICATED has what the runs of a study give. Printed scores are taken as independent samples of a benchmark's items.
+"""How paper B's claims are checked, by their ids: RECOMPUTED has what the paper's other numbers give, REPLICATED what
+the runs of a study give. Printed scores are taken as independent samples of a benchmark's items.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -84,9 +84,8 @@ class Design(BaseDesign):
 
 
 def design(params: AllocationParams, *, programs: bool = True) -> Design:
-    """The stages that `params` ask for; ParamsError if a source, model or benchmark does not exist.
-
-    programs: whether programs that models write can be executed here.
+    """The stages that `params` ask for, with ``programs`` of models where these can be executed here; ParamsError if a
+    source, model or benchmark does not exist.
     """
     base = base_of(params, material(params, params.replay, "replay"))
     parts = []

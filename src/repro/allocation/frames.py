@@ -18,10 +18,7 @@ NORMAL = 1.96
 
 
 class Results(Protocol):
-    """Scores and the laws fitted to them: what the paper prints (`allocation.paper`), or what our runs came to.
-
-    Every frame has the columns benchmark and metric, unless it says otherwise.
-    """
+    """Scores and laws of the paper or of our runs; frames have benchmark and metric unless they say otherwise."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -168,10 +168,8 @@ def _question(row: Any) -> dict[str, str]:
 
 
 def held_out(frames: Iterable[tuple[HeldOut, int, pd.DataFrame]]) -> pd.DataFrame:
-    """Losses along CPT: domain, tokens, corpus ("domain, held out" | "general, held out"), loss, change, se.
-
-    Means over seeds. se: standard error over sequences of the change since the base model, paired by sequence; 0 at the
-    base.
+    """Losses along CPT, means over seeds: domain, tokens, corpus ("domain, held out" | "general, held out"), loss,
+    change since the base model, se (of that over sequences, paired by sequence; 0 at the base).
     """
     runs: dict[tuple[str, int], list[pd.DataFrame]] = {}
     for stage, tokens, frame in frames:
@@ -195,9 +193,8 @@ def held_out(frames: Iterable[tuple[HeldOut, int, pd.DataFrame]]) -> pd.DataFram
 
 
 def phases(frames: Sequence[pd.DataFrame], estimator: str, by: str = "sft_tokens") -> pd.DataFrame:
-    """Figure 3: domain, ``by``, phase, drift (a mean over layers), low, high (of the layers, least and most).
-
-    With ``by`` "layer" (0: the first compared) mean, least and most are over allocations.
+    """Figure 3: domain, ``by``, phase, drift (a mean over layers), low, high (of the layers, least and most); with
+    ``by`` "layer" (0: the first compared) all three are over allocations.
     """
     if not frames:
         return pd.DataFrame(columns=["domain", by, "phase", "drift", "low", "high"])

@@ -146,9 +146,8 @@ class Study(BaseStudy):
         return results.scores(self._answers(self._base_trials))
 
     def items(self) -> pd.DataFrame:
-        """Every question of every trial, trial by trial: `results.KEYS`, and the columns of `Evaluate`'s result.
-
-        A benchmark whose programs are executed has their verdicts; without, `right` is missing and `status` "not run".
+        """Every question of every trial: `results.KEYS` and the columns of `Evaluate`'s result. Programs have their
+        verdicts where they are executed; elsewhere `right` is missing and `status` "not run".
         """
         self.prepare("items")
         return self._answers(self.design.trials)

@@ -265,10 +265,7 @@ def kind_at(t: NDArray[np.float64]) -> NDArray[np.str_]:
 
 
 def ratio_curves(laws: Iterable[tuple[str, Coefficients]], t: ArrayLike, unit: float = 1.0) -> pd.DataFrame:
-    """Equation 8 of each size at ``t`` (> 0), and at T_max where ``t`` spans it.
-
-    Columns size, t, ratio (no share exceeds 1, so the law is clipped there; below 0 for small T), kind.
-    """
+    """Equation 8 at ``t`` (> 0), and at T_max if within: size, t, ratio (at most 1; below 0 for small T), kind."""
     at = np.atleast_1d(np.asarray(t, dtype=float))
     if at.min() <= T_MAX <= at.max():
         at = np.union1d(at, T_MAX)

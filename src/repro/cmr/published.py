@@ -61,10 +61,7 @@ def critical_ratio(size: str, domain: str = "finance") -> float:
 
 
 class Paper(Results):
-    """The paper's results: its curves are those of its coefficients, and no interval is printed.
-
-    Use the one instance, `paper`.
-    """
+    """What the instance `paper` is of: its curves are those of printed coefficients, and no interval is printed."""
 
     t_title = "T (units of 0.2B tokens)"
     last_t = 250
@@ -108,10 +105,7 @@ class Paper(Results):
         return pd.concat([pd.DataFrame(curve | {"kind": frames.kind_at(at)}) for curve in curves], ignore_index=True)
 
     def turning_points(self, lagrange: float | None = None) -> pd.DataFrame:
-        """As `Results.turning_points`: roots of Equation 27 within ten runs.
-
-        lagrange: the multiplier; by default the largest the paper used.
-        """
+        """As `Results.turning_points`: roots of Equation 27 by ``lagrange``, or the largest the paper used."""
         weight = value("lagrange_high") if lagrange is None else lagrange
         trajectories = []
         for size, ratio in self.trajectories():

@@ -200,10 +200,7 @@ class Study(BaseStudy):
         return _KNOWN[self.identity, name]
 
     def learning_rates(self) -> pd.DataFrame:
-        """The smallest size on its first domain at each continual learning rate: a row for each, in ascending order.
-
-        Columns learning_rate, and those of :meth:`repro.cmr.frames.DomainResults.critical_ratios`.
-        """
+        """`DomainResults.critical_ratios` of the smallest size on its first domain by continual learning_rate."""
         first = self.design.continual[0]
         same = first.base.size, first.domain
         own = [run for run in self.design.continual if (run.base.size, run.domain) == same]
@@ -220,10 +217,9 @@ class Study(BaseStudy):
         return analyse(losses, epsilon=chosen.epsilon, lagrange=chosen.lagrange, bootstrap=chosen.bootstrap)
 
     def recovery(self, law: Recovered) -> pd.DataFrame:
-        """Synthetic studies of known truth, one row for each interval: see :mod:`repro.trust.recovery`.
-
-        law: "critical ratio" (columns of :func:`repro.trust.recovery.coverage`, and ratios, seeds, form) or "best
-        allocation" (those of :func:`repro.trust.recovery.allocation_coverage`).
+        """Synthetic studies of known truth, a row for each interval, in the columns of
+        :func:`repro.trust.recovery.coverage` with ratios, seeds, form, or of
+        :func:`repro.trust.recovery.allocation_coverage`.
         """
         stages = [stage for stage in self.design.recovery if stage.law == law]
         self.run(stages)

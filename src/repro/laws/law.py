@@ -143,11 +143,9 @@ class Law:
         return Fit.of(self, params, at, values, weight)
 
     def fit_many(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Array]:
-        """The global fits to many data sets at once: y (B, n) at x, (n,) or (B, n); each parameter (B,).
-
-        Nonlinear parameters are good to seven digits of their range, which is what bootstrap draws need. Weights (n,)
-        or (B, n) may be 0 here, which leaves a point out. Raises ValueError if values are not finite, or the basis is
-        not finite at some x.
+        """The global fits to many data sets at once: y (B, n) at x, (n,) or (B, n); each parameter (B,), to seven
+        digits of its range, which is what bootstrap draws need. Weights (n,) or (B, n) may be 0, which leaves a point
+        out. Raises ValueError if values are not finite, or the basis is not finite at some x.
         """
         at, values = np.asarray(x, dtype=float), np.atleast_2d(np.asarray(y, dtype=float))
         weight = np.ones(at.shape) if weights is None else np.asarray(weights, dtype=float)

@@ -45,10 +45,8 @@ class Drawn:
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Random numbers of a bootstrap over runs, n draws of it.
-
-    multipliers: for each run's label, what its deviation is multiplied by, (n,), standard normal. spread_quantile:
-    uniform (n,), the quantile at which the estimated spread of the runs lies.
+    """Random numbers of n draws of a bootstrap over runs. multipliers: by the label of a run, standard normal (n,), for
+    its deviation. spread_quantile: uniform (n,), the quantile at which the estimated spread of the runs lies.
     """
 
     multipliers: Mapping[Any, Array]
@@ -70,14 +68,12 @@ def draws(
     correlation: float | None = None,
     shared: Runs | None = None,
 ) -> Drawn:
-    """``n`` data sets like the one of a fit. Raises ValueError for n < 1, an unknown method or one whose data are
-    missing, or no residuals to learn the noise from.
+    """``n`` data sets like the one of a fit, drawn by ``rng``. Raises ValueError for n < 1, an unknown method or one
+    whose data are missing, or no residuals to learn the noise from.
 
-    design: of a fit with at least one residual degree of freedom, or with runs. n: how many. rng: the source of
-    randomness. runs: label of each point's run (k,); two or more different ones make "runs" the default method. method:
-    one of the two, instead of the default. correlation: for "ar1", a lag-one correlation known from elsewhere, such
-    as other curves of the same study. shared: for "runs", the random numbers, where the same runs appear on several
-    curves.
+    runs: label of each point's run (k,); two or more different ones make "runs" the default method. correlation: for
+    "ar1", a lag-one correlation known from elsewhere, such as other curves of the same study. shared: for "runs", the
+    random numbers, where the same runs appear on several curves.
     """
     if n < 1:
         raise ValueError(f"a bootstrap needs at least one replicate, not {n}")

@@ -128,10 +128,9 @@ def substituted(r: list[list[Array]], along: Columns) -> Columns:
 
 
 def project(columns: Columns, z: Array, signs: tuple[int, ...]) -> Projection:
-    """Least-squares coefficients, those with a declared sign held to it, and the residual of z.
-
-    The signed problem has few columns, so every set of columns left out is tried: the solution is the best of those
-    whose unconstrained coefficients have the right signs.
+    """Least-squares coefficients, those with a declared sign held to it, and the residual of z: there are few columns,
+    so every set of those left out is tried, and the best whose unconstrained coefficients have the right signs is
+    taken.
     """
     if not any(signs):
         return _least_squares(columns, z)
@@ -255,10 +254,9 @@ def refine(
     high: Array | None = None,
     tolerance: float = PRECISE,
 ) -> tuple[Array, Array]:
-    """The local minima next to theta (M, q) of data sets rows (M,): (theta (M, q), sum of squares (M,)).
-
-    Levenberg-Marquardt within the problem's bounds, or within low and high (each (M, q)): where these meet, a
-    parameter is held.
+    """The local minima next to theta (M, q) of data sets rows (M,): (theta (M, q), sum of squares (M,)). By
+    Levenberg-Marquardt within the problem's bounds, or low and high (each (M, q)); where these meet, a parameter is
+    held.
     """
     shape = theta.shape
     low = np.broadcast_to(problem.low if low is None else low, shape)

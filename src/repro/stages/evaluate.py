@@ -1,9 +1,8 @@
-"""What a model knows (section 3.1.3): benchmarks question by question, programs executed, held-out losses.
+"""What a finished model of any kind knows (section 3.1.3): benchmarks question by question, programs executed, held-out
+losses; and how far two models' representations lie apart: 1 - linear CKA on a sample of data (section 5.1, Appendix C).
 
-Finished models may be of any kind: the base, after CPT, after SFT. And how far two models' representations lie apart:
-1 - linear CKA on a sample of data (section 5.1 and Appendix C). Data categories of section 5.1, between an allocation
-and its neighbour with more CPT and less SFT: what CPT trains on in addition, and what SFT no longer trains on. "New" is
-domain material; "replay" is the general material mixed in, which is how we read the paper's word.
+Of the categories of data in section 5.1, "new" is domain material; "replay" is the general material mixed in, which is
+how we read the paper's word.
 """
 
 import math

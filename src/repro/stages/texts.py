@@ -1,8 +1,4 @@
-"""What training starts from, as stages: texts, tokenizers and token ids, and a pretrained model.
-
-A text is a corpus of paper A (its section 3.1), or the material of a domain of paper B (its section 3.1). Tokens are
-made of texts (section 3.2 of paper A) and of a domain's pairs.
-"""
+"""What training starts from, as stages: texts, tokenizers, tokens (section 3.2 of paper A), a pretrained model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +24,6 @@ IDS, PLACES = "ids.npy", "places.npy"
 @dataclass(frozen=True, kw_only=True)
 class Base(Stage):
     """A pretrained model that is adapted (section 3.1 of paper B), copied or converted once: safetensors and tokenizer.
-
     parameters: how many weights it has; only costs and plans use it, so it is no part of the identity.
     """
 
@@ -66,10 +61,8 @@ class Base(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Stage):
-    """Documents of one corpus, split into training and held-out parts.
-
-    name: what tables and figures call it, no part of the identity; general: a text that is trained on as well;
-    neither's training part repeats what the other holds out.
+    """Documents of one corpus in training and held-out parts. name: what tables and figures call it, no part of the
+    identity; general: a text that is trained on as well; neither's training part repeats what the other holds out.
     """
 
     name: str = field(metadata={"identity": False}, compare=False)

@@ -45,10 +45,8 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Settings):
-    """How long and how a model is trained: warm-up, then cosine down to `floor` times the peak (1: constant).
-
-    tokens: rounded down to whole steps of `batch` sequences of `length` tokens; measures: validation points after the
-    first.
+    """How long and how a model is trained: warm-up, then cosine down to `floor` times the peak (1: constant). tokens:
+    rounded down to whole steps of `batch` sequences of `length` tokens; measures: validation points after the first.
     """
 
     tokens: int

@@ -182,9 +182,8 @@ class BaseStudy(ABC):
 
     @property
     def identity(self) -> str:
-        """What decides the study's numbers and, once all its runs are done, the hashes of their outputs.
-
-        A run whose output was freed or spoilt, and which is redone on another machine, may come out different.
+        """What decides the study's numbers and, once all its runs are done, the hashes of their outputs, as a run that
+        is redone on another machine may come out different.
         """
         done = all(map(self.store.has, self.stages))
         return " ".join([self.design.identity, *(self.store.outcome(stage) for stage in self.stages if done)])

@@ -289,8 +289,7 @@ def _how(found: Row, kind: str, how: str) -> str:
 
 def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
     """Claims on which a decision hangs, a row each with both verdicts, and whether to rely on it: yes where both agree,
-    no where either differs, else not yet. For the first page, as links lead from there. Nothing is run for it.
-    Arguments as of :func:`show`.
+    no where either differs, else not yet. For the first page; nothing is run. Arguments as of :func:`show`.
     """
     study = next((replace(each, lazy=False) for each in asked if isinstance(each, BaseStudy)), None)
     rows = [row(paper, read(paper)[name], study) for name in asked if isinstance(name, str)]

@@ -1,8 +1,4 @@
-"""What paper A's printed tables say when its own method is applied to them again: frames for page and claims,
-and the numbers that the prose glues.
-
-Nothing here comes from our runs. T counts units of 0.2B tokens, as in the paper; a run ends at T = 100.
-"""
+"""What paper A's printed tables say when its own method is applied to them again; T as there, a run ends at 100."""
 
 from typing import Any
 
@@ -50,10 +46,7 @@ def multipliers() -> pd.DataFrame:
 
 
 def deviation(multipliers: pd.DataFrame) -> pd.DataFrame:
-    """How far Table 4 is from Table 5 at each multiplier: lagrange, mean and largest of |difference|.
-
-    multipliers: as the function of this name gives them; ratios that do not turn are left out.
-    """
+    """How far Table 4 is from Table 5, by multiplier: lagrange, mean and largest of |difference| where ratios turn."""
     away = multipliers.assign(away=multipliers["difference"].abs()).groupby("lagrange")["away"]
     return pd.DataFrame({"mean": away.mean(), "largest": away.max()}).reset_index()
 

@@ -1,8 +1,5 @@
 """The critical mixture ratio (Definition 3 of paper A) by both of its conditions, with intervals from bootstrap draws.
-
-By turning point: Equation 8 (Section 5.3) at T_max, if it lies where the turning points leave room. By tolerance: where
-L(R) (Section 5.1) of the general loss crosses what is tolerated, if that lies between the measured ratios that do. A
-value never contradicts the ratios measured, and beyond them it is a bound.
+A value never contradicts the ratios measured, and beyond them it is a bound.
 
 The form of a law is uncertain too, so each draw gives a value by every form that the data do not reject: by tolerance a
 power, an exponential and a monotone interpolation, which needs no law; by turning point Equation 8 and interpolation.
