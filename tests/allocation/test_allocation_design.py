@@ -218,7 +218,7 @@ def test_why_programs_are_not_executed_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert why_not_executed(checked()) == "no bwrap here"
     study = open_study(checked())
     assert of(study.design, Programs) == []
-    assert study.scale["not_run"] == "humaneval (no bwrap here)"
+    assert study.scale["not_run"] == "HumanEval (no bwrap here)"
     models = {trial.model.key for trial in study.design.trials if trial.domain == "coding"}
     assert study.notes == (f"the programs of {len(models)} models are not executed: no bwrap here",)
     assert why_not_executed(checked(domains=[HEALTH])) == ""

@@ -237,7 +237,7 @@ def test_domains_are_compared_each_on_its_own_questions() -> None:
     frame = made((0, 128), domains=("health", "coding"), alone=(128,))
     found = study(frame).results().ablation.set_index(["benchmark", "metric"])
     assert len(found) == 4 and (found["items"] == QUESTIONS).all()
-    for benchmark, part in frame.groupby("benchmark"):
+    for benchmark, part in labelled(frame).groupby("benchmark"):
         means = part[part["sft_tokens"] == 128].groupby("kind")["right"].mean()
         expected = float(means["allocation"] - means["SFT only"])
         assert found.loc[(benchmark, ACCURACY), "difference"] == pytest.approx(expected)
