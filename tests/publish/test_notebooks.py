@@ -438,7 +438,7 @@ from repro.params import SCHEMAS
 from repro.publish import site
 
 cli.all_runs = lambda values, **_: True  # the runs are others' business
-cli.identities_of = lambda values: dict.fromkeys(SCHEMAS, "data")
+cli.identities_of = lambda values, **_: dict.fromkeys(SCHEMAS, "data")
 build, mine = site.build, sys.argv[1]
 
 def look(root, pages, out, asked):
@@ -502,7 +502,7 @@ def test_what_stands_where_pages_should_be_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REPRO_HOME", str(tmp_path))
     monkeypatch.setattr(cli, "all_runs", lambda *_, **__: True)
-    monkeypatch.setattr(cli, "identities_of", lambda values: dict.fromkeys(params.SCHEMAS, "data"))
+    monkeypatch.setattr(cli, "identities_of", lambda *_, **__: dict.fromkeys(params.SCHEMAS, "data"))
     assert cli.main(["book", "--params", "second.yaml"]) == 1
     told = capsys.readouterr().err
     assert re.fullmatch(rf"repro: {tmp_path / place}\S*: {says}\n", told, re.IGNORECASE), told

@@ -202,7 +202,7 @@ from repro import cli
 from repro.params import SCHEMAS
 
 cli.all_runs = lambda values, **_: True  # they are on another disk
-cli.identities_of = lambda values: dict.fromkeys(SCHEMAS, "data")
+cli.identities_of = lambda values, **_: dict.fromkeys(SCHEMAS, "data")
 sys.exit(cli.main(["book", "--params", "second.yaml"]))
 """
 
