@@ -27,7 +27,7 @@ from repro.lm.sequences import Batch, Batches
 from repro.lm.training import Checkpoint, Diverged, Share, this_process, train
 from repro.runs import Machine, Store, Work, run
 from repro.stages.lora import PROGRESS, STATE, Cpt, LoraTraining, read_progress
-from repro.stages.parallel import ProcessLost, Shared
+from repro.stages.parallel import CODE, ProcessLost, Shared
 from repro.stages.training import LOSSES, Continue, Pretrain, read_losses
 
 PAIR = Machine(slots=(("cpu", "cpu"),))
@@ -155,7 +155,8 @@ def test_a_process_that_is_killed_is_reported(tmp_path: Path, mark: str) -> None
 
 @pytest.mark.slow
 def test_processes_that_do_not_start_are_reported(tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repro.stages.parallel.CODE", "import os; assert os.environ['RANK'] != '0', 'no such device'")
+    fails = "import sys; assert sys.argv[2] != '0', 'no such device'"
+    monkeypatch.setattr("repro.stages.parallel.CODE", f"{fails}; {CODE}")
     store = Store(tmp_path / "runs")
     with pytest.raises(ProcessLost, match=r"was lost: process 1 ended with status 1\n(.*\n)*.*no such device$"):
         store.build(Failing(how="raise"), PAIR, lambda _done: None)
@@ -220,7 +221,7 @@ def test_every_process_ends_with_the_same_weights_even_one_without_rows(tmp_path
 WORKER = """
 import pickle, sys
 from pathlib import Path
-sys.path.append(sys.argv[3])
+sys.path += sys.argv[3:]
 from repro.runs import Machine, Store
 stage = pickle.loads(Path(sys.argv[2]).read_bytes())
 machine = Machine(slots=(("cpu", "cpu"),), checkpoint_seconds=1e-9)
@@ -232,7 +233,8 @@ Store(Path(sys.argv[1])).build(stage, machine, lambda done: print(done, flush=Tr
 def worker(store: Store, stage: Shared, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that does `stage` with two of its own, saving after each step."""
     (tmp_path / "stage").write_bytes(pickle.dumps(stage))
-    command = [sys.executable, "-c", WORKER, str(store.root), str(tmp_path / "stage"), str(TESTS)]
+    command = [sys.executable, "-c", WORKER, str(store.root), str(tmp_path / "stage")]
+    command += [str(TESTS), str(Path(__file__).parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()
@@ -250,7 +252,7 @@ def test_a_killed_worker_leaves_no_process_and_its_run_resumes_to_the_same_bits(
         assert process.stdout is not None
         while float(process.stdout.readline()) < 0.2:
             pass
-        assert len(started(mark)) == 4  # the worker, torchrun and two processes
+        assert len(started(mark)) == 3  # the worker and two processes
         process.kill()
     assert nothing_left(mark, tmp_path, seconds=20)
     assert cut.status(stage) == "begun"

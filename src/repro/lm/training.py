@@ -151,12 +151,18 @@ def this_process() -> Share:
     return Share(distributed.get_rank(), distributed.get_world_size())
 
 
-def join(device: str) -> None:
-    """Join the other processes of a run, by torchrun's environment variables; this process works on `device`."""
+def join(devices: Sequence[str], rank: int, meeting: Path) -> None:
+    """Join the other processes of a run, one on each of `devices`, as the one of this rank (from 0).
+
+    meeting: a file of the run, made by whoever comes first, by which the processes find each other.
+    """
+    device = devices[rank]
     on_gpu = device != "cpu"
     if on_gpu:
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    store = distributed.FileStore(str(meeting), len(devices))
+    backend = "nccl" if on_gpu else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=len(devices), timeout=PATIENCE)
 
 
 def leave() -> None:

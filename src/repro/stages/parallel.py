@@ -1,36 +1,31 @@
-"""A run shared among several processes, one per device of its worker, that torchrun starts and watches.
+"""A run shared among several processes, one per device of its worker, which starts and watches them.
 
-Each process reports its progress and its end to the worker over a connection of its own, and dies when that connection
-closes: with the worker, however that ends. Only the run itself writes files.
+Each process reports its progress and its end to the worker over a pipe of its own, and dies when that closes: with the
+worker, however that ends. Only the run itself writes files.
 """
 
 import gc
 import os
 import pickle
-import re
-import secrets
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge, wait
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from repro.runs.progress import LOG
 from repro.runs.spec import Stage, Work
-from repro.stages.process import WORKER
 
 CODE = "from repro.stages.process import main; main()"
-GRACE, LAST = 1.0, 30.0  # seconds: to learn of a process whose death made others fail; for all to end
-ENDED = re.compile(r"Root Cause.*?rank +: (\d+) .*?exitcode +: (-?\d+)", re.DOTALL)  # torchrun's report
-CHATTER = re.compile(r"^[WE]\d{4} .*(closing signal|failed \(exitcode)", re.MULTILINE)  # where it begins
+GRACE = 1.0  # seconds: to learn of a process whose death made others fail
+MEETING = "meeting"  # the file of a run by which its processes find each other
+LAST_WORDS = 2000  # characters of what a lost process printed
 
 
 class ProcessLost(RuntimeError):
@@ -61,21 +56,15 @@ def train_together(stage: Shared, work: Work) -> None:
     _make_room()
     upstream = {up.key: up for up in stage.upstream()}
     inputs = Inputs({key: work.inputs(up) for key, up in upstream.items()})  # verified once, here
-    task = sys.path, pickle.dumps((stage, replace(work, inputs=inputs, report=_ignore)))
-    count, key = len(work.machine.devices), secrets.token_bytes(32)
-    with ExitStack() as stack:  # undone in reverse: processes end with their connections, then torchrun does
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        output = stack.enter_context(tempfile.TemporaryFile())
-        address = f"{server.getsockname()[1]}:{key.hex()}"
-        torchrun = _start(count, address, output)
-        stack.callback(_end, torchrun)
-        try:
-            processes: set[Connection[Any, Any]] = set()
-            while len(processes) < count:
-                processes.add(stack.enter_context(_hand_over(task, server, key, torchrun)))
-            _listen(processes, work.report)
-        except _Gone:
-            raise ProcessLost(f"a run shared by {count} processes was lost: {_reason(torchrun, output)}") from None
+    meeting = work.path / MEETING
+    task = sys.path, pickle.dumps((stage, replace(work, inputs=inputs, report=_ignore))), meeting
+    with ExitStack() as stack:
+        stack.callback(meeting.unlink, missing_ok=True)
+        processes = [stack.enter_context(_process(rank)) for rank in range(len(work.machine.devices))]
+        for process in processes:
+            with suppress(ConnectionError):  # of one that is lost, which its silence will tell
+                process.connection.send(task)
+        _listen(processes, work.report)
 
 
 def _make_room() -> None:
@@ -86,64 +75,49 @@ def _make_room() -> None:
         torch.cuda.empty_cache()
 
 
-def _start(count: int, address: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    python = [sys.executable, "-P"]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "--no-python"]
-    torchrun += [f"--log-dir={os.devnull}"]  # or it leaves a folder behind
-    return subprocess.Popen(
-        [*python, *torchrun, *python, "-c", CODE],
-        env=os.environ | {WORKER: address, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,  # Ctrl-C goes to the worker, which ends what it started
-    )
+@dataclass(frozen=True)
+class _Process:
+    """One of the processes of a run, and what it prints where Python does not see it."""
+
+    rank: int
+    system: subprocess.Popen[bytes]
+    connection: "Connection[Any, Any]"
+    output: IO[bytes]
+
+    def end(self) -> str:
+        """How it ended, with the last it printed."""
+        status = self.system.wait()
+        self.output.seek(0)
+        words = self.output.read().decode(errors="replace").strip()[-LAST_WORDS:]
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return f"process {self.rank + 1} {how}\n{words}".strip()
 
 
-def _end(torchrun: subprocess.Popen[bytes]) -> None:
-    torchrun.terminate()
-    try:
-        torchrun.wait(LAST)
-    except subprocess.TimeoutExpired:
-        torchrun.kill()
-        torchrun.wait()
-
-
-class _Gone(Exception):
-    """A process has ended before it should."""
-
-
-def _hand_over(
-    task: tuple[list[str], bytes], server: socket.socket, key: bytes, torchrun: subprocess.Popen[bytes]
-) -> "Connection[Any, Any]":
-    """Give `task` to the next process that proves to be one of ours; the connection to it."""
-    server.settimeout(GRACE)
-    while torchrun.poll() is None:
-        try:
-            taken = server.accept()[0]
-        except TimeoutError:
-            continue
-        with taken:
-            connection: Connection[Any, Any] = Connection(os.dup(taken.fileno()))
+@contextmanager
+def _process(rank: int) -> Iterator[_Process]:
+    """A process that waits for its task; with the context it ends."""
+    ours, theirs = Pipe()
+    with ours, theirs, tempfile.TemporaryFile() as output:
+        system = subprocess.Popen(
+            [sys.executable, "-P", "-c", CODE, str(theirs.fileno()), str(rank)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C goes to the worker, which ends what it started
+        )
+        with system:
+            theirs.close()  # or its end would not be seen
             try:
-                _answer_within(taken, LAST)
-                deliver_challenge(connection, key)
-                answer_challenge(connection, key)
-                connection.send(task)
-                _answer_within(taken, 0)
-                return connection
-            except (AuthenticationError, EOFError, OSError):  # a stranger, or one that died, which torchrun reports
-                connection.close()
-    raise _Gone
+                yield _Process(rank, system, ours, output)
+            finally:
+                system.kill()
 
 
-def _answer_within(connected: socket.socket, seconds: float) -> None:
-    """Give up reading after `seconds` of silence, 0 for never; it holds for every handle of the connection."""
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), 0))
-
-
-def _listen(waiting: "set[Connection[Any, Any]]", report: Callable[[float], None]) -> None:
-    """Pass on the messages of the processes until all are done; raise the first error among them."""
+def _listen(processes: list[_Process], report: Callable[[float], None]) -> None:
+    """Pass on the messages of the processes until all are done; raise the first error among them, or ProcessLost."""
+    waiting = {process.connection: process for process in processes}
     failure: Exception | None = None
     while waiting:
         ready = wait(list(waiting), GRACE if failure else None)
@@ -151,41 +125,21 @@ def _listen(waiting: "set[Connection[Any, Any]]", report: Callable[[float], None
             break  # not because another process died, which would be known by now
         for connection in ready:
             assert isinstance(connection, Connection)
-            kind, content = _receive(connection)
+            try:
+                kind, content = connection.recv()
+            except (EOFError, ConnectionError):
+                why = waiting[connection].end()
+                raise ProcessLost(f"a run shared by {len(processes)} processes was lost: {why}") from None
             match kind:
                 case "report":
                     report(content)
                 case "print":
                     LOG.warning("%s", content)
                 case _:
-                    waiting.remove(connection)
+                    del waiting[connection]
                     failure = failure or content
     if failure:
         raise failure
-
-
-def _receive(connection: "Connection[Any, Any]") -> tuple[str, Any]:
-    try:
-        message: tuple[str, Any] = connection.recv()
-        return message
-    except (EOFError, ConnectionError):
-        raise _Gone from None
-
-
-def _reason(torchrun: subprocess.Popen[bytes], output: IO[bytes]) -> str:
-    """Which process ended and how, as torchrun reports it, with the last output of all."""
-    try:
-        torchrun.wait(LAST)
-    except subprocess.TimeoutExpired:
-        return "and torchrun does not say why"
-    output.seek(0)
-    text = output.read().decode(errors="replace")
-    words = CHATTER.split(text)[0].strip()[-2000:]
-    if (ended := ENDED.search(text)) is None:
-        return f"torchrun ended with {torchrun.returncode}\n{words}"
-    rank, status = map(int, ended.groups())
-    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    return f"process {rank + 1} {how}\n{words}".strip()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""One of several processes that share a run, started by torchrun; :mod:`repro.stages.parallel` is its worker."""
+"""One of several processes that share a run; :mod:`repro.stages.parallel` is the worker's side, which starts it.
+
+Slow imports come once this process dies with its worker.
+"""
 
 import os
 import pickle
@@ -8,36 +11,34 @@ import traceback
 from contextlib import redirect_stderr
 from dataclasses import replace
 from io import TextIOBase
-from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
-
-WORKER = "REPRO_WORKER"  # in the environment: the worker's port, and the key that both sides prove to hold
 
 
 def main() -> None:
-    """Do this process's share of the run that its worker sends it."""
-    port, key = os.environ.pop(WORKER).split(":")
-    connection = Client(("127.0.0.1", int(port)), authkey=bytes.fromhex(key))
-    rank = int(os.environ["RANK"])
-    sys.path[:], task = connection.recv()
+    """Do this process's share of the run that its worker sends it; arguments: the handle of the pipe, the rank."""
+    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    rank = int(sys.argv[2])
+    sys.path[:], task, meeting = connection.recv()
     threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
     worker = _Worker(connection)
     try:
         with redirect_stderr(worker):
-            _train(task, rank, worker)
+            _train(task, rank, meeting, worker)
     except Exception as error:
         worker.send("failed", _portable(error, rank))
         threading.Event().wait()  # to be ended: other ranks' errors are secondary, and would hide this one
     worker.send("done", None)
 
 
-def _train(task: bytes, rank: int, worker: "_Worker") -> None:
-    from repro.lm.training import join, leave  # slow, and so after the connection with which this process dies
+def _train(task: bytes, rank: int, meeting: Path, worker: "_Worker") -> None:
+    from repro.lm.training import join, leave
 
     stage, work = pickle.loads(task)
     if rank == 0:
         work = replace(work, report=lambda done: worker.send("report", done))
-    join(work.machine.devices[rank])
+    join(work.machine.devices, rank, meeting)
     stage.train(work)
     leave()
 
