@@ -229,7 +229,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if not options.notebook.is_file():
-        raise ParamsError(f"{parameters.plain(options.notebook)}: no such notebook")
+        raise ParamsError(f"{safe(options.notebook)}: no such notebook")
     values = _values_of(options)
     identities = identities_of(values, tell=True)
     from repro.publish.notebooks import execute_one

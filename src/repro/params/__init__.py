@@ -11,7 +11,6 @@ import difflib
 import re
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,11 +37,11 @@ CHARACTERS, ITEMS, DEPTH = 1000, 1000, 20  # of a value, of a list or mapping, o
 PLAIN = ("null", "bool", "int", "float")
 OCTAL = re.compile(r"[+-]?0[0-9_]+")
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-Scanner: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 Schema = TypeVar("Schema", bound=Section)
 PAPERS: dict[str, type[Section]] = {"cmr": Params, "allocation": AllocationParams}  # by the package of their study
 SCHEMAS = tuple(PAPERS.values())
 NAMES = frozenset(name for schema in SCHEMAS for name in schema.model_fields)
+SafeLoader: Any = yaml.SafeLoader  # whose types are not known
 COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in SCHEMAS))
 INJECTED = "# Parameters"  # how papermill's cell of parameters begins
 EXTENDS = "extends"  # names the preset that has what a file does not say
@@ -77,7 +76,6 @@ def load(text: str) -> Any:
     if len(text.encode(errors="replace")) > BYTES:
         raise NotPlain(f"must be at most {BYTES // 1024} KiB")
     try:
-        _survey(text)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, made stricter
     except yaml.YAMLError as error:
         raise NotPlain(f"not YAML: {' '.join(str(error).split())[:200]}") from None
@@ -85,51 +83,42 @@ def load(text: str) -> Any:
         raise error if isinstance(error, NotPlain) else NotPlain(f"not a number: {error}") from None
 
 
-@dataclass
-class _Open:
-    """A list or mapping whose end has not been read yet; count: of its values so far, names included."""
+class _Loader(SafeLoader):  # type: ignore[misc]
+    """A safe loader that lets only plain values through, before it makes anything of them: a few bytes can stand for
+    gigabytes. It refuses names given twice, of which YAML's own silently takes the last.
+    """
 
-    mapping: bool
-    count: int = 0
+    _depth = 0  # of the next node: how many lists and mappings are around it
+    _above = ""  # the outermost name before it
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node of the text; NotPlain for what no parameter file needs."""
+        event = self.peek_event()
+        if self._depth == 1 and index is None and isinstance(event, yaml.ScalarEvent):  # a name
+            self._above = f"{event.value} " if event.value.isidentifier() and len(event.value) <= 40 else ""
+        for message in self._faults(event, parent):
+            line = f"line {event.start_mark.line + 1}"
+            raise NotPlain(f"{self._above}({line}): {message}" if self._above else f"{line}: {message}")
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
-def _survey(text: str) -> None:
-    """Read `text` event by event before anything is made of it: a few bytes can stand for gigabytes."""
-    opened: list[_Open] = []
-    outermost = ""  # the name above
-    for event in yaml.parse(text, Loader=Scanner):
-        if isinstance(event, yaml.CollectionEndEvent):
-            opened.pop()
-        elif isinstance(event, yaml.NodeEvent):
-            if opened:
-                is_name = opened[-1].mapping and opened[-1].count % 2 == 0
-                if len(opened) == 1 and is_name and isinstance(event, yaml.ScalarEvent):
-                    outermost = event.value if event.value.isidentifier() and len(event.value) <= 40 else ""
-                opened[-1].count += 1
-            for message in _faults(event, opened):
-                line = f"line {event.start_mark.line + 1 if event.start_mark else '?'}"
-                raise NotPlain(f"{outermost} ({line}): {message}" if outermost else f"{line}: {message}")
-            if isinstance(event, yaml.CollectionStartEvent):
-                opened.append(_Open(isinstance(event, yaml.MappingStartEvent)))
-
-
-def _faults(event: yaml.NodeEvent, opened: list[_Open]) -> Iterator[str]:
-    if isinstance(event, yaml.AliasEvent):
-        yield f"*{str(event.anchor)[:40]} stands for a value given elsewhere; must be written out"
-    if (tag := getattr(event, "tag", None)) is not None:
-        yield f"the tag {tag[:60]!r} is not allowed; must be plain text, number, list or mapping"
-    if isinstance(event, yaml.ScalarEvent) and len(event.value) > CHARACTERS:
-        yield f"a value must be at most {CHARACTERS:,} characters, got {len(event.value):,}"
-    if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and OCTAL.fullmatch(event.value):
-        yield f"{event.value[:40]} begins with 0, so YAML reads octal digits; must be without it, or in quotes as text"
-    if opened and opened[-1].count > ITEMS * (1 + opened[-1].mapping):
-        yield f"a list or mapping must have at most {ITEMS:,} entries"
-    if len(opened) > DEPTH:
-        yield f"lists and mappings must be at most {DEPTH} deep"
-
-
-class _Loader(Scanner):  # type: ignore[misc]
-    """A safe loader that refuses names given twice, of which YAML's own silently takes the last."""
+    def _faults(self, event: Any, parent: yaml.Node | None) -> Iterator[str]:
+        if isinstance(event, yaml.AliasEvent):
+            yield f"*{str(event.anchor)[:40]} stands for a value given elsewhere; must be written out"
+        elif event.tag is not None:
+            yield f"the tag {event.tag[:60]!r} is not allowed; must be plain text, number, list or mapping"
+        if isinstance(event, yaml.ScalarEvent):
+            if len(event.value) > CHARACTERS:
+                yield f"a value must be at most {CHARACTERS:,} characters, got {len(event.value):,}"
+            if event.implicit[0] and OCTAL.fullmatch(event.value):
+                octal = f"{event.value[:40]} begins with 0, so YAML reads octal digits"
+                yield f"{octal}; must be without it, or in quotes as text"
+        if parent is not None and len(parent.value) >= ITEMS:
+            yield f"a list or mapping must have at most {ITEMS:,} entries"
+        if self._depth > DEPTH:
+            yield f"lists and mappings must be at most {DEPTH} deep"
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The names and values of a mapping; NotPlain for a name that is not text, or is given twice."""
@@ -176,7 +165,7 @@ def read(path: Path) -> dict[str, Any]:
     """The names and values of a parameter file, not yet checked; those of the preset that it `extends`, under them.
     Raises ParamsError if the file is missing, is not a YAML mapping, or holds what no parameter file needs (`load`).
     """
-    file = plain(path)
+    file = safe(path)
     if not path.is_file():
         what = "not a file" if path.exists() else "no such file"
         raise ParamsError(f"{file}: {what}; presets are {_presets_in_words()}")
@@ -269,11 +258,6 @@ def _first(error: ValidationError) -> str:
     if isinstance(fault["input"], (dict, BaseModel)):
         return f"{place}: {message}" if place else message
     return f"{place}: {message}, got {shown(fault['input'])}"
-
-
-def plain(text: object) -> str:
-    """A file's name, or a message that may have one, for a one-line message: line ends and the like are escaped."""
-    return safe(text)
 
 
 def shown(value: object) -> str:

@@ -20,7 +20,8 @@ from repro.data.domains import PACKAGES
 from repro.data.packages import wheel
 from repro.data.sources import FolderSource, HubFolderSource, HubSource, Source, digest_folder, package_source
 from repro.home import home
-from repro.params import AllocationParams, Params, ParamsError, SourceParams, plain
+from repro.output import safe
+from repro.params import AllocationParams, Params, ParamsError, SourceParams
 from repro.runs import Machine, Stage, Store, run
 from repro.runs.batch import Batch
 from repro.runs.folder import Corrupt, Missing, Stuck
@@ -125,9 +126,9 @@ def local(folder: str, field: str) -> Iterator[Path]:
     try:
         yield Path(os.path.realpath(home() / Path(folder).expanduser()))
     except OSError as error:
-        raise ParamsError(f"{field}: {plain(error.filename)}: {error.strerror}") from None
+        raise ParamsError(f"{field}: {safe(error.filename)}: {error.strerror}") from None
     except (ValueError, RuntimeError) as error:
-        raise ParamsError(f"{field}: {plain(error)}") from None
+        raise ParamsError(f"{field}: {safe(error)}") from None
 
 
 def require_packages(names: Iterable[str]) -> None:
