@@ -21,6 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from repro.output import error_words
 from repro.runs.progress import LOG
 from repro.runs.spec import SCRATCH
 
@@ -76,14 +77,14 @@ def acquire(lock: FileLock, waiting: str) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, *, ours: bool = False) -> Iterator[None]:
     """Name `path` where there is no room for what is written: a failed write, unlike a failed open, names no file.
-    Raises Unwritable.
+    Raises Unwritable; ours: for whatever keeps the store itself from writing, since a retry cannot help.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in CANNOT_WRITE:
+        if not ours and error.errno not in CANNOT_WRITE:
             raise
         raise refusal(error, path) from error
 
@@ -304,7 +305,7 @@ def _concerns(error: OSError, message: str, path: Path) -> bool:
 
 def refusal(error: OSError, path: Path) -> Unwritable:
     """The Unwritable for a failed write into the store: one line that names the file."""
-    where, why = error.filename or path, (os.strerror(error.errno) if error.errno else str(error)).lower()
+    where, why = error.filename or path, error_words(error)
     if error.errno in FULL:
         return Unwritable(f"{where}: {why}; what is done is kept: free space and run the same command to resume")
     return Unwritable(f"{where}: cannot be written ({why})")

@@ -25,6 +25,7 @@ import psutil
 from filelock import FileLock
 
 from repro.home import home
+from repro.output import error_words
 from repro.runs import folder
 from repro.runs.folder import MANIFEST, Corrupt, Freed, Missing, Stuck, manifest, refuse_link, verify
 from repro.runs.progress import LOG
@@ -185,13 +186,13 @@ class Store:
         final, part = self.path(stage), self.part(stage)
         with self.locked(stage):
             if not self.whole(stage):
-                with _or_unwritable(self.root):
+                with folder.writing(self.root, ours=True):
                     folder.recover(final)
                 if final.exists() and not self.has(stage):
                     raise self._set_aside(stage, f"{final} has lost its {MANIFEST}")
                 if not folder.sealed(part):
                     self._attempt(stage, part, machine, report, session)
-                with _or_unwritable(part):
+                with folder.writing(part, ours=True):
                     differing = folder.publish(part, final, ignoring=RECORD)
                 if differing:  # tables that read the old files have changed with them
                     LOG.warning("%s was redone and differs in %s: another machine?", stage.label, ", ".join(differing))
@@ -219,7 +220,7 @@ class Store:
         locks = self.root / LOCKS
         # A file system without locks is refused: what filelock would do instead outlives a process that dies.
         lock = FileLock(locks / f"{stage.folder}.lock", fallback_to_soft=False)
-        with _or_unwritable(self.root):
+        with folder.writing(self.root, ours=True):
             locks.mkdir(parents=True, exist_ok=True)
             try:
                 folder.acquire(lock, f"{stage.label} is being done by another process; waiting for it")
@@ -276,15 +277,14 @@ class Store:
             aside.mkdir(exist_ok=True)
             self.path(stage).rename(aside / name)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            return Stuck(f"{why}; it cannot be set aside ({reason}), so nothing is built on it")
+            return Stuck(f"{why}; it cannot be set aside ({error_words(error)}), so nothing is built on it")
         return Corrupt(f"{why}; its folder was set aside as {aside / name}")
 
     def _attempt(
         self, stage: Stage, part: Path, machine: Machine, report: Callable[[float], None], session: str
     ) -> None:
         try:
-            with _or_unwritable(part):
+            with folder.writing(part, ours=True):
                 folder.prepare(part)
                 if session:
                     folder.count(part, session)
@@ -299,7 +299,7 @@ class Store:
                 raise full from error
             _keep_traceback(part, error)
             raise
-        with _or_unwritable(part):
+        with folder.writing(part, ours=True):
             folder.seal(part)
 
     def _work(self, stage: Stage, part: Path, machine: Machine, report: Callable[[float], None]) -> None:
@@ -318,16 +318,7 @@ class Store:
         (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
-@contextmanager
-def _or_unwritable(path: Path) -> Iterator[None]:
-    """Raise Unwritable for whatever keeps the store itself from writing: a retry cannot help."""
-    try:
-        yield
-    except OSError as error:
-        raise folder.refusal(error, path) from error
-
-
 def _keep_traceback(part: Path, error: Exception) -> None:
     status = "diverged" if isinstance(error, FloatingPointError) else "failed"
-    with _or_unwritable(part):
+    with folder.writing(part, ours=True):
         (part / FAILURES[status]).write_text("".join(traceback.format_exception(error)))
