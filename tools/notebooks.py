@@ -1,6 +1,6 @@
 """Bring the notebooks in `notebooks/` up to date: outputs removed, parameters cells as the schema has them.
 
-A parameters cell keeps the names it lists; their order and comments are the schema's.
+A parameters cell keeps the names it lists, in their order; their comments are the schema's.
 """
 
 from pathlib import Path

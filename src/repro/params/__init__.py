@@ -29,6 +29,7 @@ from repro.params.values import (
     PretrainedParams as PretrainedParams,
     Section as Section,
     SourceParams as SourceParams,
+    StudyParams as StudyParams,
     instead,
 )
 
@@ -208,8 +209,8 @@ def value(name: str, text: str) -> Any:
 
 
 def names(schema: type[Section]) -> tuple[str, ...]:
-    """Every name of a schema, in its order."""
-    return tuple(schema.model_fields)
+    """Every name of a schema: its own in their order, and then those that it shares with the other paper's."""
+    return tuple(sorted(schema.model_fields, key=StudyParams.model_fields.__contains__))
 
 
 def required(schema: type[Section]) -> frozenset[str]:
@@ -294,9 +295,9 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
 
 
 def notebook_cell(schema: type[Section], listed: Collection[str] = ()) -> str:
-    """The source of a notebook's parameters cell: the preset, and the `listed` names of its paper in their order."""
-    fields = schema.model_fields.items()
-    lines = [f"{name} = None  # {field.description}" for name, field in fields if name in listed and name != "preset"]
+    """The source of a notebook's parameters cell: the preset, and those `listed` names that its paper has."""
+    fields = schema.model_fields
+    lines = [f"{name} = None  # {fields[name].description}" for name in listed if name in fields and name != "preset"]
     return "\n".join(['preset = "quick"  # the file of params/ with what is None, or not listed, here', *lines])
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from repro.data.domains import RECIPES
 from repro.params import values as v
 from repro.params.cmr import ModelParams
-from repro.params.values import Section, text
+from repro.params.values import Section, StudyParams, text
 
 if TYPE_CHECKING:
     BuiltInName = str
@@ -90,7 +90,7 @@ class BudgetParams(Section):
         return self
 
 
-class AllocationParams(Section):
+class AllocationParams(StudyParams):
     """Everything that decides the numbers of a study of paper B, and where it runs."""
 
     preset: v.Preset
@@ -102,9 +102,7 @@ class AllocationParams(Section):
     lora_replay_share: v.Share = text("share of replay in CPT sequences and in SFT pairs")
     benchmark_share: v.InnerShare = text("share of a built-in domain's items kept for its benchmarks")
     benchmark_items: v.Count = text("questions of each built-in benchmark", ge=8)
-    domain_validation_share: v.InnerShare = text("share of a domain's documents held out")
     held_out_sequences: v.Count = text("held-out sequences that CPT losses are measured on", ge=2)
-    near_duplicate: v.NearDuplicate
     budget: v.Count = text("tokens of CPT and SFT together, N")
     sft_tokens: tuple[v.Whole, ...] = text("SFT tokens of each allocation; the rest of the budget is CPT", min_length=1)
     sft_only_tokens: tuple[v.Count, ...] = text("SFT tokens of the runs without CPT (Tables 1 to 3)")
@@ -133,8 +131,6 @@ class AllocationParams(Section):
     )
     sft_longest: v.Count = text("tokens of the longest pair; longer ones are left out")
     chat_template: v.Flag = text("whether prompts go through the model's chat template")
-    weight_decay: v.WeightDecay
-    clip: v.Clip
     lora_precision: Literal["fp32", "bf16"] = text("precision of frozen weights and matrix products: fp32 or bf16")
     drift_examples: v.Count = text("pairs, or CPT sequences, that drift is measured on", ge=4)
     drift_share: v.InnerShare | None = text(
@@ -143,20 +139,11 @@ class AllocationParams(Section):
     drift_floor_seed: v.Whole | None = text("another seed, whose drift is the noise floor; null: none", default=None)
     drift_estimator: Literal["debiased", "plain"] = text("estimator of CKA: debiased or plain")
     printed_steps: tuple[v.Count, v.Count] | None = text("steps of CPT and SFT that the paper prints", default=None)
-    seeds: v.Seeds
-    bootstrap: v.Bootstrap
-    device: v.Device = "auto"
-    workers: v.Workers = "auto"
-    cluster: v.ClusterField = None
-    resources: v.ResourcesField = Field(default_factory=dict)
-    micro_batch: v.MicroBatch = None
-    checkpoint_seconds: v.CheckpointSeconds = 60.0
     unsafe_no_sandbox: v.Flag = text("execute programs that models write without a sandbox", default=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> "AllocationParams":
-        v.require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
-        v.require_rows(self.resources, {"cpt": self.cpt_batch, "sft": self.sft_batch})
+        self.require_rows(cpt=self.cpt_batch, sft=self.sft_batch)
         if self.drift_floor_seed == self.seeds[0]:
             raise ValueError("drift_floor_seed must differ from the first of seeds, which drift is measured on")
         first = sum(len(other.sft_tokens) for other in self.other_budgets) + len(self.cpt_ablation)

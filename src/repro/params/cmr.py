@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from repro.params import values as v
-from repro.params.values import Section, text
+from repro.params.values import Section, StudyParams, text
 
 
 class DomainParams(Section):
@@ -54,7 +54,7 @@ AnyModel = Annotated[
 ]
 
 
-class Params(Section):
+class Params(StudyParams):
     """Everything that decides the numbers of a study of paper A, and where it runs."""
 
     preset: v.Preset
@@ -62,9 +62,7 @@ class Params(Section):
     domain: DomainParams = text("the domain that models of every size are trained on")
     second_domain: DomainParams | None = text("another domain, for the smallest model only; null: none", default=None)
     validation_share: v.InnerShare = text("share of the general documents held out")
-    domain_validation_share: v.InnerShare = text("share of a domain's documents held out")
     replay_share: v.InnerShare = text("share of the general documents kept for replay in continual pretraining")
-    near_duplicate: v.NearDuplicate
     vocabulary: v.Count = text("entries of the tokenizer", ge=257)
     models: tuple[AnyModel, ...] = text(
         "the models, smallest first: shapes of new ones, or pretrained ones (package, folder or hub)", min_length=1
@@ -79,8 +77,6 @@ class Params(Section):
     continual_tokens: v.Count = text("tokens of continual pretraining, T_max")
     continual_lr: v.Positive = text("constant learning rate of continual pretraining")
     continual_warmup_steps: v.Whole = text("continual steps spent warming up")
-    weight_decay: v.WeightDecay
-    clip: v.Clip
     precision: Literal["fp32", "bf16"] = text("precision of matrix products: fp32 or bf16")
     ratios: tuple[v.Share, ...] = text(
         "domain shares R of the mixture, for every size; 0 is the control, general text only", min_length=1
@@ -89,25 +85,16 @@ class Params(Section):
     learning_rates: tuple[v.Positive, ...] = text(
         "multiples of continual_lr tried beside it, for the smallest size", default=()
     )
-    seeds: v.Seeds
     validation_points: v.Count = text("points of a loss curve after the first", ge=5)
     validation_sequences: v.Count = text("held-out sequences that losses are measured on", ge=2)
     epsilon: v.Positive = text("tolerated rise of the general loss, nats per token")
     lagrange: v.Positive = text("Lagrange multiplier of the objective")
-    bootstrap: v.Bootstrap
     recovery_sets: v.Sets = text("synthetic studies of known truth, for each law, that intervals are tested on")
     recovery_draws: v.Draws = text("bootstrap draws for each synthetic study")
-    device: v.Device = "auto"
-    workers: v.Workers = "auto"
-    cluster: v.ClusterField = None
-    resources: v.ResourcesField = Field(default_factory=dict)
-    micro_batch: v.MicroBatch = None
-    checkpoint_seconds: v.CheckpointSeconds = 60.0
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        v.require_consistent(self.device, self.workers, self.checkpoint_seconds, self.cluster, self.resources)
-        v.require_rows(self.resources, {"pretrain": self.batch, "continue": self.batch})
+        self.require_rows(**dict.fromkeys(("pretrain", "continue"), self.batch))
         step = self.batch * self.sequence_length
         for name in ("pretrain_tokens", "continual_tokens"):
             if getattr(self, name) < step * self.validation_points:

@@ -155,6 +155,7 @@ InnerShare = Annotated[Fraction, BeforeValidator(_inner_fraction), PlainSerializ
 Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST)]
 Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]
+NotNegative = Annotated[float, BeforeValidator(_number), Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 Name = Annotated[
@@ -170,25 +171,9 @@ Directory = Annotated[
     str, _name(r"\w[\w.=+, -]*(?:/\w[\w.=+, -]*)*", "a folder of the data set such as data/en, without .. in it")
 ]
 
-# What both papers' studies have, so that a preset says it once.
 Preset = Annotated[Name, text("name of this set of parameters")]
-NearDuplicate = Annotated[Positive, text("Jaccard similarity from which two documents count as the same", le=1)]
-WeightDecay = Annotated[
-    float, BeforeValidator(_number), text("weight decay of matrices", ge=0, le=LARGEST, allow_inf_nan=False)
-]
-Clip = Annotated[Positive, text("largest norm of the gradient")]
-Seeds = Annotated[
-    tuple[Annotated[int, Strict(), Field(ge=0, lt=2**63)], ...], text("seeds of weights and data", min_length=1)
-]
 Draws = Annotated[Count, Field(le=10**6)]
 Sets = Annotated[Count, Field(le=10**5)]
-Bootstrap = Annotated[Draws, text("bootstrap draws for intervals")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], text("where to train: auto, cpu or cuda")]
-Workers = Annotated[
-    int | Literal["auto"], BeforeValidator(_workers), text("runs at a time; auto: one for each GPU, or else core")
-]
-MicroBatch = Annotated[Count | None, text("sequences in a forward pass; null: the whole batch")]
-CheckpointSeconds = Annotated[Positive, text("seconds between saves of what a run needs to resume")]
 
 
 def _directive(value: str) -> str:
@@ -260,56 +245,66 @@ def _only_training_is_shared(needs: dict[Kind, NeedsParams]) -> dict[Kind, Needs
     return needs
 
 
-ClusterField = Annotated[
-    ClusterParams | None, text("where runs execute: a batch system or a dask scheduler; null: this machine")
-]
-ResourcesField = Annotated[
-    dict[Kind, NeedsParams],
-    AfterValidator(_only_training_is_shared),
-    text("devices and memory for each run of a kind, such as {pretrain: {devices: 2, memory_gib: 40}}"),
-]
-
-
 def require_few(runs: int, names: str) -> None:
     """Refuse values that together ask for more than `MOST_RUNS`, before any of these is listed."""
     if runs > MOST_RUNS:
         raise ValueError(f"{names} ask for {runs:,} runs together; must be at most {MOST_RUNS:,}")
 
 
-def require_rows(resources: dict[Kind, NeedsParams], rows: dict[str, int]) -> None:
-    """Refuse more devices for a run than have something to do; rows: of an optimiser step, by kind of run."""
-    for kind, count in rows.items():
-        if kind in resources and resources[kind].devices > count:
-            raise ValueError(f"resources.{kind}.devices must be at most the {count} rows of one of its steps")
+class StudyParams(Section):
+    """What both papers' studies have, so that a preset says it once, and where their runs go."""
 
+    near_duplicate: Positive = text("Jaccard similarity from which two documents count as the same", le=1)
+    domain_validation_share: InnerShare = text("share of a domain's documents held out")
+    weight_decay: NotNegative = text("weight decay of matrices")
+    clip: Positive = text("largest norm of the gradient")
+    seeds: tuple[Annotated[int, Strict(), Field(ge=0, lt=2**63)], ...] = text("seeds of weights and data", min_length=1)
+    bootstrap: Draws = text("bootstrap draws for intervals")
+    device: Literal["auto", "cpu", "cuda"] = text("where to train: auto, cpu or cuda", default="auto")
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = text(
+        "runs at a time; auto: one for each GPU, or else core", default="auto"
+    )
+    cluster: ClusterParams | None = text(
+        "where runs execute: a batch system or a dask scheduler; null: this machine", default=None
+    )
+    resources: Annotated[dict[Kind, NeedsParams], AfterValidator(_only_training_is_shared)] = text(
+        "devices and memory for each run of a kind, such as {pretrain: {devices: 2, memory_gib: 40}}",
+        default_factory=dict,
+    )
+    micro_batch: Count | None = text("sequences in a forward pass; null: the whole batch", default=None)
+    checkpoint_seconds: Positive = text("seconds between saves of what a run needs to resume", default=60.0)
 
-def require_consistent(
-    device: str,
-    workers: int | str,
-    checkpoint_seconds: float,
-    cluster: ClusterParams | None,
-    resources: dict[Kind, NeedsParams],
-) -> None:
-    """Refuse what the cluster cannot give, before anything is submitted to it."""
-    if cluster is None:
-        return
-    if cluster.batch and workers == "auto":
-        raise ValueError("workers must be a number with cluster.batch: the number of jobs")
-    hours, minutes, seconds = map(int, cluster.walltime.split(":"))
-    if cluster.batch and 3600 * hours + 60 * minutes + seconds < 3 * checkpoint_seconds:
-        raise ValueError(
-            f"cluster.walltime must be at least three times checkpoint_seconds, {checkpoint_seconds:g}: "
-            "a job that ends before it saves has done nothing"
-        )
-    if device == "cuda" and not cluster.gpus:
-        raise ValueError("cluster.gpus must be 1 or more with device: cuda")
-    if device == "cpu" and cluster.gpus:
-        raise ValueError("cluster.gpus must be 0 with device: cpu")
-    for kind, needs in resources.items():
-        if cluster.gpus and needs.devices > cluster.gpus:
-            raise ValueError(f"resources.{kind}.devices must be at most cluster.gpus, {cluster.gpus}")
-        if cluster.batch and (needs.memory_gib or 0) > cluster.memory_gib:
-            raise ValueError(f"resources.{kind}.memory_gib must be at most cluster.memory_gib, {cluster.memory_gib:g}")
+    @model_validator(mode="after")
+    def _given_by_the_cluster(self) -> "StudyParams":
+        """Refuse what the cluster cannot give, before anything is submitted to it."""
+        if self.cluster is None:
+            return self
+        cluster, device = self.cluster, self.device
+        if cluster.batch and self.workers == "auto":
+            raise ValueError("workers must be a number with cluster.batch: the number of jobs")
+        hours, minutes, seconds = map(int, cluster.walltime.split(":"))
+        if cluster.batch and 3600 * hours + 60 * minutes + seconds < 3 * self.checkpoint_seconds:
+            raise ValueError(
+                f"cluster.walltime must be at least three times checkpoint_seconds, {self.checkpoint_seconds:g}: "
+                "a job that ends before it saves has done nothing"
+            )
+        if device == "cuda" and not cluster.gpus:
+            raise ValueError("cluster.gpus must be 1 or more with device: cuda")
+        if device == "cpu" and cluster.gpus:
+            raise ValueError("cluster.gpus must be 0 with device: cpu")
+        for kind, needs in self.resources.items():
+            if cluster.gpus and needs.devices > cluster.gpus:
+                raise ValueError(f"resources.{kind}.devices must be at most cluster.gpus, {cluster.gpus}")
+            if cluster.batch and (needs.memory_gib or 0) > cluster.memory_gib:
+                most = f"{cluster.memory_gib:g}"
+                raise ValueError(f"resources.{kind}.memory_gib must be at most cluster.memory_gib, {most}")
+        return self
+
+    def require_rows(self, **rows: int) -> None:
+        """Refuse more devices for a run than have something to do; rows: of an optimiser step, by kind of run."""
+        for kind, count in rows.items():
+            if kind in self.resources and self.resources[kind].devices > count:
+                raise ValueError(f"resources.{kind}.devices must be at most the {count} rows of one of its steps")
 
 
 class PretrainedParams(Section):
