@@ -4,7 +4,8 @@ import os
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import combinations
 from pathlib import Path
 
@@ -56,26 +57,31 @@ def refused(path: Path) -> bool:
     )
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file to write beside `path`, whose place it then takes: that is whole, or as before."""
+    new = path.with_name(f".{secrets.token_hex(8)}.new")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def write(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that it is whole or as before; a link stays a link to it.
+    """Write a file that is then whole or as before; a link stays a link to it.
 
     What is no file, such as /dev/stdout, is written as it is. Raises NotWritten, which names the file.
     """
     target = Path(os.path.realpath(path))
     there = target.exists()
-    new = target if there and not target.is_file() else target.with_name(f".{secrets.token_hex(8)}.new")
     try:
-        with new.open("w" if new == target else "x", encoding="utf-8") as file:
-            file.write(text)
-        if new != target:
-            if there:
+        with nullcontext(target) if there and not target.is_file() else replacing(target) as new:
+            new.write_text(text, encoding="utf-8")
+            if there and new != target:
                 shutil.copymode(target, new)
-            new.replace(target)
     except OSError as error:
         raise NotWritten(f"{shown(path, LONGEST_NAME)}: cannot be written: {error_words(error)}") from None
-    finally:
-        if new != target:
-            new.unlink(missing_ok=True)
 
 
 def error_words(error: OSError) -> str:

@@ -27,6 +27,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from repro.lm.sequences import Batch
+from repro.output import replacing
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -60,14 +61,10 @@ def write_state(file: Path, state: State, *, sealed: bool) -> None:
     metadata = {HISTORY: json.dumps(state.history)}
     if sealed:
         metadata[DIGEST] = digest(state.tensors, metadata[HISTORY])
-    temporary = file.with_suffix(".new")
-    try:
-        save_file(state.tensors, temporary, metadata=metadata)
-        with temporary.open("rb") as written:
+    with replacing(file) as new:
+        save_file(state.tensors, new, metadata=metadata)
+        with new.open("rb") as written:
             os.fsync(written.fileno())  # after a power cut the new name must not stand for an unwritten file
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_state(file: Path, *, sealed: bool) -> State:
@@ -160,7 +157,7 @@ def join(devices: Sequence[str], rank: int, meeting: Path) -> None:
     on_gpu = device != "cpu"
     if on_gpu:
         torch.cuda.set_device(device)
-    store = distributed.FileStore(str(meeting), len(devices))
+    store = distributed.FileStore(str(meeting), len(devices))  # type: ignore[attr-defined]
     backend = "nccl" if on_gpu else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=len(devices), timeout=PATIENCE)
 

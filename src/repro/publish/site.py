@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from repro.publish.notebooks import installed, stamp_in
 from repro.publish.places import without_places
-from repro.runs.folder import acquire, writing
+from repro.runs.folder import acquire, put, writing
 
 # What formulas of the AMS need, without MathJax's menu; _config.yml keeps it from looking for further files.
 MATHJAX = (
@@ -85,7 +85,7 @@ def build(root: Path, notebooks: Mapping[str, Path], out: Path, asked: Mapping[s
             _stage(root, pages, work / BOOK)
             built = _jupyter_book(root / CONFIG, work)
             (built / RECORD).write_text(digest)
-            _replace(built, out)
+            put(built, out)
         return True
 
 
@@ -187,13 +187,3 @@ def _jupyter_book(config: Path, work: Path) -> Path:
     if not (html / "index.html").exists():
         raise SiteFailed(f"jupyter-book wrote no index.html (its version 2 is another program)\n{log}")
     return html
-
-
-def _replace(built: Path, out: Path) -> None:
-    """Put the new site where the old one was; a folder cannot be renamed over another one."""
-    old = out.with_name(f"{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    built.rename(out)
-    shutil.rmtree(old, ignore_errors=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from repro.output import error_words
+from repro.output import error_words, replacing
 from repro.runs.progress import LOG
 from repro.runs.spec import SCRATCH
 
@@ -111,13 +111,9 @@ def seal(part: Path) -> None:
     digests = {str(file.relative_to(part)): _digest(file) for file in files}
     for path in [*files, *{file.parent for file in files}]:
         _sync(path)
-    new = part / f"{MANIFEST}.new"
-    try:
+    with replacing(part / MANIFEST) as new:
         new.write_text(json.dumps(digests, indent=1) + "\n")
         _sync(new)
-        new.replace(part / MANIFEST)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def sealed(part: Path) -> bool:
@@ -138,19 +134,23 @@ def publish(part: Path, final: Path, ignoring: str) -> list[str]:
     """
     shutil.rmtree(part / SCRATCH, ignore_errors=True)
     (part / LEDGER).unlink(missing_ok=True)
-    old = overtaken(final)
-    differing: list[str] = []
-    if final.exists():
-        differing = _differing(final, part, ignoring)
-        shutil.rmtree(old, ignore_errors=True)
-        final.rename(old)
-    part.replace(final)
-    shutil.rmtree(old, ignore_errors=True)
+    differing = _differing(final, part, ignoring) if final.exists() else []
+    put(part, final)
     return differing
 
 
+def put(new: Path, final: Path) -> None:
+    """Put a folder in place of another, if there is one, over which it cannot be renamed."""
+    old = overtaken(final)
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+    new.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def recover(final: Path) -> None:
-    """Put back what `publish` had moved away, if it was cut short right then."""
+    """Put back what `put` had moved away, if it was cut short right then."""
     old = overtaken(final)
     if old.is_dir() and not final.exists():
         old.rename(final)
@@ -229,12 +229,8 @@ def count(part: Path, session: str) -> int:
     if before >= TRIES:
         why = "killed, out of memory, a crash, or the end of a job's time"
         raise GaveUp(f"its worker died {before} times at the same place: {why}")
-    new = part / f"{LEDGER}.new"
-    try:
+    with replacing(part / LEDGER) as new:
         new.write_text(json.dumps({"place": place, "tries": known | {session: before + 1}}))
-        new.replace(part / LEDGER)
-    finally:
-        new.unlink(missing_ok=True)
     return before + 1
 
 
