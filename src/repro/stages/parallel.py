@@ -13,10 +13,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from repro.runs.progress import LOG
@@ -55,9 +54,9 @@ def train_together(stage: Shared, work: Work) -> None:
     """
     _make_room()
     upstream = {up.key: up for up in stage.upstream()}
-    inputs = Inputs({key: work.inputs(up) for key, up in upstream.items()})  # verified once, here
+    inputs = {key: work.inputs(up) for key, up in upstream.items()}  # verified once, here
     meeting = work.path / MEETING
-    task = sys.path, pickle.dumps((stage, replace(work, inputs=inputs, report=_ignore))), meeting
+    task = sys.path, meeting, pickle.dumps((stage, work.path, inputs, work.machine))
     with ExitStack() as stack:
         stack.callback(meeting.unlink, missing_ok=True)
         processes = [stack.enter_context(_process(rank)) for rank in range(len(work.machine.devices))]
@@ -140,17 +139,3 @@ def _listen(processes: list[_Process], report: Callable[[float], None]) -> None:
                     failure = failure or content
     if failure:
         raise failure
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The folders of finished stages, by key, in a form that can be sent to processes."""
-
-    folders: dict[str, Path]
-
-    def __call__(self, stage: Stage) -> Path:
-        return self.folders[stage.key]
-
-
-def _ignore(_done: float) -> None:
-    """Stands for `Work.report` in every process but the first."""

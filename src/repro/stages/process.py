@@ -9,7 +9,6 @@ import sys
 import threading
 import traceback
 from contextlib import redirect_stderr
-from dataclasses import replace
 from io import TextIOBase
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +19,7 @@ def main() -> None:
     """Do this process's share of the run that its worker sends it; arguments: the handle of the pipe, the rank."""
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
     rank = int(sys.argv[2])
-    sys.path[:], task, meeting = connection.recv()
+    sys.path[:], meeting, task = connection.recv()
     threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
     worker = _Worker(connection)
     try:
@@ -34,12 +33,15 @@ def main() -> None:
 
 def _train(task: bytes, rank: int, meeting: Path, worker: "_Worker") -> None:
     from repro.lm.training import join, leave
+    from repro.runs.spec import Work
 
-    stage, work = pickle.loads(task)
-    if rank == 0:
-        work = replace(work, report=lambda done: worker.send("report", done))
-    join(work.machine.devices, rank, meeting)
-    stage.train(work)
+    def report(done: float) -> None:
+        if rank == 0:
+            worker.send("report", done)
+
+    stage, path, inputs, machine = pickle.loads(task)
+    join(machine.devices, rank, meeting)
+    stage.train(Work(path=path, inputs=lambda up: inputs[up.key], machine=machine, report=report))
     leave()
 
 
