@@ -231,17 +231,9 @@ def security(folder: Path, spelled: Callable[[str], str] = str) -> "Security":
     """The credentials in `folder` as dask takes them; spelled: how to write the paths of the files."""
     from distributed.security import Security
 
-    key, certificate = (spelled(str(folder / name)) for name in (KEY, CERTIFICATE))
-    return Security(
-        require_encryption=True,
-        tls_ca_file=certificate,
-        tls_client_key=key,
-        tls_client_cert=certificate,
-        tls_scheduler_key=key,
-        tls_scheduler_cert=certificate,
-        tls_worker_key=key,
-        tls_worker_cert=certificate,
-    )
+    files = {kind: spelled(str(folder / name)) for kind, name in (("key", KEY), ("cert", CERTIFICATE))}
+    roles = {f"tls_{role}_{kind}": file for role in ("client", "scheduler", "worker") for kind, file in files.items()}
+    return Security(require_encryption=True, tls_ca_file=files["cert"], **roles)
 
 
 def _import(name: str) -> ModuleType:
