@@ -179,7 +179,7 @@ def test_a_failed_run_does_not_keep_its_model(tmp_path: Path) -> None:
 def test_a_user_who_waits_for_another_process_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(store_module, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr("repro.runs.folder.QUIET_SECONDS", 0.1)
     store, stage = Store(tmp_path), Number(value=1)
     with store.locked(stage):
         waiting = threading.Thread(target=run, args=([stage], store, Machine()))

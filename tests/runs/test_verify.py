@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from helpers import ROOT
 from helpers.texts import prose
@@ -190,7 +192,7 @@ def study(home: Path) -> Path:
         pd.DataFrame(rows).to_json(home / f"{name}-pairs/pairs.jsonl", orient="records", lines=True)
     (home / "model").mkdir()
     (home / "model/config.json").write_text("{}")
-    (home / "model/model.safetensors").write_bytes(b"")
+    save_file({"weight": np.zeros(1, np.float32)}, home / "model/model.safetensors")
 
     def domain(name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "cpt": [{"folder": f"{name}-text"}], "sft": {"folder": f"{name}-pairs"}, **more}
