@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from repro.trust import nist
-from repro.trust.nist import REGRESSIONS, Regression
+from benchmarks import nist
+from benchmarks.nist import REGRESSIONS, Regression
+from repro.trust.recovered import recorded
 
 DIGITS = 6.0
 
@@ -33,5 +34,10 @@ def test_the_table_has_every_regression_with_its_level() -> None:
     assert list(dict.fromkeys(table["level"])) == ["lower", "average", "higher"]
     assert table["digits"].min() >= DIGITS
     assert list(table.loc[table["rse_digits"].isna(), "problem"]) == ["Lanczos1"]
+    shown = recorded("nist").set_index("problem")
+    assert (table.set_index("problem")["digits"] - shown["digits"]).abs().max() < 2, (
+        "what the page shows is out of date"
+    )
+    assert shown.index.tolist() == table["problem"].tolist()
     misra = table.set_index("problem").loc["Misra1a"]
     assert (misra["points"], misra["nonlinear"], misra["linear"]) == (14, 1, 1)

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.trust import figures, frames, nist, peaks, recovered, tables
+    from repro.trust import figures, frames, peaks, recovered, tables
 
-__all__ = ["figures", "frames", "nist", "peaks", "recovered", "tables"]
+__all__ = ["figures", "frames", "peaks", "recovered", "tables"]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ KINDS = {
 
 
 def nist(frame: pd.DataFrame) -> Styler:
-    """The certified problems; from `nist.digits`."""
+    """The certified problems; from `recorded`, as ``benchmarks/nist.py`` makes it."""
     columns = ["problem", "level", "points", "nonlinear", "linear", "digits", "rse_digits"]
     names = {"level": "difficulty", "digits": "digits, parameters", "rse_digits": "digits, s.d."}
     table = frame[columns].rename(columns=names)

@@ -1,21 +1,24 @@
 """NIST's certified nonlinear regressions, fitted as every law is: from a fixed grid, without starting values.
 
-The folder ``nist`` beside this file holds files of the Statistical Reference Datasets of the National Institute of
+The folder ``nist_files`` holds files of the Statistical Reference Datasets of the National Institute of
 Standards and Technology (public domain; trailing blanks removed). They are all its nonlinear regressions that are
 separable with at most three nonlinear parameters. Left out: Gauss1, Gauss2 and Gauss3 (five nonlinear parameters),
 Nelson (two predictors) and Roszman1 (its arctangent has a fixed coefficient).
+
+``python -m benchmarks.nist`` records the digits that a page of the book shows.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+import repro.trust
 from repro.laws import Law, Linear, Nonlinear
 from repro.laws.law import Basis
 
@@ -146,7 +149,7 @@ class Certified(NamedTuple):
 
 def read(name: str) -> Certified:
     """A file of the layout that NIST uses; raises ValueError for another."""
-    text = (resources.files("repro.trust") / "nist" / f"{name}.dat").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "nist_files" / f"{name}.dat").read_text(encoding="utf-8")
     number = r"([-+.\dE]+)"
     params = {b: float(v) for b, v in re.findall(rf"^ *(b\d+) = +\S+ +\S+ +{number}", text, re.MULTILINE)}
     spread = re.search(rf"Residual Standard Deviation: +{number}", text)
@@ -194,3 +197,7 @@ def digits() -> pd.DataFrame:
         })  # fmt: skip
     order = {"lower": 0, "average": 1, "higher": 2}
     return pd.DataFrame(rows).sort_values("level", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+
+
+if __name__ == "__main__":
+    digits().round(2).to_csv(Path(repro.trust.__path__[0]) / "recorded" / "nist.csv", index=False)
