@@ -28,6 +28,7 @@ DOMAIN_RAMP = ("#3f86e8", "#d0641f", "#2d9a63", "#c356b8")
 GENERAL = "Δ general loss (nats/token)"
 DOMAIN = "Δ domain loss (nats/token)"
 PANEL = 285
+_ZOOM = "zoom"
 
 
 def ramp(anchors: Sequence[str], count: int) -> list[str]:
@@ -106,9 +107,17 @@ def picked(field: str) -> alt.Parameter:
     return alt.selection_point(name=f"pick_{field}", fields=[field], bind="legend")
 
 
-def zoom(name: str = "zoom") -> alt.Parameter:
+def zoom() -> alt.Parameter:
     """Drag moves a panel, shift and wheel zoom it (a bare wheel scrolls the page), double click resets."""
-    return alt.selection_interval(name=name, bind="scales", zoom="wheel![event.shiftKey]")
+    return alt.selection_interval(name=_ZOOM, bind="scales", zoom="wheel![event.shiftKey]")
+
+
+def _numbered(parameter: Any, place: int) -> Any:
+    if not str(parameter.name).startswith(_ZOOM):
+        return parameter
+    own = parameter.copy()
+    own.name = f"{parameter.name}_{place}"
+    return own
 
 
 def faded(selection: alt.Parameter, opacity: float = 1.0) -> alt.OpacityValue:
@@ -150,7 +159,7 @@ Along = Literal["x", "y"] | alt.X | alt.Y
 
 
 def band(
-    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: tuple[str, str] = ("low", "high"), **mark: Any
+    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
 ) -> list[alt.Chart]:
     """The area between the columns ``ends``, as a list of one layer; an empty list if no row has both.
 
@@ -163,14 +172,14 @@ def band(
 
 
 def bars(
-    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: tuple[str, str] = ("low", "high"), **mark: Any
+    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
 ) -> list[alt.Chart]:
     """Error bars between the columns ``ends``; arguments and result are those of :func:`band`."""
     return [interval.mark_rule(**mark) for interval in _intervals(rows, along, channels, ends)]
 
 
 def _intervals(
-    rows: pd.DataFrame | alt.Chart, along: Along, channels: Sequence[Any], ends: tuple[str, str]
+    rows: pd.DataFrame | alt.Chart, along: Along, channels: Sequence[Any], ends: Sequence[str]
 ) -> Iterator[alt.Chart]:
     low, high = ends
     if isinstance(rows, pd.DataFrame):
@@ -203,18 +212,16 @@ def rule(axis: str, value: float, dash: Sequence[int] = (4, 3)) -> Any:
 
 
 def grid(charts: Sequence[Any], columns: int, spacing: int = 14) -> Any:
-    """The charts side by side, ``columns`` in a row, as one chart that shares legends and legend clicks."""
+    """The charts side by side, ``columns`` in a row, as one chart that shares legends and legend clicks; each panel has
+    a :func:`zoom` of its own.
+    """
+    for place, chart in enumerate(charts):
+        own = chart.params if isinstance(chart.params, list) else []
+        chart.params = [_numbered(each, place) for each in own] or alt.Undefined
     with warnings.catch_warnings():
         # The panels share one legend selection on purpose; altair warns each time it finds it again.
         warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
         return alt.concat(*charts, columns=columns, spacing=spacing)
-
-
-def nothing(text: str) -> Any:
-    """A chart that says why there is nothing to draw."""
-    data = alt.InlineData(values=cast(Any, [{"says": text}]))
-    chart = alt.Chart(data).mark_text(color=GREY, fontSize=12).encode(text="says:N")
-    return finish(chart.properties(width=500, height=60), text)
 
 
 def finish(chart: Any, description: str) -> Any:

@@ -10,7 +10,7 @@ import pandas as pd
 from repro.allocation.figures import parts
 from repro.allocation.figures.parts import TokenAxis
 from repro.allocation.frames import Results
-from repro.show import style
+from repro.show import charts, style
 
 FITTED, PRINTED = "peak of the law", "peak in the paper"
 TRAINED = dict(zip(
@@ -37,36 +37,30 @@ def law(results: Results) -> Any:
     frames = (results.points, results.curves, results.optima, results.baselines)
     keys = list(dict.fromkeys(frames[0].dropna(subset=["score"])[_KEYS].itertuples(index=False, name=None)))
     several = len(results.metrics) > 1
-    panels = []
+    cells = []
     for place, (benchmark, metric) in enumerate(keys):
         own = [frame[(frame["benchmark"] == benchmark) & (frame["metric"] == metric)] for frame in frames]
         own = own if several else [frame.drop(columns=_KEYS).assign(benchmark=benchmark) for frame in own]
         title = _TITLES.get(metric, metric) if several else "Score"
-        titled = place >= len(keys) - 2
-        panel = _panel(own, title, f"zoom_{place}", titled=titled)
-        panels.append(panel.properties(title=benchmark, width=style.PANEL, height=180))
+        cells.append(charts.layered(_panel(own, title, titled=place >= len(keys) - 2), title=benchmark))
     text = "Scores of each benchmark against SFT tokens, with and without CPT, the law, its peak, and baselines"
     if "printed_tokens" in frames[2]:
         text = "Scores against SFT tokens with the allocation law, its band, and the peak fitted and printed"
-    return style.finish(style.grid(panels or [parts.nothing("No scores")], columns=2), text)
+    return charts.panels(cells or [charts.empty("No scores")], text)
 
 
-def _panel(frames: Sequence[pd.DataFrame], title: str, zoom: str, *, titled: bool) -> Any:
+def _panel(frames: Sequence[pd.DataFrame], title: str, *, titled: bool) -> list[Any]:
     """frames: points, curve, peak and baselines of one benchmark and metric, as `Results` has them."""
     points, curve, baselines = (frames[place].dropna(subset=["score"]) for place in (0, 1, 3))
-    axis, ends, best = TokenAxis.of(points["sft_tokens"]), parts.limits(points), frames[2]
+    axis, ends, best = TokenAxis.of(points["sft_tokens"]), charts.limits(points, *parts.SCORE), frames[2]
     span = ends[1] - ends[0]
     near = baselines[baselines["score"].between(ends[0] - _FAR * span, ends[1] + _FAR * span)]
-    ends = parts.limits(pd.concat([points, near]))
+    ends = charts.limits(pd.concat([points, near]), *parts.SCORE)
     x, y = axis.x(titled=titled), parts.score_axis(ends, title)
     *bars, dots = _dots(axis.placed(points), x, y)
-    layers = [*axis.broken(), *parts.strip(best, x, _MARKS[FITTED])]
-    if len(curve):
-        drawn = axis.placed(curve)
-        line = alt.Chart(style.inline(drawn)).mark_line(color=style.GREY, strokeWidth=1.8, clip=True)
-        layers += [*parts.band(drawn, x, y), line.encode(x, y)]
-    layers += [*_peaks(best, axis, x), *bars]
-    return alt.layer(*layers, *_baselines(baselines, ends, y), dots.add_params(style.zoom(zoom)))
+    path = charts.lines(axis.placed(curve), x, y, style.GREY, band=0.2, zoom=False, strokeWidth=1.8, clip=True)
+    below = [*axis.broken(), *parts.strip(best, x, _MARKS[FITTED]), *(path if len(curve) else [])]
+    return [*below, *_peaks(best, axis, x), *bars, *_baselines(baselines, ends, y), dots.add_params(style.zoom())]
 
 
 def _peaks(best: pd.DataFrame, axis: TokenAxis, x: alt.X) -> list[Any]:
@@ -83,10 +77,8 @@ def _peaks(best: pd.DataFrame, axis: TokenAxis, x: alt.X) -> list[Any]:
     peak = axis.placed(best.dropna(subset=["sft_tokens"]))
     if peak.empty:
         return []
-    key = alt.Legend(
-        title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolStrokeColor=_MARKS[FITTED]
-    )
-    dash = alt.StrokeDash("mark:N", scale=alt.Scale(domain=[FITTED], range=[[1, 0]]), legend=key)
+    look: dict[str, Any] = {"symbolType": "stroke", "symbolStrokeWidth": 3, "symbolStrokeColor": _MARKS[FITTED]}
+    dash = charts.by(alt.StrokeDash, "mark", {FITTED: [1, 0]}, **look)
     line = alt.Chart(style.inline(peak.assign(mark=FITTED))).mark_rule(strokeWidth=1.8, color=_MARKS[FITTED])
     return [line.encode(x, dash, tooltip=[style.word("mark", "Line"), *parts.places(peak)])]
 
@@ -98,24 +90,21 @@ def _dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
     """
     if "trained" not in points:
         return _plain_dots(points, x, y)
-    colour = parts.legend(TRAINED, "trained", points["trained"], symbolType="circle")
+    colour = charts.by(alt.Color, "trained", TRAINED, points["trained"], symbolType="circle")
     there = [name for name in TRAINED if (points["trained"] == name).any()]
     layers = []
     for place, name in enumerate(there):
         rows, aside = points[points["trained"] == name], 3 * (2 * place - len(there) + 1)
-        layers += parts.bars(rows, x, y, colour, xOffset=aside)
         form = ".2%" if rows["score"].between(0, 1).all() else ".4f"
         numbers = style.tips(score=("Score", form), low=("From", form), high=("To", form))
         tips = [style.word("trained", "Trained with"), *parts.places(rows), *numbers]
-        dots = alt.Chart(style.inline(rows)).mark_circle(size=45, opacity=1, xOffset=aside)
-        layers.append(dots.encode(x, y, colour, tooltip=tips))
+        layers += charts.points(rows, x, y, colour, tips=tips, bar=1.3, offset=aside, size=45)
     return layers
 
 
-def _plain_dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
-    dots = alt.Chart(style.inline(points)).mark_circle(size=45, color=style.DOMAIN_RAMP[0], opacity=1)
+def _plain_dots(points: pd.DataFrame, x: alt.X, y: alt.Y, *, zoom: bool = False) -> list[Any]:
     tips = [*parts.places(points), style.number("score", "Score", ".2%")]
-    return [*parts.bars(points, x, y), dots.encode(x, y, tooltip=tips)]
+    return charts.points(points, x, y, style.DOMAIN_RAMP[0], tips=tips, bar=1.3, size=45, zoom=zoom)
 
 
 def _baselines(baselines: pd.DataFrame, ends: list[float], y: alt.Y) -> list[Any]:
@@ -141,21 +130,19 @@ def _baselines(baselines: pd.DataFrame, ends: list[float], y: alt.Y) -> list[Any
 def budgets(results: Results) -> Any:
     """Table 4 drawn twice: against the CPT fraction, where all differences look small, and against SFT tokens."""
     points, marks = results.other_budgets
-    panels: list[Any] = []
+    cells: list[Any] = []
     names = style.in_order(points["budget"])
-    for place, budget in enumerate(names):
+    for budget in names:
         own, best = (frame[frame["budget"] == budget] for frame in (points, marks))
-        last = place == len(names) - 1
-        tokens = TokenAxis.of(own["sft_tokens"], best["sft_tokens"])
-        axis, within = alt.Axis(format=".4f", tickCount=5), alt.Scale(zero=False, padding=8)
-        share = alt.X("cpt_fraction:Q", title="CPT fraction" if last else None, axis=axis, scale=within)
+        last, tokens = budget == names[-1], TokenAxis.of(own["sft_tokens"], best["sft_tokens"])
+        title, within = "CPT fraction" if last else None, {"zero": False, "padding": 8}
+        share = charts.x("cpt_fraction:Q", title, scale=within, format=".4f", tickCount=5)
         for x, scale in ((share, "CPT fraction"), (tokens.x(titled=last), "SFT tokens")):
-            *bars, dots = _plain_dots(tokens.placed(own), x, parts.score_axis(parts.limits(own)))
-            lines, zoom = parts.rules(tokens.placed(best), x, _TESTED), style.zoom(f"zoom_{len(panels)}")
-            panel = alt.layer(lines, *bars, dots.add_params(zoom))
-            panels.append(panel.properties(title=f"{budget}, by {scale}", width=style.PANEL, height=150))
+            y = parts.score_axis(charts.limits(own, *parts.SCORE))
+            layers = [parts.rules(tokens.placed(best), x, _TESTED), *_plain_dots(tokens.placed(own), x, y, zoom=True)]
+            cells.append(charts.layered(layers, height=150, title=f"{budget}, by {scale}"))
     text = "Scores at other budgets by CPT fraction and by SFT tokens, with the best predicted and tested"
-    return style.finish(style.grid(panels, columns=2), text)
+    return charts.panels(cells, text)
 
 
 def gains(frame: pd.DataFrame) -> Any:
@@ -163,19 +150,17 @@ def gains(frame: pd.DataFrame) -> Any:
 
     frame: as `results.compare` has it; differences in accuracy are drawn in points.
     """
-    panels = []
-    for place, metric in enumerate(style.in_order(frame["metric"])):
+    cells = []
+    for metric in style.in_order(frame["metric"]):
         rows = frame[frame["metric"] == metric].dropna(subset=["difference"])
         scaled = rows[["difference", "low", "high"]].astype(float) * (100 if metric == "accuracy" else 1)
         rows = rows.assign(**scaled, row=rows["benchmark"] + ", " + rows["name"])
-        y = alt.Y("row:N", sort=list(rows["row"]), title=None, axis=alt.Axis(labelLimit=240))
-        x = alt.X("difference:Q", title=_GAIN.get(metric, metric), axis=alt.Axis(labelExpr=_SIGNED, tickCount=6))
+        y = charts.y("row:N", sort=list(rows["row"]), labelLimit=240)
+        x = charts.x("difference:Q", _GAIN[metric], labelExpr=_SIGNED, tickCount=6)
         numbers = {"difference": (_GAIN[metric], "+.3~g"), "low": ("From", "+.3~g"), "high": ("To", "+.3~g")}
         tips = style.tips(row="Comparison", **numbers, p_value=("p", ".3~g"))
-        dots = alt.Chart(style.inline(rows)).mark_circle(size=55, color=style.DOMAIN_RAMP[0], opacity=1)
-        dots = dots.encode(x, y, tooltip=tips).add_params(style.zoom(f"zoom_{place}"))
-        intervals = style.bars(rows, x, y, parts.grey(None), strokeWidth=1.6)
-        panel = alt.layer(style.rule("x", 0.0), *intervals, dots)
-        panels.append(panel.properties(width=style.PANEL + 90, height=alt.Step(20)))
-    text = "How much higher or lower scores are with CPT than with SFT alone, with 95% intervals"
-    return style.finish(style.grid(panels, columns=1), text)
+        layers = charts.points(rows, x, y, style.DOMAIN_RAMP[0], tips=tips, along="x", zoom=True)
+        cells.append(charts.layered([style.rule("x", 0.0), *layers], style.PANEL + 90, alt.Step(20)))
+    return charts.panels(
+        cells, "How much higher or lower scores are with CPT than with SFT alone, with 95% intervals", columns=1
+    )

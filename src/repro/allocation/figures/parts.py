@@ -1,4 +1,4 @@
-"""Pieces that the figures share: axes of scores and of SFT tokens, intervals, lines across a panel, empty panels."""
+"""Pieces that the figures share: axes of scores and of SFT tokens, and lines across a panel."""
 
 from __future__ import annotations
 
@@ -6,32 +6,21 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.show import style
+from repro.show import charts, style
 
+SCORE = ("score", "low", "high")  # the columns of a score and of the ends of its interval
 PLACE = "place"  # the column that is drawn: SFT tokens, or where "none" stands
 _LINE = 30  # letters, in a title along the height of a panel
-_HEADROOM = 0.06  # of the span of the scores, above and below
 _PLACES = (("sft_tokens", "SFT tokens", ",.0f"), ("cpt_fraction", "CPT fraction", ".7f"))
 _SHARE = 0.16  # of the axis, between "none" and the fewest tokens
 _MARGIN = 0.035  # of the axis, at both ends
 _STEPS = ([1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8])
-
-
-def limits(points: pd.DataFrame, *columns: str) -> list[float]:
-    """Axis limits around all values of the columns (default: score, low, high); 0 to 1 where there is none."""
-    every = points[list(columns or ("score", "low", "high"))].to_numpy(float)
-    every = every[np.isfinite(every)]
-    if not len(every):
-        return [0.0, 1.0]
-    low, high = float(every.min()), float(every.max())
-    margin = _HEADROOM * (high - low) or 0.02 * abs(high) or 0.02
-    return [low - margin, high + margin]
 
 
 def shares(ends: list[float]) -> bool:
@@ -41,39 +30,18 @@ def shares(ends: list[float]) -> bool:
 
 def score_axis(ends: list[float], title: str = "Score", ticks: int = 6) -> alt.Y:
     """The axis of scores, in percent where they are shares; a long title is in several lines."""
-    axis = alt.Axis(format="%" if shares(ends) else "~g", tickCount=ticks)
-    return alt.Y("score:Q", title=textwrap.wrap(title, _LINE), axis=axis, scale=alt.Scale(domain=ends, nice=False))
-
-
-def band(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None) -> list[Any]:
-    """The area between low and high, where both are known; grey without ``colour``."""
-    return style.band(rows, y, x, grey(colour), opacity=0.2, clip=True)
-
-
-def curve(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any, tips: Any, size: int = 40) -> list[Any]:
-    """Lines with dots, in the band between low and high; dragging moves them."""
-    base = alt.Chart(style.inline(rows))
-    dots = base.mark_circle(size=size, opacity=1).encode(x, y, colour, tooltip=tips).add_params(style.zoom())
-    return [*band(rows, x, y, colour), base.mark_line(strokeWidth=2).encode(x, y, colour), dots]
-
-
-def bars(rows: pd.DataFrame, x: alt.X, y: alt.Y, colour: Any = None, **mark: Any) -> list[Any]:
-    """Error bars between low and high, as :func:`band`."""
-    return style.bars(rows, y, x, grey(colour), strokeWidth=1.3, **mark)
-
-
-def grey(colour: Any) -> Any:
-    return alt.ColorValue(style.GREY) if colour is None else colour
+    form = "%" if shares(ends) else "~g"
+    return charts.y("score:Q", textwrap.wrap(title, _LINE), ends, format=form, tickCount=ticks)
 
 
 def rules(marks: pd.DataFrame, x: alt.X, colours: Mapping[str, str]) -> Any:
     """Upright lines across the panel, named in the legend by their column mark."""
-    key = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3)
-    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    dash = alt.StrokeDash("mark:N", scale=alt.Scale(domain=list(colours), range=[[1, 0], [5, 3]]), legend=key)
+    look: dict[str, Any] = {"symbolType": "stroke", "symbolStrokeWidth": 3}
+    dashes = dict(zip(colours, ([1, 0], [5, 3]), strict=False))
+    colour = charts.by(alt.Color, "mark", colours, **look)
     lines = alt.Chart(style.inline(marks)).mark_rule(strokeWidth=1.8)
     tips = [style.word("mark", "Line"), *places(marks)]
-    return lines.encode(x, alt.Color("mark:N", scale=scale, legend=key), dash, tooltip=tips)
+    return lines.encode(x, colour, charts.by(alt.StrokeDash, "mark", dashes, **look), tooltip=tips)
 
 
 def strip(best: pd.DataFrame, x: alt.X, colour: str) -> list[Any]:
@@ -85,21 +53,6 @@ def strip(best: pd.DataFrame, x: alt.X, colour: str) -> list[Any]:
 def places(frame: pd.DataFrame) -> list[alt.Tooltip]:
     """Where a row stands, as far as the frame says it."""
     return [style.number(field, title, form) for field, title, form in _PLACES if field in frame]
-
-
-def legend(names: Mapping[str, str], field: str, there: pd.Series, **options: Any) -> alt.Color:
-    """Colour by ``field``, the legend with those of ``names`` that are there, each in its own colour."""
-    present = [name for name in names if name in set(there)]
-    key = alt.Legend(title=None, orient="top", symbolOpacity=1, **options)
-    scale = alt.Scale(domain=present, range=[names[name] for name in present])
-    return alt.Color(f"{field}:N", sort=present, legend=key, scale=scale)
-
-
-def nothing(text: str, width: int = style.PANEL, height: int = 60) -> Any:
-    """A panel that says why it is empty."""
-    data = alt.InlineData(values=cast(Any, [{"says": text}]))
-    chart = alt.Chart(data).mark_text(color=style.GREY, fontSize=12, tooltip=None).encode(text="says:N")
-    return chart.properties(width=width, height=height)
 
 
 @dataclass(frozen=True)
@@ -131,13 +84,12 @@ class TokenAxis:
         """The encoding, with the title only where ``titled``."""
         margin, least = self._margin(), self.none or self.low
         ends = [least / margin, self.high * margin]
-        scale = alt.Scale(type="log", domain=ends, nice=False)
         labels = "format(datum.value, '~s')"
         if self.none is not None:
             labels = f"datum.value < {math.sqrt(self.none * self.low):.9g} ? 'none' : {labels}"
-        axis = alt.Axis(values=self._ticks(), labelExpr=labels, labelOverlap="greedy")
+        look: dict[str, Any] = {"values": self._ticks(), "labelExpr": labels, "labelOverlap": "greedy"}
         title = "SFT tokens (logarithmic)" if titled else None
-        return alt.X(f"{PLACE}:Q", title=title, axis=axis, scale=scale)
+        return charts.x(f"{PLACE}:Q", title, ends, scale={"type": "log"}, **look)
 
     def broken(self) -> list[Any]:
         """The dotted line between "none" and the tokens; nothing where there is no such place."""

@@ -7,9 +7,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.allocation.figures import parts
-from repro.show import style
+from repro.show import charts, style
 
+_STROKE: dict[str, Any] = {"symbolType": "stroke", "symbolStrokeWidth": 3}
 CORPORA = {"domain, held out": style.DOMAIN_RAMP[1], "general, held out": style.DOMAIN_RAMP[0]}
 
 
@@ -21,21 +21,16 @@ def tuning_curves(frame: pd.DataFrame) -> Any:
     every = sorted(frame["cpt_tokens"].unique())
     few = [every[round(place)] for place in np.linspace(0, len(every) - 1, min(len(every), 4))]  # colours to tell apart
     rows = frame[frame["cpt_tokens"].isin(few)].dropna(subset=["loss"])
-    rows = rows.assign(before=[f"{tokens:,.0f}" for tokens in rows["cpt_tokens"]])
-    text = "Training loss of supervised fine-tuning by step"
     if rows.empty:
-        return style.finish(parts.nothing("Nothing was tuned", 600), text)
-    names = [f"{tokens:,.0f}" for tokens in sorted(rows["cpt_tokens"].unique())]
-    scale = alt.Scale(domain=names, range=list(style.DOMAIN_RAMP[: len(names)]))
-    key = alt.Legend(title="CPT tokens", symbolType="stroke", symbolStrokeWidth=3)
-    x = alt.X("step:Q", title="SFT step", scale=alt.Scale(type="log", nice=False))
-    y = alt.Y("loss:Q", title="Training loss (nats/token)", scale=alt.Scale(zero=False))
+        return charts.nothing("Nothing was tuned")
+    rows = rows.assign(before=rows["cpt_tokens"].map("{:,.0f}".format))
+    names = dict(zip(map("{:,.0f}".format, few), style.DOMAIN_RAMP, strict=False))
+    x = charts.x("step:Q", "SFT step", scale={"type": "log", "nice": False})
+    y = charts.y("loss:Q", "Training loss (nats/token)", scale={"zero": False})
+    colour = charts.by(alt.Color, "before", names, rows["before"], title="CPT tokens", **_STROKE)
     tips = style.tips(before="CPT tokens", step=("Step", ",.0f"), loss=("Loss", ".4f"))
-    base = alt.Chart(style.inline(rows))
-    colour = alt.Color("before:N", scale=scale, legend=key)
-    lines = base.mark_line(strokeWidth=1.8).encode(x, y, colour).add_params(style.zoom())
-    dots = base.mark_circle(size=22, opacity=1).encode(x, y, colour, tooltip=tips)
-    return style.finish(alt.layer(lines, dots).properties(width=560, height=280), text)
+    layers = charts.lines(rows, x, y, colour, tips=tips, dots=22, strokeWidth=1.8)
+    return charts.figure(layers, "Training loss of supervised fine-tuning by step", height=280)
 
 
 def training_curves(frame: pd.DataFrame) -> Any:
@@ -44,22 +39,17 @@ def training_curves(frame: pd.DataFrame) -> Any:
     frame: tokens (of CPT, 0 for the base model), corpus ("domain, held out" | "general, held out"), loss (nats per
     token), se (its standard error; NaN where there is none).
     """
-    rows = frame.dropna(subset=["loss"]).assign(
-        low=lambda f: f["loss"] - 1.96 * f["se"], high=lambda f: f["loss"] + 1.96 * f["se"]
-    )
-    text = "Held-out loss on domain and general text during continual pretraining"
+    rows = frame.dropna(subset=["loss"])
     if rows.empty:
-        return style.finish(parts.nothing("No losses were measured", 600), text)
-    most = float(rows["tokens"].max())
-    scale = alt.Scale(domain=[-0.02 * most, 1.02 * most], nice=False)
-    axis = alt.Axis(labelExpr="format(datum.value, '~s')", tickCount=8)
-    x = alt.X("tokens:Q", title="CPT tokens", axis=axis, scale=scale)
-    ends = parts.limits(rows, "loss", "low", "high")
-    y = alt.Y("loss:Q", title="Loss (nats/token)", scale=alt.Scale(domain=ends, nice=False))
-    colour = parts.legend(CORPORA, "corpus", rows["corpus"], symbolType="stroke", symbolStrokeWidth=3)
+        return charts.nothing("No losses were measured")
+    rows = rows.assign(low=rows["loss"] - 1.96 * rows["se"], high=rows["loss"] + 1.96 * rows["se"])
+    ends = [at * float(rows["tokens"].max()) for at in (-0.02, 1.02)]
+    x = charts.x("tokens:Q", "CPT tokens", ends, labelExpr="format(datum.value, '~s')", tickCount=8)
+    y = charts.y("loss:Q", "Loss (nats/token)", charts.limits(rows, "loss", "low", "high"))
+    colour = charts.by(alt.Color, "corpus", CORPORA, rows["corpus"], **_STROKE)
     numbers = {"tokens": ("CPT tokens", ",.0f"), "loss": ("Loss (nats/token)", ".4f"), "se": ("Standard error", ".4f")}
-    tips = style.tips(corpus="Corpus", **numbers)
-    return style.finish(alt.layer(*parts.curve(rows, x, y, colour, tips, 26)).properties(width=600, height=300), text)
+    layers = charts.lines(rows, x, y, colour, tips=style.tips(corpus="Corpus", **numbers), dots=26)
+    return charts.figure(layers, "Held-out loss on domain and general text during continual pretraining", height=300)
 
 
 def each_domain(draw: Callable[..., Any], *frames: pd.DataFrame) -> Any:
@@ -72,4 +62,4 @@ def each_domain(draw: Callable[..., Any], *frames: pd.DataFrame) -> Any:
     for name, chart in zip(names, charts, strict=True):
         chart.config, chart.background, chart.padding = alt.Undefined, alt.Undefined, alt.Undefined
         chart.title = alt.TitleParams(name, anchor="start")
-    return style.finish(alt.vconcat(*charts, spacing=24).resolve_scale(color="independent"), text)
+    return style.finish(style.grid(charts, 1, 24).resolve_scale(color="independent"), text)

@@ -1,21 +1,25 @@
-"""Pieces the figures are put together from: which rows become lines, dots and marks, and panels of them."""
+"""Trajectories of general and domain loss: which rows become lines, dots and marks, and their layers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from repro.show import style
+from repro.show import charts, style
 
 TURN = "turning point T0"
 END = "end of run"
 KEYS = ["size", "ratio"]
 SMALL = 1 / 2  # the largest ratio of the panels that leave the steep curves out
 # A head pointing up; an equilateral triangle would look the same in three directions.
-_ARROW = "M0,-1L0.75,0.9L0,0.5L-0.75,0.9Z"
+SHAPES = {END: "M0,-1L0.75,0.9L0,0.5L-0.75,0.9Z", TURN: "diamond"}
+_INCREMENTS = {"general": ("General increment", "+.4f"), "domain": ("Domain increment", "+.4f")}
+_TIPS = style.tips(size="Model size", mixture="Domain share R", t=("T", ".1f"), **_INCREMENTS)
+_FIELDS = ["size", "mixture", "t", "general", "domain"]
 
 
 class Rows(NamedTuple):
@@ -39,17 +43,32 @@ class Rows(NamedTuple):
         """The rows with a ratio of at most `SMALL`."""
         return Rows(*(frame[frame["ratio"] <= SMALL + 1e-9] for frame in self))
 
-    def seen(self, *channels: Any, **mark: Any) -> list[alt.Chart]:
-        """A layer of the points measured, none where there are none."""
-        points = alt.Chart(style.inline(self.dots)).mark_circle(aria=False, **mark)
-        return [points.encode(*channels, tooltip=tooltips())] if len(self.dots) else []
-
     def span(self, column: str) -> list[float]:
         """Axis limits around the lines and dots of one increment, with a margin."""
-        values = pd.concat([self.drawn[column], self.dots[column]]).astype(float)
-        low, high = float(values.min()), float(values.max())
-        margin = 0.06 * (high - low or 1.0)
-        return [low - margin, high + margin]
+        return charts.limits(pd.concat([self.drawn, self.dots]), column)
+
+    def layers(
+        self,
+        x: alt.X,
+        y: alt.Y,
+        key: charts.Key,
+        marks: pd.DataFrame,
+        *of_lines: Any,
+        ends: Sequence[str] = ("low", "high"),
+    ) -> list[Any]:
+        """The points measured, the lines on the bands between the columns ``ends``, and marks: rows with a column mark
+        (`TURN` or `END`) and angle, in degrees. of_lines: other channels of the lines.
+        """
+        dots = charts.points(self.dots[_FIELDS], x, y, key, tips=_TIPS, size=10, aria=False, opacity=0.6)
+        fields = [column for column in (*_FIELDS, "kind", "hover", *ends) if column in self.drawn]
+        path = charts.lines(self.drawn[fields], x, y, key, *of_lines, tips=_TIPS, ends=ends)
+        shape = charts.by(
+            alt.Shape, "mark", SHAPES, marks["mark"], symbolFillColor=style.GREY, symbolStrokeColor=style.GREY
+        )
+        turned = alt.Angle("angle:Q", scale=None)
+        tips = [style.word("mark", "Mark"), *_TIPS]
+        drawn = charts.points(marks[[*_FIELDS, "mark", "angle"]], x, y, key, shape, turned, tips=tips, size=75)
+        return [*(dots if len(self.dots) else []), *path, *(drawn if len(marks) else [])]
 
 
 def small_of(curves: pd.DataFrame, size: str) -> pd.DataFrame:
@@ -83,7 +102,7 @@ def turns(points: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     trajectories = set(zip(drawn["size"], drawn["mixture"], strict=True))
     there = style.labelled(points[points["t"].notna() & (points["t"] <= float(drawn["t"].max()))])
     keep = [key in trajectories for key in zip(there["size"], there["mixture"], strict=True)]
-    return there.loc[keep, [*KEYS, "t", "general", "domain", "mixture"]].assign(mark=TURN)
+    return there.loc[keep].assign(mark=TURN, angle=0.0)
 
 
 def ends(drawn: pd.DataFrame) -> pd.DataFrame:
@@ -94,18 +113,3 @@ def ends(drawn: pd.DataFrame) -> pd.DataFrame:
         row = part.iloc[-1].to_dict()
         last.append(row | {"from_general": before["general"], "from_domain": before["domain"], "mark": END})
     return pd.DataFrame(last)
-
-
-def mark_shape(*marks: str) -> alt.Shape:
-    """Shapes of the given marks on a trajectory (`END`, `TURN`), with their legend."""
-    shapes = {END: _ARROW, TURN: "diamond"}
-    scale = alt.Scale(domain=list(marks), range=[shapes[mark] for mark in marks])
-    key = alt.Legend(title=None, orient="top", symbolFillColor=style.GREY, symbolStrokeColor=style.GREY,
-                     symbolOpacity=1)  # fmt: skip
-    return alt.Shape("mark:N", scale=scale, legend=key)
-
-
-def tooltips() -> list[alt.Tooltip]:
-    """What every trajectory says under the pointer."""
-    increments = {"general": ("General increment", "+.4f"), "domain": ("Domain increment", "+.4f")}
-    return style.tips(size="Model size", mixture="Domain share R", t=("T", ".1f"), **increments)

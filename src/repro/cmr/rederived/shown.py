@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 from repro.cmr.frames import T_MAX
 from repro.cmr.rederived.frames import PRINTED, REFIT
 from repro.laws import ratio_label
-from repro.show import style
+from repro.show import charts, style
 from repro.show.tables import styled
 
 # How a number of each unit is written, and a difference of two.
@@ -49,27 +49,20 @@ def turns(frame: pd.DataFrame) -> Styler:
 
 def multipliers(frame: pd.DataFrame) -> Any:
     """T0 of Table 4's curves against the multiplier, a panel for each size; dashed: Table 5's curve inverted."""
-    rows = style.labelled(frame)
-    ratios, sizes, pick = style.ratios_of(rows), style.in_order(rows["size"]), style.picked("mixture")
-    panels = [_panel(rows[rows["size"] == size], ratios, pick, place) for place, size in enumerate(sizes)]
-    text = "Turning points against the Lagrange multiplier, with the turning points that Table 5 implies"
-    return style.finish(style.grid(panels, columns=2), text)
-
-
-def _panel(rows: pd.DataFrame, ratios: list[float], pick: alt.Parameter, place: int) -> Any:
-    title = _LAMBDA if place >= 2 else None
-    x = alt.X("lagrange:Q", title=title, axis=alt.Axis(values=_TICKS), scale=alt.Scale(type="log", nice=False))
-    scale = alt.Scale(type="log", nice=False, padding=8)
-    y = alt.Y("t:Q", title="T0 (units of 0.2B tokens)" if place % 2 == 0 else None, scale=scale)
-    colour, opacity = style.ratio_colour(ratios), style.faded(pick)
-    tips = style.tips(
-        mixture="Domain share R", lagrange=("Multiplier", ",.0f"), t=("T0 from Table 4", ".1f"),
-        inverted=("T0 from Table 5", ".1f"),
-    )  # fmt: skip
-    base = alt.Chart(style.inline(rows[["mixture", "lagrange", "t", "inverted"]])).encode(x, colour, opacity)
-    line = base.mark_line(strokeWidth=2, point={"size": 18, "filled": True}).encode(y, tooltip=tips).add_params(pick)
-    aim = base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(alt.Y("inverted:Q", scale=scale))
-    return alt.layer(aim, line).properties(title=str(rows["size"].iloc[0]), width=style.PANEL, height=170)
+    rows, log = style.labelled(frame), {"type": "log", "nice": False}
+    key, sizes = charts.Key.ratios(style.ratios_of(rows)), style.in_order(rows["size"])
+    ends = {"t": ("T0 from Table 4", ".1f"), "inverted": ("T0 from Table 5", ".1f")}
+    tips = style.tips(mixture="Domain share R", lagrange=("Multiplier", ",.0f"), **ends)
+    cells = []
+    for place, size in enumerate(sizes):
+        own, title = rows[rows["size"] == size], None if place % 2 else "T0 (units of 0.2B tokens)"
+        x = charts.x("lagrange:Q", _LAMBDA if place >= 2 else None, scale=log, values=_TICKS)
+        printed, inverted = (charts.y(f"{name}:Q", title, scale=log | {"padding": 8}) for name in ends)
+        layers = charts.lines(own, x, printed, key, tips=tips, dots=18, beside=inverted)
+        cells.append(charts.layered(layers, height=170, title=size))
+    return charts.panels(
+        cells, "Turning points against the Lagrange multiplier, with the turning points that Table 5 implies"
+    )
 
 
 def critical_ratio(frame: pd.DataFrame, turns: pd.DataFrame) -> Any:
@@ -77,17 +70,17 @@ def critical_ratio(frame: pd.DataFrame, turns: pd.DataFrame) -> Any:
 
     turns: size, ratio, t; the turning points within the range drawn are marked.
     """
-    sizes, pick, last = style.in_order(frame["size"]), style.picked("size"), float(frame["t"].max())
-    x = alt.X("t:Q", title="T (units of 0.2B tokens)", scale=alt.Scale(domain=[0, last], nice=False))
-    axis, scale = alt.Axis(format=".0%"), alt.Scale(domain=[0, 0.8], nice=False)
-    y = alt.Y("ratio:Q", title="Critical mixture ratio (domain share)", axis=axis, scale=scale)
-    colour, opacity = style.size_colour(sizes), style.faded(pick)
-    key = alt.Legend(title=None, orient="top", symbolStrokeWidth=2, symbolSize=400, labelLimit=300)
-    dash = alt.StrokeDash("source:N", scale=alt.Scale(domain=[PRINTED, REFIT], range=[[1, 0], [5, 4]]), legend=key)
+    key, last = charts.Key.sizes(frame), float(frame["t"].max())
+    x = charts.x("t:Q", "T (units of 0.2B tokens)", [0, last])
+    y = charts.y("ratio:Q", "Critical mixture ratio (domain share)", [0, 0.8], format=".0%")
+    look: dict[str, Any] = {"symbolStrokeWidth": 2, "symbolSize": 400, "labelLimit": 300}
+    dash = charts.by(alt.StrokeDash, "source", {PRINTED: [1, 0], REFIT: [5, 4]}, **look)
     tips = style.tips(size="Model size", t=("T", ".0f"), ratio=("Ratio", ".1%"))
-    lines = alt.Chart(style.inline(frame)).mark_line(strokeWidth=2, clip=True)
-    lines = lines.encode(x, y, colour, dash, opacity, tooltip=tips).add_params(pick, style.zoom())
-    dots = alt.Chart(style.inline(turns[turns["t"] <= last][["size", "ratio", "t"]]))
-    marks = dots.mark_point(filled=True, size=60, shape="diamond", clip=True).encode(x, y, colour, opacity)
-    chart = alt.layer(style.rule("x", T_MAX), lines, marks.encode(tooltip=tips)).properties(width=600, height=340)
-    return style.finish(chart, "Critical mixture ratio against tokens, as printed and refitted, for each model size")
+    place, turned = frame.groupby(["size", "source"], sort=False).cumcount(), turns[turns["t"] <= last]
+    layers = [
+        style.rule("x", T_MAX),
+        *charts.lines(frame.assign(hover=place % 5 == 0), x, y, key, dash, tips=tips),
+        *charts.points(turned[["size", "ratio", "t"]], x, y, key, tips=tips, size=60, shape="diamond"),
+    ]
+    text = "Critical mixture ratio against tokens, as printed and refitted, for each model size"
+    return charts.figure(layers, text, height=340)
