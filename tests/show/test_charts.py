@@ -1,4 +1,4 @@
-"""The forms of figures: lines with bands, points with bars, legends of what is there, panels that move by themselves."""
+"""The forms of figures: lines with bands, points with bars, legends of what is there, panels that move alone."""
 
 import json
 from collections.abc import Sequence

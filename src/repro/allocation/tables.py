@@ -19,7 +19,7 @@ from repro.allocation.published import Paper
 from repro.allocation.results import ACCURACY, LIKELIHOOD, chance
 from repro.params import AllocationParams
 from repro.show.style import in_order
-from repro.show.tables import DASH, Format, styled, two_lines
+from repro.show.tables import DASH, Columns, Format, listed, styled, two_lines
 from repro.show.words import FRACTION, between, p_value, short_tokens, with_error
 
 NOT_PRINTED = "not printed"
@@ -32,10 +32,18 @@ MODES = {
 }
 NONE = "not printed, or not computed"
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
-_PAIRED = {
-    "name": "comparison", "benchmark": "benchmark", "metric": "metric", "first": "SFT alone", "second": "with CPT",
-    "difference": "difference", "interval": "95% interval", "p_value": "p", "items": "items",
+_PAIRED: Columns = {
+    "name": "comparison", "benchmark": "", "metric": "", "first": "SFT alone", "second": "with CPT", "difference": "",
+    "interval": "95% interval", "p_value": ("p", p_value), "items": "{:,.0f}",
 }  # fmt: skip
+_FLATNESS: Columns = {
+    "benchmark": "", "items": "{:,.0f}", "error": ("standard error of a score", "{:.1%}"),
+    "statistic": ("chi-square", "{:.1f}"), "df": ("degrees of freedom", "{:.0f}"), "p_value": ("p", p_value),
+    "p_value_holm": ("p (Holm)", p_value), "slope": ("points for each unit of ln S", "{:+.1f}"),
+    "slope_p": ("p of the slope", p_value), "slope_p_holm": ("p of the slope (Holm)", p_value),
+    "slope_p_without": ("without the fewest tokens", p_value),
+}  # fmt: skip
+_CUT = {"prompt": "", "answer": "right answer", "others": "wrong choices"}
 LONGEST = 220  # characters of an example that are shown
 NEARLY_ALL = 0.999  # fractions above need seven digits
 _UNITS = {ACCURACY: "accuracy (%)", LIKELIHOOD: "log-likelihood (nats/byte)"}
@@ -43,15 +51,11 @@ _UNITS = {ACCURACY: "accuracy (%)", LIKELIHOOD: "log-likelihood (nats/byte)"}
 
 def printed_scores() -> Styler:
     """Table 6 as printed, in percent, with the SFT tokens that its fractions leave."""
-    printed = published.table("6")
-    shares = {name: 100 / which.out_of * printed[which.column] for name, which in published.BENCHMARKS.items()}
-    table = pd.DataFrame({
-        "SFT tokens": published.sft_tokens(printed["cpt_fraction"], published.value("budget")).map(short_tokens),
-        "CPT fraction": printed["cpt_fraction"],
-        **{f"{name} (%)": share for name, share in shares.items()},
-    })  # fmt: skip
-    formats: dict[str, Format] = {"CPT fraction": FRACTION, **{f"{name} (%)": "{:.2f}" for name in shares}}
-    return styled(table, formats, NOT_PRINTED, index=False)
+    rows, budget = published.table("6"), published.value("budget")
+    shares = {name: 100 / which.out_of * rows[which.column] for name, which in published.BENCHMARKS.items()}
+    rows = rows.assign(sft=published.sft_tokens(rows["cpt_fraction"], budget), **shares)
+    columns: Columns = {"sft": ("SFT tokens", short_tokens), "cpt_fraction": ("CPT fraction", FRACTION)}
+    return listed(rows, {**columns, **{name: (f"{name} (%)", "{:.2f}") for name in shares}}, NOT_PRINTED)
 
 
 def other_models() -> Styler:
@@ -79,13 +83,11 @@ def other_models() -> Styler:
 def printed_drift() -> Styler:
     """Drift as far as the text has numbers of it (Figures 2 and 3 print none); from `published.drift`."""
     rows = published.drift()
-    table = pd.DataFrame({
-        "domain": rows["domain"], "models": rows["models"], "category of data": rows["category"],
-        "between CPT fractions": between(rows["cpt_from"], rows["cpt_to"], "{:g}".format),
-        "drift": [f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in zip(rows["low"], rows["high"], strict=True)],
-        "where": rows["where"],
-    })  # fmt: skip
-    return styled(table, {}, "said of all fractions", index=False)
+    ends = zip(rows["low"], rows["high"], strict=True)
+    rows["drift"] = [f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in ends]
+    rows["between"] = between(rows["cpt_from"], rows["cpt_to"], "{:g}".format)
+    columns: Columns = {"category": "category of data", "between": "between CPT fractions", "drift": "", "where": ""}
+    return listed(rows, {"domain": "", "models": "", **columns}, "said of all fractions")
 
 
 def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
@@ -150,46 +152,23 @@ def optima(results: Results) -> Styler:
     """The peaks of Equation 1 with 95% intervals, the peaks that the paper gives beside them where it does, and the
     test that scores have no slope in ln S.
     """
-    rows = results.optima
-    table = pd.DataFrame({
-        "benchmark": rows["benchmark"], "metric": rows["metric"],
-        "peak shown": rows["peak_shown"].map({True: "yes", False: "no"}),
-        "best SFT tokens": rows["sft_tokens"].map(short_tokens, na_action="ignore"),
-        "95% interval": between(rows["low"], rows["high"], short_tokens),
-        "the paper's": rows.get("printed_tokens", rows["low"]).map(short_tokens, na_action="ignore"),
-        "highest score at": rows["highest"].map(short_tokens, na_action="ignore"),
-        "all equal? p (Holm)": rows["p_value_holm"], "no slope? p (Holm)": rows["slope_p_holm"],
-    })  # fmt: skip
-    if "printed_tokens" in rows:
-        table = table.drop(columns=["metric", *table.columns[-2:]])  # `flatness` has the tests
-    else:
-        table = table.drop(columns="the paper's")
-    formats: dict[str, Format] = {name: p_value for name in table.columns if name.endswith("(Holm)")}
-    return styled(table, formats, "the law has no peak here, or the test does not apply", index=False)
+    rows, printed = results.optima, "printed_tokens" in results.optima
+    shown = rows.assign(peak_shown=rows["peak_shown"].map({True: "yes", False: "no"}))
+    shown["interval"] = between(rows["low"], rows["high"], short_tokens)
+    tests = {"p_value_holm": ("all equal? p (Holm)", p_value), "slope_p_holm": ("no slope? p (Holm)", p_value)}
+    columns: Columns = {
+        "benchmark": "", **({} if printed else {"metric": ""}), "peak_shown": "",
+        "sft_tokens": ("best SFT tokens", short_tokens), "interval": "95% interval",
+        "printed_tokens": ("the paper's", short_tokens), "highest": ("highest score at", short_tokens),
+        **({} if printed else tests),  # of the paper, `flatness` has the tests
+    }  # fmt: skip
+    return listed(shown, columns, "the law has no peak here, or the test does not apply")
 
 
 def flatness(paper: Paper) -> Styler:
     """The test of equal scores, and the slope of the scores in ln S with its test."""
-    names = {
-        "benchmark": "benchmark",
-        "items": "items",
-        "error": "standard error of a score",
-        "statistic": "chi-square",
-        "df": "degrees of freedom",
-        "p_value": "p",
-        "p_value_holm": "p (Holm)",
-        "slope": "points for each unit of ln S",
-        "slope_p": "p of the slope",
-        "slope_p_holm": "p of the slope (Holm)",
-        "slope_p_without": "without the fewest tokens",
-    }
-    formats: dict[str, Format] = dict.fromkeys(names.values(), p_value)
-    formats |= {
-        "items": "{:,.0f}", "standard error of a score": "{:.1%}", "chi-square": "{:.1f}",
-        "degrees of freedom": "{:.0f}", "points for each unit of ln S": "{:+.1f}", "benchmark": str,
-    }  # fmt: skip
     rows = paper.flatness.assign(slope=100 * paper.flatness["slope"])
-    return styled(rows[list(names)].rename(columns=names), formats, NONE, index=False)
+    return listed(rows, _FLATNESS, NONE)
 
 
 def alternatives(results: Results) -> Styler:
@@ -199,17 +178,14 @@ def alternatives(results: Results) -> Styler:
     for a law's parameters, is a dash.
     """
     rows = results.alternatives
-    errors = [_error(float(error), metric) for error, metric in zip(rows["loo"], rows["metric"], strict=True)]
-    table = pd.DataFrame({
-        "benchmark": rows["benchmark"],
-        **({"metric": rows["metric"]} if len(results.metrics) > 1 else {}),
-        "law": rows["law"],
-        "parameters": rows["parameters"],
-        "criterion": rows["criterion"],
-        "above the best": rows["delta_aicc"].astype(float).replace(np.inf, np.nan),
-        "error when left out": errors,
-    })  # fmt: skip
-    return styled(table, {"above the best": "{:.1f}"}, "too few scores for so many parameters", index=False)
+    delta = rows["delta_aicc"].astype(float).replace(np.inf, np.nan)
+    rows = rows.assign(delta=delta)
+    rows["error"] = list(map(_error, rows["loo"].astype(float), rows["metric"]))
+    columns: Columns = {
+        "benchmark": "", **({"metric": ""} if len(results.metrics) > 1 else {}), "law": "", "parameters": "",
+        "criterion": "", "delta": ("above the best", "{:.1f}"), "error": "error when left out",
+    }  # fmt: skip
+    return listed(rows, columns, "too few scores for so many parameters")
 
 
 def _error(value: float, metric: str) -> str | None:
@@ -256,15 +232,14 @@ def _score(metric: str, score: float, se: float) -> str | None:
 
 def cpt_steps(frame: pd.DataFrame) -> Styler:
     """Table A.1, printed or ours: scores after more or less CPT, and a test that all are equal; `Results.cpt_steps`."""
-    table = pd.DataFrame({
-        "benchmark": frame["benchmark"], "metric": frame["metric"].map(_UNITS),
-        "CPT steps": [f"{steps:,.0f}" for steps in frame["cpt_steps"]],
-        "score \u00b1 standard error": [
-            _score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)
-        ],
-        "all equal? p": frame["p_value"],
-    })  # fmt: skip
-    return styled(table, {"all equal? p": p_value}, "not run, or nothing to test", index=False)
+    texts = [_score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)]
+    rows = frame.assign(metric=frame["metric"].map(_UNITS))
+    rows["score"] = texts
+    columns: Columns = {
+        "benchmark": "", "metric": "", "cpt_steps": ("CPT steps", "{:,.0f}"), "score": "score \u00b1 standard error",
+        "p_value": ("all equal? p", p_value),
+    }  # fmt: skip
+    return listed(rows, columns, "not run, or nothing to test")
 
 
 def paired(frame: pd.DataFrame) -> Styler:
@@ -273,8 +248,7 @@ def paired(frame: pd.DataFrame) -> Styler:
     words = pd.DataFrame([_difference(*row) for row in ends], columns=["difference", "interval"], index=frame.index)
     for name in ("first", "second"):
         words[name] = [_score(*row, np.nan) for row in zip(frame["metric"], frame[name], strict=True)]
-    table = frame.assign(**words.astype(object))[list(_PAIRED)].rename(columns=_PAIRED)
-    return styled(table, {"items": "{:,.0f}", "p": p_value}, "does not apply, or not computed", index=False)
+    return listed(frame.assign(**words.astype(object)), _PAIRED, "does not apply, or not computed")
 
 
 def _difference(metric: str, value: float, low: float, high: float) -> tuple[str | None, str | None]:
@@ -285,31 +259,26 @@ def _difference(metric: str, value: float, low: float, high: float) -> tuple[str
 
 def contents(frame: pd.DataFrame) -> Styler:
     """What each domain holds and what was left out of it; from `results.contents`."""
-    table = pd.DataFrame({
-        "domain": frame["domain"], "part": frame["part"], "items": frame["items"], "characters": frame["characters"],
-        "left out": frame["dropped"].where(frame["why"] != ""), "because": frame["why"].where(frame["why"] != ""),
-    })  # fmt: skip
-    formats: dict[str, Format] = {"items": "{:,.0f}", "characters": short_tokens, "left out": "{:,.0f}"}
-    return styled(table, formats, "nothing is left out, or it is not text", index=False)
+    out = frame["why"] != ""
+    rows = frame.assign(dropped=frame["dropped"].where(out), why=frame["why"].where(out))
+    columns: Columns = {
+        "domain": "", "part": "", "items": "{:,.0f}", "characters": short_tokens, "dropped": ("left out", "{:,.0f}"),
+        "why": "because",
+    }  # fmt: skip
+    return listed(rows, columns, "nothing is left out, or it is not text")
 
 
 def exposure(frame: pd.DataFrame) -> Styler:
     """How much training shows of right and of wrong choices; from `Study.exposure`."""
-    names = {"where": "found among", "right": "right choices", "wrong": "wrong choices"}
-    table = frame.rename(columns=names)
-    return styled(table, dict.fromkeys(("right choices", "wrong choices"), "{:.0%}"), "not known", index=False)
+    choices: Columns = {"right": ("right choices", "{:.0%}"), "wrong": ("wrong choices", "{:.0%}")}
+    return listed(frame, {"domain": "", "benchmark": "", "where": "found among", **choices}, "not known")
 
 
 def examples(frame: pd.DataFrame) -> Styler:
     """A pair and a question of each benchmark; from `results.examples`. Long texts are cut."""
-    table = pd.DataFrame({
-        "domain": frame["domain"],
-        "used for": frame["use"],
-        "prompt": frame["prompt"].map(_cut),
-        "right answer": frame["answer"].map(_cut),
-        "wrong choices": frame["others"].where(frame["others"] != "").map(_cut, na_action="ignore"),
-    })  # fmt: skip
-    return styled(table, {}, "no choices are given", index=False)
+    short = {name: frame[name].where(frame[name] != "").map(_cut, na_action="ignore") for name in _CUT}
+    columns: Columns = {"domain": "", "use": "used for", **_CUT}
+    return listed(frame.assign(**short), columns, "no choices are given")
 
 
 def _cut(text: str) -> str:
@@ -341,13 +310,12 @@ def tokens(frame: pd.DataFrame) -> Styler:
     """Tokens trained on with and without sharing; from `results.tokens`."""
     total = frame.drop(columns="phase").sum().to_frame().T.assign(phase="both")
     rows = pd.concat([frame, total], ignore_index=True)
-    table = pd.DataFrame({
-        "phase": rows["phase"], "trained on": rows["trained"], "each by itself": rows["naive"],
-        "times": rows["naive"] / rows["trained"].where(rows["trained"] > 0), "seconds": rows["seconds"],
-    })  # fmt: skip
-    formats: dict[str, Format] = dict.fromkeys(("trained on", "each by itself", "seconds"), "{:,.0f}")
-    formats["times"] = "{:.1f}"
-    return styled(table, formats, "nothing is trained", index=False)
+    rows["times"] = rows["naive"] / rows["trained"].where(rows["trained"] > 0)
+    columns: Columns = {
+        "phase": "", "trained": ("trained on", "{:,.0f}"), "naive": ("each by itself", "{:,.0f}"), "times": "{:.1f}",
+        "seconds": "{:,.0f}",
+    }  # fmt: skip
+    return listed(rows, columns, "nothing is trained")
 
 
 def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, examples: int) -> Styler:

@@ -15,7 +15,7 @@ from pandas.io.formats.style import Styler
 from repro.cmr.frames import DomainResults, Results
 from repro.laws import ratio_label
 from repro.show.style import in_order
-from repro.show.tables import DASH, Format, styled, two_lines, with_intervals
+from repro.show.tables import DASH, Columns, Format, listed, styled, two_lines, with_intervals
 
 NOT_RUN = "not run or not printed"
 
@@ -122,6 +122,23 @@ _DEFINITIONS = {"critical_ratio": ("by turning point", "turning"), "tolerance_ra
                 "both": ("both", "both")}  # fmt: skip
 
 
+_SHARES: Columns = {name: two_lines for name, _ in _DEFINITIONS.values()}
+_SIZE: Columns = {"size": "model size"}
+_FORECASTS: Columns = {
+    "what": "", "tried": "the ratio was", "forecasts": "", "inside": ("95% interval held it", "{:.0%}"),
+    "error": ("median error (nats)", "{:.4f}"), "no_change": ("median error of no change (nats)", "{:.4f}"),
+}  # fmt: skip
+_RUNS: Columns = {
+    **_SIZE, "ratio": "R", "parameters": count, "tokens": count, "seconds": "{:,.1f}", "tokens_per_parameter": "{:.1f}",
+    "general_loss": "{:.3f}",
+}  # fmt: skip
+
+
+def _with_ends(frame: pd.DataFrame, column: str, ends: str) -> pd.Series:
+    """Shares in percent, each with its interval below."""
+    return with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}")
+
+
 def critical_shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
     """Critical ratios with their intervals, for each of the definitions that the frame has; a bound is said to be one,
     and the interval of one run to be that.
@@ -130,7 +147,7 @@ def critical_shares(frame: pd.DataFrame) -> dict[str, pd.Series]:
     for column, (name, ends) in _DEFINITIONS.items():
         if column not in frame:
             continue
-        texts = list(with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}"))
+        texts = list(_with_ends(frame, column, ends))
         if f"{ends}_bound" in frame:
             bounds = [f"{bound} " if isinstance(bound, str) else "" for bound in frame[f"{ends}_bound"]]
             close = [", one run)" if runs == 1 else ")" for runs in frame.get("runs", [0] * len(frame))]
@@ -145,15 +162,13 @@ def critical_ratios(results: Results) -> Styler:
     prints it too; of ours, by both definitions, and the feasible ratios.
     """
     frame = results.critical_ratios()
-    law = {"size": "model size", "alpha4": "\u03b14", "s4": "s4", "beta3": "\u03b23"}
-    shares = critical_shares(frame)
-    rows = frame[list(law)].rename(columns=law).assign(**shares)
-    formats: dict[str, Format] = {**dict.fromkeys(rows.columns[1:4], "{:.4f}"), **dict.fromkeys(shares, two_lines)}
+    law: Columns = {"alpha4": ("\u03b14", "{:.4f}"), "s4": "{:.4f}", "beta3": ("\u03b23", "{:.4f}")}
+    more: Columns = {"run": "feasible of those run", "printed": ("as printed", "{:.1%}")}
+    frame = frame.assign(**critical_shares(frame))
     if "feasible" in frame:
-        rows["feasible of those run"] = [", ".join(map(ratio_label, known)) or "none" for known in frame["feasible"]]
-    if "printed" in frame:
-        rows["as printed"], formats["as printed"] = frame["printed"], "{:.1%}"
-    return styled(rows, formats, "too few turning points for the law, or no ratio qualifies", index=False)
+        frame["run"] = [", ".join(map(ratio_label, known)) or "none" for known in frame["feasible"]]
+    why = "too few turning points for the law, or no ratio qualifies"
+    return listed(frame, {**_SIZE, **law, **_SHARES, **more}, why)
 
 
 def tolerances(results: DomainResults) -> Styler:
@@ -180,34 +195,24 @@ def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping
 
 def learning_rates(frame: pd.DataFrame) -> Styler:
     """The critical ratios at each continual learning rate; from `Study.learning_rates`."""
-    shares, names = critical_shares(frame), {"learning_rate": "learning rate", "size": "model size"}
-    formats: dict[str, Format] = {"learning_rate": "{:.3g}", **dict.fromkeys(shares, two_lines)}
+    columns: Columns = {"learning_rate": ("learning rate", "{:.3g}"), **_SIZE, **_SHARES}
     why = "does not exist within the horizon, or no ratio qualifies"
-    return _renamed(frame[list(names)].assign(**shares), names, formats, why)
+    return listed(frame.assign(**critical_shares(frame)), columns, why)
 
 
 def forecasts(frame: pd.DataFrame) -> Styler:
     """How forecasts of losses did; from `forecasts.summary`."""
     rows = frame.assign(tried=np.where(frame["tried"].astype(bool), "tried", "not tried"))
-    names = {
-        "tried": "the ratio was", "inside": "95% interval held it", "error": "median error (nats)",
-        "no_change": "median error of no change (nats)",
-    }  # fmt: skip
-    formats: dict[str, Format] = {"inside": "{:.0%}", "error": "{:.4f}", "no_change": "{:.4f}"}
-    return _renamed(rows, names, formats, "no interval, or no loss halfway")
+    return listed(rows, _FORECASTS, "no interval, or no loss halfway")
 
 
 def forecast_ratios(frame: pd.DataFrame) -> Styler:
     """Critical ratios as forecast, as they came, and as they were halfway; from a frame of `repro.cmr.forecasts`."""
     ends = {"low": "forecast_lower", "high": "forecast_upper", "came_low": "came_lower", "came_high": "came_upper"}
     rows = frame[frame["ratio"].isna()].rename(columns=ends)
-    known = {
-        name: with_intervals(rows[name], rows, name, "{:.1%}", lambda end: f"{100 * end:.1f}")
-        for name in ("forecast", "came")
-    }
-    table = rows[["size", "what"]].assign(**known, halfway=rows["halfway"])
-    formats: dict[str, Format] = {"forecast": two_lines, "came": two_lines, "halfway": "{:.1%}"}
-    return _renamed(table, {"size": "model size"}, formats, "too few turning points, or not measured")
+    known = {name: _with_ends(rows, name, name) for name in ("forecast", "came")}
+    columns: Columns = {**_SIZE, "what": "", "forecast": two_lines, "came": two_lines, "halfway": "{:.1%}"}
+    return listed(rows.assign(**known), columns, "too few turning points, or not measured")
 
 
 def exponents(frame: pd.DataFrame) -> Styler:
@@ -218,12 +223,10 @@ def exponents(frame: pd.DataFrame) -> Styler:
 def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Styler:
     """The critical ratios of the smallest size on two domains, beside their distances (columns corpus, distance)."""
     rows = pd.concat([results.critical_ratios()[:1] for results in (first, second)], ignore_index=True)
-    frame = rows.assign(distance=rows["domain"].map(distances.set_index("corpus")["distance"]))
-    names = {"domain": "domain", "size": "model size", "distance": "distance from general text"}
-    known = critical_shares(frame)
-    formats: dict[str, Format] = {"distance": "{:.3f}", **dict.fromkeys(known, two_lines)}
+    rows["distance"] = rows["domain"].map(distances.set_index("corpus")["distance"])
+    columns: Columns = {"domain": "", **_SIZE, "distance": ("distance from general text", "{:.3f}"), **_SHARES}
     why = "does not exist within the horizon, or was not measured"
-    return _renamed(frame[list(names)].assign(**known), names, formats, why)
+    return listed(rows.assign(**critical_shares(rows)), columns, why)
 
 
 def turning_points(results: Results) -> Styler:
@@ -249,16 +252,13 @@ def runs(frame: pd.DataFrame) -> Styler:
     """The runs of a study: columns size, parameters, tokens, seconds and any others (stage, ratio, ...)."""
     if "ratio" in frame:
         frame = frame.assign(ratio=frame["ratio"].map(ratio_label, na_action="ignore"))
-    formats: dict[str, Format] = {"parameters": count, "tokens": count, "seconds": "{:,.1f}",
-                                  "tokens_per_parameter": "{:.1f}", "general_loss": "{:.3f}"}  # fmt: skip
-    return _renamed(frame, {"size": "model size", "ratio": "R"}, formats, "does not apply to this run")
+    return listed(frame, dict.fromkeys(map(str, frame), "") | dict(_RUNS), "does not apply to this run")
 
 
 def corpora(frame: pd.DataFrame) -> Styler:
     """How much text each part of each corpus has; from `Study.corpora`."""
-    formats: dict[str, Format] = {"documents": "{:,.0f}", "tokens": count, "epochs": "{:.2f}"}
-    rows = frame[["corpus", "part", *formats]]
-    return _renamed(rows, {"epochs": "epochs used"}, formats, "does not apply to this corpus")
+    columns: Columns = {"documents": "{:,.0f}", "tokens": count, "epochs": ("epochs used", "{:.2f}")}
+    return listed(frame, {"corpus": "", "part": "", **columns}, "does not apply to this corpus")
 
 
 def excerpts(frame: pd.DataFrame) -> Styler:
@@ -268,15 +268,8 @@ def excerpts(frame: pd.DataFrame) -> Styler:
 
 def sources(frame: pd.DataFrame) -> Styler:
     """Where each corpus comes from; from `Study.corpora`."""
-    rows = frame.drop_duplicates("corpus")[["corpus", "sources", "licences"]]
-    return _renamed(rows, {}, {}, "does not apply to this corpus")
-
-
-def _renamed(frame: pd.DataFrame, names: Mapping[str, str], formats: Mapping[str, Format], why: str) -> Styler:
-    """The columns under readers' names; where there is none, underscores become spaces."""
-    titles = {column: names.get(column, str(column).replace("_", " ")) for column in frame.columns}
-    known = {titles[column]: form for column, form in formats.items() if column in frame}
-    return styled(frame.reset_index(drop=True).rename(columns=titles), known, why, index=False)
+    columns = dict.fromkeys(("corpus", "sources", "licences"), "")
+    return listed(frame.drop_duplicates("corpus"), columns, "does not apply to this corpus")
 
 
 def warnings(results: DomainResults) -> Styler:

@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 DASH = "\u2014"
 Table = Styler.from_custom_template(str(HERE), html_table="table.tpl")  # heads with their scope
 Format = str | Callable[[Any], str]
+Columns = Mapping[str, Format | tuple[str, Format]]  # what :func:`listed` says of each column
 
 
 def with_intervals(values: pd.Series, frame: pd.DataFrame, name: str, form: Format, ends: Format) -> pd.Series:
@@ -34,6 +35,27 @@ def two_lines(text: str) -> str:
     """Escaped text as HTML, a second line in small type below the first: a format for :func:`styled`."""
     first, _, second = text.partition("\n")
     return f"{first}<br><small>{second}</small>" if second else first
+
+
+def listed(frame: pd.DataFrame, columns: Columns, why: str) -> Styler:
+    """The columns that are declared, in that order, without those that the frame lacks; otherwise as :func:`styled`.
+
+    columns: for each its readers' title, or its format (a string with braces, or a function), or both, or "" for
+    neither. Without a title it is the column's name, underscores written as spaces.
+    """
+    titles: dict[str, str] = {}
+    formats: dict[str, Format] = {}
+    for name in filter(frame.columns.__contains__, columns):
+        how = columns[name]
+        title, form = how if isinstance(how, tuple) else (how, None) if _is_title(how) else ("", how)
+        titles[name] = str(title or name.replace("_", " "))
+        formats |= {titles[name]: form} if form else {}
+    rows = frame[list(titles)].set_axis(list(titles.values()), axis=1).reset_index(drop=True)
+    return styled(rows, formats, why, index=False)
+
+
+def _is_title(how: Format) -> bool:
+    return isinstance(how, str) and "{" not in how
 
 
 def styled(

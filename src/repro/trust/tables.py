@@ -1,11 +1,13 @@
 """Tables on the trust that fits deserve, as pandas Stylers: pure functions of frames. Captions are left to the page."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
-from repro.show.tables import Format, styled
+from repro.show.tables import Columns, Format, listed, styled
 from repro.trust.recovered import GOAL, SHARES
 
 REACH = {
@@ -27,15 +29,22 @@ KINDS = {
     "token domain": "\u0394L(T), domain loss",
     "cmr": "R(T), critical ratio",
 }
+_COVERAGE: Columns = {
+    "quantity": "", "ratios": "", "seeds": "", "form": "ends rise as a", "studies": "",
+    "covered": ("truth inside", "{:.1%}"), "interval": "95% interval of that",
+    "reached": f"{GOAL[0]:.0%} to {GOAL[1]:.0%}?", "missing": ("no interval", "{:.1%}"),
+    "bounds": ("only a bound", "{:.1%}"), "open": ("open above", "{:.0%}"), "error": "median error",
+    "width": "median width", "times": ("against one law", "{:.2f} times"),
+}  # fmt: skip
 
 
 def nist(frame: pd.DataFrame) -> Styler:
     """The certified problems; from `recorded`, as ``benchmarks/nist.py`` makes it."""
-    columns = ["problem", "level", "points", "nonlinear", "linear", "digits", "rse_digits"]
-    names = {"level": "difficulty", "digits": "digits, parameters", "rse_digits": "digits, s.d."}
-    table = frame[columns].rename(columns=names)
-    formats: dict[str, Format] = {"digits, parameters": "{:.1f}", "digits, s.d.": "{:.1f}"}
-    return styled(table, formats, "an exact sum: its residuals are rounding", index=False)
+    columns: Columns = {
+        "problem": "", "level": "difficulty", "points": "", "nonlinear": "", "linear": "",
+        "digits": ("digits, parameters", "{:.1f}"), "rse_digits": ("digits, s.d.", "{:.1f}"),
+    }  # fmt: skip
+    return listed(frame, columns, "an exact sum: its residuals are rounding")
 
 
 def alternatives(frame: pd.DataFrame) -> Styler:
@@ -58,33 +67,25 @@ def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
 
 def coverage(frame: pd.DataFrame) -> Styler:
     """Coverage and widths; from `recovered.coverage`, or a summary of several designs."""
-    known = [name for name in ("quantity", "ratios", "seeds", "form") if name in frame]
     ends = [*zip(frame["low"], frame["high"], strict=True)]
-    table = pd.DataFrame({
-        **frame[known].rename(columns={"form": "ends rise as a"}),
-        "studies": frame["studies"],
-        "truth inside": frame["covered"],
-        "95% interval of that": [f"{low:.1%} to {high:.1%}" for low, high in ends],
-        f"{GOAL[0]:.0%} to {GOAL[1]:.0%}?": [_reached(low, high) for low, high in ends],
-        "no interval": frame["missing"],
-        "only a bound": frame["bounds"],
-        "open above": frame["open"],
-        "median error": [_error(str(q), e) for q, e in zip(frame["quantity"], frame["error"], strict=True)],
-        "median width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
-    })  # fmt: skip
-    formats: dict[str, Format] = dict.fromkeys(["truth inside", "no interval", "only a bound"], "{:.1%}")
-    formats |= {"open above": "{:.0%}", "against one law": "{:.2f} times"}
-    if "times" in frame:
-        table["against one law"] = frame["times"]
-    return styled(table, formats, "no study has an interval, or no law alone holds the truth as often", index=False)
+    words: dict[str, Any] = {
+        "interval": [f"{low:.1%} to {high:.1%}" for low, high in ends],
+        "reached": [_reached(low, high) for low, high in ends],
+        "error": [_error(str(q), e) for q, e in zip(frame["quantity"], frame["error"], strict=True)],
+        "width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
+    }
+    why = "no study has an interval, or no law alone holds the truth as often"
+    return listed(frame.assign(**words), _COVERAGE, why)
 
 
 def refused(frame: pd.DataFrame) -> Styler:
     """How often an answer is refused; from the summary of that name."""
     ends = [f"{low:.1%} to {high:.1%}" for low, high in zip(frame["low"], frame["high"], strict=True)]
-    table = frame.assign(reach=frame["reach"].map(REACH), ends=ends).drop(columns=["low", "high"])
-    names = {"reach": "the ratios tried", "refused": "no value, or only a bound", "ends": "95% interval of that"}
-    return styled(table.rename(columns=names), {names["refused"]: "{:.1%}"}, "", index=False)
+    columns: Columns = {
+        "quantity": "", "reach": "the ratios tried", "studies": "", "refused": ("no value, or only a bound", "{:.1%}"),
+        "ends": "95% interval of that",
+    }  # fmt: skip
+    return listed(frame.assign(reach=frame["reach"].map(REACH), ends=ends), columns, "")
 
 
 def _reached(low: float, high: float) -> str:
