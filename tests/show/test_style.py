@@ -28,13 +28,6 @@ def test_an_interval_lies_along_the_axis_that_it_is_given(draw: Any, mark: str) 
     assert draw(ROWS.assign(low=np.nan), "y", x) == draw(ROWS.drop(columns="high"), "y", x) == []
 
 
-def test_an_interval_shares_the_data_of_a_chart() -> None:
-    base = alt.Chart(style.inline(ROWS)).encode(alt.X("at:Q"))
-    (band,) = style.band(base, "y")
-    assert band.data is base.data
-    assert set(band.to_dict()["encoding"]) == {"x", "y", "y2"}
-
-
 def test_tooltips_are_words_and_numbers() -> None:
     word, number = (line.to_dict() for line in style.tips(size="Model size", t=("T", ".1f")))
     assert word == {"field": "size", "title": "Model size", "type": "nominal"}

@@ -204,8 +204,8 @@ def study_scores(frame: pd.DataFrame) -> Styler:
     and metric (and seed).
     """
     seeds = ["seed"] if "seed" in frame and frame["seed"].nunique() > 1 else []
-    text = [_score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)]
-    named = frame.assign(text=pd.Series(text, frame.index, dtype=object))
+    named = frame.copy()
+    named["text"] = _scores(frame)
     wide = named.pivot(index=["sft_tokens", "cpt_tokens", *seeds], columns=["benchmark", "metric"], values="text")
     order = [
         (name, metric)
@@ -226,15 +226,18 @@ def study_scores(frame: pd.DataFrame) -> Styler:
     return styled(table, formats, "not run, or no tokens at all", index=False)
 
 
+def _scores(frame: pd.DataFrame) -> list[str | None]:
+    return [_score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)]
+
+
 def _score(metric: str, score: float, se: float) -> str | None:
     return with_error(score, se, ".1f", 100) if metric == ACCURACY else with_error(score, se, ".3f")
 
 
 def cpt_steps(frame: pd.DataFrame) -> Styler:
     """Table A.1, printed or ours: scores after more or less CPT, and a test that all are equal; `Results.cpt_steps`."""
-    texts = [_score(*row) for row in zip(frame["metric"], frame["score"], frame["se"], strict=True)]
     rows = frame.assign(metric=frame["metric"].map(_UNITS))
-    rows["score"] = texts
+    rows["score"] = _scores(frame)
     columns: Columns = {
         "benchmark": "", "metric": "", "cpt_steps": ("CPT steps", "{:,.0f}"), "score": "score \u00b1 standard error",
         "p_value": ("all equal? p", p_value),
@@ -288,22 +291,17 @@ def _cut(text: str) -> str:
 
 def base_scores(frame: pd.DataFrame) -> Styler:
     """The base model's scores with chance and ceiling; from `Study.base_scores`."""
-    wide = frame.pivot(index=["domain", "benchmark"], columns="metric", values=["score", "se"]).reset_index()
-    asked = frame.groupby(["domain", "benchmark"])["n_items"].max()
-    guessed = [chance(name) for name in wide["benchmark"]]
-    accuracy, likely = (
-        [with_error(*pair, form, scale) for pair in zip(wide["score", metric], wide["se", metric], strict=True)]
-        for metric, form, scale in ((ACCURACY, ".1f", 100.0), (LIKELIHOOD, ".3f", 1.0))
-    )
-    table = pd.DataFrame({
-        "domain": wide["domain"], "benchmark": wide["benchmark"],
-        "questions": [asked[place] for place in zip(wide["domain"], wide["benchmark"], strict=True)],
-        "accuracy (%)": accuracy,
-        "chance (%)": [None if share is None else f"{100 * share:.0f}" for share in guessed],
-        "ceiling (%)": "100",
-        "log-likelihood (nats/byte)": likely,
-    })  # fmt: skip
-    return styled(table, {"questions": "{:,.0f}"}, "not run, or not known", index=False)
+    keys, known = ["domain", "benchmark"], frame.copy()
+    known["text"] = _scores(frame)
+    wide = known.pivot(index=keys, columns="metric", values="text").reindex(columns=[ACCURACY, LIKELIHOOD])
+    rows = wide.assign(questions=frame.groupby(keys)["n_items"].max(), ceiling="100").reset_index()
+    rows["chance"] = [chance(name) for name in rows["benchmark"]]
+    columns: Columns = {
+        "domain": "", "benchmark": "", "questions": "{:,.0f}", ACCURACY: _UNITS[ACCURACY],
+        "chance": ("chance (%)", lambda share: f"{100 * share:.0f}"), "ceiling": "ceiling (%)",
+        LIKELIHOOD: _UNITS[LIKELIHOOD],
+    }  # fmt: skip
+    return listed(rows, columns, "not run, or not known")
 
 
 def tokens(frame: pd.DataFrame) -> Styler:
@@ -329,14 +327,17 @@ def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, exam
     rows = [
         {
             "domain": place[0], "phase": place[1], "examples": examples, "splits": part["drift"].count(),
-            "least drift": part["drift"].min(), "most drift": part["drift"].max(), "another seed": seeds.get(place),
-            "rank correlation with the score": _rank_correlation(part.dropna(subset=["drift", "score"])),
+            "least": part["drift"].min(), "most": part["drift"].max(), "seed": seeds.get(place, np.nan),
+            "correlation": _rank_correlation(part.dropna(subset=["drift", "score"])),
         }
         for place, part in both.groupby(["domain", "phase"], sort=False)
     ]  # fmt: skip
-    table = pd.DataFrame(rows).astype({"another seed": float})
-    formats: Mapping[Any, str] = dict.fromkeys(table.columns[4:7], "{:.4f}") | {table.columns[7]: "{:+.2f}"}
-    return styled(table, formats, "not measured, or too few splits", index=False)
+    columns: Columns = {
+        "domain": "", "phase": "", "examples": "", "splits": "", "least": ("least drift", "{:.4f}"),
+        "most": ("most drift", "{:.4f}"), "seed": ("another seed", "{:.4f}"),
+        "correlation": ("rank correlation with the score", "{:+.2f}"),
+    }  # fmt: skip
+    return listed(pd.DataFrame(rows), columns, "not measured, or too few splits")
 
 
 def _rank_correlation(rows: pd.DataFrame) -> float:

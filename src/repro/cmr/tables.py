@@ -188,9 +188,9 @@ def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping
     """Critical ratios with their intervals, a row for each size and a column for each text ``at``; then ``beside``."""
     columns, sizes = in_order(at), in_order(frame["size"])
     wide = frame.assign(text=critical_shares(frame)[definition], at=at).pivot(index="size", columns="at", values="text")
-    rows = wide.reindex(sizes)[columns].assign(**beside).rename_axis(index="model size", columns=None).reset_index()
-    formats: dict[str, Format] = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
-    return styled(rows, formats, "no ratio qualifies, or too few turn", index=False)
+    rows = wide.reindex(sizes).assign(**beside).reset_index()
+    shown: Columns = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
+    return listed(rows, {**_SIZE, **shown}, "no ratio qualifies, or too few turn")
 
 
 def learning_rates(frame: pd.DataFrame) -> Styler:

@@ -351,7 +351,7 @@ def _bars(turns: pd.DataFrame, last: float, *channels: Any) -> list[Any]:
     known = turns.dropna(subset=["low"])
     cut = known.assign(low=known["low"].clip(0, last), high=known["high"].fillna(np.inf).clip(0, last))
     across = alt.X(scale=alt.Scale(domain=[0, last], nice=False))
-    return style.bars(alt.Chart(style.inline(cut)), across, *channels, strokeWidth=2, opacity=0.8)
+    return style.bars(cut, across, *channels, strokeWidth=2, opacity=0.8)
 
 
 def _finished(layers: list[Any], description: str) -> Any:

@@ -159,37 +159,32 @@ Along = Literal["x", "y"] | alt.X | alt.Y
 
 
 def band(
-    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
+    rows: pd.DataFrame, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
 ) -> list[alt.Chart]:
     """The area between the columns ``ends``, as a list of one layer; an empty list if no row has both.
 
-    rows: a frame, whose rows without an end are left out, or a chart whose data and channels the layer shares. along:
-    the axis of the interval, by name or as a channel with its title and scale. channels: the other channels, such as
-    the place across and the colour. ends: the columns of the lower and of the upper end. mark: properties of the area,
-    such as its opacity.
+    rows: a frame, whose rows without an end are left out. along: the axis of the interval, by name or as a channel with
+    its title and scale. channels: the other channels, such as the place across and the colour. ends: the columns of the
+    lower and of the upper end. mark: properties of the area, such as its opacity.
     """
     return [interval.mark_area(**mark) for interval in _intervals(rows, along, channels, ends)]
 
 
 def bars(
-    rows: pd.DataFrame | alt.Chart, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
+    rows: pd.DataFrame, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
 ) -> list[alt.Chart]:
     """Error bars between the columns ``ends``; arguments and result are those of :func:`band`."""
     return [interval.mark_rule(**mark) for interval in _intervals(rows, along, channels, ends)]
 
 
-def _intervals(
-    rows: pd.DataFrame | alt.Chart, along: Along, channels: Sequence[Any], ends: Sequence[str]
-) -> Iterator[alt.Chart]:
+def _intervals(rows: pd.DataFrame, along: Along, channels: Sequence[Any], ends: Sequence[str]) -> Iterator[alt.Chart]:
     low, high = ends
-    if isinstance(rows, pd.DataFrame):
-        known = rows.dropna(subset=[low, high]) if {low, high} <= set(rows.columns) else rows.iloc[:0]
-        if known.empty:
-            return
-        rows = alt.Chart(inline(known))
-    axis = {"x": alt.X(), "y": alt.Y()}[along] if isinstance(along, str) else along.copy()
-    axis.shorthand = f"{low}:Q"
-    yield rows.encode(axis, alt.X2(f"{high}:Q") if isinstance(axis, alt.X) else alt.Y2(f"{high}:Q"), *channels)
+    known = rows.dropna(subset=[low, high]) if {low, high} <= set(rows.columns) else rows.iloc[:0]
+    if len(known):
+        axis = {"x": alt.X(), "y": alt.Y()}[along] if isinstance(along, str) else along.copy()
+        axis.shorthand = f"{low}:Q"
+        other = alt.X2(f"{high}:Q") if isinstance(axis, alt.X) else alt.Y2(f"{high}:Q")
+        yield alt.Chart(inline(known)).encode(axis, other, *channels)
 
 
 def apart(at: Iterable[float], step: float, top: float) -> list[float]:
