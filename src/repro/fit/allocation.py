@@ -16,7 +16,7 @@ from repro.fit.report import WIDTH, Table, as_text, interval, intervals, number,
 from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
 from repro.laws.allocation import NAMES, Allocation, analyse_allocation
 from repro.laws.allocation.scores import MOST_ITEMS, with_errors
-from repro.show import style
+from repro.show import charts, style
 
 TOKENS, FRACTION = "sft_tokens", "cpt_fraction"
 COLUMNS = (
@@ -163,27 +163,20 @@ class Answer:
 def _figure(answer: Answer) -> Any:
     points = with_errors(answer.allocation.points)
     curve = answer.allocation.curve().rename(columns={"lower": "low", "upper": "high"})
-    band = curve[["sft_tokens", "low", "high"]] if answer.bootstrap else curve.iloc[:0]
-    limits = [float(curve["sft_tokens"].min()) / 1.05, float(curve["sft_tokens"].max()) * 1.05]
-    x = alt.X(
-        "sft_tokens:Q",
-        title="SFT tokens (logarithmic)",
-        axis=alt.Axis(format="~s", tickCount=5),
-        scale=alt.Scale(type="log", domain=limits, nice=False),
-    )
+    ends = [float(curve["sft_tokens"].min()) / 1.05, float(curve["sft_tokens"].max()) * 1.05]
+    title = "SFT tokens (logarithmic)"
+    x = charts.x("sft_tokens:Q", title, ends, scale={"type": "log"}, format="~s", tickCount=5)
     # The band of a law that the data do not determine may leave any scale: it is cut at the edge of the panel.
-    seen = pd.concat([points["score"], points["low"], points["high"], curve["score"]]).dropna()
-    margin = 0.06 * float(seen.max() - seen.min() or 1)
-    scale = alt.Scale(domain=[float(seen.min()) - margin, float(seen.max()) + margin], nice=False)
-    y = alt.Y("score:Q", title="Score", scale=scale)
-    along = alt.Y(title="Score", scale=scale)
-    layers = [*_optimum(answer.allocation, x), *style.band(band, along, x, color=style.GREY, opacity=0.2, clip=True)]
-    layers.append(alt.Chart(style.inline(curve)).mark_line(color=style.GREY, strokeWidth=2).encode(x, y))
-    layers += style.bars(points[["sft_tokens", "low", "high"]], along, x, color=style.DOMAIN_RAMP[0], opacity=0.7)
-    dots = alt.Chart(style.inline(points[["sft_tokens", "score"]]))
-    layers.append(dots.mark_circle(size=55, color=style.DOMAIN_RAMP[0], opacity=1).encode(x, y))
-    chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
-    return style.finish(chart, "Scores against SFT tokens, the allocation law and its peak, each with an interval")
+    seen = pd.concat([points[["score", "low", "high"]], curve[["score"]]])
+    y = charts.y("score:Q", "Score", charts.limits(seen, "score", "low", "high"))
+    law = curve if answer.bootstrap else curve.drop(columns=["low", "high"])
+    layers = [
+        *_optimum(answer.allocation, x),
+        *charts.lines(law, x, y, style.GREY, band=0.2, clip=True),
+        *charts.points(points, x, y, style.DOMAIN_RAMP[0]),
+    ]
+    text = "Scores against SFT tokens, the allocation law and its peak, each with an interval"
+    return charts.figure(layers, text, WIDTH, HEIGHT)
 
 
 def _optimum(allocation: Allocation, x: alt.X) -> list[Any]:

@@ -19,7 +19,7 @@ from repro.laws import Analysis, Fit, Group, TurningPoint, analyse, increments, 
 from repro.laws.cmr.critical import Critical
 from repro.laws.cmr.losses import NOTHING, Base
 from repro.output import LONGEST_NAME, shown
-from repro.show import style
+from repro.show import charts, style
 
 NO_DRAWS = "--bootstrap is 0: there are no intervals, and all turning points count alike"
 MANY = 5_000  # rows from which on the command says how far it is
@@ -244,20 +244,18 @@ def _against_tokens(answer: Answer, group: Group, loss: str) -> Any:
     points = points[points["t"] <= 100 * BEYOND]
     measured, fitted = (frame[["ratio", "tokens"]].assign(value=frame[loss]) for frame in (points, curves))
     last = float(fitted["tokens"].max())
-    x = _tokens(last)
-    y = alt.Y("value:Q", title=f"Δ {loss} loss", scale=alt.Scale(zero=False, padding=8))
-    colour = _ratios(style.ratios_of(measured))
-    dots, lines = (alt.Chart(style.inline(style.labelled(frame))).encode(x, y, colour) for frame in (measured, fitted))
+    x, y = _tokens(last), charts.y("value:Q", f"Δ {loss} loss", scale={"zero": False, "padding": 8})
+    colour = style.ratio_colour(style.ratios_of(measured))
     layers: list[Any] = [
         style.rule("x", answer.analysis.settings.t_max),
-        dots.mark_circle(size=14, opacity=0.55),
-        lines.mark_line(strokeWidth=1.8),
+        *charts.points(style.labelled(measured), x, y, colour, size=14, opacity=0.55),
+        *charts.lines(style.labelled(fitted), x, y, colour, strokeWidth=1.8),
     ]
     turns = style.labelled(_turns(group).query("tokens <= @last"))
     if loss == "general" and len(turns):
-        layers += _bars(turns, last, y, colour)
-        layers.append(_diamonds(turns).encode(x, y, colour))
-    return _finished(layers, f"Increment of the {loss} loss against tokens with the fitted laws, a line for each ratio")
+        layers += _diamonds(turns, last, x, y, colour)
+    text = f"Increment of the {loss} loss against tokens with the fitted laws, a line for each ratio"
+    return charts.figure(layers, text, WIDTH, HEIGHT)
 
 
 def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
@@ -267,15 +265,15 @@ def _against_ratio(answer: Answer, group: Group, loss: str) -> Any:
     points = points.groupby("ratio").tail(1)
     points = points[["ratio"]].assign(value=base + points[loss])
     x = style.ratio_axis([0.0, 0.25, 0.5, 0.75, 1.0])
-    y = alt.Y("value:Q", title=f"{loss.capitalize()} loss", scale=alt.Scale(zero=False, padding=8))
+    y = charts.y("value:Q", f"{loss.capitalize()} loss", scale={"zero": False, "padding": 8})
     layers: list[Any] = [style.rule("y", base + answer.analysis.settings.epsilon)] if loss == "general" else []
     if fit is not None:
         known = points.loc[points["ratio"] > 0, "ratio"]
         law = _with_band(answer, fit, "ratio", np.linspace(known.min(), known.max(), POINTS), "value")
-        layers += _law(law, x, y)
-    dots = alt.Chart(style.inline(points)).mark_circle(size=60, color=COLOUR, opacity=1)
-    layers.append(dots.encode(x, y))
-    return _finished(layers, f"The {loss} loss at the end of training against the domain share, with the law L(R)")
+        layers += charts.lines(law, x, y, style.GREY, band=0.2)
+    layers += charts.points(points, x, y, COLOUR, size=60)
+    text = f"The {loss} loss at the end of training against the domain share, with the law L(R)"
+    return charts.figure(layers, text, WIDTH, HEIGHT)
 
 
 def _turning_points(answer: Answer, group: Group) -> Any:
@@ -287,15 +285,13 @@ def _turning_points(answer: Answer, group: Group) -> Any:
         first, last = min(float(by.law.x.min()), t_max), max(float(by.law.x.max()), t_max)
         law = _with_band(answer, by.law, "tokens", np.linspace(first, last, POINTS), "ratio")
     end = 1.08 * float(max([t_max, *turns["tokens"], *law["tokens"]]))
-    x, y = _tokens(end), alt.Y("ratio:Q", title="Domain share R", scale=alt.Scale(domain=[0, 1.03], nice=False))
-    color = alt.ColorValue(COLOUR)
+    x, y = _tokens(end), charts.y("ratio:Q", "Domain share R", [0, 1.03])
     layers: list[Any] = [style.rule("x", t_max)]
     if len(law):
-        layers += _law(law, x, y, clip=True)
-    if len(turns):
-        layers += _bars(turns, end, y, color)
-    layers.append(_diamonds(turns).encode(x, y, color))
-    return _finished(layers, "Domain share against the tokens at which its general loss turns, with its law")
+        layers += charts.lines(law, x, y, style.GREY, band=0.2, clip=True)
+    layers += _diamonds(turns, end, x, y, COLOUR)
+    text = "Domain share against the tokens at which its general loss turns, with its law"
+    return charts.figure(layers, text, WIDTH, HEIGHT)
 
 
 def _of_group(answer: Answer, group: Group, frame: pd.DataFrame) -> pd.DataFrame:
@@ -322,37 +318,13 @@ def _with_band(answer: Answer, fit: Fit, x: str, at: np.ndarray, y: str) -> pd.D
     return curve.rename(columns={"value": y, "lower": "low", "upper": "high"}).assign(**{x: at})
 
 
-def _law(law: pd.DataFrame, x: alt.X, y: alt.Y, **line: Any) -> list[Any]:
-    band = style.band(law, "y", x, color=style.GREY, opacity=0.2, clip=True)
-    return [*band, alt.Chart(style.inline(law)).mark_line(color=style.GREY, **line).encode(x, y)]
-
-
 def _tokens(last: float) -> alt.X:
     # 2G for two billion; below a thousand the numbers themselves, where "500m" would be read as millions.
-    axis = alt.Axis(format="~s" if last >= 1000 else "~g", tickCount=5)
-    return alt.X("tokens:Q", title="Tokens T", axis=axis, scale=alt.Scale(domain=[0, last], nice=False))
+    return charts.x("tokens:Q", "Tokens T", [0, last], format="~s" if last >= 1000 else "~g", tickCount=5)
 
 
-def _ratios(ratios: list[float]) -> alt.Color:
-    labels = [ratio_label(ratio) for ratio in ratios]
-    key = alt.Legend(
-        title="Domain share R", orient="top", columns=6, symbolType="stroke", symbolStrokeWidth=4, symbolOpacity=1
-    )
-    scale = alt.Scale(domain=labels, range=style.ramp(style.RATIO_RAMP, len(labels)))
-    return alt.Color("mixture:N", scale=scale, sort=labels, legend=key)
-
-
-def _diamonds(turns: pd.DataFrame) -> Any:
-    return alt.Chart(style.inline(turns)).mark_point(shape="diamond", filled=True, size=75, opacity=1)
-
-
-def _bars(turns: pd.DataFrame, last: float, *channels: Any) -> list[Any]:
-    """Intervals of turning points, cut at the edge of the panel; one that is open goes on to it."""
-    known = turns.dropna(subset=["low"])
-    cut = known.assign(low=known["low"].clip(0, last), high=known["high"].fillna(np.inf).clip(0, last))
-    across = alt.X(scale=alt.Scale(domain=[0, last], nice=False))
-    return style.bars(cut, across, *channels, strokeWidth=2, opacity=0.8)
-
-
-def _finished(layers: list[Any], description: str) -> Any:
-    return style.finish(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT), description)
+def _diamonds(turns: pd.DataFrame, last: float, x: alt.X, y: alt.Y, look: charts.Look) -> list[Any]:
+    """Turning points, their intervals cut at the edge of the panel; one that is open goes on to it."""
+    high = turns["high"].where(turns["low"].isna(), turns["high"].fillna(np.inf)).clip(0, last)
+    cut = turns.assign(low=turns["low"].clip(0, last), high=high)
+    return charts.points(cut, x, y, look, along="x", bar=2, shape="diamond", size=75)
