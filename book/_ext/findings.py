@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from repro.publish.site import HERE
 from repro.show.tables import styled
+from repro.study.claims import PAPER_NAMES
 from repro.trust.recovered import recorded
 
 Ledgers = Mapping[
@@ -69,7 +70,7 @@ class Record(SphinxDirective):
         if "this book" in first:
             same = first["the record"]["study"].eq(first["this book"]["study"])
             frame["The same runs"] = same.map({True: "yes", False: "no"})
-        table = styled(frame.rename_axis("Paper").reset_index(), {}, "not run", index=False)
+        table = styled(frame.rename(index=PAPER_NAMES).rename_axis("Paper").reset_index(), {}, "not run", index=False)
         return [nodes.raw("", table.to_html(), format="html")]
 
 
@@ -92,7 +93,7 @@ class Assumes(SphinxDirective):
                 continue
             claim, _, rest = line.partition(" ")
             page = ledgers["the record"].at[claim, "page"]
-            shown += [nodes.reference("", claim, refuri=f"notebooks/{page}.html"), nodes.Text(f" {rest}. ")]
+            shown += [nodes.reference("", claim, refuri=f"notebooks/{page}.html#{claim}"), nodes.Text(f" {rest}. ")]
         return [shown]
 
 

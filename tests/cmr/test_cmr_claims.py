@@ -52,10 +52,10 @@ def test_a_claim_reads_well_and_has_a_page(name: str) -> None:
         assert text.endswith(".") and len(text) <= 200
 
 
-def _study(seeds: int = 1) -> Any:
+def _study(seeds: int = 1, ratios: tuple[float, ...] = (0.25,)) -> Any:
     source = SimpleNamespace(name="far")
     params = SimpleNamespace(
-        domain=source, second_domain=source, second_ratios=claims.SECOND_RATIOS, seeds=range(seeds)
+        domain=source, second_domain=source, second_ratios=claims.SECOND_RATIOS, seeds=range(seeds), ratios=ratios
     )  # fmt: skip
     return SimpleNamespace(params=params)
 
@@ -86,7 +86,16 @@ def test_any_design_of_study_can_be_asked(monkeypatch: pytest.MonkeyPatch, desig
 
 def _alternatives(analysis: Any) -> pd.DataFrame:
     kinds = ["ratio general", "ratio domain", "token general", "token domain"]
-    return pd.DataFrame({"kind": kinds, "held_out_judged": 2, "held_out_wins": 1, "median_held_out": 0.1})
+    return pd.DataFrame(
+        {
+            "kind": kinds,
+            "held_out_judged": 2,
+            "held_out_wins": 1,
+            "median_held_out": 0.1,
+            "aicc_judged": 2,
+            "aicc_wins": 1,
+        }
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -95,6 +104,30 @@ def test_one_seed_does_not_tell_what_seeds_change(monkeypatch: pytest.MonkeyPatc
     found = claims.REPLICATED["A091"](_study(seeds))
     assert found is not None and isinstance(found.value, bool)
     assert found.holds == (found.value if seeds == 3 else None)
+
+
+@pytest.mark.parametrize(("ratios", "told"), [((0.25, 0.5), False), ((0.0, 0.25, 0.5), True)])
+def test_a_turn_counts_only_beside_a_control(monkeypatch: pytest.MonkeyPatch, ratios: Any, told: bool) -> None:
+    monkeypatch.setattr(claims, "_results", lambda study, domain="domain": studies.results("full"))
+    found = claims.REPLICATED["A002"](_study(3, ratios))
+    assert found is not None and isinstance(found.value, bool)
+    assert found.holds == (found.value if told else None)
+
+
+def test_a_feasible_ratio_turns_and_keeps_within_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "EPSILON", -1.0)
+    assert not claims.RECOMPUTED["A002"]() and claims.RECOMPUTED["A022"]()
+
+
+@pytest.mark.parametrize(("near", "holds"), [((0.75, 0.64, 1.0), True), ((0.45, 0.3, 0.6), None)])
+def test_domains_are_compared_by_the_intervals_of_the_tolerance(
+    monkeypatch: pytest.MonkeyPatch, near: tuple[float, float, float], holds: bool | None
+) -> None:
+    monkeypatch.setattr(claims, "_results", lambda study, domain="domain": domain)
+    monkeypatch.setattr(claims, "_by_tolerance", {"domain": (0.42, 0.37, 0.48), "second_domain": near}.get)
+    found = claims.REPLICATED["A010"](_study(3))
+    assert found is not None and found.holds is holds
+    assert claims.REPLICATED["A010"](_study(1)).holds is None  # type: ignore[union-attr]
 
 
 def test_what_does_not_exist_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +145,11 @@ def test_what_another_model_gives_is_shown_but_tells_nothing(monkeypatch: pytest
 
 def test_a_card_shows_the_printed_the_recomputed_and_the_function() -> None:
     card = claims.show("A009")
-    assert "29.8% to 34.9%" in repr(card) and "29.8%, 34.9% [agrees]" in repr(card)
-    assert "Equation 8 at T = 100, for 460M and 940M. Function: RECOMPUTED[&quot;A009&quot;]" in card._repr_html_()
+    assert "29.8% to 34.9%" in repr(card) and "[agrees] 29.8%, 34.9%" in repr(card)
+    assert (
+        "Equation 8 at T = 100, for 460M and 940M. Code: A009 under RECOMPUTED in src/repro/cmr/claims.py."
+        in card._repr_html_()
+    )
 
 
 def test_a_claim_of_a_number_names_the_number() -> None:

@@ -121,11 +121,11 @@ def test_a_card_is_escaped_and_says_where_its_numbers_come_from(paper: Any) -> N
     paper(lambda: 0.125 * 4, lambda study: Replicated((0.4, 0.45), (0.3, 0.5)), known)
     cards = claims.show("cmr", "X1")
     assert "a &lt; b &amp; &#x27;c&#x27;" in cards._repr_html_() and "&lt;5%" in cards._repr_html_()
-    how = "A &lt;half&gt;. Function: RECOMPUTED[&quot;X1&quot;] of repro.cmr.claims."
+    how = "A &lt;half&gt;. Code: X1 under RECOMPUTED in src/repro/cmr/claims.py."
     assert (
         f'<summary title="{how}">' in cards._repr_html_() and f"<small>{how}</small></details>" in cards._repr_html_()
     )
-    assert repr(cards).splitlines()[1:] == ["  printed: <5%", "  its numbers: 50.0% [agrees]"]
+    assert repr(cards).splitlines()[1:] == ["  printed: <5%", "  its numbers: [agrees] 50.0%"]
 
 
 def test_runs_are_on_a_card_only_where_a_study_is_asked_and_could_tell(paper: Any) -> None:
@@ -134,10 +134,12 @@ def test_runs_are_on_a_card_only_where_a_study_is_asked_and_could_tell(paper: An
     paper(
         replicate=lambda study: Replicated(0.4), known=CLAIM.model_copy(update={"run": "A mean.", "run_form": "{:g} m"})
     )
-    assert "this run: 0.4 m [cannot be told]" in repr(claims.show("cmr", "X1", CARD_STUDY))
+    assert "this run: [cannot be told] 0.4 m; one seed cannot tell" in repr(claims.show("cmr", "X1", CARD_STUDY))
     assert "this run" not in repr(claims.show("cmr", "X1"))
     paper(replicate=lambda study: Replicated(True), known=CLAIM)
-    assert "this run: holds here [cannot be told]" in repr(claims.show("cmr", "X1", CARD_STUDY))
+    assert "this run: [cannot be told] in this run it holds; one seed cannot tell" in repr(
+        claims.show("cmr", "X1", CARD_STUDY)
+    )
     missing: Any = Mock(side_effect=NotRun)
     paper(replicate=missing, known=CLAIM.model_copy(update={"run": "The mean of a run."}))
     shown = claims.show("cmr", "X1", CARD_STUDY)
@@ -161,6 +163,39 @@ def test_a_value_is_written_as_its_form_has_it(value: Any, form: str, text: str)
     assert claims.written(value, form) == text
 
 
+def test_a_test_that_fails_says_no(paper: Any) -> None:
+    paper(lambda: False)
+    assert "its numbers: [differs] no" in repr(claims.show("cmr", "X1"))
+
+
+def test_a_setting_is_not_said_to_agree(paper: Any) -> None:
+    known = CLAIM.model_copy(update={"kind": "setting", "run": "What we set."})
+    paper(replicate=lambda study: Replicated(0.5, None, True), known=known)
+    assert "this run: [set as in the paper] 0.5" in repr(claims.show("cmr", "X1", CARD_STUDY))
+
+
+def test_what_print_cannot_tell_is_no_difference(paper: Any) -> None:
+    paper(lambda: Replicated(0.3, None, None), lambda study: Replicated(0.4, None, True))
+    row = claims.row("cmr", CLAIM, STUDY)
+    assert (row.recomputed, row.recomputed_verdict) == (0.3, "cannot be told")
+    assert "not shown" in claims.decisive("cmr", "X1").to_html()
+
+
+@pytest.mark.parametrize(("holds", "relies"), [(True, "yes"), (False, "no: differs in runs"), (None, "not yet")])
+def test_what_to_rely_on_says_why_not(paper: Any, holds: bool | None, relies: str) -> None:
+    paper(lambda: 0.5, lambda study: Replicated(0.5, None, holds))
+    assert claims._rely(claims.row("cmr", CLAIM, STUDY)) == relies
+
+
+def test_totals_count_every_claim_of_a_paper(paper: Any) -> None:
+    paper(lambda: 0.5)
+    counted = claims.totals(claims.table()).data
+    assert counted.set_index("Verdict").to_dict("index") == {
+        "agrees": {"Paper A, Its numbers": 1, "Paper A, This run": 0},
+        "not run": {"Paper A, Its numbers": 0, "Paper A, This run": 1},
+    }
+
+
 def test_an_unknown_claim_is_refused_by_name(paper: Any) -> None:
     paper()
     with pytest.raises(ValueError, match="no claim X9 of cmr; there are X1"):
@@ -171,8 +206,11 @@ def test_a_table_of_claims_is_whole_without_scripts_and_says_what_it_is_filtered
     paper(lambda: (0.5,), known=CLAIM.model_copy(update={"statement": "<so> it is."}))
     shown = claims.table()._repr_html_()
     assert shown.count("<tr") == 2 and "&lt;so&gt; it is." in shown
-    assert 'data-paper="cmr" data-kind="value" data-own="agrees" data-run="not run" data-page="cmr-6-critical"' in shown
-    assert '<a href="cmr-6-critical.html">X1</a>' in shown
+    assert (
+        'data-paper="Paper A" data-kind="value" data-own="agrees" data-run="not run" data-page="cmr-6-critical"'
+        in shown
+    )
+    assert '<a href="cmr-6-critical.html#X1">X1</a>' in shown
     assert "<select" not in shown.partition("<script>")[0]
     data = claims.table()._repr_mimebundle_()["text/csv"]
     assert next(csv.DictReader(io.StringIO(data)))["recomputed_verdict"] == "agrees"

@@ -1,9 +1,11 @@
 """What checks the claims of paper A: RECOMPUTED from its printed numbers, REPLICATED by the runs of a study.
 
-The paper's numbers and our runs answer the same `Results`, so most claims are one judge of either: of `STEADY` a run
-says by itself whether they hold, of `VARYING` only several seeds do, because runs differ in it by more than sizes or
-ratios. What a paper prints of its own models, no run of other models can confirm: it is shown, and cannot be told.
-What a function of one claim computes stands beside the claim, in ``published/claims.yaml``, for readers too.
+The paper's numbers and our runs answer the same `Results`, so most claims are one judge of either. Of `STEADY`, what
+the losses of one model show along ratios and tokens, a run says by itself whether they hold. Of `VARYING`, what
+compares sizes or fits, only `SEEDS` do; of `TURNING`, what hangs on where curves turn, these and a control (R = 0) do,
+because a turn without one may be pretraining that had not ended. What a paper prints of its own models, no run of other
+models can confirm: it is shown, and cannot be told. What a function of one claim computes
+stands beside the claim, in ``published/claims.yaml``, for readers too.
 """
 
 import math
@@ -28,6 +30,7 @@ from repro.study.claims import Recomputed, Replicated
 from repro.trust.frames import alternatives
 
 SEEDS = 3  # the fewest that say how runs differ
+LEAST_R2 = 0.8741  # the least that Table 3 prints
 EPSILON = 0.05  # the paper's tolerance, nats per token
 STEP = 512 * 4096 / 1e9  # billion tokens of one of the paper's steps: batch times sequence length
 SECOND_RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4]  # of the paper's second domain
@@ -67,6 +70,10 @@ def _r2(results: Results, loss: str) -> pd.DataFrame:
     """R2 of Equation 6 by ratio and size."""
     every = results.fit_quality()
     return _wide(results, every[(every["metric"] == "R2") & (every["loss"] == loss)], "value")
+
+
+def _least_r2(results: Results) -> float:
+    return min(_ends(_r2(results, loss))[0] for loss in ("general", "domain"))
 
 
 def _ends(values: pd.DataFrame) -> tuple[float, float]:
@@ -110,9 +117,14 @@ def _grows(values: pd.DataFrame | Sequence[float], sign: int = 1, axis: int = 0)
     return _all(steps > 0)
 
 
+def _turned(results: Results) -> pd.DataFrame:
+    """Which of the ratios of the trade-off figures turn within the run, by size."""
+    return _upto(_turns(results), 1 / 2) <= T_MAX
+
+
 def _feasible(results: Results) -> list[int]:
-    """How many of the ratios of the trade-off figures turn within the run, by size."""
-    return [int(count) for count in (_upto(_turns(results), 1 / 2) <= T_MAX).sum()]
+    """How many of these also end within the tolerance, as Definition 2 asks for, by size."""
+    return [int(count) for count in (_turned(results) & (_upto(_rise(results), 1 / 2) <= EPSILON)).sum()]
 
 
 def _rises_late(results: Results) -> bool:
@@ -136,19 +148,13 @@ def _distance(results: Results) -> float:
 
 # Whether a statement holds, of the paper's own numbers and of our runs alike.
 STEADY: dict[str, Callable[[Results], bool]] = {
-    "A002": lambda r: min(_feasible(r)) > 0,
     "A005": lambda r: _grows(_rise(r, "domain"), -1),
-    "A007": lambda r: _all(_turns(r) <= T_MAX),
     "A008": lambda r: _all(r.coefficients()["alpha1"] * r.coefficients()["s1"] < 0),
-    "A022": lambda r: min(_feasible(r)) > 0,
     "A027": lambda r: _grows(_rise(r)) and _all(_at(_rise(r), 1) > EPSILON),
     "A033": lambda r: _grows(_domain(r), -1),
     "A034": _rises_late,
-    "A041": lambda r: _grows(_domain(r), -1, axis=1),
-    "A043": lambda r: min(_ends(_r2(r, loss))[0] for loss in ("general", "domain")) > 0.85,
     "A050": lambda r: all(_grows(_upto(_rise(r, t=t), 1 / 2)) for t in (10.0, 25.0, 50.0, T_MAX)),
     "A070": lambda r: _all(_rise(r, "domain").abs() >= 3 * _rise(r).abs()),
-    "A078": lambda r: _all(_turns(r) > T_MAX),
     "A079": lambda r: _all(_upto(_rise(r), 3 / 4) < 0.02),
     "A082": lambda r: max(_ends(_upto(_rise(r, t=float(t)), 1 / 2))[1] for t in RUN[9::10]) < EPSILON / 2,
     "A083": lambda r: _all(_at(_rise(r), 1) > EPSILON),
@@ -157,7 +163,15 @@ STEADY: dict[str, Callable[[Results], bool]] = {
     "A099": lambda r: _all(_rise(r, "domain") < -EPSILON),
 }
 VARYING: dict[str, Callable[[Results], bool]] = {
+    "A041": lambda r: _grows(_domain(r), -1, axis=1),
+    "A048": lambda r: _grows(_r2(r, "general")),
+    "A091": lambda r: _grows(_rise(r), -1, axis=1),
+}
+TURNING: dict[str, Callable[[Results], bool]] = {
+    "A002": lambda r: min(_feasible(r)) > 0,
     "A006": lambda r: min(_feasible(r)) > 1,
+    "A007": lambda r: _all(_turns(r) <= T_MAX),
+    "A022": lambda r: _all(_turned(r).any()),
     "A024": lambda r: _all(_at(_turns(r), 1 / 4) <= T_MAX),
     "A030": lambda r: _all(_slope(r).abs().where(_turns(r) <= T_MAX, 0.0) < 1 / 8),
     "A089": lambda r: _all(_turns(r) > 0),
@@ -165,12 +179,11 @@ VARYING: dict[str, Callable[[Results], bool]] = {
     "A025": lambda r: _all((_at(_turns(r), 1 / 3) <= T_MAX) == (np.arange(len(r.sizes)) > 0)),
     "A028": lambda r: _all(_at(_turns(r), 1 / 3).iloc[1:2] <= T_MAX),
     "A029": lambda r: _grows(_critical(r)),
-    "A048": lambda r: _grows(_r2(r, "general")),
     "A066": lambda r: _all((_turns(r) <= T_MAX) == np.less_equal.outer(_turns(r).index, _known(_critical(r)))),
     "A071": lambda r: _distance(r) > 0.9,
     "A072": lambda r: _all((r.critical_ratios()["alpha4"] * r.critical_ratios()["s4"]).dropna() > 0),
     "A074": lambda r: _all(r.ratio_curves(FIGURE_5)["ratio"].between(0, 1)),
-    "A091": lambda r: _grows(_rise(r), -1, axis=1),
+    "A078": lambda r: _all(_turns(r) > T_MAX),
     "A092": lambda r: _all(_known(_critical(r)[1:]) >= 1 / 3),
 }
 
@@ -247,8 +260,8 @@ def _at_turn(size: str, ratio: float) -> float:
 
 
 RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
-    **{name: _of(judge) for name, judge in (STEADY | VARYING).items()},
-    "A001": lambda: _refit() <= 0.05 and min(_ends(_r2(paper, loss))[0] for loss in ("general", "domain")) > 0.85,
+    **{name: _of(judge) for name, judge in (STEADY | VARYING | TURNING).items()},
+    "A001": lambda: _refit() <= 0.05 and _least_r2(paper) >= LEAST_R2,
     "A009": lambda: [_law("460M"), _law("940M")],
     "A013": lambda: 200 + 20,
     "A014": lambda: 44 + 36 + 20,
@@ -262,6 +275,7 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A035": lambda: max(map(_error, paper.sizes)),
     **_sizes(_error, "A036", "A037", "A038", "A039"),
     "A040": lambda: _refit() <= 0.05,
+    "A043": lambda: _least_r2(paper) >= LEAST_R2,
     "A044": lambda: _ends(_r2(paper, "general")),
     "A045": lambda: _ends(_r2(paper, "domain")),
     "A046": lambda: float(frames.mse_factors("domain").median()),
@@ -310,8 +324,12 @@ Found = Replicated | float | tuple[float, ...] | None
 ByStudy = Callable[[Study], Replicated | None]
 
 
-def _run(judge: Callable[[DomainResults], Found], domain: str = "domain", seeds: int = 0) -> ByStudy:
-    """A judge of our results on a domain: a truth is told if there are so many seeds; of a number nothing is."""
+def _run(
+    judge: Callable[[DomainResults], Found], domain: str = "domain", seeds: int = 0, *, control: bool = False
+) -> ByStudy:
+    """A judge of our results on a domain: a truth is told if there are so many seeds, and a control if it takes one; of
+    a number nothing is.
+    """
 
     @wraps(judge)
     def of_study(study: Study) -> Replicated | None:
@@ -321,7 +339,8 @@ def _run(judge: Callable[[DomainResults], Found], domain: str = "domain", seeds:
             return Replicated(None)
         if found is None or isinstance(found, Replicated):
             return found
-        told = isinstance(found, bool) and len(study.params.seeds) >= seeds
+        enough = len(study.params.seeds) >= seeds and (not control or 0 in study.params.ratios)
+        told = isinstance(found, bool) and enough
         return Replicated(found, holds=bool(found) if told else None)
 
     return of_study
@@ -336,9 +355,12 @@ def _place(number: int, results: DomainResults) -> Replicated | None:
     return Replicated(value, None if low is None or high is None else (low, high))
 
 
-def _times(number: int, results: DomainResults) -> Found:
-    turns = _turns(results)
-    return tuple(turns.iloc[:, number]) if turns.shape[1] > number else None
+def _by_tolerance(results: DomainResults) -> tuple[float, ...]:
+    """The critical ratio by tolerance of our smallest size and the ends of its interval; the largest ratio run where it
+    is no less than that.
+    """
+    row = results.critical_ratios().iloc[0]
+    return tuple(map(float, row[["tolerance_ratio", "tolerance_lower", "tolerance_upper"]]))
 
 
 def _places(judge: Callable[[int, DomainResults], Found], *names: str) -> dict[str, ByStudy]:
@@ -362,16 +384,17 @@ def _rivals(results: DomainResults) -> pd.DataFrame:
 
 
 def _predicts(results: DomainResults) -> tuple[float, ...]:
-    """The share of curves that the paper's law predicts best: general and domain loss by ratio, domain by tokens."""
-    rows = _rivals(results).loc[["ratio general", "ratio domain", "token domain"]]
+    """The share of curves that the paper's law predicts best: general and domain loss, by ratio and by tokens."""
+    rows = _rivals(results).loc[["ratio general", "ratio domain", "token general", "token domain"]]
     return tuple(rows["held_out_wins"] / rows["held_out_judged"])
 
 
 def _two_powers(results: DomainResults) -> Replicated:
     fits = [laws.general for group in results.analysis.groups for laws in group.token_laws]
     less = [fit.aicc < GENERAL_TOKEN_LAWS[1].fit(fit.x, fit.y, fit.weights).aicc for fit in fits]
-    share = float(np.mean(less)) if less else math.nan
-    return Replicated(share, holds=share > 0.5 if abs(share - 0.5) > 0.25 else None)
+    share, rivals = float(np.mean(less)) if less else math.nan, _rivals(results).loc["token general"]
+    best = float(rivals["aicc_wins"] / rivals["aicc_judged"]) if rivals["aicc_judged"] else math.nan
+    return Replicated((share, best), holds=False if share < 0.25 else True if min(share, best) > 0.75 else None)
 
 
 def _maxima(results: DomainResults) -> Replicated:
@@ -390,8 +413,9 @@ def _by_epsilon(results: DomainResults) -> Replicated:
 
 
 def _domains(study: Study) -> Replicated:
-    far, near = (_critical(_results(study, name))[0] for name in ("domain", "second_domain"))
-    return Replicated((far, near), holds=near > far if len(study.params.seeds) >= SEEDS else None)
+    far, near = (_by_tolerance(_results(study, name)) for name in ("domain", "second_domain"))
+    apart = far[2] < near[1] or near[2] < far[1]
+    return Replicated((*far, *near), holds=near[0] > far[0] if apart and len(study.params.seeds) >= SEEDS else None)
 
 
 def _later(study: Study) -> Replicated:
@@ -412,9 +436,10 @@ def _epochs(study: Study) -> Replicated:
     return Replicated(value, holds=value <= 1)
 
 
-def _fits(results: DomainResults) -> Replicated:
+def _fits(results: DomainResults) -> Found:
     laws = [law.r2 for group in results.analysis.groups for law in group.ratio_law.values() if law is not None]
-    return Replicated(min(laws), holds=min(laws) > 0.99) if laws else Replicated(None)
+    errors = held_out_errors(results.held_out("domain").points)
+    return (min(laws), float(errors.abs().max()), float((errors > 0).mean())) if laws else Replicated(None)
 
 
 def _spread(results: DomainResults) -> Replicated:
@@ -437,12 +462,13 @@ def _set(value: Callable[[Study], float], wanted: float) -> ByStudy:
 REPLICATED: dict[str, ByStudy] = {
     **{name: _run(judge) for name, judge in STEADY.items()},
     **{name: _run(judge, seeds=SEEDS) for name, judge in VARYING.items()},
+    **{name: _run(judge, seeds=SEEDS, control=True) for name, judge in TURNING.items()},
     "A001": _run(_predicts),
     "A003": _half,
     "A004": _run(partial(_place, 0), "second_domain"),
     "A009": _run(lambda r: tuple(_critical(r)[:2])),
     "A010": _domains,
-    "A011": _run(partial(_place, 0), "second_domain"),
+    "A011": _run(_by_tolerance, "second_domain"),
     "A012": _shares,
     "A015": _epochs,
     "A019": _set(lambda study: float(study.params.continual_lr) / float(study.params.pretrain_lr), 0.1),
@@ -450,20 +476,20 @@ REPLICATED: dict[str, ByStudy] = {
     "A035": _run(lambda r: float(held_out_errors(r.held_out("domain").points).abs().max())),
     "A040": _run(lambda r: float(held_out_errors(r.held_out("domain").points).abs().mean())),
     "A042": _set(lambda study: float(study.params.epsilon), EPSILON),
+    "A043": _run(_least_r2),
     "A044": _run(lambda r: _ends(_r2(r, "general"))),
     "A045": _run(lambda r: _ends(_r2(r, "domain"))),
     "A049": _run(_two_powers),
-    **_places(_times, "A051", "A052", "A053", "A054"),
     **_places(_place, "A058", "A059", "A060", "A061"),
     "A063": _run(lambda r: tuple(_critical(r))),
     "A068": _run(_spread),
     "A069": _run(_maxima),
     "A075": _run(lambda r: not r.analysis.groups[0].critical_ratio.turning_point.contradicted, "second_domain", SEEDS),
-    "A076": _run(lambda r: _all(_upto(_turns(r), 1 / 3) <= T_MAX), "second_domain", SEEDS),
+    "A076": _run(lambda r: _all(_upto(_turns(r), 1 / 3) <= T_MAX), "second_domain", SEEDS, control=True),
     "A077": _later,
     "A080": _run(lambda r: tuple(_rivals(r).loc[["token general", "token domain"], "median_held_out"])),
     "A081": _run(_by_epsilon),
     "A093": _set(lambda study: sum(float(ratio) in SECOND_RATIOS for ratio in study.params.second_ratios), 5),
     "A094": _set(lambda study: float((study.shapes()["intermediate_size"] / study.shapes()["hidden_size"]).mean()), 3),
-    "A096": _run(lambda r: _grows([group.base.domain for group in r.analysis.groups], -1)),
+    "A096": _run(lambda r: _grows([group.base.domain for group in r.analysis.groups], -1), seeds=SEEDS),
 }

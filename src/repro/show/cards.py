@@ -30,13 +30,14 @@ class Card:
     def _repr_html_(self) -> str:
         says = f"<b>{_safe(self.id)}</b> {_safe(self.statement)} <small>{_safe(self.where)}</small>"
         printed = f"<dt>printed</dt><dd>{_safe(self.printed)}</dd>" if self.printed else ""
-        return f'<div class="claim"><p>{says}</p><dl>{printed}{"".join(map(_found, self.findings))}</dl></div>'
+        found = "".join(map(_found, self.findings))
+        return f'<div class="claim" id="{_safe(self.id)}"><p>{says}</p><dl>{printed}{found}</dl></div>'
 
     def __repr__(self) -> str:
         lines = [f"{self.id} ({self.where}): {self.statement}"]
         lines += [f"  printed: {self.printed}"] if self.printed else []
         for each in self.findings:
-            lines.append(f"  {each.who}: {' '.join(filter(None, (each.text, f'[{each.verdict}]', each.scale)))}")
+            lines.append(f"  {each.who}: {' '.join(filter(None, (f'[{each.verdict}]', each.text, each.scale)))}")
         return "\n".join(lines)
 
 
@@ -56,9 +57,9 @@ def _found(finding: Finding) -> str:
 
 
 def found_html(finding: Finding) -> str:
-    """The number and the verdict, of a class named like it; how it was found unfolds, by key and touch too."""
+    """The verdict, of a class named like it, and the number; how it was found unfolds, by key and touch too."""
     kind = finding.verdict.replace(" ", "-")
-    found = f'{_safe(finding.text)} <span class="verdict {kind}">{_safe(finding.verdict)}</span>'.lstrip()
+    found = f'<span class="verdict {kind}">{_safe(finding.verdict)}</span> {_safe(finding.text)}'.rstrip()
     if not finding.how:
         return found
     how = _safe(finding.how)

@@ -3,6 +3,8 @@
   if (!box) return;
   const rows = [...box.querySelectorAll("tbody tr")], menus = {}, bar = document.createElement("p");
   const count = document.createElement("output");
+  // A page is called what the site's menu calls it.
+  const titles = (value) => document.querySelector(`nav a[href$="${CSS.escape(value)}.html"]`)?.textContent.trim() ?? value;
   const show = () => {
     const fits = (row) => Object.entries(menus).every(([name, menu]) => ["", row.dataset[name]].includes(menu.value));
     for (const row of rows) row.hidden = !fits(row);
@@ -11,7 +13,7 @@
   for (const [name, title] of Object.entries(JSON.parse(box.dataset.by))) {
     const label = document.createElement("label"), menu = (menus[name] = document.createElement("select"));
     menu.append(new Option("all", ""));
-    for (const value of new Set(rows.map((row) => row.dataset[name]))) menu.append(new Option(value, value));
+    for (const value of new Set(rows.map((row) => row.dataset[name]))) menu.append(new Option(name === "page" ? titles(value) : value, value));
     menu.addEventListener("change", show);
     label.append(`${title} `, menu);
     bar.append(label, " ");

@@ -26,15 +26,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from repro.params import PAPERS, AllocationParams, preset_file, presets, read as read_preset, schemas_in
 from repro.show.cards import Card, Cards, Finding, found_html, link, noted
-from repro.show.tables import Filtered, Table
+from repro.show.tables import Filtered, Table, styled
 from repro.show.words import join, short_tokens, some
 from repro.study.base import BaseStudy, NotRun
 
 Verdict = Literal["agrees", "differs", "cannot be told", "not computable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-Recomputed = float | bool | Sequence[float] | None
 ROUNDING = 1e-9  # of a tolerance: what binary fractions cost
 NUMBER = re.compile(r"(\S*\{[^}]*\}[^\s,]*)")  # in a form: a format, with what is written close to it
+PAPER_NAMES = {"cmr": "Paper A", "allocation": "Paper B"}  # for readers
+SET = {"agrees": "set as in the paper", "differs": "set otherwise"}  # of what runs were told, and did not find out
 MANY = 6  # numbers, of which each is written; of more, the ends
 
 
@@ -49,7 +50,7 @@ class Claim(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     id: str
     where: str
-    kind: Literal["value", "order", "shape", "method", "setup", "comparison"]
+    kind: Literal["value", "order", "shape", "method", "setup", "comparison", "setting"]
     statement: str
     page: str
     printed: str | None = None
@@ -70,11 +71,15 @@ class Claim(BaseModel):
 
 @dataclass(frozen=True)
 class Replicated:
-    """What the runs of a study give. holds: whether the statement does there; None, that it cannot be told."""
+    """What runs give, or a test of printed numbers. holds: whether the statement does; None, that it cannot be told."""
 
     value: float | bool | tuple[float, ...] | None
     interval: tuple[float, float] | None = None
     holds: bool | None = None
+
+
+Recomputed = float | bool | Sequence[float] | Replicated | None
+HOLDS: Mapping[bool | None, Verdict] = {True: "agrees", False: "differs", None: "cannot be told"}
 
 
 # A row of the ledger, in the contract's order; None where there is nothing. Nothing is recorded yet.
@@ -130,8 +135,10 @@ def verdict(claim: Claim, found: Recomputed) -> Verdict:
     """Whether a recomputation, numbers or a truth, agrees with what is printed; ValueError if their counts differ."""
     if found is None:
         return "not computable"
+    if isinstance(found, Replicated):
+        return HOLDS[found.holds]
     if isinstance(found, bool | np.bool_):
-        return "agrees" if found else "differs"
+        return HOLDS[bool(found)]
     numbers, printed = np.atleast_1d(np.asarray(found, dtype=float)), np.array(claim.values)
     if numbers.shape != printed.shape:
         raise ValueError(f"{numbers.size} numbers recomputed, {printed.size} printed")
@@ -145,19 +152,19 @@ def row(paper: str, claim: Claim, study: BaseStudy | None = None) -> Row:
     try:
         found = recompute() if recompute else None
         judged = verdict(claim, found)
+        found = found.value if isinstance(found, Replicated) else found
         if replicate and study:
             with suppress(NotRun):
                 seen = replicate(study)
     except Exception as error:
         error.add_note(f"claim {claim.id}: {claim.statement}")
         raise
-    holds: dict[bool | None, Verdict] = {True: "agrees", False: "differs", None: "cannot be told"}
     tolerance = None if claim.tolerance is None else f"{claim.tolerance:g} ({claim.reason})"
     return Row(
         claim.id, paper, claim.where, claim.kind, claim.statement, claim.printed, tolerance,
         _plain(found), judged,
         _plain(seen.value) if seen else None, _plain(seen.interval) if seen else None,
-        _scale(study) if seen and study else None, holds[seen.holds] if seen else "not run",
+        _scale(study) if seen and study else None, HOLDS[seen.holds] if seen else "not run",
         None, None, "not run", claim.page,
     )  # fmt: skip
 
@@ -236,10 +243,10 @@ def listed(frame: pd.DataFrame) -> str:
         own, run = _findings(Row(*(each[name] for name in Row._fields)))
         texts = {"printed": each["printed"], "recomputed": own.text, "run": run.text}
         told = "".join(f" | {name} {text}" for name, text in texts.items() if text)
-        lines.append(f"{each['id']:5} {own.verdict:15}{run.verdict:15}{each['statement']}{told}")
+        lines.append(f"{each['id']:5} {own.verdict:15}{run.verdict:20}{each['statement']}{told}")
     for name, column in (("by its own numbers", "recomputed_verdict"), ("by these runs", "replicated_verdict")):
         lines.append(f"{name}: {join(f'{count} {each}' for each, count in frame[column].value_counts().items())}")
-    return "\n".join([f"{'id':6}{'own numbers':15}{'these runs':15}claim", *lines, f"{len(frame)} claims"])
+    return "\n".join([f"{'id':6}{'own numbers':15}{'these runs':20}claim", *lines, f"{len(frame)} claims"])
 
 
 def as_json(frame: pd.DataFrame) -> str:
@@ -263,39 +270,37 @@ def show(paper: str, *asked: str | BaseStudy | None) -> Cards:
 
 def _findings(found: Row) -> tuple[Finding, Finding]:
     claim = read(found.paper)[found.id]
-    text = _told(found.replicated, claim.run_form, found.replicated_verdict)
+    text = written(found.replicated, claim.run_form)
     if found.interval:
         form = NUMBER.findall(claim.run_form)[0]
         text += f" ({written(found.interval, f'{form} to {form}')})"
     how, run = _how(found, "RECOMPUTED", claim.how), _how(found, "REPLICATED", claim.run or claim.how)
-    own = Finding(
-        "its numbers", _told(found.recomputed, claim.form, found.recomputed_verdict), found.recomputed_verdict, how
-    )
-    return own, Finding("this run", text, found.replicated_verdict, run, found.scale)
-
-
-def _told(value: Any, form: str, judged: Verdict) -> str:
-    """A value beside its verdict, which says by itself whether a statement holds, unless runs cannot tell."""
-    if not isinstance(value, bool):
-        return written(value, form)
-    return ("holds here" if value else "does not hold here") if judged == "cannot be told" else ""
+    judged: str = found.replicated_verdict
+    if judged == "cannot be told" and found.replicated is not None:
+        seeds = (found.scale or "").rpartition(", ")[2]
+        here = {"yes": "in this run it holds", "no": "in this run it does not hold"}.get(text, text)
+        text = f"{here}; one seed cannot tell" if seeds == "one seed" else here
+    label = SET.get(judged, judged) if claim.kind == "setting" else judged
+    own = Finding("its numbers", written(found.recomputed, claim.form), found.recomputed_verdict, how)
+    return own, Finding("this run", text, label, run, found.scale)
 
 
 def _how(found: Row, kind: str, how: str) -> str:
     """What is computed, and where the function is that does; nothing if there is none."""
     known = found.id in getattr(importlib.import_module(f"repro.{found.paper}.claims"), kind)
-    return f'{how} Function: {kind}["{found.id}"] of repro.{found.paper}.claims.' if known else ""
+    return f"{how} Code: {found.id} under {kind} in src/repro/{found.paper}/claims.py." if known else ""
 
 
 def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
     """Claims on which a decision hangs, a row each with both verdicts, and whether to rely on it: yes where both agree,
-    no where either differs, else not yet. For the first page; nothing is run. Arguments as of :func:`show`.
+    no where either differs, not shown where print cannot tell, else not yet. For the first page; nothing is run.
+    Arguments as of :func:`show`.
     """
     study = next((replace(each, lazy=False) for each in asked if isinstance(each, BaseStudy)), None)
     rows = [row(paper, read(paper)[name], study) for name in asked if isinstance(name, str)]
     cells = [
         (
-            f"{link(each.id, f'notebooks/{each.page}.html')} {noted(each.statement, each.printed)}",
+            f"{link(each.id, f'notebooks/{each.page}.html#{each.id}')} {noted(each.statement, each.printed)}",
             *(found_html(replace(found, text="", how="")) for found in _findings(each)),
             _rely(each),
         )
@@ -312,17 +317,31 @@ def decisive(paper: str, *asked: str | BaseStudy) -> Styler:
 
 
 def _rely(found: Row) -> str:
-    verdicts = {found.recomputed_verdict, found.replicated_verdict}
-    return "no" if "differs" in verdicts else "yes" if verdicts == {"agrees"} else "not yet"
+    own, run = found.recomputed_verdict, found.replicated_verdict
+    if "differs" in (own, run):
+        return f"no: differs in {'print' if own == 'differs' else 'runs'}"
+    return "yes" if own == run == "agrees" else "not shown" if own == "cannot be told" else "not yet"
 
 
 def table(*studies: BaseStudy) -> Filtered:
-    """The ledgers as a table for a page: a row for each claim, linked to the page that shows it."""
+    """The ledgers as a table for a page: a row for each claim, linked to its card, or the page it belongs to."""
     frame = ledger(*studies)
     rows = [Row(*each) for each in frame[list(Row._fields)].itertuples(index=False)]
     by = {"paper": "Paper", "kind": "Kind", "own": "Its numbers", "run": "This run", "page": "Page"}
-    keys = [dict(zip(by, (each.paper, each.kind, each.recomputed_verdict, each.replicated_verdict, each.page),
-                     strict=True)) for each in rows]  # fmt: skip
-    cells = [(link(each.id, f"{each.page}.html"), noted(each.statement, each.where), noted(each.printed or "", None),
-              *map(found_html, _findings(each))) for each in rows]  # fmt: skip
+    found = [_findings(each) for each in rows]
+    keys = [dict(zip(by, (PAPER_NAMES[each.paper], each.kind, own.verdict, run.verdict, each.page), strict=True))
+            for each, (own, run) in zip(rows, found, strict=True)]  # fmt: skip
+    cells = [(link(each.id, f"{each.page}.html#{each.id}"), noted(each.statement, each.where),
+              noted(each.printed or "", None), *map(found_html, both))
+             for each, both in zip(rows, found, strict=True)]  # fmt: skip
     return Filtered(("Id", "Claim", "Printed", "Its numbers", "This run"), cells, by, keys, as_csv(frame))
+
+
+def totals(table: Filtered) -> Styler:
+    """How many claims of each paper have which verdict, by its own numbers and by the runs."""
+    rows = pd.DataFrame(table.keys).melt("paper", ["own", "run"], "by", "verdict")
+    rows["by"] = rows["by"].map(table.by)
+    counts = rows.value_counts(["verdict", "paper", "by"]).unstack(["paper", "by"], fill_value=0).sort_index(axis=1)
+    order = [each for each in (*VERDICTS, *SET.values()) if each in counts.index]
+    frame = counts.loc[order].set_axis([", ".join(each) for each in counts.columns], axis=1)
+    return styled(frame.rename_axis("Verdict").reset_index(), "{}", "none", index=False)
