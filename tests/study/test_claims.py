@@ -191,8 +191,8 @@ def test_totals_count_every_claim_of_a_paper(paper: Any) -> None:
     paper(lambda: 0.5)
     counted = claims.totals(claims.table()).data
     assert counted.set_index("Verdict").to_dict("index") == {
-        "agrees": {"Paper A, Its numbers": 1, "Paper A, This run": 0},
-        "not run": {"Paper A, Its numbers": 0, "Paper A, This run": 1},
+        "agrees": {"Paper A, its numbers": 1, "Paper A, this run": 0},
+        "not run": {"Paper A, its numbers": 0, "Paper A, this run": 1},
     }
 
 

@@ -20,7 +20,7 @@ from repro.allocation.results import ACCURACY, KEYS, compare
 from repro.allocation.study import Study
 from repro.laws.allocation import NAME, Allocation, allocation_law, best_fraction
 from repro.laws.allocation.law import ALTERNATIVES, draw, monotone_laws
-from repro.laws.allocation.peak import Optimum, optimum, trend
+from repro.laws.allocation.peak import Optimum, Trend, optimum, trend
 from repro.laws.allocation.scores import Scores, checked
 from repro.laws.comparison import compare as compare_laws
 from repro.laws.inference import LEVEL
@@ -96,10 +96,10 @@ def _narrow(best: Optimum) -> bool:
     return best.interval is not None and best.interval[1] / best.interval[0] <= SFT[1] / SFT[0]
 
 
-def _width_printed(benchmark: str) -> Replicated:
-    """The upper over the lower end of the interval of a printed peak; a wide one says nothing of where the peak is."""
-    low, high = printed_optimum(benchmark).interval or (np.nan, np.nan)
-    return Replicated(high / low, None, _narrow(printed_optimum(benchmark)) or None)
+def _width(best: Optimum) -> Replicated:
+    """The upper over the lower end of a peak's interval; a wide one says nothing of where the peak is."""
+    low, high = best.interval or (np.nan, np.nan)
+    return Replicated(high / low if best.interval else None, None, _narrow(best) or None)
 
 
 def _behind(benchmark: str) -> Replicated:
@@ -111,10 +111,13 @@ def _behind(benchmark: str) -> Replicated:
     return Replicated(behind, None, True if behind == 0 else False if behind >= CLEARLY else None)
 
 
+def _slope(found: Trend) -> Replicated:
+    return _test(found.p_value, bool(found.slope < 0), found.slope)
+
+
 def _falls(budget: str) -> Replicated:
     rows = OTHER[OTHER["budget"] == BUDGETS[budget]]
-    found = trend(checked(rows[["sft_tokens", "score", "n_items"]], BUDGETS[budget]))
-    return _test(found.p_value, bool(found.slope < 0), found.slope)
+    return _slope(trend(checked(rows[["sft_tokens", "score", "n_items"]], BUDGETS[budget])))
 
 
 def _best_inside() -> Replicated:
@@ -158,7 +161,7 @@ RECOMPUTED: Mapping[str, Callable[[], Any]] = {
     "B017": lambda: _together([_falls(budget) for budget in OTHERS]),
     "B018": lambda: _together([_behind(benchmark) for benchmark in BENCHMARKS]),
     "B019": lambda: (SPLITS.idxmin() == SPLITS.index.max()).all(),
-    "B020": lambda: _best_inside(),
+    "B020": _best_inside,
     "B022": lambda: DOMAINS.idxmax().between(*RANGE).all(),
     **{f"B{n:03}": partial(_elsewhere, *row[:3]) for n, row in enumerate(ABLATION, 23)},
     "B035": lambda: all(both > alone for _, both, alone in PEAKS),
@@ -212,7 +215,7 @@ RECOMPUTED: Mapping[str, Callable[[], Any]] = {
     "B105": lambda: 164 not in paper.items_that_fit("HumanEval+", 100, 300, error=1e-4),
     "B106": lambda: [min(BUDGETS.values()) / 1e9, max(BUDGETS.values()) / 1e9],
     "B108": lambda: REPLAY["cpt_from"]["coding"],
-    "B110": lambda: _together([_width_printed(benchmark) for benchmark in BENCHMARKS]),
+    "B110": lambda: _together([_width(printed_optimum(benchmark)) for benchmark in BENCHMARKS]),
     "B112": lambda: _together(
         [_test(test.pvalue, bool(test.statistic > 0), float(test.statistic))
          for test in (spearmanr(DOMAINS[a], DOMAINS[b]) for a, b in combinations(DOMAINS, 2))]
@@ -258,20 +261,11 @@ def _share(law: Allocation) -> Replicated:
     return Replicated(law.optimum.cpt_fraction, ends, True if inside else False if apart else None)
 
 
-def _slope(law: Allocation) -> Replicated:
-    return Replicated(law.trend.slope, None, law.trend.slope < 0 if law.trend.p_value <= LEVEL else None)
-
-
 def _equation_1(law: Allocation) -> Replicated:
     behind = float(law.alternatives.set_index("law")["delta_aicc"][NAME])
     enough = len(law.points) >= 2 * len(law.params)  # with fewer scores six parameters never pay for themselves
     worse = behind >= CLEARLY and enough and law.flatness.p_value <= LEVEL
     return Replicated(behind, None, True if behind == 0 and law.peak_shown else False if worse else None)
-
-
-def _width(law: Allocation) -> Replicated:
-    ends = law.optimum.interval
-    return Replicated(ends[1] / ends[0] if ends else None, None, True if _narrow(law.optimum) else None)
 
 
 def _by_accuracy(frame: pd.DataFrame) -> list[Replicated]:
@@ -314,12 +308,12 @@ def _against(study: Study, column: str) -> Replicated | None:
 
 REPLICATED: Mapping[str, Callable[[Study], Replicated | None]] = {
     **dict.fromkeys(("B001", "B002", "B022"), _each(_share)),
-    "B017": _each(_slope),
+    "B017": _each(lambda law: _slope(law.trend)),
     "B018": _each(_equation_1),
     "B019": lambda study: _middle(study, base=False),
     "B035": lambda study: _together(_by_accuracy(study.results().ablation)),
     "B036": lambda study: _together(_by_accuracy(study.results().splits)),
-    **dict.fromkeys(("B041", "B110"), _each(_width)),
+    **dict.fromkeys(("B041", "B110"), _each(lambda law: _width(law.optimum))),
     "B074": lambda study: _middle(study, base=True),
     "B089": lambda study: _extreme(study, "chemistry", 1),
     "B090": lambda study: _extreme(study, "health", -1),

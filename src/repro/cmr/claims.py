@@ -35,7 +35,7 @@ EPSILON = 0.05  # the paper's tolerance, nats per token
 STEP = 512 * 4096 / 1e9  # billion tokens of one of the paper's steps: batch times sequence length
 SECOND_RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4]  # of the paper's second domain
 show, decisive = partial(claims.show, "cmr"), partial(claims.decisive, "cmr")
-begin, ledger = claims.begin, claims.table  # of both papers
+begin, ledger, totals = claims.begin, claims.table, claims.totals  # of both papers
 
 
 def _wide(results: Results, rows: pd.DataFrame, values: str) -> pd.DataFrame:

@@ -341,7 +341,6 @@ def totals(table: Filtered) -> Styler:
     """How many claims of each paper have which verdict, by its own numbers and by the runs."""
     rows = pd.DataFrame(table.keys).melt("paper", ["own", "run"], "by", "verdict")
     rows["by"] = rows["by"].map(table.by)
-    counts = rows.value_counts(["verdict", "paper", "by"]).unstack(["paper", "by"], fill_value=0).sort_index(axis=1)
-    order = [each for each in (*VERDICTS, *SET.values()) if each in counts.index]
-    frame = counts.loc[order].set_axis([", ".join(each) for each in counts.columns], axis=1)
-    return styled(frame.rename_axis("Verdict").reset_index(), "{}", "none", index=False)
+    counts = pd.crosstab(rows["verdict"], rows["paper"] + ", " + rows["by"].str.lower())
+    counts = counts.loc[[each for each in (*VERDICTS, *SET.values()) if each in counts.index]]
+    return styled(counts.rename_axis("Verdict").reset_index(), "{}", "none", index=False)
