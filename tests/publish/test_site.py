@@ -136,7 +136,7 @@ def test_figures_tables_and_numbers_are_in_the_pages(root: Path) -> None:
 def test_findings_say_what_they_rest_on_and_write_numbers_of_it(root: Path) -> None:
     page = (root / "_build/html/findings.html").read_text()
     assert "By 22 points." in page and "Runs of the record" in page and ">yes</td>" in page
-    assert 'Assumes: <a class="reference external" href="notebooks/mini.html">A001</a> differs in print.' in page
+    assert 'Assumes: <a class="reference external" href="notebooks/mini.html#A001">A001</a> differs in print.' in page
 
 
 ROW = pd.Series({"recomputed_verdict": "agrees", "replicated_verdict": "differs", "study": "f00"}, name="A001")
