@@ -20,7 +20,7 @@ def said(values: dict[str, Any]) -> None:
         assert str(value).strip(), name
 
 
-@pytest.mark.parametrize(("seeds", "says"), [([0], "one seed, so that no interval"), ([0, 1], "; two seeds")])
+@pytest.mark.parametrize(("seeds", "says"), [([0], "one seed: intervals do not include"), ([0, 1], "; two seeds")])
 def test_the_scale_says_what_results_rest_on(seeds: list[int], says: str) -> None:
     smoke = params.check(params.read(params.preset_file("smoke")))
     study = cmr.open_study(smoke.model_copy(update={"seeds": tuple(seeds)}))
@@ -79,3 +79,19 @@ def test_the_analysis_of_a_domain_is_made_once(monkeypatch: pytest.MonkeyPatch) 
     assert study.results() is study.results(study.params.domain.name)
     with pytest.raises(ValueError, match="no domain 'law' in this study"):
         study.results("law")
+
+
+def test_the_papers_own_models_end_within_the_tolerance_with_replay_and_above_it_without() -> None:
+    found = facts.rises(cmr.paper, "paper")
+    assert found["paper_ratio"] == "3/4"
+    assert 0.018 < found["paper_least"] < found["paper_most"] < 0.05 < found["paper_alone_least"]
+
+
+@pytest.mark.parametrize("name", ["full", "only the domain", "few points", "with the control"])
+def test_every_study_has_rises_and_critical_ratios_to_glue(name: str) -> None:
+    said(facts.rises(results(name), "ours") | facts.critical(results(name), "ours"))
+
+
+def test_critical_ratios_in_words_have_their_intervals() -> None:
+    found = facts.critical(results("full", bootstrap=50), "ours")
+    assert re.fullmatch(r"[\d.]+% \([\d.]+ to [\d.]+, one run\)", str(found["ours_tolerance_smallest"]))

@@ -9,7 +9,7 @@ import vl_convert
 
 from helpers.studies import DISTANCES, STUDIES, losses, results, study
 from repro.cmr import figures, paper, tables
-from repro.cmr.frames import DomainResults
+from repro.cmr.frames import DomainResults, differences
 from repro.laws import analyse
 
 DRAWN = ["full", "only the domain", "three seeds", "few points", "with the control"]
@@ -153,3 +153,23 @@ def test_the_critical_ratio_at_other_multipliers(bootstrap: int) -> None:
     assert len(wide)
     assert (wide[100.0] > wide[300.0]).all()
     assert (wide[300.0] > wide[ours.analysis.settings.lagrange]).all()
+
+
+def test_sizes_can_differ_although_their_intervals_overlap() -> None:
+    found = results("full", bootstrap=100)
+    (row,) = differences(found).query("route == 'tolerance'").to_dict("records")
+    ratios = found.critical_ratios().set_index("size")["tolerance_ratio"]
+    assert (row["of"], row["less"]) == ("0.2M", "0.1M")
+    assert row["difference"] == pytest.approx(ratios["0.2M"] - ratios["0.1M"])
+    assert row["lower"] <= row["difference"] <= row["upper"]
+    none = differences(results("full")).query("route == 'tolerance'").iloc[0]
+    assert none["difference"] == row["difference"] and np.isnan([none["lower"], none["upper"]]).all()
+
+
+def test_domains_differ_by_the_smallest_size_and_one_size_has_nothing_to_differ_from() -> None:
+    found = differences(results("full"), results("small ratios", "near"))
+    assert found[["of", "less", "route"]].to_numpy().tolist() == [
+        ["near", "far", "tolerance"], ["near", "far", "turning point"],
+    ]  # fmt: skip
+    assert differences(results("one size")).empty
+    assert tables.differences(results("one size")).to_html()

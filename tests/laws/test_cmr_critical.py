@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from repro.laws import CMR_LAW, GENERAL_TOKEN_LAW, TurningPoint, analyse, turning_point
-from repro.laws.cmr.critical import Ends, by_tolerance, by_turning_point
+from repro.laws.cmr.critical import Bound, Critical, Ends, by_tolerance, by_turning_point, difference
 from repro.laws.cmr.laws import LAGRANGE, RATIO_LAW
 
 # Table 4 of the paper, ratio: (alpha2, s2, alpha3, s3, beta2, alpha1, s1, beta1) in the names of Equation 6.
@@ -302,3 +302,17 @@ def test_optional_columns() -> None:
     assert (group.size, group.domain) == ("model", "domain")
     with pytest.raises(ValueError, match="epsilon"):
         analyse(frame(), epsilon=-1)
+
+
+def test_a_difference_pairs_the_draws_and_a_bound_leaves_it_open() -> None:
+    def ratio(value: float | None, bound: Bound | None = None, **draws: list[float]) -> Critical:
+        return Critical(value=value, bound=bound, draws=pd.DataFrame(draws) if draws else None)
+
+    # Both vary by more than they lie apart, but together, as with the same held-out text.
+    one, other = ratio(0.4, law=[0.3, 0.4, 0.5]), ratio(0.45, law=[0.36, 0.45, 0.54])
+    value, ends = difference(one, other)
+    assert value == pytest.approx(0.05) and ends == pytest.approx((0.04, 0.06))
+    assert difference(one, ratio(0.45, "at least", law=[0.36, 0.45, 0.54]))[1] == pytest.approx((0.04, 1.0))
+    assert difference(ratio(0.4, "at least", law=[0.3, 0.4, 0.5]), other)[1] == pytest.approx((-1.0, 0.06))
+    assert difference(one, ratio(0.45))[1] is None
+    assert np.isnan(difference(one, ratio(None))[0])

@@ -21,7 +21,7 @@ from repro.laws import (
     increments,
 )
 from repro.laws.cmr.bootstrap import BOUNDS
-from repro.laws.cmr.critical import Critical
+from repro.laws.cmr.critical import Critical, difference
 
 T_MAX = 100.0
 RUN = np.arange(1, 101)  # T along a run
@@ -231,6 +231,22 @@ class DomainResults(Results):
             for group, at in itertools.product(self.analysis.groups, values)
         ]
         return pd.DataFrame(rows)
+
+
+def differences(*results: DomainResults) -> pd.DataFrame:
+    """Critical ratios of every larger size less that of the smallest; of several results, of every other domain less
+    that of the first, for the smallest size.
+
+    Columns of, less (sizes or domains), route ("tolerance" | "turning point"), difference (NaN where one of the
+    two does not exist), lower and upper (95%, from the bootstrap draws of both).
+    """
+    groups = results[0].analysis.groups if len(results) == 1 else [each.analysis.groups[0] for each in results]
+    one, label, rows = groups[0], "size" if len(results) == 1 else "domain", []
+    for other, route in itertools.product(groups[1:], ("tolerance", "turning_point")):
+        value, ends = difference(*(getattr(group.critical_ratio, route) for group in (one, other)))
+        row = {"of": getattr(other, label), "less": getattr(one, label), "route": route.replace("_", " ")}
+        rows.append(row | {"difference": value, **dict(zip(("lower", "upper"), _ends(ends), strict=True))})
+    return pd.DataFrame(rows, columns=["of", "less", "route", "difference", "lower", "upper"])
 
 
 class Trajectory(NamedTuple):

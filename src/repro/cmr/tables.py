@@ -6,28 +6,19 @@ stands under its value.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from repro.cmr import frames
 from repro.cmr.frames import DomainResults, Results
 from repro.laws import ratio_label
 from repro.show.style import in_order
 from repro.show.tables import DASH, Columns, Format, listed, styled, two_lines, with_intervals
+from repro.show.words import short_tokens
 
 NOT_RUN = "not run or not printed"
-
-
-def count(number: Any) -> str:
-    """A large number as readers say it: 461.6M, 1.58B, 12.3k."""
-    if abs(number) >= 999_500_000:
-        return f"{number / 1e9:.2f}B"
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if abs(number) >= size:
-            return f"{number / size:.1f}{unit}"
-    return f"{number:.0f}"
 
 
 def model_shapes(frame: pd.DataFrame) -> Styler:
@@ -38,7 +29,7 @@ def model_shapes(frame: pd.DataFrame) -> Styler:
     turned = frame.set_index("size")[list(names)].rename(columns=names).T
     turned.columns.name = "model size"
     return styled(turned, "{:,.0f}", NOT_RUN, index=True).format(
-        count, subset=pd.IndexSlice[["parameters"], :], escape="html"
+        short_tokens, subset=pd.IndexSlice[["parameters"], :], escape="html"
     )
 
 
@@ -129,8 +120,8 @@ _FORECASTS: Columns = {
     "error": ("median error (nats)", "{:.4f}"), "no_change": ("median error of no change (nats)", "{:.4f}"),
 }  # fmt: skip
 _RUNS: Columns = {
-    **_SIZE, "ratio": "R", "parameters": count, "tokens": count, "seconds": "{:,.1f}", "tokens_per_parameter": "{:.1f}",
-    "general_loss": "{:.3f}",
+    **_SIZE, "ratio": "R", "parameters": short_tokens, "tokens": short_tokens, "seconds": "{:,.1f}",
+    "tokens_per_parameter": "{:.1f}", "general_loss": "{:.3f}",
 }  # fmt: skip
 
 
@@ -191,6 +182,15 @@ def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping
     rows = wide.reindex(sizes).assign(**beside).reset_index()
     shown: Columns = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
     return listed(rows, {**_SIZE, **shown}, "no ratio qualifies, or too few turn")
+
+
+def differences(*results: DomainResults) -> Styler:
+    """How many points critical ratios lie apart, with 95% intervals: from `frames.differences`."""
+    frame = frames.differences(*results)
+    apart = 100 * frame[["difference", "lower", "upper"]].rename(columns="d_{}".format)
+    points = with_intervals(apart["d_difference"], apart, "d", "{:+.1f}", "{:+.1f}".format)
+    columns: Columns = {"of": "critical ratio of", "less": "less that of", "route": "by", "points": two_lines}
+    return listed(frame.assign(points=points), columns, "one of the two does not exist")
 
 
 def learning_rates(frame: pd.DataFrame) -> Styler:
@@ -257,7 +257,7 @@ def runs(frame: pd.DataFrame) -> Styler:
 
 def corpora(frame: pd.DataFrame) -> Styler:
     """How much text each part of each corpus has; from `Study.corpora`."""
-    columns: Columns = {"documents": "{:,.0f}", "tokens": count, "epochs": ("epochs used", "{:.2f}")}
+    columns: Columns = {"documents": "{:,.0f}", "tokens": short_tokens, "epochs": ("epochs used", "{:.2f}")}
     return listed(frame, {"corpus": "", "part": "", **columns}, "does not apply to this corpus")
 
 

@@ -1,6 +1,7 @@
 """How prose and tables write numbers, lists and intervals."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -26,7 +27,7 @@ def join(words: Iterable[str]) -> str:
     return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)
 
 
-def short_tokens(number: float) -> str:
+def short_tokens(number: Any) -> str:
     """Tokens as readers say them, three digits: 29.9B, 2.31M, 12.3k, none."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= 0.9995 * size:

@@ -113,6 +113,21 @@ def both(turning: ByTurningPoint, tolerance: ByTolerance) -> Critical:
     return Critical(value=value, interval=interval, bound=bound, within=(low, high), draws=draws)
 
 
+def difference(one: Critical, other: Critical) -> tuple[float, Interval | None]:
+    """How much larger the other critical ratio is, and the 95% interval from the draws of both, every form of the one
+    against every form of the other. NaN and None where one does not exist; a bound leaves the interval open (to 1).
+    """
+    if one.value is None or other.value is None:
+        return float("nan"), None
+    value = other.value - one.value
+    if one.draws is None or other.draws is None:
+        return value, None
+    ends = interval_of((other.draws.to_numpy()[:, :, None] - one.draws.to_numpy()[:, None, :]).ravel())
+    reached = [1.0] * (one.bound == "at most" or other.bound == "at least")
+    reached += [-1.0] * (one.bound == "at least" or other.bound == "at most")
+    return value, ends and stretched(ends, value, *reached)
+
+
 def by_turning_point(
     points: Sequence[tuple[float, TurningPoint]], t_max: float, draws: Array | None = None
 ) -> tuple[ByTurningPoint, list[str]]:
