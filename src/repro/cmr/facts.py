@@ -80,3 +80,24 @@ def critical(results: Results, of: str) -> Facts:
         f"{of}_{name.split()[-1]}_{size}": (texts.iloc[place] or "not known").replace("\n", " ")
         for name, texts in shares.items() for size, place in (("smallest", 0), ("largest", -1))
     }  # fmt: skip
+
+
+def forecast(printed: pd.DataFrame, ahead: pd.DataFrame) -> Facts:
+    """From frames of `repro.cmr.forecasts`. near_ and far_min and _max: errors of the paper's general loss beyond a
+    half, with replay and without. Of ours, by loss: _all, how many, _low, how many were forecast too low, and median
+    errors, _error, and _rival of no change, in words (nats).
+    """
+    errors = (printed["forecast"] - printed["came"]).abs()[printed["what"] == "general loss"]
+    parts = {"near": errors[printed["ratio"] < 1], "far": errors[printed["ratio"] == 1]}
+    found: Facts = {
+        f"{name}_{end}": float(getattr(part, end)()) for name, part in parts.items() for end in ("min", "max")
+    }
+    for loss in ("domain", "general"):
+        mine = ahead[ahead["what"] == f"{loss} loss"]
+        off = {name: mine[column] - mine["came"] for name, column in (("error", "forecast"), ("rival", "halfway"))}
+        found |= {
+            f"{loss}_{name}": f"{away.abs().median():.3f}" if away.notna().any() else "unknown"
+            for name, away in off.items()
+        }
+        found |= {f"{loss}_all": len(mine), f"{loss}_low": int((off["error"] < 0).sum())}
+    return found
