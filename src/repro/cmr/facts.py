@@ -29,17 +29,14 @@ def scale(study: Study) -> Facts:
 
 def corpora(parts: pd.DataFrame, distances: pd.DataFrame) -> Facts:
     """From `Study.corpora` and `Study.distances`. largest_share: of the general text that comes from one domain's
-    source; dropped: near-duplicates of held-out documents, over all corpora; most_read: the domain read most often.
+    source; dropped: near-duplicates of held-out documents, over all corpora.
     """
     rows = parts.set_index(["corpus", "part"])
     replay = ("general", "replay" if ("general", "replay") in rows.index else "training")
-    domains = parts[(parts["corpus"] != "general") & (parts["part"] == "training")].set_index("corpus")["epochs"]
     return {
         "general_tokens": short_tokens(rows.loc[("general", "training"), "tokens"]),
         "replay_tokens": short_tokens(rows.loc[replay, "tokens"]),
         "replay_epochs": float(rows["epochs"][replay]),
-        "most_read": str(domains.idxmax()),
-        "most_epochs": float(domains.max()),
         "general_epochs": float(rows["epochs"]["general", "training"]),
         "dropped": int(parts.drop_duplicates("corpus")["near_duplicates"].sum()),
         "largest_share": float(distances["share"].max()),
@@ -61,16 +58,16 @@ def disguised() -> Facts:
 
 
 def rises(results: Results, of: str) -> Facts:
-    """How far the general loss stands above its start at the end, nats per token: <of>_least and <of>_most over the
-    sizes at the largest ratio below 1, which is <of>_ratio; <of>_alone_least and <of>_alone_most at the largest of all.
+    """General loss at the end above its start, nats: <of>_least and _most over the sizes at <of>_ratio, the largest
+    below 1, and <of>_alone_least and _most at the largest of all.
     """
     ends = results.curves([T_MAX]).groupby(["size", "ratio"])["general"].last()  # the law there, or the last point
-    ends = ends.groupby("ratio").agg(least="min", most="max")
-    mixed, alone = ends[ends.index < 1].tail(1), ends.tail(1)
-    mixed = mixed if len(mixed) else alone
-    known = zip((of, f"{of}_alone"), (mixed, alone), strict=True)
-    found = {f"{name}_{end}": float(rows[end].iloc[0]) for name, rows in known for end in ("least", "most")}
-    return found | {f"{of}_ratio": ratio_label(float(mixed.index[0]))}
+    ends = ends.groupby("ratio").agg(["min", "max"])
+    mixed, alone = max((r for r in ends.index if r < 1), default=ends.index[-1]), ends.index[-1]
+    names = (f"{of}_{end}" for end in ("least", "most", "alone_least", "alone_most"))
+    return dict(zip(names, ends.loc[[mixed, alone]].to_numpy().ravel().tolist(), strict=True)) | {
+        f"{of}_ratio": ratio_label(mixed)
+    }
 
 
 def critical(results: Results, of: str) -> Facts:
@@ -80,24 +77,3 @@ def critical(results: Results, of: str) -> Facts:
         f"{of}_{name.split()[-1]}_{size}": (texts.iloc[place] or "not known").replace("\n", " ")
         for name, texts in shares.items() for size, place in (("smallest", 0), ("largest", -1))
     }  # fmt: skip
-
-
-def forecast(printed: pd.DataFrame, ahead: pd.DataFrame) -> Facts:
-    """From frames of `repro.cmr.forecasts`. near_ and far_min and _max: errors of the paper's general loss beyond a
-    half, with replay and without. Of ours, by loss: _all, how many, _low, how many were forecast too low, and median
-    errors, _error, and _rival of no change, in words (nats).
-    """
-    errors = (printed["forecast"] - printed["came"]).abs()[printed["what"] == "general loss"]
-    parts = {"near": errors[printed["ratio"] < 1], "far": errors[printed["ratio"] == 1]}
-    found: Facts = {
-        f"{name}_{end}": float(getattr(part, end)()) for name, part in parts.items() for end in ("min", "max")
-    }
-    for loss in ("domain", "general"):
-        mine = ahead[ahead["what"] == f"{loss} loss"]
-        off = {name: mine[column] - mine["came"] for name, column in (("error", "forecast"), ("rival", "halfway"))}
-        found |= {
-            f"{loss}_{name}": f"{away.abs().median():.3f}" if away.notna().any() else "unknown"
-            for name, away in off.items()
-        }
-        found |= {f"{loss}_all": len(mine), f"{loss}_low": int((off["error"] < 0).sum())}
-    return found

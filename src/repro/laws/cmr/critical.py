@@ -114,13 +114,11 @@ def both(turning: ByTurningPoint, tolerance: ByTolerance) -> Critical:
 
 
 def difference(one: Critical, other: Critical) -> tuple[float, Interval | None]:
-    """How much larger the other critical ratio is, and the 95% interval from the draws of both, every form of the one
-    against every form of the other. NaN and None where one does not exist; a bound leaves the interval open (to 1).
+    """How much larger the other one is, with the 95% interval of the draws of both in every form, open (to 1) where
+    one is a bound; NaN and None where it does not exist.
     """
-    if one.value is None or other.value is None:
-        return float("nan"), None
-    value = other.value - one.value
-    if one.draws is None or other.draws is None:
+    value = float("nan") if one.value is None or other.value is None else other.value - one.value
+    if value != value or one.draws is None or other.draws is None:
         return value, None
     ends = interval_of((other.draws.to_numpy()[:, :, None] - one.draws.to_numpy()[:, None, :]).ravel())
     reached = [1.0] * (one.bound == "at most" or other.bound == "at least")
