@@ -42,7 +42,9 @@ def test_only_prose_is_linked_and_only_once() -> None:
 
 
 CONF = """
-extensions = ["myst_parser", "repro.publish.captions"]
+import sys
+sys.path.insert(0, {extensions!r})
+extensions = ["myst_parser", "captions"]
 html_static_path = [{static!r}]
 html_js_files, html_css_files = ["terms.js"], ["book.css"]
 """
@@ -53,7 +55,7 @@ MEANING = "The number that decides the random choices of a run."
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("terms")
-    (root / "conf.py").write_text(CONF.format(static=str(ROOT / "book/_static")))
+    (root / "conf.py").write_text(CONF.format(static=str(ROOT / "book/_static"), extensions=str(ROOT / "book/_ext")))
     (root / "index.md").write_text(PAGE)
     text = MEANING.replace("random", "*random*").replace(" of a", "\n  of a")
     (root / "glossary.md").write_text(f"# Terms\n\n```{{glossary}}\nchance\n  Other.\n\nseed\nstart\n  {text}\n```\n")

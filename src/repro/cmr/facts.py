@@ -61,8 +61,8 @@ def rises(results: Results, of: str) -> Facts:
     """General loss at the end above its start, nats: <of>_least and _most over the sizes at <of>_ratio, the largest
     below 1, and <of>_alone_least and _most at the largest of all.
     """
-    ends = results.curves([T_MAX]).groupby(["size", "ratio"])["general"].last()  # the law there, or the last point
-    ends = ends.groupby("ratio").agg(["min", "max"])
+    last = results.curves([T_MAX]).groupby(["size", "ratio"])["general"].last()  # the law there, or the last point
+    ends = last.groupby("ratio").agg(["min", "max"])
     mixed, alone = max((r for r in ends.index if r < 1), default=ends.index[-1]), ends.index[-1]
     names = (f"{of}_{end}" for end in ("least", "most", "alone_least", "alone_most"))
     return dict(zip(names, ends.loc[[mixed, alone]].to_numpy().ravel().tolist(), strict=True)) | {
