@@ -158,32 +158,6 @@ def test_a_notebook_whose_parameters_are_not_there_is_not_executed(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
-    [
-        ({"points": "7"}, "points: must be a whole number such as 3, got '7'"),
-        ({"points": 7.5}, "points: must be a whole number such as 3, got 7.5"),
-        ({"points": True}, "points: must be a whole number such as 3, got True"),
-        ({"points": None}, "points: must be a whole number such as 3, got None"),
-        ({"points": 7, "name": ["a"]}, "name: must be text such as 'a', got \\['a'\\]"),
-        ({"name": "x" * 500}, None),
-    ],
-)
-def test_a_parameter_of_another_type_is_refused_before_a_kernel_starts(
-    tmp_path: Path, values: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[object] = []
-    monkeypatch.setattr("repro.publish.notebooks._run", lambda *given: started.append(given) or new_notebook())
-    source = notebook(tmp_path, "1")
-    if says is None:
-        execute(source, tmp_path / "b.ipynb", values)
-        assert len(started) == 1
-    else:
-        with pytest.raises(params.ParamsError, match=f"^a.ipynb: {says}$"):
-            execute(source, tmp_path / "b.ipynb", values)
-        assert started == []
-
-
-@pytest.mark.parametrize(
     ("text", "says"),
     [
         (None, "no cell is tagged 'parameters'"),

@@ -5,7 +5,6 @@ tells whether the page is up to date, and whether the file is as it was written.
 and whether values fit it, is known before a kernel is started.
 """
 
-import ast
 import functools
 import hashlib
 import json
@@ -32,17 +31,6 @@ MARK = b'"file_sha256": "'  # a name that nothing else in a notebook has
 BLANK = "0" * 64
 PACKAGE = Path(__file__).resolve().parents[1]
 BEGIN = re.compile(rf"^[^#\n]*\b({'|'.join(PAPERS)})(\.claims)?\.begin\(", re.MULTILINE)  # of claims: every paper
-# What the type of a default says of the values that may stand in its place.
-KINDS: dict[type, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    str: ((str,), "text"),
-    list: ((list, tuple), "a list"),
-    tuple: ((list, tuple), "a list"),
-    dict: ((dict,), "names with values"),
-}
-
 Fault = tuple[int | None, str, str]  # a cell's number, its source, and what went wrong there
 
 
@@ -95,29 +83,14 @@ def declared(notebook: Path) -> Declared:
 
 
 def _check(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters that the notebook does not take, which papermill would only warn about, or of another type.
-    Raises ParamsError, which names what is wrong and what is allowed.
+    """Refuse parameters that the notebook does not take, which papermill would only warn about: ParamsError names what
+    is allowed.
     """
     takes = declared(notebook)
     unknown = [name for name in parameters if name not in takes.names]
     if unknown:
         which = ", ".join(map(repr, unknown))
         raise ParamsError(f"{notebook.name}: unknown parameter {which}; allowed: {', '.join(takes.names)}")
-    for name, value in parameters.items():
-        if name in takes.defaults:
-            _check_kind(f"{notebook.name}: {name}", value, takes.defaults[name])
-
-
-def _check_kind(place: str, value: Any, default: str) -> None:
-    try:
-        kind = type(ast.literal_eval(default))
-    except (ValueError, SyntaxError):  # worked out by the notebook itself
-        return
-    if kind not in KINDS:  # None: whatever the study allows
-        return
-    allowed, words = KINDS[kind]
-    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-        raise ParamsError(f"{place}: must be {words} such as {default}, got {value!r:.80}")
 
 
 def execute_one(
@@ -157,8 +130,8 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], *, extr
 
     The kernel is this very interpreter, whatever kernels are installed. What it writes to standard error (progress
     bars) appears on ours while it runs. An earlier ``output`` stays until all has run. No process that the notebook
-    started outlives it. Raises ParamsError if no ``parameters`` cell, or a parameter that the notebook does not take or
-    of another type. Raises NotebookFailed if a cell raised, ended the process, or the kernel died. Raises
+    started outlives it. Raises ParamsError if no ``parameters`` cell, or a parameter that the notebook does not take.
+    Raises NotebookFailed if a cell raised, ended the process, or the kernel died. Raises
     KeyboardInterrupt once the kernel has ended.
     """
     _check(notebook, parameters)
