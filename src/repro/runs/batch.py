@@ -1,7 +1,5 @@
 """Workers as jobs of a batch system: what a job asks for, the cluster of jobs, and the credentials to join it.
-
-dask-jobqueue writes the script, submits and cancels. The directives at its head are written here, so that
-`repro plan` can show them without dask, and they are the ones that are submitted.
+dask-jobqueue submits and cancels; the directives are written here, so that `repro plan` shows them without dask.
 """
 
 import math
@@ -48,15 +46,14 @@ class ClusterLost(Unavailable):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Workers as jobs of a batch system, one worker a job, on nodes that see the same files as this process.
+    """Workers as jobs of a batch system, one a job, on nodes that see the same files as this process. All connections
+    are TLS, with credentials made for one cluster: others on the network get nowhere.
 
-    All connections are TLS, with credentials made for one cluster: others on the network get nowhere.
-
-    workers: how many jobs are kept in the queue; logs: the folder for what they print, and for the credentials while
-    the cluster lasts; walltime: "HH:MM:SS" for each job, after which its run resumes in the next one; cores, memory_gib
-    (GiB of main memory), gpus: what a job asks for; interface: of the network between the nodes ("ib0"), by default
-    that of the host's address; directives: more of the system's own, without "#SBATCH"; setup: lines of shell before
-    the worker starts. Raises ValueError for a field that no batch system could take.
+    workers: how many jobs are kept in the queue; logs: the folder for what they print, and for the credentials;
+    walltime: "HH:MM:SS" for each job, after which its run resumes in the next one; cores, memory_gib (GiB of main
+    memory), gpus: of each job; interface: of the network between the nodes ("ib0"), by default that of the host's
+    address; directives: more of the system's own, without "#SBATCH"; setup: lines of shell before the worker starts.
+    Raises ValueError for a field that no batch system could take.
     """
 
     system: Literal["slurm", "pbs", "lsf"]
@@ -137,10 +134,9 @@ class Batch:
             raise Unavailable(f"{SUBMIT[self.system]} is not on PATH: {self.system} jobs cannot be submitted from here")
 
     def open(self, resources: Mapping[str, float], environment: Mapping[str, str], tls: Path) -> "SpecCluster":
-        """A scheduler in this process, and how to submit workers to it; no job is submitted yet.
-
-        resources: what each worker offers; environment: variables that it is started with; tls: the folder with the
-        cluster's credentials. Raises Unavailable if this host has no such network interface.
+        """A scheduler in this process, and how to submit workers to it, with what each offers, its environment and the
+        folder of the credentials; no job is submitted yet. Raises Unavailable if this host has no such network
+        interface.
         """
         if self.interface is not None and self.interface not in psutil.net_if_addrs():
             raise Unavailable(
@@ -184,11 +180,9 @@ class Batch:
     def cluster(
         self, resources: Mapping[str, float], environment: Mapping[str, str], tell: Callable[[str], None]
     ) -> Iterator["SpecCluster"]:
-        """The cluster of jobs; one that ends is submitted again, and all are cancelled with the context.
-
-        tell: takes a line for the user whenever jobs are submitted; it is called from another thread. Raises
-        Unavailable: at once if jobs cannot be submitted; later if they keep ending before their worker starts, which
-        ends whatever waits for a result.
+        """The cluster of jobs; one that ends is submitted again, and all are cancelled with the context. tell: takes a
+        line, from another thread, whenever jobs are submitted. Raises Unavailable: at once if jobs cannot be submitted;
+        later, in whatever waits for a result, if they keep ending before their worker starts.
         """
         from repro.runs.jobs import Jobs
 
@@ -212,10 +206,8 @@ class Batch:
 
 @contextmanager
 def credentials(inside: Path) -> Iterator[Path]:
-    """A folder in `inside` with a key and a certificate made for one cluster, removed with the context.
-
-    Only this user can read them. For a year they let their holder into the cluster, and nobody else. What a killed
-    process left is removed by the next call.
+    """A folder in `inside`, for this user alone, with a key and a certificate that let into one cluster for a year;
+    removed with the context, or by the next call if the process was killed.
     """
     from distributed.security import Security
 

@@ -1,7 +1,4 @@
-"""Running the stages that are missing: in this process, or on the workers of a dask cluster.
-
-And looking after a store: finished stages run once more and compared, and disk space given back.
-"""
+"""Run the stages that are missing, run finished ones again to compare them, and free disk space of a store."""
 
 import dataclasses
 import shutil
@@ -27,10 +24,7 @@ MIB, GIB = 2**20, 2**30
 
 
 class StudyFailed(RuntimeError):
-    """Some stages failed; what did not depend on them is done and kept.
-
-    stopped: whether nothing could be written any more, so that the rest was not tried.
-    """
+    """Some stages failed; what did not depend on them is done and kept. stopped: nothing could be written any more."""
 
     def __init__(self, message: str, *, stopped: bool = False) -> None:
         super().__init__(message)
@@ -101,9 +95,8 @@ def _without(errors: Errors, stages: list[Stage]) -> list[Stage]:
 
 
 def needed(stages: list[Stage], store: Store) -> list[Stage]:
-    """What has to run for `stages` to be done, upstream first: nothing upstream of a finished stage.
-
-    A finished stage whose weights were freed has to run again only if one that builds on it has to.
+    """What has to run for `stages` to be done, upstream first: nothing upstream of a finished stage, and a finished
+    stage whose weights were freed only if one that builds on it has to run.
     """
     wanted = {stage.key for stage in stages}
     built_on: set[str] = set()
@@ -257,10 +250,7 @@ class Freeable:
 
 
 def freeable(store: Store, chosen: Iterable[Stage], others: Iterable[Stage] = ()) -> Freeable:
-    """What the runs that `chosen` ask for have left and nothing needs any more.
-
-    others: stages of other studies that share the store, whose missing runs may build on the same weights.
-    """
+    """What runs of `chosen` left and nothing needs any more, not even missing runs of `others` in this store."""
     results = list(chosen)
     mine = closure(results)
     wanted = {stage.key for missing in needed([*results, *others], store) for stage in missing.upstream()}

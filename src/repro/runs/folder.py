@@ -1,11 +1,9 @@
-"""The folder of one run: how it is made, sealed by a manifest, put under its final name, and checked at every use.
+"""The folder of one run: how it is made, sealed by a manifest of every file's sha256, put under its final name, and
+checked at every use.
 
-The manifest holds the sha256 of every file; it is written once, when all the work is done.
-
-A run that raises, or whose worker dies, is tried again from its checkpoint. Repeated crashes give up after `TRIES`,
-repeated wall-time kills do not: the count starts anew in every call of `run` and, if the worker died, whenever the
-checkpoint has got further. The wall time of batch jobs, or a user who kills the whole study, may interrupt a long run
-any number of times.
+A run that raises, or whose worker dies, is tried again from its checkpoint, at most `TRIES` times. The count starts
+anew in every call of `run` and, if the worker died, whenever the checkpoint has got further: so the wall time of batch
+jobs, or a user, may interrupt a long run any number of times.
 """
 
 import errno
@@ -101,11 +99,7 @@ def prepare(part: Path) -> None:
 
 
 def seal(part: Path) -> None:
-    """Hash every file of the result into the manifest, which is there at once or not at all.
-
-    All of it is synced to the disk by then: nothing is lost if publishing is cut short, and what resumption needs may
-    be removed.
-    """
+    """Write the manifest, at once or not at all, when all files are synced to disk: no resumption is needed then."""
     top = sorted(path for path in part.iterdir() if path.name not in (*KEPT, MANIFEST))
     files = [file for path in top for file in [path, *sorted(path.rglob("*"))] if file.is_file()]
     digests = {str(file.relative_to(part)): _digest(file) for file in files}
@@ -128,10 +122,7 @@ def sealed(part: Path) -> bool:
 
 
 def publish(part: Path, final: Path, ignoring: str) -> list[str]:
-    """Put `part` in place of `final`, of which at most the weights had been freed; the names of files that differ.
-
-    ignoring: a file that may differ.
-    """
+    """Put `part` in place of `final`, whose weights may have been freed; names of files that differ, but `ignoring`."""
     shutil.rmtree(part / SCRATCH, ignore_errors=True)
     (part / LEDGER).unlink(missing_ok=True)
     differing = _differing(final, part, ignoring) if final.exists() else []
@@ -173,9 +164,7 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Check files of a finished folder, by default all, against its manifest. Raises Corrupt, naming the first file
-    that is missing or altered.
-    """
+    """Check files of a finished folder, by default all, by its manifest; Corrupt names the first missing or altered."""
     digests = manifest(folder)
     for name in digests if names is None else names:
         file, digest = folder / name, digests.get(name)
@@ -218,9 +207,7 @@ def _sync(path: Path) -> None:
 
 
 def count(part: Path, session: str) -> int:
-    """Note another try of the run in `part`, and return its number, from 1, at this checkpoint and in this session.
-    Raises GaveUp if it has been tried `TRIES` times before.
-    """
+    """The number of this try, from 1, at this checkpoint and in this session; GaveUp after `TRIES` before it."""
     place = _place(part / SCRATCH)
     noted = _noted(part)
     # Each session's tries are kept: two that take turns must not reset each other's count.
@@ -245,17 +232,15 @@ def hopeless(error: Exception) -> bool:
 
 
 def device_broken(error: Exception) -> bool:
-    """Whether the process that raised `error` cannot use its device any more, as after most errors of CUDA.
-
-    An error with a note comes from another process, one of several that shared a run; that process has ended.
+    """Whether the process that raised `error` cannot use its device any more, as after most errors of CUDA. An error
+    with a note comes from another process of a shared run, which has ended.
     """
     return "CUDA error" in str(error) and not getattr(error, "__notes__", ())
 
 
 def unwritable(error: BaseException, path: Path) -> Unwritable | None:
-    """An Unwritable if `error`, or one that led to it, says that the disk of the run in `path` is full or read-only.
-
-    None if it concerns another disk, such as that of /tmp or of shared memory: that is a failure like any other.
+    """An Unwritable if `error`, or one that led to it, says that the disk of `path` is full or read-only; None for
+    another disk, such as that of /tmp or shared memory.
     """
     for cause in chain(error):
         refused = _cannot_write(cause)

@@ -1,7 +1,5 @@
-"""Keeps as many jobs in the queue as workers are wanted, whatever happens to some of them.
-
-dask-jobqueue does not: it never looks at the queue. It would wait for ever for a job that is cancelled before it
-starts, or that ends before its worker starts (because of a wrong line of setup).
+"""Keeps as many jobs in the queue as workers are wanted. dask-jobqueue never looks at the queue: it would wait for ever
+for a job that is cancelled, or ends by a wrong line of setup, before its worker starts.
 """
 
 import asyncio
@@ -118,9 +116,8 @@ class Jobs(SchedulerPlugin):
             self._give_up(f"{len(self._wasted)} jobs in a row ended before their worker started: {words}")
 
     def _refused_for_now(self, ended: set[str]) -> set[str]:
-        """Those of `ended` that were refused although others were accepted: where all jobs reach their wall time
-        together, they may be too many to replace at once. They are submitted again every now and then; while there is
-        no worker, for a few hours.
+        """Those of `ended` that were refused although others were accepted, as when all jobs reach their wall time
+        together. They are submitted again now and then; while there is no worker, for a few hours.
         """
         refused = {name for name in ended if self._job(name) is None} if self._came else set()
         if refused and not self._reported:
@@ -217,10 +214,9 @@ class Jobs(SchedulerPlugin):
 
 
 def dask_setup(worker: "Worker") -> None:
-    """Make sure that the worker ends, and its job with it. dask calls this in each worker (`--preload`).
-
-    On its own a worker waits for its current run, which a lost scheduler or a cancelled job has made useless; and if
-    the job is cancelled just as the scheduler closes, it stays for ever.
+    """Make sure that the worker ends, and its job with it: by itself it waits for a run that a lost scheduler has made
+    useless, or stays for ever if its job is cancelled as the scheduler closes. dask calls this in each worker
+    (`--preload`).
     """
     Thread(target=_end, args=(worker,), daemon=True).start()
 

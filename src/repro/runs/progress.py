@@ -1,7 +1,4 @@
-"""One line that says how far the whole study is, how long it still takes, and how far each running run is.
-
-tqdm's plain text bar: it works in a terminal, in a notebook, and through papermill into the terminal it runs in.
-"""
+"""One line of tqdm's plain text, also in notebooks and papermill: how far study and runs are, and the time left."""
 
 import logging
 import os
@@ -52,9 +49,8 @@ def _overwrites() -> bool:
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Progress over runs of different cost; `update` may be called from any thread.
-
-    Where no line can be written over (a log, a file) there is one for every run that is done, or for every minute.
+    """Progress over runs of different cost; `update` may be called from any thread. Where no line can be written over
+    (a log, a file) there is one for every run that is done, or for every minute.
     """
 
     def __init__(self, title: str, runs: dict[str, tuple[str, float]], finished: Container[str] = ()) -> None:
@@ -80,9 +76,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._bar.close()
 
     def note(self, text: str) -> None:
-        """A line above the bar, for a terminal, or one of a log; in a notebook the carriage return keeps it out of the
-        executed copy.
-        """
+        """A line above the bar, or of a log; the carriage return keeps it out of a notebook's executed copy."""
         if self._bar.disable and not _in_notebook():
             print(text, file=sys.stderr, flush=True)
         else:
@@ -112,9 +106,7 @@ class Progress(AbstractContextManager["Progress"]):
             self.note(f"{self._title} {self._now / self._total:.0%}, {gone} gone, {text}")
 
     def _left(self) -> str:
-        """The time still to go, by how long the work so far has taken: the whole of it, because runs of different kinds
-        take turns. "?" while that is too little to tell.
-        """
+        """The time still to go, by that of all work so far, as kinds of runs take turns; "?" if that is too little."""
         began, before = self._first or (0.0, self._now)
         done = self._now - before
         if self._now < self._total and done <= TELLING * (self._total - before):

@@ -1,7 +1,5 @@
-"""A stage is a frozen value; its key is a hash of everything that decides its result.
-
-The stages a stage builds on are fields of it, so the key is a Merkle hash and there is no second list of
-dependencies to keep true. Where and how fast a stage runs (`Machine`) is never part of the key.
+"""A stage is a frozen value; its key is a hash of everything that decides its result. The stages it builds on are
+fields, so the key is a Merkle hash, and where and how fast it runs (`Machine`) is no part of it.
 """
 
 import dataclasses
@@ -22,10 +20,7 @@ LATER = {"identity": "later"}  # metadata of a field that counts only where it i
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a stage needs of its worker.
-
-    devices: how many, each with a process that does its share of the work; memory_gib: GiB of main memory.
-    """
+    """What a stage needs of its worker: devices, each with a process that does its share, and GiB of main memory."""
 
     devices: int = 1
     memory_gib: float = 0.0
@@ -79,10 +74,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage is given to do its work.
-
-    path: the folder to fill, empty but for what an interrupted attempt left in `scratch`; inputs: gives the finished
-    folder of an upstream stage; report: takes the fraction of the work done, 0 to 1.
+    """What a stage works with. path: the folder to fill, empty but for what an interrupted attempt left in `scratch`;
+    inputs: gives the finished folder of an upstream stage; report: takes the fraction done, 0 to 1.
     """
 
     path: Path
@@ -105,10 +98,7 @@ class Stage:
     effort: ClassVar[float] = 0.0  # the cost of a stage whose fields do not decide it
 
     def execute(self, work: Work) -> None:  # noqa: ARG002
-        """Fill ``work.path``; every file in it but those of `Work.scratch` becomes part of the result.
-
-        It raises FloatingPointError if the numbers diverged, so that the stage is not tried again.
-        """
+        """Fill ``work.path``, all but `Work.scratch` as the result; FloatingPointError (divergence) is not retried."""
         raise TypeError(f"{type(self).__name__} does not define execute")
 
     @property
@@ -147,12 +137,10 @@ class Stage:
 
 
 def canonical(value: Any) -> Any:
-    """`value` as JSON literals with one spelling per meaning.
-
-    Fields marked ``metadata={"identity": False}`` (where a file lies on this machine, say) are left out, and those
-    marked ``LATER`` at their default: a field that came later leaves the keys of earlier runs as they were. Raises
-    TypeError for anything without a stable serialisation (a path, a set, an open file, a function), and ValueError for
-    NaN and infinities, which JSON cannot hold.
+    """`value` as JSON literals with one spelling per meaning, without fields marked ``metadata={"identity": False}``
+    (where a file lies on this machine, say) and those marked ``LATER`` at their default: a field that came later leaves
+    the keys of earlier runs as they were. Raises TypeError for anything without a stable serialisation (a path, a set,
+    an open file, a function), ValueError for NaN and infinities.
     """
     match value:
         case None | bool() | int() | str():

@@ -1,8 +1,7 @@
-"""A store of runs. A folder under its final name is the only sign that a stage is done.
-
-Work happens in ``<folder>.part``; its files are hashed into ``manifest.json`` and one rename publishes it. A
-process that dies leaves its ``.part``, from whose checkpoint the next attempt resumes. Weights may be freed: what is
-left of a run still serves tables, and it is run again only if a stage that builds on it has to run.
+"""A store of runs. A folder under its final name is the only sign that a stage is done: work happens in
+``<folder>.part``, its files are hashed into ``manifest.json``, and one rename publishes it. The next attempt resumes
+from a ``.part`` left behind. A run whose weights were freed still serves tables, and is run again only for one that
+builds on it.
 """
 
 import functools
@@ -93,11 +92,10 @@ def _processor() -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of finished stages, and the making of those that are missing; safe to share between processes.
-
-    Its methods raise Missing (a FileNotFoundError) for a stage that is not done; Corrupt for a file that is missing or
-    altered since it was published, after setting the folder aside so that the stage can be run again; and Linked if a
-    symbolic link takes the place of a run's folder.
+    """A folder of finished stages, safe to share between processes, and the making of missing ones. Methods raise
+    Missing (a FileNotFoundError) for a stage that is not done; Corrupt for a file that is missing or altered since it
+    was published, after setting the folder aside so that the stage can be run again; Linked for a run's folder that is
+    a symbolic link.
     """
 
     root: Path
@@ -157,10 +155,8 @@ class Store:
         return digests
 
     def outcome(self, stage: Stage) -> str:
-        """SHA-256 over what a finished stage left, taken from its manifest without looking at the files.
-
-        The record is left out, because it says when and on what machine. "" if there is no manifest or it is spoilt,
-        which is found on use.
+        """SHA-256 over what a finished stage left, by its manifest, without the record, which says when and where it
+        ran. "" if the manifest is missing or spoilt, which is found on use.
         """
         try:
             digests = manifest(self.path(stage))
@@ -176,11 +172,10 @@ class Store:
         return sorted(self.path(stage).glob(stage.weights))
 
     def build(self, stage: Stage, machine: Machine, report: Callable[[float], None], session: str = "") -> Path:
-        """Run `stage` unless it is done, and return its folder. Its upstream stages must be done.
-
-        Of several processes that ask for the stage one works and the others wait. session: what tries are counted in,
-        see :mod:`repro.runs.folder`; "" counts none. Raises Unwritable if the disk is full or nothing may be written;
-        GaveUp after too many tries; Corrupt if what the stage builds on, or its own remains, are not as published; and
+        """Run `stage`, whose upstream stages are done, unless it is done too, and return its folder. Of several
+        processes that ask for it one works and the others wait. session: what tries are counted in
+        (:mod:`repro.runs.folder`), "" for none. Raises Unwritable if the disk is full or nothing may be written; GaveUp
+        after too many tries; Corrupt if what the stage builds on, or its own remains, are not as published; and
         whatever the stage raises.
         """
         final, part = self.path(stage), self.part(stage)
@@ -214,7 +209,6 @@ class Store:
     @contextmanager
     def locked(self, stage: Stage) -> Iterator[None]:
         """Only one process at a time; the kernel takes the lock from one that dies. Unwritable if there are no locks.
-
         Lock files stay: a process that removed one could not know that no other has just opened it.
         """
         locks = self.root / LOCKS

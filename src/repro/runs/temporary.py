@@ -14,9 +14,8 @@ ALIVE = "alive.lock"  # in the folder, and held as long as it is in use
 
 @contextmanager
 def temporary(prefix: str, inside: Path | None = None) -> Iterator[Path]:
-    """A new folder of this user alone, for as long as the context lasts; what killed processes left is removed first.
-
-    inside: the folder to make it in, by default the system's for temporary files.
+    """A new folder of this user alone in `inside`, or the system's folder for temporary files, while the context lasts;
+    what killed processes left there is removed first.
     """
     for left in abandoned(prefix, inside):
         shutil.rmtree(left, ignore_errors=True)

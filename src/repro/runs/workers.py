@@ -1,7 +1,5 @@
-"""Where runs execute: on workers of this machine, of a scheduler that is running, or of a batch system.
-
-Runs are submitted to the workers, tried there, and their errors brought back. Every worker has one thread and executes
-runs inside its own process, so that torch is imported once a worker, not once a run; only a run that takes several
+"""Where runs execute: on workers of this machine, of a scheduler that is running, or of a batch system. A worker has
+one thread and runs stages in its own process, so that torch is imported once a worker; only a run that takes several
 devices starts processes of its own.
 """
 
@@ -94,10 +92,8 @@ Cluster = Local | Scheduler | Batch
 
 @contextmanager
 def connect(on: Cluster, machine: Machine, tell: Callable[[str], None]) -> Iterator["Client"]:
-    """A client of the cluster, which is started and ended with the context unless it is a running scheduler.
-
-    tell: takes a line for the user whenever jobs are submitted. Raises Unavailable if there is no scheduler at the
-    address, or it has no worker, or there is no such batch system here.
+    """A client of the cluster, which starts and ends with the context unless it is a running scheduler. tell: takes a
+    line whenever jobs are submitted. Raises Unavailable if there is no scheduler, no worker or no batch system.
     """
     import dask
     from distributed import Client
@@ -138,10 +134,7 @@ def _local(on: Local, resources: Mapping[str, float]) -> Iterator["Client"]:
 
 
 def dask_setup(worker: "Worker") -> None:  # noqa: ARG001
-    """Ignore Ctrl-C, which a terminal sends to every process: the one that started the workers ends them.
-
-    dask calls this in each worker that this process starts (`distributed.worker.preload`).
-    """
+    """Ignore Ctrl-C: whoever started the workers ends them. dask calls this in each (`distributed.worker.preload`)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -184,10 +177,7 @@ def offered(machine: Machine, memory_gib: float) -> dict[str, float]:
 
 
 def require(stages: Iterable[Stage], machine: Machine, workers: Iterable[Mapping[str, float]]) -> None:
-    """Raise Unavailable if no worker has what some kind of stage needs: dask would wait for one without end.
-
-    workers: the resources of each.
-    """
+    """Raise Unavailable if no worker's resources are what a stage needs: dask would wait for one without end."""
     known = list(workers)
     if not known:
         raise Unavailable("there is no worker")
@@ -237,9 +227,8 @@ def attempt(
     session: str,
     leave: Callable[[], None] | None = None,
 ) -> None:
-    """Run one stage, and again if it failed but may succeed; raises what the stage raised at the last try.
-
-    leave: takes this process out of service, at once if it can; called for errors that only a new process can mend.
+    """Run one stage, and again if it may succeed; raises what its last try raised. leave: takes this process out of
+    service, at once if it can; called for errors that only a new process can mend.
     """
     for last in [*[False] * (TRIES - 1), True]:
         try:
@@ -283,9 +272,8 @@ def _outcomes(
     progress: Progress,
     watch: Iterator[object],
 ) -> Errors:
-    """The errors of `futures`, each released once it is done, so that dask does not redo what a lost worker had done.
-
-    left: the stages by key; those that are done are removed from it.
+    """The errors of `futures`, each released once it is done, so that dask does not redo what a lost worker had done,
+    and its stage removed from `left`.
     """
     ended: SimpleQueue[str] = SimpleQueue()
 
@@ -323,9 +311,7 @@ def _outcomes(
 
 
 def _watch(client: "Client", left: dict[str, Stage], machine: Machine, progress: Progress) -> Iterator[None]:
-    """At each step, see whether the scheduler still has workers for what is left; dask would wait for ever. Raises
-    ClusterLost after `GONE_SECONDS` without.
-    """
+    """At each step, see that there are workers for what is left; ClusterLost after `GONE_SECONDS` without."""
     since = None
     while True:
         try:
@@ -341,9 +327,8 @@ def _watch(client: "Client", left: dict[str, Stage], machine: Machine, progress:
 
 
 def _refill(client: "Client", workers: int) -> Iterator[None]:
-    """At each step, have workers of this machine that are gone for good replaced; dask would wait for ever.
-
-    dask's nanny starts a worker that died once more, but gives up on one that died before it had said that it is up.
+    """At each step, replace workers of this machine that are gone for good: dask's nanny gives up on one that died
+    before it had said that it is up, and dask would wait for ever.
     """
     while True:
         if len(_resources(client)) < workers:

@@ -1,17 +1,14 @@
-"""Runs programs that a language model wrote, against tests that it did not write, inside walls.
+"""Runs programs that a language model wrote, against tests that it did not write, inside `walls`:
+`Sandbox().check(program, entry_point, test)` gives an `Outcome`, a verdict which the program cannot forge.
 
-`Sandbox().check(program, entry_point, test)` gives an `Outcome`: a verdict which the program cannot forge. `walls`
-describes the walls, `inside` is what is executed on the far side.
+The program runs in one sandbox and only answers calls of its entry point. The test runs in a second one and calls it
+over a socket, where nothing but plain values passes (`inside`): so an object that equals everything, a patched builtin,
+an early exit or a killed neighbour changes no assertion. Helpers that a prompt defines reach the test from the prompt,
+not from the program. The parent believes the judge alone, and ends both, with all that they started.
 
-The program runs in one sandbox and only ever answers calls of its entry point. The test runs in a second one and
-calls it over a socket, where nothing but plain values passes (`inside`): so an object that equals everything, a
-patched builtin, an early exit or a killed neighbour changes no assertion. Helpers that a prompt defines reach the
-test from the prompt, not from the program. The parent believes the judge alone, and after each check it ends both, with
-all that they started.
-
-A call passes values, not references: a test that checks whether its own argument was changed sees no change. Not
-promised: protection from bugs of the kernel or of bubblewrap, and secrecy against side channels (timing, load). Seconds
-depend on the machine: a program near its time limit may pass on one machine and fail on another.
+As values are passed, a test that checks whether its own argument was changed sees no change. Not promised: protection
+from bugs of the kernel or of bubblewrap, and secrecy against side channels (timing, load). A program near its time
+limit may pass on one machine and fail on another.
 """
 
 import os
@@ -66,10 +63,7 @@ class SandboxMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A program's verdict, the wall seconds of loading and testing it, and the last line of the error if it failed.
-
-    A program that ends or crashes its own process has failed.
-    """
+    """A program's verdict ("failed" if it ends its own process), wall seconds, and the last line of its error."""
 
     status: Literal["passed", "failed", "timed out"]
     seconds: float
@@ -77,11 +71,9 @@ class Outcome:
 
 
 class Sandbox:
-    """Checks programs, each in fresh processes; one object may serve several threads.
-
-    `unsafe` is for a user who asked for it explicitly: the same two processes without any wall, bounded only by
-    resource limits (not in number, and what a program detaches from its group lives on). Raises SandboxMissing if the
-    walls do not hold here. There is no fallback.
+    """Checks programs, each in fresh processes; one object may serve several threads. Raises SandboxMissing if the
+    walls do not hold here: there is no fallback. `unsafe`, for a user who asks for it, is the same without any wall,
+    bounded only by resource limits (not in number, and what a program detaches from its group lives on).
     """
 
     def __init__(self, limits: Limits | None = None, *, unsafe: bool = False) -> None:
@@ -91,10 +83,9 @@ class Sandbox:
             raise SandboxMissing(reason)
 
     def check(self, program: str, entry_point: str, test: str, *, prompt: str = "") -> Outcome:
-        """Run `check(candidate)` of `test` against the function `entry_point` of `program`.
-
-        `program` is complete, with its imports and the prompt; `prompt` is what the test may use of the problem. Raises
-        SandboxBroken if the sandbox does not start; ValueError if prompt and test do not run by themselves.
+        """Run `check(candidate)` of `test` against the function `entry_point` of `program`, which is complete, with its
+        imports and the prompt; `prompt` is what the test may use of the problem. Raises SandboxBroken if the sandbox
+        does not start; ValueError if prompt and test do not run by themselves.
         """
         job = {"program": program, "entry_point": entry_point, "test": test, "prompt": prompt}
         return _check(job, self._limits, unsafe=self._unsafe)

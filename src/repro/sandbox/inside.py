@@ -1,11 +1,10 @@
-"""The two processes of a check, as they run inside: the program, and the judge that calls it.
-
-The text of this file is given to a bare interpreter, so it may import nothing but the standard library. It is imported
-outside too: the parent speaks to the judge with the same messages.
+"""The two processes of a check, as they run inside: the program, and the judge that calls it. A bare interpreter is
+given the text of this file, so it imports the standard library alone; the parent imports it for the messages to the
+judge.
 
 A message is four bytes of length and that much JSON. A value that JSON lacks travels as an object of one key:
-`{"tuple": [1, 2]}`. Nothing is ever unpickled or evaluated, and decoded values are of exact plain types, so what the
-judge compares has no methods that the program defined.
+`{"tuple": [1, 2]}`. Nothing is unpickled or evaluated, and decoded values are of exact plain types, so what the judge
+compares has no methods that the program defined.
 """
 
 import builtins
@@ -165,9 +164,8 @@ class Candidate:
 
 
 def exception(content: Any) -> Exception:
-    """The built-in exception that the program raised; for any other, a RuntimeError that names it.
-
-    StopIteration counts as other: it would end an `all(map(candidate, ...))` of the test as true.
+    """The built-in exception that the program raised; for any other, a RuntimeError that names it. So too for
+    StopIteration, which would end an `all(map(candidate, ...))` of the test as true.
     """
     name, text = map(str, content)
     kind = getattr(builtins, name, None)

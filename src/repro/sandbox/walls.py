@@ -2,18 +2,17 @@
 
 Walled off: the network, every other process (own process tree, no /proc), the environment, the file system (visible are
 the system's libraries, /usr/lib whole, and the interpreter with its own, without third-party packages, all read-only;
-only an initially empty /tmp can be written), System V and POSIX queues, and the system calls of `REFUSED`. Bounded,
-for each process: address space, CPU seconds, the size of a file, open files, and how many processes its user has. A
-check has two such trees, the program's and the judge's, so its memory stays below `(processes + 1) * memory_mib + 2 *
+only an initially empty /tmp can be written), System V and POSIX queues, and the system calls of `REFUSED`. Bounded, for
+each process: address space, CPU seconds, the size of a file, open files, and how many processes its user has. A check
+has two such trees, the program's and the judge's, so its memory stays below `(processes + 1) * memory_mib + 2 *
 file_mib` MiB and what the kernel keeps for it; the number of empty files in /tmp is bounded by time alone.
 
-The kernel does not limit the number of processes of the real root, in its own user namespace or in another. So if root
-asks, a first bubblewrap only binds the
-interpreter's files where any user may read them, `setpriv` changes to a user id that nobody has, and the second, real
-one starts as it does for everyone else.
+The kernel does not limit how many processes the real root has, in any user namespace. So for root a first bubblewrap
+only binds the interpreter's files where any user may read them, `setpriv` changes to a user id that nobody has, and the
+second, real one starts as for everyone else.
 
-Everything ends with the check, and with the process that asked for it, however that ends: the first process of a tree
-is bubblewrap's, which the kernel kills with its parent, and the rest of the tree with it.
+Everything ends with the check, and with the process that asked for it: the kernel kills bubblewrap's first process with
+its parent, and the rest of the tree with it.
 """
 
 import errno
@@ -121,12 +120,11 @@ class SandboxBroken(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a program may use.
+    """What a program may use; ValueError if a limit is not positive. What it prints is discarded.
 
-    seconds: wall time of loading the program and running the whole test; starting the sandbox does not count.
-    memory_mib: address space of each process, MiB; processes: processes and threads that may run at once, the program
-    itself included; file_mib: the size of a file, and of all of /tmp, MiB; output_kib: the size of one answer, KiB.
-    What the program prints is discarded. Raises ValueError if one of them is not positive.
+    seconds: wall time of loading the program and running the whole test, without starting the sandbox. memory_mib:
+    address space of each process, MiB; processes: processes and threads at once, the program itself included; file_mib:
+    the size of a file, and of all of /tmp, MiB; output_kib: the size of one answer, KiB.
     """
 
     seconds: float = 3.0
@@ -173,10 +171,9 @@ def _third_party(library: Path, name: str) -> Iterator[Path]:
 
 
 def walled(command: list[str], extra: Mapping[str, Path], limits: Limits, info: int, calls: int) -> list[str]:
-    """The command line that runs `command` inside; `extra` are more paths to mount, keyed by the path inside.
-
-    `info` and `calls` are file descriptors: bubblewrap describes itself on the one and reads its filter from the other.
-    Raises SandboxBroken if a tool is not installed, or root cannot become another user.
+    """The command line that runs `command` inside; `extra`: more to mount, by the path inside. bubblewrap describes
+    itself on the descriptor `info` and reads its filter from `calls`. Raises SandboxBroken if a tool is not installed,
+    or root cannot become another user.
     """
     _, seen, _ = interpreter()
     visible = {str(path): path for path in seen} | dict(extra)
