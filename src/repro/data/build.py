@@ -1,6 +1,5 @@
-"""A domain's files: pairs, questions and documents, kept apart from each other.
-
-What questions are asked about is kept from training, and it is counted what training shows of the choices anyway.
+"""A domain's files: pairs, questions and documents, kept apart from each other. What questions are asked about is kept
+from training, and it is counted what training shows of the choices anyway.
 """
 
 import json
@@ -29,11 +28,9 @@ PAIRS = "pairs.parquet"
 
 
 class Contamination:
-    """Which pairs and documents would teach the items asked, or the names of their choices.
-
-    Right and wrong choices are held out alike: if only the right ones were, training would make the wrong ones
-    familiar, and a model that learns more would answer more questions wrongly. Choices of a closed set of answers,
-    which other items have as well, cannot be held out; see `Item.candidates`.
+    """Which pairs and documents would teach the items asked, or the names of their choices. Right and wrong choices are
+    held out alike: otherwise training would make the wrong ones familiar, and a model that learns more would answer
+    more questions wrongly. Choices that other items have as well cannot be held out; see `Item.candidates`.
     """
 
     def __init__(self, asked: Iterable[Item], besides: Iterable[Item], threshold: float) -> None:
@@ -61,9 +58,8 @@ class Contamination:
 
 
 class Decontaminated:
-    """A source without the documents that would contaminate it; counts what it has dropped.
-
-    subjects: what each text that is kept is about, by its digest; "" where that is not known.
+    """A source without the documents that would contaminate it; counts what it has dropped. subjects: what each text
+    that is kept is about, by its digest; "" where that is not known.
     """
 
     def __init__(self, source: Documents, contamination: Contamination) -> None:
@@ -93,12 +89,11 @@ class Decontaminated:
 def exposure(
     asked: Mapping[str, Sequence[Item]], answers: Iterable[str], texts: Iterable[str], subjects: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """The shares of right and of wrong choices that training shows, a row per benchmark and place.
+    """The shares of right and of wrong choices that training shows: rows with "benchmark", "where" (`ANSWERS`, `TEXT`
+    or `SUBJECTS`), "right" and "wrong", in [0, 1].
 
     answers: of the pairs; texts, and their subjects, of continual pretraining. A choice is in the text if its words
     stand there one after the other; an answer, or a subject, must be the choice, capital letters aside.
-
-    Rows have "benchmark", "where" (`ANSWERS`, `TEXT` or `SUBJECTS`) and the shares "right" and "wrong", in [0, 1].
     """
     choices = {choice for items in asked.values() for item in items for choice in item.choices}
     places = {
@@ -141,10 +136,8 @@ def _share(choices: Sequence[str], familiar: set[str]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """What a domain is made from.
-
-    sources: text for continual pretraining; pairs: for fine-tuning and, where they are built in, for the domain's own
-    benchmarks; against: what else neither pairs nor text may repeat, such as the test split of a benchmark that is
+    """What a domain is made from: sources of text for continual pretraining; pairs for fine-tuning and, where they are
+    built in, for its benchmarks; against: what else neither may repeat, such as the test split of a benchmark that is
     scored elsewhere, or the questions of another domain whose text overlaps.
     """
 
@@ -217,9 +210,8 @@ def distinct(sources: Iterable[PairSource]) -> tuple[list[Item], dict[str, int]]
 
 
 def divided(items: list[Item], division: Division) -> tuple[dict[str, list[Item]], list[Item], int]:
-    """The items that each benchmark asks, those to tune on, and how many were set aside and not asked.
-
-    ValueError if there are fewer questions than `division` asks for.
+    """The items that each benchmark asks, those to tune on, and how many were set aside and not asked. ValueError if
+    there are too few questions.
     """
     benchmarks = {item.benchmark for item in items if item.is_question or item.candidates}
     aside = {item.group for item in items if benchmarks and position("benchmark", item.group) < division.benchmark}
@@ -238,20 +230,19 @@ def divided(items: list[Item], division: Division) -> tuple[dict[str, list[Item]
 
 
 def build(folder: Path, domain: Domain, division: Division, seen: Path | None = None) -> dict[str, Any]:
-    """Write a domain's files into `folder`: pairs.parquet, a file of questions per benchmark, training.parquet and
-    validation.parquet, statistics.json.
+    """Write pairs.parquet, a file of questions per benchmark, training.parquet and validation.parquet, statistics.json
+    into `folder`; no item is in two of them.
 
-    No item is in two of them. Dropped are pairs and documents that hold nearly all of a question, documents of a group
-    (a module of code, say) that questions are asked about, and pairs and documents that are about one of the choices,
-    right or wrong (`Contamination`). `seen` is as for `corpora.split_text`.
+    Dropped are pairs and documents that hold nearly all of a question, documents of a group (a module of code, say)
+    that questions are asked about, and pairs and documents that are about one of the choices, right or wrong
+    (`Contamination`). `seen` is as for `corpora.split_text`.
 
     Returns what statistics.json holds. "items": how many there are; "pairs": how many are tuned on; "questions": how
-    many each benchmark has; "spare": items set aside for questions beyond those asked; "text": as `corpora.split_text`
-    counts it; "dropped": numbers of "repeated" and "ambiguous" items (one prompt, two answers), of "pairs" and of
-    "documents" that hold a question, and of other "pairs_of_choices" (the answer is a choice) and
-    "documents_of_choices" (the subject is one); "exposure": what training shows of right and of wrong choices, see
-    `exposure`. Raises ValueError if there are fewer questions than `division` asks for, no pair, or no document in a
-    part.
+    many each benchmark has; "spare": items set aside beyond those asked; "text": as `corpora.split_text` counts it;
+    "dropped": numbers of "repeated" and "ambiguous" items (one prompt, two answers), of "pairs" and of "documents" that
+    hold a question, and of other "pairs_of_choices" (the answer is a choice) and "documents_of_choices" (the subject is
+    one); "exposure": as `exposure` has it. Raises ValueError if there are too few questions, no pair, or no document in
+    a part.
     """
     items, dropped = distinct(domain.pairs)
     asked, taught, spare = divided(items, division)

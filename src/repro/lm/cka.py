@@ -1,9 +1,8 @@
 """Linear centred kernel alignment (CKA) of two sets of features, a batch at a time; 1 - CKA is drift.
 
-Kornblith et al. 2019 with the unbiased estimator of HSIC of Song et al. 2012 as default. The plain estimator finds
-alignment between features that have nothing to do with each other, the more the fewer tokens there are for each
-dimension; :func:`bias_curve` shows by how much. Features may be NumPy arrays, or torch tensors on any device that has
-float64: torch itself is not needed here.
+Kornblith et al. 2019 with the unbiased estimator of HSIC of Song et al. 2012 as default. The plain one finds alignment
+between unrelated features, the more the fewer tokens there are for each dimension (:func:`bias_curve`). Features are
+NumPy arrays, or torch tensors on any device that has float64, without importing torch.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,10 +26,9 @@ States: TypeAlias = "Callable[[Inputs], Sequence[torch.Tensor]]"
 
 
 class LinearCKA:
-    """The sums that linear CKA needs, of the rows so far: 8 (p^2 + q^2 + p q) bytes for any number of rows.
-
-    Both estimators are functions of these sums, so batches may be of any size. Sums are of differences from the first
-    batch's means: otherwise features with a large mean would lose digits.
+    """The sums that linear CKA needs, of the rows so far: 8 (p^2 + q^2 + p q) bytes for any number of rows. Both
+    estimators are functions of them. Sums are of differences from the first batch's means: otherwise features with a
+    large mean would lose digits.
     """
 
     def __init__(self) -> None:
@@ -39,9 +37,8 @@ class LinearCKA:
         self._sums: Sums = {}
 
     def update(self, first: Any, second: Any) -> None:
-        """Add rows: ``first`` (n, p) and ``second`` (n, q), row i of both from the same token. Raises ValueError if
-        they are not matrices with equally many rows, differ in width from those before, or have values that are not
-        finite.
+        """Add rows: ``first`` (n, p) and ``second`` (n, q), row i of both from one token. Raises ValueError if they are
+        not matrices of finite values, equally long and as wide as those before.
         """
         if first.ndim != 2 or second.ndim != 2 or len(first) != len(second):
             shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
@@ -61,11 +58,9 @@ class LinearCKA:
         self._shift, self._sums, self.tokens = shift, sums, self.tokens + len(first)
 
     def cka(self, estimator: Estimator = "debiased") -> float:
-        """Linear CKA: 1 for the same features up to rotation and scale; NaN where either side does not vary.
-
-        The debiased estimate may be a little below 0. Over all pairings of the rows of one side with those of the other
-        its mean is exactly 0, for any number of rows. Raises ValueError with fewer than 4 rows, or an unknown
-        estimator.
+        """Linear CKA: 1 for the same features up to rotation and scale; NaN where either side does not vary. The
+        debiased estimate may be a little below 0: over all pairings of the sides' rows its mean is exactly 0. Raises
+        ValueError with fewer than 4 rows, or an unknown estimator.
         """
         if estimator not in get_args(Estimator):
             raise ValueError(f"estimator must be one of {', '.join(get_args(Estimator))}, not {estimator!r}")
@@ -113,11 +108,9 @@ def _spread(sums: Sums, n: int, i: str) -> Any:
 
 
 def _hsic(sums: Sums, n: int, i: str, j: str) -> tuple[float, float]:
-    """HSIC with linear kernels, unbiased and plain, both without the factors of n that CKA cancels.
-
-    With centred rows the unbiased estimator of Song et al. is |X'Y|^2 - n/(n-2) R + S/((n-1)(n-2)), with R the sum over
-    rows of |x|^2 |y|^2 and S the product of the sums of |x|^2 and of |y|^2. R is multiplied out into sums of rows that
-    are not centred yet.
+    """HSIC with linear kernels, unbiased and plain, both without the factors of n that CKA cancels. With centred rows
+    the unbiased one of Song et al. is |X'Y|^2 - n/(n-2) R + S/((n-1)(n-2)), R the sum over rows of |x|^2 |y|^2 and S
+    the product of the sums of |x|^2 and of |y|^2; R is multiplied out into sums of rows not yet centred.
     """
     x, y = sums["rows", i] / n, sums["rows", j] / n
     square_x, square_y = x @ x, y @ y
@@ -133,10 +126,8 @@ def _hsic(sums: Sums, n: int, i: str, j: str) -> tuple[float, float]:
 def bias_curve(
     counts: Sequence[int] = (20, 50, 100, 200, 500, 1000, 2000), *, width: int = 64, draws: int = 20, seed: int = 0
 ) -> pd.DataFrame:
-    """The drift that each estimator gives between independent Gaussians, where the truth is 1.
-
-    Columns are n, estimator, drift (mean over the draws), low and high (the ends of their middle 95%); n rows of
-    ``width`` dimensions on both sides.
+    """The drift that each estimator gives between n rows of independent Gaussians in ``width`` dimensions, where the
+    truth is 1. Columns: n, estimator, drift (mean over the draws), low and high (the ends of their middle 95%).
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -160,14 +151,13 @@ def drifts(first: States, second: States, batches: Iterable[Inputs], *, skip: in
     needs 0.25 GB, one 4,096 wide with 33 (Mistral-7B) 13.3 GB of GPU memory beside its weights.
 
     first, second: from a batch to hidden states, one (sequences, length, width) for each layer; see :func:`states`.
-    batches: ``input_ids`` and ``attention_mask`` (sequences, length), the mask 0 where there is padding. skip: how many
-    tokens at the start of every sequence are left out. In many models the first token's states are far larger than any
-    other's (attention sinks: Xiao et al. 2024), and linear CKA is then almost that of this token alone; 1 leaves it
-    out.
+    batches: ``input_ids`` and ``attention_mask`` (sequences, length), the mask 0 where there is padding. skip: tokens
+    left out at the start of every sequence. In many models the first token's states are far larger than any other's
+    (attention sinks: Xiao et al. 2024), and linear CKA is almost that of this token alone; 1 leaves it out.
 
     Columns are layer (0 is the embeddings), tokens (those counted, without padding), cka, drift (NaN where all states
-    of a layer are the same), estimator. Raises ValueError with fewer than 4 tokens, other numbers of layers, or
-    hidden states that are not finite.
+    of a layer are the same), estimator. Raises ValueError with fewer than 4 tokens, other numbers of layers, or hidden
+    states that are not finite.
     """
     layers: list[LinearCKA] = []
     for batch in batches:
@@ -190,11 +180,9 @@ def drifts(first: States, second: States, batches: Iterable[Inputs], *, skip: in
 
 
 def states(model: Any) -> States:
-    """From a batch to the hidden states of a transformers or PEFT model: embeddings, then every layer.
-
-    Only the layers run, without the matrix product into the vocabulary, in the model's own precision and without
-    dropout. Padding may be on the right, or on the left of models with rotary positions. A model in training is in
-    training again after each call.
+    """From a batch to the hidden states of a transformers or PEFT model: embeddings, then every layer. Only the layers
+    run, in the model's precision and without dropout. Padding may be on the right, or on the left of models with rotary
+    positions. A model in training is in training again after each call.
     """
     import torch
 

@@ -1,6 +1,5 @@
-"""Benchmarks, question by question: what a model answers, and how likely it finds the right answer.
-
-lm-eval asks the questions (`repro.lm.harness`); what is decided here is where they are read and which programs run.
+"""Benchmarks, question by question: what a model answers, and how likely it finds the right answer. lm-eval asks the
+questions (`repro.lm.harness`); what is decided here is where they are read and which programs run.
 """
 
 from collections import Counter
@@ -54,20 +53,17 @@ def evaluate(
     execute: Executor | None = None,
     new_tokens: int = 512,
 ) -> pd.DataFrame:
-    """One row for each question of each benchmark, questions in the order of their file.
+    """One row for each question of each benchmark, questions in the order of their file. A benchmark is a task of
+    `repro/lm/tasks`, `humaneval`, `humaneval_plus`, or a task or group of lm-eval; its questions are in
+    `folder/<benchmark>.jsonl`, or on the hub if there is no such file and ``hub`` allows it. No few-shot examples are
+    shown, unless a task of lm-eval asks for some.
 
-    A benchmark is a task of `repro/lm/tasks`, `humaneval`, `humaneval_plus`, or a task or group of lm-eval; its
-    questions are in `folder/<benchmark>.jsonl`, or on the hub if there is no such file. No few-shot examples are shown,
-    unless a task of lm-eval asks for some.
-
-    model: may be a PEFT model; it stays on its device, in its number formats and in its mode.
-    hub: whether the hub may be read.
-    batch: questions a forward pass. In fp32 it changes nothing beyond rounding. Questions are sorted before they are
-        batched, so that a question's score does not depend on the order of the file, only on the questions in it.
-    chat: whether the question is the user's turn of the tokenizer's chat template, and a choice all of the
-        assistant's, without the space that otherwise precedes it. Programs are completed without a template.
-    execute: runs programs; without it no program is written and those questions are not run.
-    new_tokens: the longest response in tokens.
+    model: may be a PEFT model; it stays on its device, in its number formats and in its mode. batch: questions a
+    forward pass; in fp32 it changes nothing beyond rounding. Questions are sorted before they are batched, so that a
+    score does not depend on the order of the file, only on the questions in it. chat: whether the question is the
+    user's turn of the tokenizer's chat template, and a choice all of the assistant's, without the space that otherwise
+    precedes it; programs are completed without a template. execute: runs programs; without it none is written, and
+    those questions are not run. new_tokens: the longest response in tokens.
 
     Columns: `benchmark`; `item`; `right`: the choice of the greatest log-likelihood is the right one (lm-eval's `acc`),
     or the program passed its test. (`acc_norm` would not do: `right` is the sign of `margin`, and both are about the

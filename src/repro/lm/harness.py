@@ -1,7 +1,4 @@
-"""lm-eval on a model in memory: its tasks and ours, without output, and leaving everything as it was.
-
-The prompt of a question is read once, not once for every choice.
-"""
+"""lm-eval on a model in memory, leaving all as it was; a prompt is read once, not once for every choice."""
 
 import functools
 import logging
@@ -68,11 +65,10 @@ class Question:
 
 
 class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
-    """HFLM for a model in memory, silent and at less cost; its log-likelihoods are those of HFLM up to rounding.
-
-    The choices of a question share one row: each sees the prompt and itself, at the positions it would have alone.
-    If the model's attention is not known to follow a mask, each choice has its own row, as in HFLM. The batch size
-    counts questions. Nothing is cut to fit the context: what does not fit is an error.
+    """HFLM for a model in memory, silent and at less cost; its log-likelihoods are those of HFLM up to rounding. The
+    choices of a question, of which the batch size counts, share one row: each sees the prompt and itself, at the
+    positions it would have alone. If the model's attention is not known to follow a mask, each has its own row. What
+    does not fit the context is an error.
     """
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:  # noqa: ARG002
@@ -136,10 +132,8 @@ class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
 
 @contextmanager
 def _only_at(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
-    """Logits only of the tokens that the mask `wanted`, (n, L), names, in a single row: (1, wanted, vocabulary).
-
-    Transformers' `logits_to_keep` keeps equally many tokens of every row, as a view, on which a product in bf16 takes
-    twenty times as long as on a copy.
+    """Logits only of the tokens that the mask `wanted`, (n, L), names, as (1, wanted, vocabulary): the view that
+    transformers' `logits_to_keep` gives makes a product in bf16 take twenty times as long.
     """
     head = model.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][wanted][None],))
@@ -162,10 +156,9 @@ def _questions(requests: list[Request]) -> list[Question]:
 
 
 def _mask(segments: torch.Tensor) -> torch.Tensor:
-    """Which token (third axis) sees which (fourth), (n, 1, L, L), for segments of shape (n, L), -1 where padded.
-
-    A token sees itself and what comes before it in the prompt and in its own choice. So does padding, because a row of
-    the mask that allows nothing would give NaN.
+    """Which token (third axis) sees which (fourth), (n, 1, L, L), for segments of shape (n, L), -1 where padded: itself
+    and what comes before it in the prompt and in its own choice. So does padding, as a row that allows nothing would
+    give NaN.
     """
     length = segments.shape[1]
     before = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
@@ -264,9 +257,8 @@ def _unchanged(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Iterator
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without progress bars and notices of lm-eval, datasets and transformers; errors are still printed.
-
-    Python's random state is put back: lm-eval draws numbers for names of tasks that it does not use.
+    """Without progress bars and notices of lm-eval, datasets and transformers, but with errors. Python's random state
+    is put back: lm-eval draws numbers for names of tasks that it does not use.
     """
     with ExitStack() as stack:
         stack.callback(random.setstate, random.getstate())

@@ -1,6 +1,5 @@
-"""Models: new ones of a given shape, and pretrained ones, each one folder of safetensors with its tokenizer.
-
-Weights are read from safetensors or GGUF files only, never from pickles, and no code that comes with a model is run.
+"""Models: new ones of a given shape, and pretrained ones, each one folder of safetensors with its tokenizer. Weights
+are read from safetensors or GGUF alone, never from pickles; no code that comes with a model is run.
 """
 
 import contextlib
@@ -40,10 +39,8 @@ LARGEST = 2**26  # bytes of a file that holds no weights; large tokenizers have 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """The shape of a Llama-architecture model, which decides its size and cost; `heads` must divide `hidden`.
-
-    Standard multi-head attention, SwiGLU feed-forward, RMSNorm, rotary positions, no biases and untied input and output
-    embeddings: the architecture of Table 1 of the CMR paper, whose four rows have 461.6M, 937.8M, 1.58B and 3.06B
-    parameters by these formulas.
+    Multi-head attention, SwiGLU, RMSNorm, rotary positions, no biases and untied embeddings: Table 1 of the CMR paper,
+    whose rows have 461.6M, 937.8M, 1.58B and 3.06B parameters by these formulas.
     """
 
     hidden: int
@@ -52,10 +49,7 @@ class Shape:
     heads: int
 
     def parameters(self, vocabulary: int) -> int:
-        """Number of weights with `vocabulary` tokens, embeddings included; ValueError if a size is not positive.
-
-        The number of attention heads does not matter: they divide `hidden` among themselves.
-        """
+        """Number of weights, embeddings included, for any `heads`; ValueError if a size is not positive."""
         for name, value in {**vars(self), "vocabulary": vocabulary}.items():
             if value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
@@ -66,10 +60,8 @@ class Shape:
         return embeddings + self.layers * (attention + feed_forward + norms) + self.hidden
 
     def flops_per_token(self, vocabulary: int, sequence: int) -> int:
-        """Operations of training on one token, forward and backward: 6 N + 12 layers hidden sequence.
-
-        The first term is two operations per parameter forward and four backward; the second is attention over
-        `sequence` positions, counted without the saving of the causal mask.
+        """Operations of training on one token, 6 N + 12 layers hidden sequence: two per parameter forward and four
+        backward, then attention over `sequence` positions, without the saving of the causal mask.
         """
         return 6 * self.parameters(vocabulary) + 12 * self.layers * self.hidden * sequence
 
@@ -180,10 +172,9 @@ def _copy(model: Path, folder: Path) -> None:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that are read, in name order, by all that reads or copies it.
-
-    ValueError, naming the file, if it holds no model; a file is no regular one, far too large, or not what its name
-    says; it names weights that are not among these files, or code; or it describes more layers than the weights can be.
+    """The files of a model's folder that are read or copied, in name order. ValueError, naming the file, if it holds no
+    model; a file is no regular one, far too large, or not what its name says; it names weights that are not among these
+    files, or code; or it describes more layers than the weights can be.
     """
     files = sorted({f for pattern in FILES for f in folder.glob(pattern) if not any(map(f.match, UNREAD))})
     names = {file.name for file in files}
@@ -276,9 +267,7 @@ def load_pretrained(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
 
 
 def _require_held(folder: Path) -> None:
-    """Refuse settings of a far larger model than the files hold: the rest would be made up, in memory, to be refused
-    only then.
-    """
+    """Refuse settings of a far larger model than the files hold, before the rest is made up in memory."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -1,9 +1,8 @@
-"""The one training loop: stages differ in the model, the batches and the schedule.
+"""The one training loop: stages differ in the model, the batches and the schedule. Its state on disk, tensors and
+history, is one file, replaced atomically.
 
-Its state on disk, tensors and history, is one file, which replaces the last one atomically. If processes share a run,
-each takes some rows of every batch, and gradients are summed over all processes. Unlike torch's own wrapper of a model,
-processes may have different numbers of rows, even none, and gradients are exchanged once a step however they were
-accumulated.
+If processes share a run, each takes some rows of every batch, even none, unlike in torch's own wrapper; gradients are
+summed over them once a step, however they were accumulated.
 """
 
 import hashlib
@@ -52,10 +51,8 @@ class State(NamedTuple):
 
 
 def write_state(file: Path, state: State, *, sealed: bool) -> None:
-    """Write `state` to `file`; if that fails, the last state is still there and nothing else is.
-
-    sealed: with its own digest, which a file that a manifest will list does not need. Raises SafetensorError or
-    OSError if it cannot be written.
+    """Write `state` to `file`; if that fails (SafetensorError or OSError), the last state is still there and nothing
+    else is. sealed: with its own digest, which a file that a manifest will list does not need.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {HISTORY: json.dumps(state.history)}
@@ -113,9 +110,7 @@ class Share:
         return batch if self.ranks == 1 else batch.rows(slice(self.rank, None, self.ranks))
 
     def add_up(self, parameters: Iterable[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
-        """Replace each gradient by its sum over all processes, with the same bits everywhere; returns the sum of
-        `loss`.
-        """
+        """Replace each gradient by its sum over all processes, the same bits everywhere; return `loss`'s sum."""
         if self.ranks == 1:
             return loss
         trained = list(parameters)
@@ -149,9 +144,8 @@ def this_process() -> Share:
 
 
 def join(devices: Sequence[str], rank: int, meeting: Path) -> None:
-    """Join the other processes of a run, one on each of `devices`, as the one of this rank (from 0).
-
-    meeting: a file of the run, made by whoever comes first, by which the processes find each other.
+    """Join the processes of a run, one on each of `devices`, as that of this rank (from 0). meeting: a file of the run,
+    made by whoever comes first, by which they find each other.
     """
     device = devices[rank]
     on_gpu = device != "cpu"
@@ -173,10 +167,8 @@ class Diverged(FloatingPointError):
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """AdamW with decoupled weight decay on matrices only, and clipping of the global gradient norm.
-
-    The learning rate warms up linearly, then falls on a cosine down to `floor` times the peak; floor 1 is constant.
-    precision: of matrix products.
+    """AdamW with decoupled weight decay on matrices only, and clipping of the global gradient norm. The learning rate
+    warms up linearly, then falls on a cosine to `floor` times the peak (1: constant). precision: of matrix products.
     """
 
     peak: float
@@ -212,10 +204,9 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Where and how often to save what exact resumption needs: trained weights, optimiser and history.
-
-    start: the verified state of a shorter run of the same kind, which this run continues; final: where to leave the
-    state at the end, for a longer run to continue.
+    """Where and how often to save what exact resumption needs: trained weights, optimiser and history. start: the
+    verified state of a shorter run of the same kind, which this run continues; final: where to leave the last state for
+    a longer one.
     """
 
     folder: Path
@@ -286,10 +277,9 @@ def train(
 
 @torch.no_grad()
 def sequence_losses(model: Model, sequences: torch.Tensor, *, batch: int, dtype: torch.dtype) -> list[float]:
-    """Mean loss of each held-out sequence, in nats per token.
-
-    sequences: token ids, (n, L + 1); batch: sequences per forward pass; dtype: of matrix products. The mean of the
-    result is the validation loss; its spread says how well these sequences determine it.
+    """Mean loss of each held-out sequence of token ids, (n, L + 1), in nats per token; ``batch`` of them per forward
+    pass, matrix products in ``dtype``. Their mean is the validation loss, and their spread says how well they determine
+    it.
     """
     model.eval()
     losses: list[float] = []

@@ -1,7 +1,5 @@
-"""The built-in domains, a module each, and every data package there is.
-
-To add a domain, write a module whose `RECIPE` says how it is made, and name the module in `MODULES`; the task in
-`lm/tasks` and a preset that uses it complete it ("Adding to it" in the book).
+"""The built-in domains, a module each, and every data package there is. To add a domain, write a module with a
+`RECIPE`, name it in `MODULES`, and add a task in `lm/tasks` and a preset ("Adding to it" in the book).
 """
 
 from repro.data.domains import chemistry, coding, general, health

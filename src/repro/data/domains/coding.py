@@ -33,10 +33,8 @@ class Function:
 
 
 def items() -> Iterator[Item]:
-    """First line of a docstring -> signature, and signature with docstring -> body.
-
-    Distractors are functions of the same class, then of the same module. The items of a module are one group, because
-    its functions call each other, so that one gives another away.
+    """First line of a docstring -> signature, and signature with docstring -> body. Distractors are functions of the
+    same class, then of the module, whose items are one group: its functions call, and so give away, each other.
     """
     for module, source in modules():
         functions = list(_functions(source))

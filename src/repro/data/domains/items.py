@@ -53,9 +53,7 @@ class Item:
 
     @property
     def question(self) -> dict[str, Any]:
-        """The item as a line of a benchmark's file: its choices in the order of their hashes, "answer" the right one's
-        index.
-        """
+        """The item as a line of a benchmark's file: choices in order of hashes, "answer" the index of the right one."""
         choices = sorted(self.choices, key=lambda choice: _hash(self.name, choice))
         return {"item": self.name, "question": self.prompt, "choices": choices, "answer": choices.index(self.answer)}
 
@@ -66,9 +64,8 @@ def position(purpose: str, name: str) -> Fraction:
 
 
 def distractors(name: str, answer: str, tiers: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Three wrong answers, from the first tiers that have any left; () if there are fewer.
-
-    Tiers are to be in `shuffled` order, which each item goes round from a place that its hash decides.
+    """Three wrong answers, from the first tiers that have any left; () if there are fewer. Tiers are `shuffled`; each
+    item goes round them from a place that its hash decides.
     """
     starts = [(tier, int(position("distractors", name) * len(tier))) for tier in tiers]
     return _distinct(answer, (wrong for tier, start in starts for wrong in (*tier[start:], *tier[:start])))
