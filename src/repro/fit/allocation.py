@@ -33,9 +33,7 @@ HEIGHT = 260
 
 
 def fit(file: Path, budget: float, bootstrap: int, seed: int, predict: Iterable[float]) -> Answer:
-    """Read a file of scores and fit Equation 1 of paper B to it, as `analyse_allocation` does. Raises WrongTable, with
-    every fault, for a file that is not what is needed.
-    """
+    """Fit Equation 1 of paper B to a file of scores (`analyse_allocation`); raises WrongTable with all its faults."""
     scores, notes = _read_scores(file, budget)
     allocation = analyse_allocation(scores, budget=budget, bootstrap=bootstrap, seed=seed, predict=predict)
     return Answer(file, allocation, bootstrap, seed, tuple(notes))
@@ -194,9 +192,7 @@ def _optimum(allocation: Allocation, x: alt.X) -> list[Any]:
 
 
 def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
-    """The scores as `analyse_allocation` takes them, and what the reader should know of how they were read; raises
-    WrongTable with every fault of the file.
-    """
+    """The scores for `analyse_allocation`, notes on how they were read; raises WrongTable with all its faults."""
     frame, faults, notes = read(path, COLUMNS)
     split = next((name for name in (TOKENS, FRACTION) if name in frame), None)
     if split is None:

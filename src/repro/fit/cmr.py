@@ -34,11 +34,10 @@ Result = TurningPoint | Critical
 
 
 def fit(file: Path, t_max: float | None, base: Base | None, **chosen: Any) -> Answer:
-    """Read a file of losses and do the whole of paper A's analysis on it.
-
-    t_max is in the unit of the file's tokens (None: their largest value), base for groups without a row at 0 tokens;
-    epsilon (in the unit of the losses), lagrange, bootstrap and seed are as `analyse` takes them. Raises WrongTable,
-    with every fault, for a file that is not what is needed; ValueError for an option out of range.
+    """Read a file of losses and do the whole of paper A's analysis on it. t_max is in the unit of the file's tokens
+    (None: their largest value), base for groups without a row at 0 tokens; epsilon (in the unit of the losses),
+    lagrange, bootstrap and seed are as `analyse` takes them. Raises WrongTable with every fault of the file; ValueError
+    for an option out of range.
     """
     losses, notes = read_losses(file, t_max, base)
     if len(losses) > MANY:

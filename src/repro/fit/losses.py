@@ -32,9 +32,7 @@ RISES = 0.8  # rank correlation with the ratio from which a loss is said to rise
 
 
 def read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
-    """The losses as `repro.laws.analyse` takes them, and what the reader should know of how they were read; raises
-    WrongTable with every fault of the file.
-    """
+    """The losses for `repro.laws.analyse`, notes on how they were read; raises WrongTable with all its faults."""
     frame, faults, notes = read(path, COLUMNS)
     frame = frame.assign(ratio=one_value_each(frame["ratio"]))
     for column in (COLUMNS[0], COLUMNS[-1]):

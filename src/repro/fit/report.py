@@ -1,7 +1,5 @@
-"""What `repro fit` answers with: tables as text, numbers as JSON, and a report as one HTML file.
-
-The file needs nothing from outside. Its charts are still pictures: they need no script, print as they look, and their
-colours read on white and on dark.
+"""What `repro fit` answers with: tables as text, numbers as JSON, and a report as one HTML file that needs nothing from
+outside. Its charts are still pictures: they need no script, and read on white and on dark.
 """
 
 import base64

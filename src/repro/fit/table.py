@@ -46,9 +46,7 @@ class Fault(NamedTuple):
 
 
 class WrongTable(ValueError):
-    """The file cannot be used. ``str()`` gives one line for each kind of fault, at most `SHOWN`, and the number of the
-    rest.
-    """
+    """The file cannot be used: ``str()`` has a line for each kind of fault, at most `SHOWN`, and how many are left."""
 
     def __init__(self, path: Path, faults: Iterable[Fault]) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line))
@@ -217,9 +215,8 @@ def _content(path: Path) -> bytes:
 
 
 def _header(path: Path, lines: TextIO, wanted: Sequence[str]) -> tuple[str, int, str]:
-    """The mark that separates, the number of lines before the header, and the header's line.
-
-    The mark is that of a line such as ``sep=;``, or else the one that splits the header into the most wanted names.
+    """The mark that separates, the number of lines before the header, and the header's line. The mark is that of a line
+    such as ``sep=;``, or else the one that splits the header into the most wanted names.
     """
     csv.field_size_limit(MOST_BYTES)  # or a header that another mark splits is a field too large
     given = ""

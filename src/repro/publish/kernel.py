@@ -41,10 +41,8 @@ class _OnlyThisInterpreter(KernelSpecManager):
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """A kernel manager for nbclient that starts ``sys.executable`` and notes each kernel's process in `started`.
-
-    It speaks with the kernel through sockets in `folder`, which is ours alone: a port that is free when Jupyter looks
-    for one may be taken by another program before the kernel opens it.
+    """A kernel manager for nbclient that starts ``sys.executable`` and notes each kernel's process in `started`. Its
+    sockets are in `folder`, ours alone: a port that is free may be taken before the kernel opens it.
     """
 
     started: ClassVar[list[int]] = []
@@ -68,10 +66,9 @@ class ThisInterpreter(AsyncKernelManager):
 
 
 def watched(work: Callable[[], Result]) -> Result:
-    """The result of `work`, which starts kernels as `ThisInterpreter`; no process of theirs is left afterwards.
-
-    It runs in a thread, so that an interrupt reaches us and not the middle of an event loop. We then interrupt the
-    kernel, kill it if it does not end, and raise KeyboardInterrupt once everything has ended.
+    """The result of `work`, which starts kernels as `ThisInterpreter`; no process of theirs is left afterwards. It runs
+    in a thread, so that an interrupt reaches us and not the middle of an event loop: we interrupt the kernel, kill it
+    if it does not end, and raise KeyboardInterrupt at the end.
     """
     ThisInterpreter.started.clear()
     with temporary("repro-kernel-") as ThisInterpreter.folder, ThreadPoolExecutor(1) as pool:

@@ -48,9 +48,7 @@ class SiteFailed(Exception):
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Make the pages of the site ``out``, and build it, while no other process does. Raises SiteFailed where there are
-    no locks.
-    """
+    """Make pages of the site ``out`` and build it while no other process does; SiteFailed if there are no locks."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out.with_name(LOCK), fallback_to_soft=False, is_singleton=True)
     try:
@@ -146,10 +144,8 @@ def _stage(root: Path, notebooks: Mapping[str, bytes], source: Path) -> None:
 
 
 def _write_scripts(folder: Path) -> None:
-    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax/``. Not under ``_static``: jupyter-book puts every script
-    there on every page, and the library of the charts weighs 0.9 MB.
-
-    MathJax's fonts for plain formulas are put inside: a page that is read from a folder may be refused font files.
+    """Write ``vega.js`` (defines ``vegaEmbed``) and ``mathjax/`` with its fonts inside, which a page read from a folder
+    may be refused. Not under ``_static``, whose scripts are on every page: ``vega.js`` weighs 0.9 MB.
     """
     mathjax = importlib.util.find_spec("sphinx-mathjax-offline")  # hyphens: it cannot be imported by a statement
     if mathjax is None or mathjax.origin is None:

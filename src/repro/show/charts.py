@@ -1,7 +1,6 @@
-"""The forms that figures take: lines over x by group, points with intervals, and panels of these.
-
-A figure is a frame, its axes (`x`, `y`), its colours (`Key`, `by`), a form (`lines`, `points`) and its words (`figure`,
-`panels`). A form gives a list of layers, so that a figure can put others before and after it.
+"""The forms that figures take: lines over x by group, points with intervals, and panels of these. A figure is a frame,
+its axes (`x`, `y`), its colours (`Key`, `by`), a form (`lines`, `points`: a list of layers, so that a figure can put
+others before and after) and its words (`figure`, `panels`).
 """
 
 from __future__ import annotations

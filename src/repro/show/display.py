@@ -1,8 +1,7 @@
-"""How charts and numbers of a notebook show themselves, in Jupyter and in the book.
-
-A chart becomes one piece of HTML that needs no network: a still SVG picture, and beside it the Vega-Lite
-specification as inert data. Jupyter shows the still. The book makes files of both (``book/_ext/outputs.py``), draws the
-live chart (``book/_static/figures.js``), and shows the still where scripts are off.
+"""How charts and numbers of a notebook show themselves, in Jupyter and in the book. A chart becomes one piece of HTML
+that needs no network: a still SVG picture, which Jupyter shows, and the Vega-Lite specification as inert data. The book
+makes files of both (``book/_ext/outputs.py``) and draws the live chart (``book/_static/figures.js``), or the still
+where scripts are off.
 """
 
 import base64
@@ -34,11 +33,9 @@ def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, str]:
 
 
 def chart_html(spec: Mapping[str, Any]) -> str:
-    """A Vega-Lite specification as HTML: still picture and data for the live chart.
-
-    The picture is an ``<img>``, not inline SVG: the clip-path ids of several SVGs on one page would collide. Its text
-    for screen readers is the chart's ``description``. Raises ValueError if the specification holds NaN or an infinity,
-    which no browser can read.
+    """A Vega-Lite specification as HTML: still picture and data for the live chart. The picture is an ``<img>``:
+    clip-path ids of several inline SVGs on a page would collide. Its text for screen readers is the chart's
+    ``description``. Raises ValueError for NaN or an infinity, which no browser can read.
     """
     # "<" would let "</script>" or "<!--" inside a string of the data end or swallow the element.
     data = json.dumps(spec, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -70,10 +67,9 @@ def if_any(rows: pd.DataFrame, draw: Callable[..., Any], *of: Any, otherwise: st
 
 
 def glue(**values: object) -> None:
-    """Name numbers and words for the prose around: ``{glue:text}`name:.2f```.
-
-    NumPy scalars become Python's own, for their ``repr`` cannot be formatted in the text. Raises ValueError if a value
-    is None or NaN; prose must say in words that something does not exist.
+    """Name numbers and words for the prose around: ``{glue:text}`name:.2f```. NumPy scalars become Python's own, for
+    their ``repr`` cannot be formatted there. Raises ValueError for None and NaN: prose must say in words that something
+    does not exist.
     """
     for name, value in values.items():
         plain = value.item() if isinstance(value, np.generic) else value

@@ -1,7 +1,5 @@
-"""How every chart looks: colours, labels, and the pieces that figures share.
-
-Charts are drawn on a transparent ground and must read on a white page and on a dark one, so every colour
-has a middle lightness (``tests/show/test_style.py`` checks the contrast on both).
+"""How every chart looks: colours, labels, and the pieces that figures share. Charts are transparent and must read on
+white and on dark, so every colour has a middle lightness (``tests/show/test_style.py`` checks the contrast).
 """
 
 import warnings
@@ -161,11 +159,9 @@ Along = Literal["x", "y"] | alt.X | alt.Y
 def band(
     rows: pd.DataFrame, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
 ) -> list[alt.Chart]:
-    """The area between the columns ``ends``, as a list of one layer; an empty list if no row has both.
-
-    rows: a frame, whose rows without an end are left out. along: the axis of the interval, by name or as a channel with
-    its title and scale. channels: the other channels, such as the place across and the colour. ends: the columns of the
-    lower and of the upper end. mark: properties of the area, such as its opacity.
+    """The area between the columns ``ends`` (lower, upper), as a list of one layer; empty if no row has both, and
+    without the rows that lack one. along: the axis of the interval, by name or as a channel with its title and scale.
+    channels: the others, such as the place across and the colour. mark: properties of the area, such as its opacity.
     """
     return [interval.mark_area(**mark) for interval in _intervals(rows, along, channels, ends)]
 
@@ -220,9 +216,7 @@ def grid(charts: Sequence[Any], columns: int, spacing: int = 14) -> Any:
 
 
 def finish(chart: Any, description: str) -> Any:
-    """The theme, applied once to a whole chart: transparent ground, grey type, light grid. ``description`` is what a
-    screen reader says in place of the picture.
-    """
+    """The theme of a whole chart: transparent ground, grey type, light grid; ``description`` is for screen readers."""
     text = {"labelColor": GREY, "titleColor": GREY, "titleFontWeight": "normal"}
     lines = {"gridColor": GRID, "domainColor": GREY, "tickColor": GREY}
     theme: dict[str, Any] = {

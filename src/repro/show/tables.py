@@ -19,10 +19,9 @@ Columns = Mapping[str, Format | tuple[str, Format]]  # what :func:`listed` says 
 
 
 def with_intervals(values: pd.Series, frame: pd.DataFrame, name: str, form: Format, ends: Format) -> pd.Series:
-    """Each value as text for :func:`two_lines`, its interval on the second line; None where there is no value.
-
-    values: one for each row of ``frame``, written by ``form``. The interval is in the columns <name>_lower and
-    <name>_upper of ``frame``, where it has them and neither is NaN; each end is written by ``ends``.
+    """Each of ``values``, rows of ``frame``, as text for :func:`two_lines`, by ``form``; None where there is no value.
+    On the second line is the interval, the columns <name>_lower and <name>_upper by ``ends``, where both exist and are
+    not NaN.
     """
     write, limit = (way.format if isinstance(way, str) else way for way in (form, ends))
     none = pd.Series(float("nan"), index=frame.index)
@@ -83,11 +82,10 @@ def styled(
 
 @dataclass(frozen=True)
 class Filtered:
-    """A table that its reader filters: whole without scripts, with a menu for each property where they run.
+    """A table that its reader filters: whole without scripts; where they run, they make a menu for each property.
 
-    heads: of the columns, as text. rows: cells as HTML. by: the title of each property (lower-case letters) that
-    there is a menu for. keys: the properties of each row. The script makes the menus, and not the table's HTML, so that
-    without scripts there is none that does nothing. csv: the same as data, for programs that read the notebook.
+    heads: of the columns, as text. rows: cells as HTML. by: the title of each property (lower-case letters) that there
+    is a menu for. keys: the properties of each row. csv: the same as data, for programs that read the notebook.
     """
 
     heads: Sequence[str]
