@@ -129,9 +129,8 @@ def test_what_recovery_says_is_drawn_and_told(both: pd.DataFrame) -> None:
         drawn(chart)
     text = tables.coverage(table).to_html()
     assert "nan" not in text and "inf" not in text and "+5.0 points" in text
-    assert "as far as can be told" in tables.coverage(table).to_html()
     wrong = recovered.coverage(both.assign(covered=False))
-    assert "less" in tables.coverage(wrong).to_html()
+    assert ">0.0%</td>" in tables.coverage(wrong).to_html()
 
 
 def test_a_study_without_any_interval_is_told_without_numbers() -> None:

@@ -47,6 +47,13 @@ def _wins(columns: list[pd.Series], law: Law) -> int:
     return sum(column.idxmin() == law.name for column in columns)
 
 
+def winners(rivals: pd.DataFrame, by: str) -> pd.Series:
+    """Of `alternatives`, the law of each kind that wins most curves by "aicc" or "held_out": "law (won of judged)"."""
+    best = rivals.sort_values(f"{by}_wins", ascending=False, kind="stable").drop_duplicates("kind").sort_index()
+    text = [f"{law} ({won} of {of})" for law, won, of in best[["law", f"{by}_wins", f"{by}_judged"]].to_numpy()]
+    return pd.Series(text, best["kind"].str.replace(" ", "_"))
+
+
 _Curve = tuple[Array, Array, Array]
 
 

@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.show.tables import Columns, Format, listed, styled
-from repro.trust.recovered import GOAL, SHARES
+from repro.trust.recovered import SHARES
 
 REACH = {
     "across": "lie on both sides of it",
@@ -32,7 +32,7 @@ KINDS = {
 _COVERAGE: Columns = {
     "quantity": "", "ratios": "", "seeds": "", "form": "ends rise as a", "studies": "",
     "covered": ("truth inside", "{:.1%}"), "interval": "95% interval of that",
-    "reached": f"{GOAL[0]:.0%} to {GOAL[1]:.0%}?", "missing": ("no interval", "{:.1%}"),
+    "missing": ("no interval", "{:.1%}"),
     "bounds": ("only a bound", "{:.1%}"), "open": ("open above", "{:.0%}"), "error": "median error",
     "width": "median width", "times": ("against one law", "{:.2f} times"),
 }  # fmt: skip
@@ -70,7 +70,6 @@ def coverage(frame: pd.DataFrame) -> Styler:
     ends = [*zip(frame["low"], frame["high"], strict=True)]
     words: dict[str, Any] = {
         "interval": [f"{low:.1%} to {high:.1%}" for low, high in ends],
-        "reached": [_reached(low, high) for low, high in ends],
         "error": [_error(str(q), e) for q, e in zip(frame["quantity"], frame["error"], strict=True)],
         "width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
     }
@@ -86,13 +85,6 @@ def refused(frame: pd.DataFrame) -> Styler:
         "ends": "95% interval of that",
     }  # fmt: skip
     return listed(frame.assign(reach=frame["reach"].map(REACH), ends=ends), columns, "")
-
-
-def _reached(low: float, high: float) -> str:
-    """Whether a share with this interval is what the intervals are made for."""
-    if low > GOAL[1]:
-        return "more"
-    return "less" if high < GOAL[0] else "as far as can be told"
 
 
 def _width(quantity: str, width: float) -> str | None:

@@ -147,6 +147,19 @@ def mse_factors(loss: str) -> pd.Series:
     return (1 - wide["R2"]) * variance / wide["MSE"]
 
 
+def multiplier_facts() -> Facts:
+    """Critical ratios at T = 100 from Table 4, in points: how far the multipliers printed move them (least_moved,
+    most_moved, over sizes), and how far neighbouring sizes are apart with the largest (least_apart, most_apart).
+    """
+    ends = [published.value(f"lagrange_{end}") for end in ("low", "high")]
+    low, high = (np.array([100 * float(fit.predict(T_MAX)) for fit in refits(end).values()]) for end in ends)
+    moved, apart = np.abs(high - low), np.abs(np.diff(high))
+    return {
+        "least_moved": float(moved.min()), "most_moved": float(moved.max()),
+        "least_apart": float(apart.min()), "most_apart": float(apart.max()),
+    }  # fmt: skip
+
+
 def prediction_facts() -> Facts:
     """Table 2: mean errors in percent, of the printed predictions, refitted, without R = 1, and reading 33% as 0.33.
 
