@@ -24,6 +24,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from repro.publish.site import HERE
+
 CHARTS, NUMBERS, CODE = "charts", "numbers", "code"  # folders of the site
 CHART = re.compile(
     r'<div class="vega-figure"><img (?P<still>[^>]*)src="data:image/svg\+xml;base64,(?P<picture>[\w+/=]+)"/>'
@@ -31,6 +33,7 @@ CHART = re.compile(
     re.DOTALL,
 )
 SIZE = re.compile(r'width="([\d.]+)" height="([\d.]+)"')
+FIELD = re.compile(r"(?=</?(?:br|small|span|d[dlt]|p|summary|details)\b)")  # in a cell, what would run together
 CALL = re.compile(r"\b\w+(?:\.\w+)+(?=[(,])")
 NO_DRAWING = "repro.show.display"  # its functions only choose what is drawn
 _modules: set[str] = set()  # that links lead to
@@ -75,7 +78,8 @@ class Outputs(SphinxPostTransform):
             module, line = function.__module__, inspect.getsourcelines(function)[1]
             _modules.add(module)
             page, label = f"{CODE}/{module}.html#line-{line}", f"{module.removeprefix('repro.')}.{function.__name__}"
-        if table := _numbers(shown):
+        ledger = Path(self.env.srcdir) / HERE
+        if table := ledger.read_text() if 'class="filtered"' in shown and ledger.exists() else _numbers(shown):
             csv = self._write(NUMBERS, f"{name}.csv", table)
             links += [nodes.reference("", "CSV", refuri=root + csv, internal=True), nodes.Text(" ")]
         links += nodes.reference("", label, refuri=root + page, internal=True)
@@ -120,8 +124,16 @@ def _numbers(shown: str) -> str:
             .to_csv(index=False)
         )
     if "<table" in shown:
-        return pd.read_html(io.StringIO(shown.replace("<br>", " ")))[0].to_csv(index=False)
+        table = pd.read_html(io.StringIO(FIELD.sub(" ", shown)))[0]
+        table.columns = [_head(levels) for levels in table.columns.to_flat_index()]
+        return table.to_csv(index=False)
     return ""
+
+
+def _head(levels: str | tuple[str, ...]) -> str:
+    """One head from those that stand above each other, without the names that pandas gives to empty ones."""
+    stacked = (levels,) if isinstance(levels, str) else levels
+    return ", ".join(dict.fromkeys(text for text in stacked if not text.startswith("Unnamed: ")))
 
 
 def _code_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:

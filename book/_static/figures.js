@@ -6,6 +6,7 @@
   const root = document.documentElement;
   const PHONE = matchMedia("(max-width: 600px)"); // there one panel stands below the other
   const SHRINK = 0.68; // of its width: a chart of several panels shrinks that far on a narrow page, then scrolls
+  const LEAST = 140; // pixels: of a panel on a phone
   const NARROWEST = 300; // pixels: a chart of one panel is drawn as narrow as the page, but no narrower
 
   const load = (url) =>
@@ -62,16 +63,28 @@
     return out;
   };
 
+  // On a phone panels stand alone, so what one is too wide, all may lose: letters keep their size.
+  const narrowed = (spec, excess) => {
+    const out = { ...spec };
+    if (typeof out.width === "number") out.width = Math.max(out.width - excess, LEAST);
+    if (out.spec) out.spec = narrowed(out.spec, excess);
+    for (const part of ["layer", "concat", "vconcat"]) out[part] &&= out[part].map((each) => narrowed(each, excess));
+    for (const part of ["layer", "concat", "vconcat"]) out[part] ?? delete out[part];
+    return out;
+  };
+
   const data = async (name) => {
     if (!specs[name]) await load(new URL(`../charts/${name}.js`, here));
     return structuredClone(PHONE.matches ? stacked(specs[name]) : specs[name]);
   };
 
   const draw = async (figure) => {
-    const spec = await data(figure.dataset.chart);
+    let spec = await data(figure.dataset.chart);
     spec.config = merge(spec.config ?? {}, colours());
     delete spec.background; // set on the chart itself it would win over the configuration
-    const room = Math.max(figure.parentElement.clientWidth, NARROWEST);
+    const box = getComputedStyle(figure.parentElement);
+    const inside = figure.parentElement.clientWidth - parseFloat(box.paddingLeft) - parseFloat(box.paddingRight);
+    const room = Math.max(inside, NARROWEST);
     const plain = typeof spec.width === "number" && typeof spec.height === "number"; // one panel, no steps
     const fitted = plain && spec.width > 0.9 * room;
     if (fitted) {
@@ -83,9 +96,16 @@
     }
     const live = document.createElement("div");
     live.className = "vega-live";
-    const result = await window.vegaEmbed(live, spec, { renderer: "svg", actions: false });
+    const embed = (drawing) => window.vegaEmbed(live, drawing, { renderer: "svg", actions: false });
+    const width = () => Number(live.querySelector("svg").getAttribute("width"));
+    let result = await embed(structuredClone(spec));
+    for (let tries = 0; PHONE.matches && !fitted && width() > room && tries < 2; tries += 1) {
+      spec = narrowed(spec, Math.ceil(width() - room));
+      result.finalize();
+      result = await embed(structuredClone(spec));
+    }
     const svg = live.querySelector("svg");
-    svg.style.minWidth = `${(fitted ? 1 : SHRINK) * Number(svg.getAttribute("width"))}px`;
+    svg.style.minWidth = `${(fitted ? 1 : SHRINK) * width()}px`;
     // Heard in place of the picture: what its caption says, and only without one what its axes are.
     const caption = figure.closest("figure")?.querySelector(".caption-text")?.cloneNode(true);
     caption?.querySelector(".sources")?.remove();

@@ -1,4 +1,5 @@
-// What helps in reading: one switch for the code of all pages, room for what is wide, scrolling by keys, light paper.
+// What helps in reading: one switch for the code of all pages, room for what is wide, scrolling by keys, light and unfolded
+// paper.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -70,12 +71,16 @@
   };
 
   let theme;
+  let opened = [];
   addEventListener("beforeprint", () => {
     theme = root.dataset.theme;
     root.dataset.theme = "light";
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const fold of opened) fold.open = true;
   });
   addEventListener("afterprint", () => {
     root.dataset.theme = theme;
+    for (const fold of opened) fold.open = false;
   });
   document.addEventListener("readystatechange", () => {
     if (document.readyState === "interactive" && innerWidth >= 1200) widen();

@@ -81,7 +81,7 @@ def test_an_interval_stands_under_its_value() -> None:
     table = tables.two_domains(far, near, pd.DataFrame({"corpus": ["far", "near"], "distance": [0.4, 0.1]}))
     assert row(table, "far") == ["far", "a", "0.400", "47.4%(36.2 to 50.1)", "30.0%"]
     assert row(table, "near") == ["near", "a", "0.100", tables.DASH, "40.0%"]
-    assert "47.4%<br><small>(36.2 to 50.1)</small>" in table.to_html()
+    assert "47.4% <br><small>(36.2 to 50.1)</small>" in table.to_html()
 
 
 def test_intervals_of_coefficients_are_under_the_pointer() -> None:

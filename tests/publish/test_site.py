@@ -8,6 +8,7 @@ from typing import Any
 
 import findings
 import nbformat
+import outputs
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -202,6 +203,22 @@ def test_numbers_and_code_are_files_beside_the_pages(root: Path) -> None:
     assert re.sub(r"<[^>]*>", "", line) == "def styled(\n"
 
 
+def test_heads_above_each_other_are_one_in_csv_and_fields_of_a_cell_stay_apart() -> None:
+    frame = pd.DataFrame(
+        {("what", "what"): ["x"], ("error", "in print"): ["1<br>2"], ("error", "here"): ["<p>a</p><p>b</p>"]}
+    )
+    shown = frame.to_html(index=False, escape=False)
+    assert outputs._numbers(shown).splitlines()[0] == 'what,"error, in print","error, here"'
+    assert [" ".join(cell.split()) for cell in outputs._numbers(shown).splitlines()[1].split(",")] == [
+        "x",
+        "1 2",
+        "a b",
+    ]
+    heads = "<tr><th></th><th>parameters</th></tr><tr><th>law</th><th></th></tr>"
+    named = f"<table><thead>{heads}</thead><tbody><tr><td>line</td><td>2</td></tr></tbody></table>"
+    assert outputs._numbers(named) == "law,parameters\nline,2\n"
+
+
 def test_unfinished_or_missing_notebooks_are_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(site.SiteFailed, match="mini"):
         site.build(root, {"mini": root / "mini.ipynb"}, tmp_path / "html")
@@ -259,12 +276,29 @@ def test_wide_things_have_the_right_column_stand_below_each_other_on_phones_and_
             assert scrolled.count() == (width == 390)
             assert browser.overflow(seen.page) <= 0
             if width == 390:
+                box = seen.page.locator("#fig-panels .vega-figure")
+                assert box.evaluate("node => node.scrollWidth <= node.clientWidth"), "a chart is cut"
+                drawn = box.locator("svg").first
+                assert drawn.evaluate("node => node.getBoundingClientRect().width == node.getAttribute('width')"), (
+                    "shrunk"
+                )
                 scrolled.focus()
                 seen.page.keyboard.press("ArrowRight")
                 seen.page.wait_for_function("box => box.scrollLeft > 0", arg=scrolled.element_handle())
                 seen.page.emulate_media(media="print")
                 assert table.evaluate("node => node.scrollWidth <= node.closest('figure').clientWidth"), "cut in print"
     assert rows == {1280: 1, 390: 3}
+
+
+def test_on_paper_every_fold_is_open(root: Path, chromium: Browser) -> None:
+    with browser.visit(chromium, root / "_build/html/notebooks/mini.html") as seen:
+        folded = seen.page.locator("article details:not([open])")
+        before = folded.count()
+        assert before > 0
+        seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert folded.count() == 0
+        seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert folded.count() == before
 
 
 def test_every_icon_that_the_theme_names_is_drawn(root: Path) -> None:

@@ -544,7 +544,7 @@ def test_a_recipe_says_what_is_done_in_the_words_of_the_paper_s_tables() -> None
     assert sft["Sequence length"] == "one pair, 1,234 at most" and sft["Adapter"] == MODES["merge"]
     assert sft["Prompt"] == "the model's chat template" and recipe()[1]["Prompt"] == "plain"
     for one in (cpt, sft):
-        assert (one["Random seed"], one["Gradient clipping"], one["Weight decay"]) == ("3, 4", "Max norm 0.5", "0.2")
+        assert (one["Random seed"], one["Gradient clipping"], one["Weight decay"]) == ("3, 4", "0.5\nmax norm", "0.2")
         assert one["Replay"].startswith("25% of") and one["Replay"].endswith("general")
     assert (cpt["Dataset"], sft["Dataset"]) == ("health", "pairs of each domain")
 

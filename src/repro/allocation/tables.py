@@ -96,7 +96,7 @@ def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
         "Optimiser": "AdamW",
         "Weight decay": f"{params.weight_decay:g}",
         "LoRA dropout": "0.0",
-        "Gradient clipping": f"Max norm {params.clip:g}",
+        "Gradient clipping": f"{params.clip:.1f}\nmax norm",
         "Random seed": ", ".join(map(str, params.seeds)),
         "Precision": params.lora_precision,
     }
@@ -106,7 +106,7 @@ def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
         "Global batch size": f"{params.cpt_batch} sequences",
         "Total training steps": f"{params.budget // (params.cpt_batch * params.cpt_length):,} at most",
         "Learning rate": f"{params.cpt_lr:g} (constant)",
-        "Learning rate schedule": f"Linear warmup (first {params.cpt_warmup_steps} steps)",
+        "Learning rate schedule": f"linear warm-up\nfirst {params.cpt_warmup_steps} steps",
         "LoRA rank": f"{params.cpt_rank}",
         "LoRA scaling factor": f"{params.cpt_alpha}",
         "Replay": f"{float(params.lora_replay_share):.0%} of sequences are {params.replay.name}",
@@ -117,7 +117,7 @@ def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
         "Global batch size": f"{params.sft_batch} pairs",
         "Total training steps": "as many as the tokens allow",
         "Learning rate": f"{params.sft_lr:g} (constant)",
-        "Learning rate schedule": f"Linear warmup (first {params.sft_warmup_steps} steps)",
+        "Learning rate schedule": f"linear warm-up\nfirst {params.sft_warmup_steps} steps",
         "LoRA rank": f"{params.sft_rank}",
         "LoRA scaling factor": f"{params.sft_alpha}",
         "Replay": f"{float(params.lora_replay_share):.0%} of pairs are {params.replay.name}",
@@ -129,13 +129,14 @@ def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
 
 def set_up(cpt: Mapping[str, str], sft: Mapping[str, str]) -> Styler:
     """Tables A.2 and A.3, and beside each of them what is done here: our set-up by the paper's aspects ("LoRA rank");
-    other aspects get a row of their own at the end.
+    other aspects get a row of their own. What differs comes first.
     """
     columns: dict[str, Mapping[str, str]] = {}
     for name, printed, ours in (("CPT", published.table("A.2"), cpt), ("SFT", published.table("A.3"), sft)):
         columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in printed.to_dict("records")}
         columns[f"{name}, here"] = ours
     aspects = list(dict.fromkeys(aspect for column in columns.values() for aspect in column))
+    aspects.sort(key=lambda aspect: cpt.get(aspect) == columns["CPT, the paper's"].get(aspect))
     table = pd.DataFrame(
         {"aspect": aspects} | {name: [column.get(aspect) for aspect in aspects] for name, column in columns.items()}
     )

@@ -33,7 +33,7 @@ def with_intervals(values: pd.Series, frame: pd.DataFrame, name: str, form: Form
 def two_lines(text: str) -> str:
     """Escaped text as HTML, a second line in small type below the first: a format for :func:`styled`."""
     first, _, second = text.partition("\n")
-    return f"{first}<br><small>{second}</small>" if second else first
+    return f"{first} <br><small>{second}</small>" if second else first
 
 
 def listed(frame: pd.DataFrame, columns: Columns, why: str) -> Styler:
