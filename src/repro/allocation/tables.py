@@ -136,7 +136,8 @@ def set_up(cpt: Mapping[str, str], sft: Mapping[str, str]) -> Styler:
         columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in printed.to_dict("records")}
         columns[f"{name}, here"] = ours
     aspects = list(dict.fromkeys(aspect for column in columns.values() for aspect in column))
-    aspects.sort(key=lambda aspect: cpt.get(aspect) == columns["CPT, the paper's"].get(aspect))
+    phases = [(columns[f"{name}, the paper's"], columns[f"{name}, here"]) for name in ("CPT", "SFT")]
+    aspects.sort(key=lambda aspect: all(printed.get(aspect) == ours.get(aspect) for printed, ours in phases))
     table = pd.DataFrame(
         {"aspect": aspects} | {name: [column.get(aspect) for aspect in aspects] for name, column in columns.items()}
     )
