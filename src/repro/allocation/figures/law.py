@@ -156,7 +156,7 @@ def gains(frame: pd.DataFrame) -> Any:
         scaled = rows[["difference", "low", "high"]].astype(float) * (100 if metric == "accuracy" else 1)
         rows = rows.assign(**scaled, row=rows["benchmark"] + ", " + rows["name"])
         y = charts.y("row:N", sort=list(rows["row"]), labelLimit=240)
-        x = charts.x("difference:Q", _GAIN[metric], labelExpr=_SIGNED, tickCount=6)
+        x = charts.x("difference:Q", _GAIN[metric], scale={"padding": 12}, labelExpr=_SIGNED, tickCount=6)
         numbers = {"difference": (_GAIN[metric], "+.3~g"), "low": ("From", "+.3~g"), "high": ("To", "+.3~g")}
         tips = style.tips(row="Comparison", **numbers, p_value=("p", ".3~g"))
         layers = charts.points(rows, x, y, style.DOMAIN_RAMP[0], tips=tips, along="x", zoom=True)
