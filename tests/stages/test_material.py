@@ -107,7 +107,7 @@ def test_pairs_longer_than_allowed_are_left_out_and_none_at_all_is_an_error(toke
         found = encode_pairs(QUESTIONS, tokenizer, chat=False, longest=longest)
         assert [len(pair.tokens) for pair in found] == [n for n in lengths if n <= longest]
         assert len(found) == kept
-    with pytest.raises(ValueError, match=r"^none of 3 pairs has at most 2 tokens$"):
+    with pytest.raises(ValueError, match=r"^none of 3 pairs has at most 2 tokens \(sft_longest\)$"):
         encode_pairs(QUESTIONS, tokenizer, chat=False, longest=2)
 
 

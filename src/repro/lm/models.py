@@ -258,10 +258,14 @@ def digest_model(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_pretrained(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
-    """The model saved in `folder`, its weights in `dtype`; ValueError if its files lack any, or hold others."""
+def load_pretrained(folder: Path, dtype: "torch.dtype", length: int = 0) -> "PreTrainedModel":
+    """The model saved in `folder`, its weights in `dtype`; ValueError if its files lack any, or hold others, or its
+    context is shorter than `length` tokens.
+    """
     _require_held(folder)
     model = _complete(folder, folder, dtype=dtype, use_safetensors=True)
+    if length > (context := getattr(model.config, "max_position_embeddings", length)):
+        raise ValueError(f"sequences of {length} tokens are longer than the model's context, {context}")
     model.config.use_cache = False
     return model
 

@@ -5,17 +5,21 @@ loss, and pairs are padded, not packed. Nothing here has state, so a run resumes
 batch.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from jinja2 import TemplateError
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils.chat_template_utils import mark_control_tokens
 
 END_OF_TEXT = "<|endoftext|>"
 T = TypeVar("T", covariant=True)
@@ -37,16 +41,52 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer saved in `folder`."""
-    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    """The tokenizer saved in `folder`, so that it gives all of a text, after what begins a text, and nothing more: what
+    else it was saved with (truncation, padding, an end after every text) is for other uses than training.
+
+    Raises ValueError if there is none, or it has no end-of-text token or more tokens than the model in the folder.
+    """
+    try:
+        if (folder / "tokenizer.json").is_file():
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # by default it asks
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(f"{folder}: no tokenizer that transformers can load: {str(error).splitlines()[0]}") from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ValueError(f"{folder}: the tokenizer, {type(tokenizer).__name__}, must be one with a tokenizer.json")
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"{folder}: the tokenizer must have an end-of-text token, eos_token in tokenizer_config.json")
+    config = folder / "config.json"
+    embedded = json.loads(config.read_text()).get("vocab_size") if config.is_file() else None
+    if embedded and (largest := max(tokenizer.get_vocab().values())) >= embedded:
+        raise ValueError(f"{folder}: the tokenizer has a token {largest}, and the model embeds {embedded} from 0")
+    _end_by_hand(tokenizer)
     return tokenizer
 
 
+def _end_by_hand(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let the tokenizer put nothing after a text by itself, and before it what it did."""
+    alone, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
+    before = next(n for n in range(len(whole) + 1) if whole[n : n + len(alone)] == alone)
+    if whole[before + len(alone) :]:
+        begin = tokenizer.convert_ids_to_tokens(whole[:before])
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=[*begin, "$A"], special_tokens=list(zip(begin, whole[:before], strict=True))
+        )
+
+
 def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast, dtype: np.dtype) -> np.ndarray:
-    """Texts as one array of token ids, shape (n,), with the end-of-text token after each text."""
-    rows = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
-    flat = [token for row in rows for token in (*row.ids, tokenizer.eos_token_id)]
+    """Texts as one array of token ids, shape (n,), with the end-of-text token after each text, and only there: the name
+    of a special token in a text is text.
+    """
+    rows = _ids(tokenizer, texts, add_special_tokens=False, split_special_tokens=True)
+    flat = [token for row in rows for token in (*row, tokenizer.eos_token_id)]
     return np.array(flat, dtype=dtype)
+
+
+def _ids(tokenizer: PreTrainedTokenizerFast, texts: list[str], **options: Any) -> list[list[int]]:
+    return list(tokenizer(texts, return_attention_mask=False, verbose=False, **options)["input_ids"])
 
 
 class Batch(NamedTuple):
@@ -198,31 +238,62 @@ def encode_pairs(
 ) -> list[EncodedPair]:
     """Every (prompt, answer) as prompt, answer and the end-of-text token, if it is not longer than `longest` tokens.
 
-    chat: the prompt is the user's turn of the model's chat template. A pair is split where lm-eval splits a question's
-    context from its continuation. Raises ValueError if no pair is short enough.
+    chat: the prompt is the user's turn of the model's chat template, and the answer ends as the template ends it. The
+    name of a special token in a pair is text. Raises ValueError if no pair is short enough, or there is no template.
+    """
+    contexts, answers = [prompt for prompt, _ in pairs], [answer for _, answer in pairs]
+    end = [tokenizer.eos_token_id]
+    # The tokenizer adds what begins a text (a Mistral begins with a token); a chat template has it in it.
+    options: dict[str, Any] = {"split_special_tokens": True}
+    if chat:
+        contexts, answers, end = _in_chat(pairs, tokenizer)
+        options = {"add_special_tokens": False, "sanitize_control_tokens": True}
+    encode: Callable[..., list[list[int]]] = partial(_ids, tokenizer, **options)
+    wholes = encode([context + answer for context, answer in zip(contexts, answers, strict=True)])
+    # As in lm-eval, the space or line end before the answer counts as part of the answer.
+    starts, prompts = encode([context.rstrip() for context in contexts]), encode(contexts)
+    encoded = []
+    for whole, start, prompt, answer in zip(wholes, starts, prompts, answers, strict=True):
+        tokens, begin = whole, next((len(ids) for ids in (start, prompt) if whole[: len(ids)] == ids), None)
+        if begin is None:  # a token has the end of the prompt and the beginning of the answer in it
+            tokens, begin = prompt + encode([answer], add_special_tokens=False)[0], len(prompt)
+        if len(tokens) + len(end) <= longest:
+            encoded.append(EncodedPair(np.array(tokens + end, dtype=np.int64), begin))
+    if not encoded:
+        raise ValueError(f"none of {len(pairs)} pairs has at most {longest} tokens (sft_longest)")
+    return encoded
+
+
+def _in_chat(
+    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
+) -> tuple[list[str], list[str], list[int]]:
+    """Prompts as the user's turn and the beginning of the answer's, and answers, with control tokens that stood in them
+    marked, so that `sanitize_control_tokens` makes text of them; and the ids that end an answer: the template's token
+    for that, if it has another than the end of text, and that.
     """
 
-    def context(prompt: str) -> str:
-        if not chat:
-            return prompt
-        turns = [{"role": "user", "content": prompt}]
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    def said(*turns: tuple[str, str], **options: Any) -> str:
+        messages = [{"role": role, "content": content} for role, content in turns]
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
-    contexts = [context(prompt) for prompt, _ in pairs]
-    answers = [answer.strip() if chat else answer for _, answer in pairs]
-    # A chat template has the special tokens in it; elsewhere the tokenizer adds its own (a Mistral begins with one).
-    options = {"add_special_tokens": not chat, "return_attention_mask": False}
-    # As in lm-eval, the space or line end before the answer counts as part of the answer.
-    starts = tokenizer([text.rstrip() for text in contexts], **options)["input_ids"]
-    wholes = tokenizer([text + answer for text, answer in zip(contexts, answers, strict=True)], **options)["input_ids"]
-    encoded = [
-        EncodedPair(np.array([*whole, tokenizer.eos_token_id], dtype=np.int64), len(start))
-        for whole, start in zip(wholes, starts, strict=True)
-        if len(whole) < longest
-    ]
-    if not encoded:
-        raise ValueError(f"none of {len(pairs)} pairs has at most {longest} tokens")
-    return encoded
+    if tokenizer.chat_template is None:
+        raise ValueError("the model's tokenizer has no chat template; chat_template must be false")
+    control = _one_of(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    marked = mark_control_tokens(list(pairs), control)
+    try:
+        prompts = [said(("user", prompt), add_generation_prompt=True) for prompt, _ in marked]
+        _, told, after = said(("user", "A question?"), ("assistant", "An answer.")).rpartition("An answer.")
+    except TemplateError as error:
+        raise ValueError(f"the model's chat template does not take a question and an answer: {error}") from None
+    ends = _one_of(tokenizer.added_tokens_encoder).findall(after)[:1] if told else []
+    end = dict.fromkeys([*map(tokenizer.convert_tokens_to_ids, ends), tokenizer.eos_token_id])
+    return prompts, [answer.strip() for _, answer in marked], list(end)
+
+
+def _one_of(names: Iterable[str]) -> re.Pattern[str]:
+    """What finds the longest of some names, those aside that are white space."""
+    longest_first = sorted(filter(str.strip, names), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ def _answer(work: Work, stage: Evaluate | Programs, benchmarks: tuple[str, ...],
     from repro.lm.sequences import load_tokenizer
 
     model, tokenizer = load(work, stage.model, stage.precision), load_tokenizer(work.inputs(base_of(stage.model)))
+    tokenizer.split_special_tokens = not options.get("chat")  # else names of special tokens in questions are text
     folder = work.inputs(stage.material)
     items = evaluate(model, tokenizer, benchmarks, folder=folder, hub=True, batch=BATCH, **options)
     items.to_parquet(work.path / ITEMS, index=False)

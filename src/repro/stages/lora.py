@@ -80,7 +80,7 @@ class Cpt(Shared):
         from repro.lm.training import DTYPES
 
         config = lora(self.training.rank, self.training.alpha, name_of(self.base))
-        model = load_pretrained(work.inputs(self.base), DTYPES[self.training.precision])
+        model = load_pretrained(work.inputs(self.base), DTYPES[self.training.precision], self.length)
         adapted = add_adapter(model, config, self.seed)
         batches = Batches(self.mixture(work), self.training.batch)
         _train(work, self, adapted, batches, self.steps, self.whole_tokens)

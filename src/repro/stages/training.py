@@ -302,9 +302,7 @@ class Continue(Shared):
         general = Stream(tokens_of(folders["general"], self.replayed, dtype), length, self.seed)
         domain = Stream(tokens_of(folders["domain"], TRAINING, dtype), length, self.seed)
         mixture = Mixture(general=general, domain=domain, ratio=self.ratio)
-        model = load_pretrained(work.inputs(self.base), torch.float32)
-        if length > (context := getattr(model.config, "max_position_embeddings", length)):
-            raise ValueError(f"sequences of {length} tokens are longer than the model's context, {context}")
+        model = load_pretrained(work.inputs(self.base), torch.float32, length)
         trained: Model = model
         name = self.base.name if isinstance(self.base, Base) else self.base.size
         if self.adapter:
