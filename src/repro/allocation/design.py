@@ -15,6 +15,7 @@ from repro.stages.lora import Cpt, LoraTraining, Sft
 from repro.stages.texts import Base, Material, PairTokens, Tokens
 from repro.stages.training import Pretrain
 from repro.study.base import BaseDesign
+from repro.study.models import require_context, require_tokenizer
 
 PHASES = ("base to CPT", "CPT to SFT")
 FLOOR = ("CPT with another seed", "SFT with another seed")
@@ -81,6 +82,8 @@ class Design(BaseDesign):
 
     def require_data(self) -> None:
         require(self.base, (*self.replays, *self.materials))
+        if isinstance(self.base, Base):
+            require_tokenizer(self.base, chat=any(trial.evaluation.chat for trial in self.trials))
 
 
 def design(params: AllocationParams, *, programs: bool = True) -> Design:
@@ -88,6 +91,8 @@ def design(params: AllocationParams, *, programs: bool = True) -> Design:
     source, model or benchmark does not exist.
     """
     base = base_of(params, material(params, params.replay, "replay"))
+    if isinstance(base, Base):
+        require_context(base, params.cpt_length, "cpt_length")
     parts = []
     for number, domain in enumerate(params.domains):
         field = f"domains[{number}]"

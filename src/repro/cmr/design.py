@@ -13,7 +13,7 @@ from repro.runs.spec import Stage
 from repro.stages.texts import Base, Text, Tokenizer, Tokens
 from repro.stages.training import Adapter, Continue, Pretrain, Training
 from repro.study.base import BaseDesign, require_packages, sources
-from repro.study.models import pretrained, require_context
+from repro.study.models import pretrained, require_context, require_tokenizer
 from repro.trust.peaks import Peaks, peak_stages
 from repro.trust.recovery import Recovery, recoveries
 
@@ -49,6 +49,9 @@ class Design(BaseDesign):
         packages = [source.package for source in files if isinstance(source, PackageSource)]
         models = (model.source for model in self.models if isinstance(model, Base))
         require_packages([*packages, *(source.package for source in models if isinstance(source, PackageModel))])
+        for model in self.models:
+            if isinstance(model, Base):
+                require_tokenizer(model)
 
 
 class Start(NamedTuple):

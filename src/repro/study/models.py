@@ -26,6 +26,21 @@ def pretrained(given: PretrainedParams, field: str) -> Base:
     return Base(source=hub, parameters=int(given.parameters or 0))
 
 
+def require_tokenizer(base: Base, *, chat: bool = False) -> None:
+    """Refuse the tokenizer of a model in a folder, before anything runs, that text cannot be trained on with, or, for a
+    chat, has no template. Raises ParamsError naming the folder.
+    """
+    if isinstance(base.source, FolderModel):
+        from repro.lm.sequences import load_tokenizer  # which imports torch
+
+        try:
+            tokenizer = load_tokenizer(base.source.folder)
+        except ValueError as error:
+            raise ParamsError(str(error)) from None
+        if chat and tokenizer.chat_template is None:
+            raise ParamsError(f"chat_template: must be false: {base.source.folder} has no chat template")
+
+
 def require_context(base: Base, length: int, field: str) -> None:
     """ParamsError if sequences, as `field` has them, are longer than the context of a model in a folder."""
     if isinstance(base.source, FolderModel):
