@@ -144,7 +144,7 @@ def _open_bars(rows: pd.DataFrame, limits: Sequence[float], x: alt.X, key: chart
     """
     known = rows.dropna(subset=["lower", "upper"])
     ends = {"low": known["lower"].clip(*limits), "high": known["upper"].clip(*limits)}
-    cut = known[["size", "ratio"]].assign(**ends, open=np.isinf(known["upper"]))
+    cut = known[["size", "ratio"]].assign(**ends, open=np.isinf(known["upper"].astype(float)))
     heads = alt.Chart(style.inline(cut[cut["open"]])).mark_point(shape="triangle-up", filled=True, size=40)
     channels = (x, key.colour, key.faded())
     rules = style.bars(cut, "y", *channels, strokeWidth=1.5)
