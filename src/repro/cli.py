@@ -18,7 +18,7 @@ from repro import params as parameters
 from repro.fit.cli import add as add_fit, whole
 from repro.home import home
 from repro.output import LONGEST_NAME, NotWritten, error_words, refused, safe, same_file, shown, write
-from repro.params import AllocationParams, Params, ParamsError, Section
+from repro.params import AllocationParams, ModelParams, Params, ParamsError, Section
 from repro.params.values import PREPARING
 from repro.runs.batch import ClusterLost, Unavailable
 from repro.runs.engine import StudyFailed
@@ -181,11 +181,17 @@ def _verdict(text: str) -> str:
 
 def _book(options: argparse.Namespace) -> int:
     values = _values_of(options)
-    if len(_checked(values)) < len(parameters.SCHEMAS):
+    given = _checked(values)
+    if len(given) < len(parameters.SCHEMAS):
         preset = values.get("preset")
         raise ParamsError(
             f"preset: {preset} has parameters of one paper only; the book needs both (`repro train` does its runs)"
         )
+    for params in given:
+        if isinstance(params, Params) and not (params.second_domain and isinstance(params.models[0], ModelParams)):
+            raise ParamsError(
+                "the book needs models by their shapes and a second_domain; `repro train` and `repro run` do not"
+            )
     identities_of(values, tell=True)  # fails at once if data are missing
     from repro.publish import site
     from repro.publish.notebooks import execute_one
