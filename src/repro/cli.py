@@ -325,7 +325,7 @@ def _agreed(question: str) -> bool:
     """Whether the user says yes; no answer, as by Ctrl-D or where nobody can be asked, means no."""
     try:
         return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
+    except (EOFError, RuntimeError):  # the latter where standard input is closed
         print()
         return False
 
@@ -390,7 +390,7 @@ def _values_of(options: argparse.Namespace) -> dict[str, Any]:
     file = options.params or parameters.preset_file(options.preset or "quick")
     outputs = {name: path for name in ("json", "csv") if (path := getattr(options, name, None))}
     for name, path in outputs.items():
-        if same_file([path, file]):
+        if any(same_file([path, read]) for read in (file, *map(parameters.preset_file, parameters.presets()))):
             raise ParamsError(f"--{name}: must be another file than that of the parameters")
     if same_file(outputs.values()):
         raise ParamsError(f"--{' and --'.join(outputs)}: must be different files")

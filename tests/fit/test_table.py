@@ -62,6 +62,10 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
         edited(cell(9, 2, "1e308")),
         "line 9: general_loss is '1e308'; it must be a finite number (at most 1e+",
     ),
+    "too small": (
+        edited(cell(9, 2, "5e-324")),
+        "line 9: general_loss is '5e-324'; it must be a finite number (0, or at least 1e-100 in size)",
+    ),
     "thousands of digits": (edited(cell(9, 2, "9" * 5000 + "x")), "line 9: general_loss is '" + "9" * 37 + "...'; it"),
     "steps": (
         edited(cell(1, 1, "Step")),

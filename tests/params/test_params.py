@@ -128,6 +128,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ratios": [0.5, "1/2"]}, r"ratios must not repeat a value"),
     ({"seeds": [0, 0]}, r"seeds must not repeat a value"),
     ({"seeds": [-1]}, r"seeds\[0\]: must be 0 or more, got -1"),
+    ({"validation_points": 10**6}, r"validation_points: .*10,000"),
     ({"pretrain_tokens": 0}, r"pretrain_tokens: must be above 0, got 0"),
     ({"continual_tokens": 100}, r"continual_tokens must be at least 6400: 25 steps \(validation_points\) of 8 x 32"),
     ({"continual_tokens": "many"}, r"continual_tokens: must be a whole number, got 'many'"),

@@ -146,6 +146,30 @@ def test_a_book_of_one_domain_or_a_pretrained_model_is_refused_at_once(
     assert "the book needs models by their shapes and a second_domain" in capsys.readouterr().err
 
 
+def test_an_output_never_replaces_the_preset_that_is_extended(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    (home / "mine.yaml").write_text("extends: smoke\n")
+    preset = home / "params/smoke.yaml"
+    before = preset.read_bytes()
+    assert cli.main(["plan", "--params", str(home / "mine.yaml"), "--json", str(preset)]) == 2
+    assert "--json: must be another file than that of the parameters" in capsys.readouterr().err
+    assert preset.read_bytes() == before
+
+
+def test_runs_that_cannot_be_kept_for_a_circle_of_links_are_told_without_a_traceback(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    (home / "_data").symlink_to(ROOT / "_data")
+    (home / "_runs").symlink_to("_runs")
+    assert cli.main(["train", "--prepare", "--params", smoke_with(home)]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert "symbolic links" in told
+
+
 def test_programs_that_are_not_executed_are_counted(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

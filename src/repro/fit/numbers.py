@@ -3,6 +3,7 @@
 import math
 
 LARGEST = 1e15  # of any number that is read: squares and powers of more overflow
+SMALLEST = 1e-100  # of any that is not 0: squares and powers of less vanish
 SIZES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 SHARE, TOKENS = "%/", "kmbgt"
 

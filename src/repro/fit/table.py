@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, TextIO
 import numpy as np
 import pandas as pd
 
-from repro.fit.numbers import LARGEST, SHARE, plain, written
+from repro.fit.numbers import LARGEST, SHARE, SMALLEST, plain, written
 from repro.output import LONGEST_NAME, error_words, safe, shown
 
 SHOWN = 20  # kinds of fault listed; a file with more has one cause, and the rest are counted
@@ -87,7 +87,7 @@ class Column:
     def number(self, text: str) -> float | None:
         """The cell as a number that is allowed here, or None."""
         value = written(text, self.units)
-        if not max(self.low, -LARGEST) <= value <= min(self.high, LARGEST):
+        if not max(self.low, -LARGEST) <= value <= min(self.high, LARGEST) or 0 < abs(value) < SMALLEST:
             return None
         return None if self.kind == "whole" and not value.is_integer() else value
 
@@ -101,6 +101,8 @@ class Column:
         value = plain(text)
         if LARGEST < abs(value) < math.inf:
             return f" (at most {LARGEST:g})"
+        if 0 < abs(value) < SMALLEST:
+            return f" (0, or at least {SMALLEST:g} in size)"
         if self.units == SHARE and 1 < value <= 100:
             return f" (if this is a percentage, write {value / 100:g})"
         if self.units == SHARE and DATE.fullmatch(text):

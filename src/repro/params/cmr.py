@@ -85,7 +85,7 @@ class Params(StudyParams):
     learning_rates: tuple[v.Positive, ...] = text(
         "multiples of continual_lr tried beside it, for the smallest size", default=()
     )
-    validation_points: v.Count = text("points of a loss curve after the first", ge=5)
+    validation_points: Annotated[v.Count, Field(le=10_000)] = text("points of a loss curve after the first", ge=5)
     validation_sequences: v.Count = text("held-out sequences that losses are measured on", ge=2)
     epsilon: v.Positive = text("tolerated rise of the general loss, nats per token")
     lagrange: v.Positive = text("Lagrange multiplier of the objective")

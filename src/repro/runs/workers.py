@@ -245,7 +245,7 @@ def _submit(
     client: "Client", stages: list[Stage], store: Store, machine: Machine, session: str, *, ours: bool
 ) -> "dict[str, Future[None]]":
     futures: dict[str, Future[None]] = {}
-    where = hashlib.sha256(str(store.root.resolve()).encode()).hexdigest()[:8]
+    where = hashlib.sha256(os.path.realpath(store.root).encode()).hexdigest()[:8]
     for rank, stage in enumerate(_critical_first(stages)):
         upstream = [futures[up.key] for up in stage.upstream() if up.key in futures]
         needs = machine.needs.get(stage.kind)
