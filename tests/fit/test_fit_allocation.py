@@ -49,6 +49,13 @@ def test_the_answer_has_the_promised_shape(tmp_path: Path) -> None:
     assert places == sorted(places)
 
 
+def test_fractions_that_leave_the_same_tokens_repeat_an_allocation(tmp_path: Path) -> None:
+    saved(pd.DataFrame({"cpt_fraction": [0, 1e-20, *np.linspace(0.1, 0.9, 8)], "score": 0.5}), tmp_path, "s.csv")
+    done = fit_in_a_shell("allocation", "s.csv", "--budget", "1", at=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("s.csv: line 3: the same cpt_fraction as line 2")
+
+
 @pytest.mark.skipif(browser.chromium() is None, reason="no Chromium here")
 def test_the_report_needs_nothing_from_outside(tmp_path: Path) -> None:
     saved(scores(), tmp_path, "s.csv")

@@ -208,7 +208,9 @@ def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
             Fault(int(line), f"{TOKENS} is {tokens:g}; it must be at most the budget, {budget:g}", TOKENS)
             for line, tokens in zip(beyond["line"], beyond[TOKENS], strict=True)
         ]
-    faults += [fault._replace(text=f"{fault.text}; {SEVERAL}") for fault in repeated(frame, faults, (split, "seed"))]
+    # Fractions that differ by less than 1 holds are the same allocation.
+    same = frame if split == TOKENS else frame.assign(**{FRACTION: 1 - (1 - frame[FRACTION])})
+    faults += [fault._replace(text=f"{fault.text}; {SEVERAL}") for fault in repeated(same, faults, (split, "seed"))]
     with_sft = frame[frame[split] > 0] if split == TOKENS else frame[frame[split] < 1]
     if not faults and (count := with_sft[split].nunique()) < len(NAMES):
         needed = f"the allocation law has {len(NAMES)} parameters"
