@@ -57,7 +57,7 @@ def keys(home: Path, *choice: str) -> dict[str, str]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with the book of the smoke preset built in it."""
     folder = tmp_path_factory.mktemp("home")
-    for name in ("notebooks", "params", "book", "_config.yml", "_data"):
+    for name in ("notebooks", "params", "book", "results", "_config.yml", "_data"):
         (folder / name).symlink_to(ROOT / name)
     done = command(folder, str(BIN / "repro"), "book", "--preset", "smoke")
     assert done.returncode == 0, done.stderr

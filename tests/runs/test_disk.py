@@ -186,7 +186,7 @@ def test_a_read_only_store_can_be_read(told: dict[str, Any], disks: Path) -> Non
     ids=["full", "read-only"],
 )
 def test_a_command_ends_in_a_line_that_names_the_path(tmp_path: Path, disk: list[str], why: str) -> None:
-    for name in ("notebooks", "params", "book", "_config.yml", "_data"):
+    for name in ("notebooks", "params", "book", "results", "_config.yml", "_data"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "_runs").mkdir()
     command = [str(BIN / "repro"), "book", "--preset", "smoke"]

@@ -149,7 +149,7 @@ FRAMES = (pd.DataFrame, tuple[pd.DataFrame, pd.DataFrame])
 
 def smoke(folder: Path, **changes: object) -> Left:
     """What both papers' studies of the smoke preset leave in a project folder of their own."""
-    for name in ("notebooks", "params", "book", "_config.yml", "_data"):
+    for name in ("notebooks", "params", "book", "results", "_config.yml", "_data"):
         (folder / name).symlink_to(ROOT / name)
     values = params.read(params.preset_file("smoke")) | changes
     with pytest.MonkeyPatch.context() as patch:

@@ -279,7 +279,7 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(
     monkeypatch.setenv("REPRO_HOME", str(tmp_path))
     monkeypatch.setattr(workers, "PATIENCE", 1.0)
     root = ROOT
-    for name in ("notebooks", "params", "_data", "book", "_config.yml"):
+    for name in ("notebooks", "params", "_data", "book", "results", "_config.yml"):
         (tmp_path / name).symlink_to(root / name)
     for given, says in (
         ({"scheduler": "tcp://127.0.0.1:9"}, "cluster: no scheduler answers at tcp://127.0.0.1:9"),
