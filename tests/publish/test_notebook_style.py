@@ -22,6 +22,17 @@ def test_there_are_notebooks() -> None:
     assert len(NOTEBOOKS) >= 11
 
 
+def test_no_page_refers_by_number_to_what_some_studies_do_not_draw() -> None:
+    every = [nbformat.read(notebook, as_version=4).cells for notebook in NOTEBOOKS]
+    figures = [(cell, cell.metadata.get("mystnb", {}).get("figure", {})) for cells in every for cell in cells]
+    optional = {figure.get("name") for cell, figure in figures if "if_any(" in cell.source}
+    texts = [page.read_text() for page in (ROOT / "book").glob("*.md")]
+    texts += [text for cell, figure in figures for text in (cell.source, figure.get("caption", ""))]
+    referred = {name for text in texts for name in re.findall(r"\{(?:numref|ref)\}`(?:[^`<]*<)?([\w-]+)>?`", text)}
+    assert referred and optional
+    assert not referred & optional
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 class TestEveryNotebook:
     def test_lists_few_parameters_as_the_schema_of_its_paper_has_them(self, notebook: Path) -> None:
