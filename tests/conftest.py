@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from helpers import browser
 from helpers.fitting import without_held_out
 from helpers.texts import folder_source
 from repro.data.sources import FolderSource
@@ -43,3 +45,12 @@ def _without_held_out() -> Iterator[None]:
 @pytest.fixture
 def prose_folder(tmp_path: Path) -> Callable[[str, list[str]], FolderSource]:
     return lambda name, texts: folder_source(tmp_path / name, texts)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, running; whatever needs it is skipped where there is none."""
+    if browser.chromium() is None:
+        pytest.skip("Chromium is not installed (apt.txt lists it)")
+    with browser.browser() as running:
+        yield running

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -133,14 +132,6 @@ def test_pages_show_this_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     page = (home / "_build/html/notebooks/cmr-2-pretraining.html").read_text()
     assert all(f"{loss:.3f}" in page for loss in losses)
     assert "seconds of computing" in page
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if browser.chromium() is None:
-        pytest.skip("Chromium is not installed (apt.txt lists it)")
-    with browser.browser() as running:
-        yield running
 
 
 @pytest.mark.parametrize("width", browser.WIDTHS)

@@ -1,7 +1,6 @@
 """The glossary: each page links a term where it first uses it, and a link shows what the term means."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,14 +60,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "glossary.md").write_text(f"# Terms\n\n```{{glossary}}\nchance\n  Other.\n\nseed\nstart\n  {text}\n```\n")
     assert build_main(["-q", "-W", "-b", "html", str(root), str(root / "html")]) == 0
     return root / "html/index.html"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if browser.chromium() is None:
-        pytest.skip("Chromium is not installed (apt.txt lists it)")
-    with browser.browser() as running:
-        yield running
 
 
 def test_a_link_to_a_term_has_its_meaning_without_scripts(page: Path, chromium: Browser) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +101,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notebooks.execute(root / "mini.ipynb", executed, {"points": 4})
     assert site.build(root, {"mini": executed}, root / "_build/html") is True
     return root
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if browser.chromium() is None:
-        pytest.skip("Chromium is not installed (apt.txt lists it)")
-    with browser.browser() as running:
-        yield running
 
 
 def build(root: Path, *names: str) -> bool:
