@@ -139,7 +139,8 @@ def _read(path: Path, lines: TextIO, columns: Sequence[Column]) -> Table:
     records = _records(path, chain([first], lines), mark, skipped)
     names, notes = _named(next(records)[1], wanted)
     faults = _missing(names, columns)
-    cells: dict[str, list[str]] = {name: [] for name in wanted if name in names}
+    at = {name: names.index(name) for name in wanted if name in names}
+    cells: dict[str, list[str]] = {name: [] for name in at}
     places: list[int] = []
     for line, fields in records:
         if len(fields) < len(names) or any(fields[len(names) :]):
@@ -147,7 +148,7 @@ def _read(path: Path, lines: TextIO, columns: Sequence[Column]) -> Table:
         else:
             places.append(line)
             for name, texts in cells.items():
-                texts.append(fields[names.index(name)])
+                texts.append(fields[at[name]])
         if len(places) + len(faults) > MOST_ROWS:
             raise WrongTable(path, [Fault(0, f"more than the {MOST_ROWS:,} rows that are read: leave out points")])
     frame = pd.DataFrame({"line": places}, dtype=np.int64)
@@ -176,8 +177,8 @@ def _values(
         value = (text or None) if column.kind == "text" else column.number(point)
         if value is None and not (column.blank and not text):
             faults.append(column.fault(line, text))
-        if isinstance(value, float) and math.isnan(plain(text)):
-            unusual = unusual or [f"{column.name}: '{shown(text, LONGEST)}' is read as {value:.10g} (line {line})"]
+        if not unusual and isinstance(value, float) and math.isnan(plain(text)):
+            unusual = [f"{column.name}: '{shown(text, LONGEST)}' is read as {value:.10g} (line {line})"]
         values.append(np.nan if value is None else value)
     return pd.Series(values, dtype=object if column.kind == "text" else np.float64), unusual
 
