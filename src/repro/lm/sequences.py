@@ -251,12 +251,15 @@ def encode_pairs(
     encode: Callable[..., list[list[int]]] = partial(_ids, tokenizer, **options)
     wholes = encode([context + answer for context, answer in zip(contexts, answers, strict=True)])
     # As in lm-eval, the space or line end before the answer counts as part of the answer.
-    starts, prompts = encode([context.rstrip() for context in contexts]), encode(contexts)
+    starts = encode([context.rstrip() for context in contexts])
     encoded = []
-    for whole, start, prompt, answer in zip(wholes, starts, prompts, answers, strict=True):
-        tokens, begin = whole, next((len(ids) for ids in (start, prompt) if whole[: len(ids)] == ids), None)
-        if begin is None:  # a token has the end of the prompt and the beginning of the answer in it
-            tokens, begin = prompt + encode([answer], add_special_tokens=False)[0], len(prompt)
+    for whole, start, context, answer in zip(wholes, starts, contexts, answers, strict=True):
+        tokens, begin = whole, len(start)
+        if whole[:begin] != start:  # rarely, so that the prompts as they are need no pass of their own
+            prompt = encode([context])[0]
+            begin = len(prompt)
+            if whole[:begin] != prompt:  # a token has the end of the prompt and the beginning of the answer in it
+                tokens = prompt + encode([answer], add_special_tokens=False)[0]
         if len(tokens) + len(end) <= longest:
             encoded.append(EncodedPair(np.array(tokens + end, dtype=np.int64), begin))
     if not encoded:
