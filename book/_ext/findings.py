@@ -21,9 +21,8 @@ from repro.show.tables import styled
 from repro.study.claims import PAPER_NAMES
 from repro.trust.recovered import recorded
 
-Ledgers = Mapping[
-    str, pd.DataFrame
-]  # by the id of a claim: that of "the record", and that of "this book" if it has one
+# Rows by the id of a claim: of "the record", and of "this book" if it has a ledger.
+Ledgers = Mapping[str, pd.DataFrame]
 COLUMNS = {"print": "recomputed_verdict", "runs": "replicated_verdict"}
 KEY = "repro ledgers"  # in what Sphinx keeps while it reads a page
 
