@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,25 @@ def test_the_plan_has_the_model_and_no_pretraining(values: dict[str, Any]) -> No
     (size,) = plan(parameters.check(values)).sizes
     assert (size.runs, size.tokens) == (4, 4 * 320)
     assert math.isfinite(size.memory_gib)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_attention_heads": 0}, {"hidden_size": 10**12}, {"hidden_size": "wide"}, {"model_type": "none"},
+        {"num_key_value_heads": 0}, {"hidden_act": "none"}, {"rope_parameters": 7}, {"dtype": "float99"},
+    ],
+)  # fmt: skip
+def test_settings_of_no_model_are_refused_before_anything_runs(
+    tmp_path: Path, values: dict[str, Any], model: Path, wrong: dict[str, Any]
+) -> None:
+    own = shutil.copytree(model, tmp_path / "own")
+    config = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(ParamsError) as caught:
+        design(parameters.check(values | {"models": [{"folder": str(own)}]}))
+    assert "config.json" in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from repro.data.domains import PACKAGES
 from repro.data.packages import wheel
+from repro.output import shown
 
 if TYPE_CHECKING:
     import torch
@@ -262,7 +263,7 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", length: int = 0) -> "Pre
     """The model saved in `folder`, its weights in `dtype`; ValueError if its files lack any, or hold others, or its
     context is shorter than `length` tokens.
     """
-    _require_held(folder)
+    require_held(folder)
     model = _complete(folder, folder, dtype=dtype, use_safetensors=True)
     if length > (context := getattr(model.config, "max_position_embeddings", length)):
         raise ValueError(f"sequences of {length} tokens are longer than the model's context, {context}")
@@ -270,13 +271,18 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", length: int = 0) -> "Pre
     return model
 
 
-def _require_held(folder: Path) -> None:
-    """Refuse settings of a far larger model than the files hold, before the rest is made up in memory."""
+def require_held(folder: Path) -> None:
+    """Refuse settings that are no model's, or a far larger one's than the files hold, before it is made up in memory.
+    Raises ValueError naming the file.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # neither memory nor random numbers are used up
-        described = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).num_parameters()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # neither memory nor random numbers are used up
+            described = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).num_parameters()
+    except Exception as error:  # each kind of model fails in its own way
+        raise ValueError(f"{folder / 'config.json'}: no model can be made of it: {shown(error)}") from None
     held = sum(map(math.prod, _shapes(folder.glob(WEIGHTS)).values()))
     if described > 2 * held:
         raise ValueError(f"{folder}: config.json describes {described:,} weights, and its files hold {held:,}")

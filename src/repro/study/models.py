@@ -3,7 +3,7 @@
 import json
 
 from repro.data.domains import PACKAGES, names
-from repro.lm.models import FolderModel, HubModel, PackageModel, count_weights, digest_model
+from repro.lm.models import FolderModel, HubModel, PackageModel, count_weights, digest_model, require_held
 from repro.params import ParamsError, PretrainedParams
 from repro.stages.texts import Base
 from repro.study.base import local
@@ -21,6 +21,7 @@ def pretrained(given: PretrainedParams, field: str) -> Base:
     if given.folder is not None:
         with local(given.folder, f"{field}.folder") as folder:
             model = FolderModel(digest=digest_model(folder), folder=folder)
+            require_held(folder)
             return Base(source=model, parameters=given.parameters or count_weights(folder))
     hub = HubModel(model=str(given.hub), revision=str(given.revision))
     return Base(source=hub, parameters=int(given.parameters or 0))
