@@ -158,6 +158,15 @@ class Breaks(Number):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refuses(Number):
+    """Is given what it cannot read."""
+
+    def execute(self, _work: Work) -> None:
+        note_try("-Refuses")
+        raise ValueError("line 3: not JSON")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Diverges(Number):
     """Its loss is not a number."""
 

@@ -30,6 +30,7 @@ from helpers.toys import (
     Number,
     Placed,
     Poisons,
+    Refuses,
     Says,
     Slow,
     Sum,
@@ -147,7 +148,7 @@ def test_what_always_fails_ends_after_three_tries_and_leaves_the_others_going(
     assert tries == [3, 3, 1, 3]
 
 
-@pytest.mark.parametrize(("kind", "tries"), [(Breaks, 3), (Diverges, 1), (Leaves, 3)])
+@pytest.mark.parametrize(("kind", "tries"), [(Breaks, 3), (Diverges, 1), (Refuses, 1), (Leaves, 3)])
 def test_without_workers_tries_end_as_well(tmp_path: Path, kind: type[Number], tries: int) -> None:
     store, bad = Store(tmp_path / "runs"), kind(value=1)
     with pytest.raises(StudyFailed, match="1 of 2 runs failed"):

@@ -228,7 +228,7 @@ def tries(part: Path, session: str) -> int:
 
 def hopeless(error: Exception) -> bool:
     """Whether a retry would end the same unless something else runs first."""
-    return isinstance(error, (FloatingPointError, Unwritable, GaveUp, Linked, *SPOILT))
+    return isinstance(error, (FloatingPointError, ValueError, Unwritable, GaveUp, Linked, *SPOILT))
 
 
 def device_broken(error: Exception) -> bool:

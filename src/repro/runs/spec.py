@@ -98,12 +98,14 @@ class Stage:
     effort: ClassVar[float] = 0.0  # the cost of a stage whose fields do not decide it
 
     def execute(self, work: Work) -> None:  # noqa: ARG002
-        """Fill ``work.path``, all but `Work.scratch` as the result; FloatingPointError (divergence) is not retried."""
+        """Fill ``work.path``, all but `Work.scratch` as the result. Not retried are FloatingPointError (divergence)
+        and ValueError (wrong input).
+        """
         raise TypeError(f"{type(self).__name__} does not define execute")
 
     @property
     def cost(self) -> float:
-        """Rough work in floating-point operations; only progress bars and scheduling use it."""
+        """Rough work, as floating-point operations of training; only plans, progress and scheduling use it."""
         return self.effort
 
     @property

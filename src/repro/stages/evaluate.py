@@ -34,6 +34,7 @@ DRIFT_BATCH = 8
 LAYERS = 8  # hidden states compared, evenly spaced from the first layer's to the last's
 CATEGORIES = ("CPT new added", "CPT replay added", "SFT new removed", "SFT replay removed")
 FIXED = "fixed sample"
+FORWARD = 0.2  # what an operation of long batches without gradients takes, to one of training
 
 
 def base_of(model: Adapted) -> Base | Pretrain:
@@ -152,7 +153,7 @@ class HeldOut(OfModel):
 
     @property
     def cost(self) -> float:
-        return 2.0 * parameters(self.model) * 2 * self.length * self.sequences
+        return FORWARD * 2.0 * parameters(self.model) * 2 * self.length * self.sequences
 
     def execute(self, work: Work) -> None:
         from repro.lm.sequences import fixed_sequences
@@ -287,8 +288,8 @@ class RatioDrift(Stage):
 
 
 def _cost(model: Adapted, examples: int) -> float:
-    """Operations of two forward passes over examples of about 80 tokens, and of loading two models."""
-    return parameters(model) * (4.0 * examples * 80 + 4000)
+    """Two forward passes over examples of about 80 tokens, and loading two models."""
+    return parameters(model) * (FORWARD * 4.0 * examples * 80 + 200)
 
 
 def spread(numbers: Sequence[int], count: int) -> list[int]:
