@@ -158,16 +158,21 @@ def test_an_output_never_replaces_the_preset_that_is_extended(
     assert preset.read_bytes() == before
 
 
-def test_runs_that_cannot_be_kept_for_a_circle_of_links_are_told_without_a_traceback(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", [["train", "--prepare"], ["runs"], ["verify"]])
+@pytest.mark.parametrize("circle", [True, False])
+def test_a_place_of_the_runs_that_is_no_folder_is_told_in_one_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str], circle: bool
 ) -> None:
     monkeypatch.setenv("REPRO_HOME", str(home))
     (home / "_data").symlink_to(ROOT / "_data")
-    (home / "_runs").symlink_to("_runs")
-    assert cli.main(["train", "--prepare", "--params", smoke_with(home)]) == 1
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert "symbolic links" in told
+    if circle:
+        (home / "_runs").symlink_to("_runs")
+    else:
+        (home / "_runs").write_text("")
+    assert cli.main([*command, "--params", smoke_with(home)]) == 1
+    told = capsys.readouterr()
+    assert told.err == f"repro: {home / '_runs'}: must be a folder, not a file or a link to nothing\n"
+    assert not told.out
 
 
 def test_programs_that_are_not_executed_are_counted(

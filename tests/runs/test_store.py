@@ -14,7 +14,7 @@ from helpers import TESTS
 from helpers.toys import RESULT, Counts, Fails, Number, Slow, Sum, Waits, Weighty, tried, wait_until
 from repro.runs import Machine, Store, folder as attempts, run, store as stores
 from repro.runs.engine import StudyFailed
-from repro.runs.folder import Corrupt, Freed, Linked
+from repro.runs.folder import Corrupt, Freed, Linked, Unwritable
 from repro.runs.spec import Stage
 
 MACHINE = Machine()
@@ -256,7 +256,14 @@ def loop(path: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [Path.touch, loop])
-@pytest.mark.parametrize("place", ["runs", "runs/.locks", "runs/{}.part"])
+def test_a_store_is_a_folder(tmp_path: Path, put: Callable[[Path], None]) -> None:
+    put(tmp_path / "runs")
+    with pytest.raises(Unwritable, match="runs: must be a folder, not a file or a link to nothing"):
+        Store(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("put", [Path.touch, loop])
+@pytest.mark.parametrize("place", ["runs/.locks", "runs/{}.part"])
 def test_what_stands_where_runs_should_be_is_told_in_one_line(
     tmp_path: Path, place: str, put: Callable[[Path], None]
 ) -> None:

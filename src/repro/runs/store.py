@@ -24,9 +24,9 @@ import psutil
 from filelock import FileLock
 
 from repro.home import home
-from repro.output import error_words
+from repro.output import LONGEST_NAME, error_words, shown
 from repro.runs import folder
-from repro.runs.folder import MANIFEST, Corrupt, Freed, Missing, Stuck, manifest, refuse_link, verify
+from repro.runs.folder import MANIFEST, Corrupt, Freed, Missing, Stuck, Unwritable, manifest, refuse_link, verify
 from repro.runs.progress import LOG
 from repro.runs.spec import Machine, Stage, Work, canonical
 
@@ -99,6 +99,11 @@ class Store:
     """
 
     root: Path
+
+    def __post_init__(self) -> None:
+        """Raises Unwritable if anything but a folder is where the runs belong."""
+        if os.path.lexists(self.root) and not self.root.is_dir():
+            raise Unwritable(f"{shown(self.root, LONGEST_NAME)}: must be a folder, not a file or a link to nothing")
 
     def path(self, stage: Stage) -> Path:
         """Where the finished stage lies, whether or not it is there yet."""
