@@ -267,7 +267,7 @@ def _plan(options: argparse.Namespace) -> int:
     papers = [Paper.of(study.params, study.stages, each) for study, each in zip(studies, hours, strict=True)]
     submitted = submission(papers, header)
     notes = ["\n".join(study.notes) for study in studies if study.notes]
-    print("\n\n".join(map(str, [*plans.values(), submitted, *notes])))
+    print(safe("\n\n".join(map(str, [*plans.values(), submitted, *notes])), keep="\n"))
     if options.json:
         first, *others = plans
         content = plans[first].as_json() | {paper: plans[paper].as_json() for paper in others}
@@ -281,7 +281,7 @@ def _runs(options: argparse.Namespace) -> int:
     for row in rows:
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f} s"
         freed = " (weights freed)" if row["freed"] else ""
-        print(f"{row['status']:8} {seconds:>10}  {row['label']:40} {row['path']}{freed}")
+        print(safe(f"{row['status']:8} {seconds:>10}  {row['label']:40} {row['path']}{freed}"))
     if options.json:
         write(options.json, json.dumps(rows, indent=1) + "\n")
     return _clean(studies, asked=not options.yes) if options.clean else 0
@@ -344,7 +344,7 @@ def _verify(options: argparse.Namespace) -> int:
         different = verify_again(stage, study.store, study.where.machine, on=study.where.cluster).different
         differing += bool(different)
         verdict = f"differs in {', '.join(different)}" if different else "the same bits"
-        print(f"{stage.label} ({stage.folder}): {verdict}", flush=True)
+        print(safe(f"{stage.label} ({stage.folder}): {verdict}"), flush=True)
     print(f"{len(chosen) - differing} of {len(chosen)} runs gave the same bits again")
     return FAILED if differing else 0
 

@@ -16,6 +16,11 @@ def test_columns_are_shown_in_the_order_declared_under_their_titles_and_in_their
     assert "other" not in text and "not_there" not in text
 
 
+def test_what_cannot_be_seen_of_a_label_is_escaped() -> None:
+    text = listed(pd.DataFrame({"size": ["a\x1b[31m\u202eb"]}), {"size": ""}, "not measured").to_html()
+    assert r"a\x1b[31m\u202eb" in text
+
+
 def test_what_is_missing_says_why() -> None:
     text = listed(FRAME, {"median_error": str}, "not measured").to_html()
     assert text.count('title="not measured"') == 1 and "nan" not in text

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from repro.output import safe
+
 HERE = Path(__file__).parent
 DASH = "\u2014"
 Table = Styler.from_custom_template(str(HERE), html_table="table.tpl")  # heads with their scope
@@ -68,6 +70,7 @@ def styled(
     """The frame as a Styler that gives the same HTML every time (no random ids). A missing value is a dash, with
     ``why`` under the pointer; for the others, ``notes``, a frame of the same shape, has the text there.
     """
+    frame = frame.map(lambda value: safe(value, keep="\n") if isinstance(value, str) else value)
     styler = Table(frame).format(formats, na_rep=DASH, escape="html")  # type: ignore[arg-type]
     styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
     missing = frame.isna()
