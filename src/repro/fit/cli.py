@@ -119,7 +119,7 @@ def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr
 def _clash(options: argparse.Namespace) -> str | None:
     """What is wrong with flags that are each right by themselves."""
     if same_file(path for path in (options.file, options.json, options.html) if path):
-        return "the file read and the files written must be different ones"
+        return "the table, --json and --html: must be different files"
     if (getattr(options, "base_general", None) is None) != (getattr(options, "base_domain", None) is None):
         return "--base-general and --base-domain must be given together"
     return None
