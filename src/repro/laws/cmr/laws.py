@@ -71,13 +71,12 @@ def _exponential(x: NDArray[Any], k: Any) -> tuple[Column, ...]:
     return np.where(k == 0, x, np.expm1(rate * x) / rate), 1.0
 
 
-RATIO_LAW = Law(
-    name="loss against mixture ratio",
-    latex=r"L(R) = \alpha R^{s} + \beta",
-    nonlinear=(Nonlinear("s", -3.0, 5.0, singular=0.0),),
-    linear=COEFFICIENTS,
-    basis=_power,
-    conditioned=_power_conditioned,
+def _power_law(name: str, latex: str, s: Nonlinear, linear: tuple[Linear, Linear] = COEFFICIENTS) -> Law:
+    return Law(name, latex, (s,), linear, basis=_power, conditioned=_power_conditioned)
+
+
+RATIO_LAW = _power_law(
+    "loss against mixture ratio", r"L(R) = \alpha R^{s} + \beta", Nonlinear("s", -3.0, 5.0, singular=0.0)
 )
 """Section 5.1: loss (nats per token) at the end of training against the domain share R, for either loss."""
 
@@ -94,13 +93,11 @@ RATIO_LAWS = (
     Law("straight line in R", r"L(R) = \alpha R + \beta", (), COEFFICIENTS, _line),
 )
 
-DOMAIN_TOKEN_LAW = Law(
-    name="domain loss increment against tokens",
-    latex=r"\Delta L_{dom}(T) = \alpha_1 T^{s_1} + \beta_1",
-    nonlinear=(Nonlinear("s1", -3.0, 3.0, singular=0.0),),
-    linear=(Linear("alpha1"), Linear("beta1")),
-    basis=_power,
-    conditioned=_power_conditioned,
+DOMAIN_TOKEN_LAW = _power_law(
+    "domain loss increment against tokens",
+    r"\Delta L_{dom}(T) = \alpha_1 T^{s_1} + \beta_1",
+    Nonlinear("s1", -3.0, 3.0, singular=0.0),
+    (Linear("alpha1"), Linear("beta1")),
 )
 """Equation 6, first line (Section 5.2): the domain loss minus its value before continual pre-training."""
 
@@ -135,9 +132,7 @@ rise without end after they fall. The two terms are interchangeable; fits report
 
 GENERAL_TOKEN_LAWS = (
     GENERAL_TOKEN_LAW,
-    replace(
-        DOMAIN_TOKEN_LAW, name="one power of T", latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \beta", linear=COEFFICIENTS
-    ),
+    _power_law("one power of T", r"\Delta L_{gen}(T) = \alpha T^{s} + \beta", DOMAIN_TOKEN_LAW.nonlinear[0]),
     Law(  # what two powers tend to as their exponents meet: one parameter fewer
         name="powers that meet",
         latex=r"\Delta L_{gen}(T) = \alpha T^{s} + \gamma T^{s} \ln T + \beta",
@@ -154,13 +149,11 @@ GENERAL_TOKEN_LAWS = (
     ),
 )
 
-CMR_LAW = Law(
-    name="critical mixture ratio against tokens",
-    latex=r"R_{CMR}(T) = \alpha_4 T^{s_4} + \beta_3",
-    nonlinear=(Nonlinear("s4", -3.0, 3.0, singular=0.0),),
-    linear=(Linear("alpha4"), Linear("beta3")),
-    basis=_power,
-    conditioned=_power_conditioned,
+CMR_LAW = _power_law(
+    "critical mixture ratio against tokens",
+    r"R_{CMR}(T) = \alpha_4 T^{s_4} + \beta_3",
+    Nonlinear("s4", -3.0, 3.0, singular=0.0),
+    (Linear("alpha4"), Linear("beta3")),
 )
 """Equation 8 (Section 5.3): the ratio whose general loss turns at T, so the critical ratio at T_max = T."""
 
