@@ -248,11 +248,6 @@ def _iterated(size: str, ratio: float, t: float = 50.0) -> float:
     return t
 
 
-def _chain(lagrange: float) -> np.ndarray:
-    """Critical ratios at T = 100 from Table 4, by size."""
-    return np.array([float(fit.predict(T_MAX)) for fit in frames.refits(lagrange).values()])
-
-
 def _at_turn(size: str, ratio: float) -> float:
     """The slope of the general over the domain loss at T0, times the multiplier that gave T0."""
     t = float(_at(_turns(paper), ratio)[size])
@@ -292,7 +287,7 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
         abs(_iterated(size, ratio) / t - 1) < 0.01
         for size, ratio, t in paper.turning_points()[["size", "ratio", "t"]].dropna().itertuples(index=False)
     ),
-    "A068": lambda: _all(np.abs(_chain(100.0) - _chain(7000.0)) < 0.01),
+    "A068": lambda: _all(np.abs(frames.chain(100.0) - frames.chain(7000.0)) < 0.01),
     "A069": lambda: _all((paper.turning_points()["t"] / paper.turning_points(math.inf)["t"] - 1).dropna().abs() < 0.01),
     "A073": lambda: [
         law["beta3"] if law["s4"] < 0 else math.copysign(math.inf, law["alpha4"]) for law in paper.equation_8().values()

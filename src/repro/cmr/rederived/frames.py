@@ -65,17 +65,14 @@ def refits(lagrange: float | None = None) -> dict[str, Fit]:
 
 def critical_ratios() -> pd.DataFrame:
     """Critical ratios at T = 100: size, printed (in the text), table5 (its curve), table4 (refitted), pairs (used)."""
-    rows = [
-        {
-            "size": size,
-            "printed": published.critical_ratio(size),
-            "table5": float(CMR_LAW.evaluate(paper.equation_8()[size], T_MAX)),
-            "table4": float(fit.predict(T_MAX)),
-            "pairs": fit.n,
-        }
-        for size, fit in refits().items()
-    ]
-    return pd.DataFrame(rows)
+    frame = paper.critical_ratios().rename(columns={"critical_ratio": "table5"})
+    pairs = [fit.n for fit in refits().values()]
+    return frame[["size", "printed", "table5"]].assign(table4=chain(), pairs=pairs)
+
+
+def chain(lagrange: float | None = None) -> NDArray[np.float64]:
+    """Critical ratios at T = 100 from Table 4, by size; ``lagrange`` as in :func:`turns`."""
+    return np.array([float(fit.predict(T_MAX)) for fit in refits(lagrange).values()])
 
 
 def curves() -> pd.DataFrame:
@@ -93,14 +90,9 @@ def prediction(third: float = 1 / 3, largest: float = 1.0) -> pd.DataFrame:
     ends = paper.end_losses()
     ends["ratio"] = np.where(np.isclose(ends["ratio"], 1 / 3), third, ends["ratio"])
     points = held_out(ends, among=[ratio for ratio in ends["ratio"].unique() if ratio <= largest]).points
-    wide = points[points["kind"].str.startswith("held out")].pivot(index="size", columns="kind", values="value")
-    printed, sizes = _predictions().set_index("size")["loss"], list(paper.sizes)
-    return pd.DataFrame({
-        "size": sizes,
-        "measured": wide["held out, measured"].reindex(sizes).to_numpy(),
-        "printed": printed.reindex(sizes).to_numpy(),
-        "refitted": wide["held out, predicted"].reindex(sizes).to_numpy(),
-    })  # fmt: skip
+    wide = points.pivot_table("value", "size", "kind").assign(printed=_predictions().set_index("size")["loss"])
+    names = {"held out, measured": "measured", "printed": "printed", "held out, predicted": "refitted"}
+    return wide.loc[list(paper.sizes), list(names)].rename(columns=names).rename_axis(columns=None).reset_index()
 
 
 def _predictions() -> pd.DataFrame:
@@ -112,20 +104,28 @@ def relative_error(predictions: pd.DataFrame, of: str) -> float:
     return float((predictions[of] / predictions["measured"] - 1).abs().mean())
 
 
+_READINGS = (
+    "as the paper predicts it",
+    "the ratio law refitted between the ends, as section 5.1 has it",
+    "refitted with R = 1 as well",
+    "refitted with R = 1, and 33% read as 0.33",
+)
+
+
+def _errors() -> tuple[float, ...]:
+    """Mean errors of predicting Table 2's quarter, by each of the readings."""
+    close, coarse, interior = prediction(), prediction(READ_AS[1 / 3]), prediction(largest=3 / 4)
+    ways = ((close, "printed"), (interior, "refitted"), (close, "refitted"), (coarse, "refitted"))
+    return tuple(relative_error(predictions, of) for predictions, of in ways)
+
+
 def comparison() -> pd.DataFrame:
     """Printed beside recomputed numbers: where, what, printed, recomputed (shares or tokens), unit ("%" | "tokens")."""
-    close, coarse, interior = prediction(), prediction(READ_AS[1 / 3]), prediction(largest=3 / 4)
     mean_printed = float(_predictions()["printed_difference"].mean()) / 100
     what = "mean error of predicting the domain loss at R = 1/4"
-    readings = {
-        "as the paper predicts it": relative_error(close, "printed"),
-        "the ratio law refitted between the ends, as section 5.1 has it": relative_error(interior, "refitted"),
-        "refitted with R = 1 as well": relative_error(close, "refitted"),
-        "refitted with R = 1, and 33% read as 0.33": relative_error(coarse, "refitted"),
-    }
     rows: list[dict[str, Any]] = [
         {"where": "Table 2", "what": f"{what}, {how}", "printed": mean_printed, "recomputed": error, "unit": "error"}
-        for how, error in readings.items()
+        for how, error in zip(_READINGS, _errors(), strict=True)
     ]
     for row in critical_ratios().to_dict("records"):
         where = {"where": "Section 5.3", "printed": row["printed"], "unit": "share"}
@@ -151,8 +151,7 @@ def multiplier_facts() -> Facts:
     """Critical ratios at T = 100 from Table 4, in points: how far the multipliers printed move them (least_moved,
     most_moved, over sizes), and how far neighbouring sizes are apart with the largest (least_apart, most_apart).
     """
-    ends = [published.value(f"lagrange_{end}") for end in ("low", "high")]
-    low, high = (np.array([100 * float(fit.predict(T_MAX)) for fit in refits(end).values()]) for end in ends)
+    low, high = (100 * chain(published.value(f"lagrange_{end}")) for end in ("low", "high"))
     moved, apart = np.abs(high - low), np.abs(np.diff(high))
     return {
         "least_moved": float(moved.min()), "most_moved": float(moved.max()),
@@ -165,15 +164,9 @@ def prediction_facts() -> Facts:
 
     times_better: like for like, the printed one over that without R = 1, as section 5.1 fits.
     """
-    close, coarse, interior = (prediction(*how) for how in ((), (READ_AS[1 / 3],), (1 / 3, 3 / 4)))
-    printed, inside = relative_error(close, "printed"), relative_error(interior, "refitted")
-    return {
-        "printed_error": 100 * printed,
-        "refit_error": 100 * relative_error(close, "refitted"),
-        "interior_error": 100 * inside,
-        "coarse_error": 100 * relative_error(coarse, "refitted"),
-        "times_better": printed / inside,
-    }
+    printed, interior, refit, coarse = _errors()
+    errors = {"printed": printed, "refit": refit, "interior": interior, "coarse": coarse}
+    return {**{f"{name}_error": 100 * error for name, error in errors.items()}, "times_better": printed / interior}
 
 
 def agreement_facts(turns: pd.DataFrame, deviation: pd.DataFrame) -> Facts:
