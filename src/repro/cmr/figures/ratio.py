@@ -6,6 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from repro.cmr.figures.losses import joined
 from repro.cmr.frames import Results, held_out_errors
 from repro.show import charts, style
 
@@ -38,7 +39,7 @@ def loss_against_ratio(results: Results, loss: str | None = None) -> Any:
         mine, law = (f[(f["size"] == size) & (f["loss"] == kind)] for f in (points, fitted))
         x = style.ratio_axis(style.ratios_of(mine), titled=len(cells) >= len(panels) - 2)
         dashed = [style.extrapolated((4, 3)), alt.Detail("part:N")]
-        path = charts.lines(_joined(law), x, y, style.GREY, *dashed, strokeWidth=1.8)
+        path = charts.lines(joined(law, "ratio", ["size", "loss"]), x, y, style.GREY, *dashed, strokeWidth=1.8)
         *bars, dots = charts.points(mine, x, y, colour, tips=tips, size=80, filled=False, strokeWidth=1.8)
         cells.append(charts.layered([*path, *bars, dots.encode(shape)], title=f"{size}, {kind} loss"))
     return charts.panels(cells, f"Loss at the end of the run against the domain share, {seen}, fitted and predicted")
@@ -84,13 +85,3 @@ def forecast_errors(frame: pd.DataFrame) -> Any:
         layers = charts.points(mine, x, y.axis(None) if panels else y, colour, tips=tips, along="x", bar=2, clip=True)
         panels.append(charts.layered([style.rule("x", 0.0), *layers], 250, 15 * mine["place"].nunique(), what))
     return charts.panels(panels, "Errors of losses forecast from half of the budget, with their 95% intervals")
-
-
-def _joined(fitted: pd.DataFrame) -> pd.DataFrame:
-    """Stretches of one kind numbered in ``part``, each repeating the last row of the one before: no gaps."""
-    rows = fitted.sort_values("ratio", kind="stable").reset_index(drop=True)
-    begins = rows["kind"].ne(rows["kind"].shift())
-    rows = rows.assign(part=begins.cumsum().astype(str))
-    starts = rows.index[begins][1:]
-    seams = [rows.loc[at - 1].to_dict() | rows.loc[at, ["kind", "part"]].to_dict() for at in starts]
-    return pd.concat([rows, pd.DataFrame(seams)]).sort_values("ratio", kind="stable") if seams else rows
