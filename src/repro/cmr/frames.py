@@ -139,7 +139,7 @@ class DomainResults(Results):
 
     def turning_points(self) -> pd.DataFrame:
         trajectories = (
-            Trajectory(group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
+            (group.size, laws.ratio, laws.domain.params, laws.general.params, laws.turning_point)
             for group in self.analysis.groups
             for laws in group.token_laws
             if laws.ratio > 0  # general text alone is a control: it has no part in how T0 grows with R
@@ -249,18 +249,13 @@ def differences(*results: DomainResults) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["of", "less", "route", "difference", "lower", "upper"])
 
 
-class Trajectory(NamedTuple):
-    """One size at one ratio: the coefficients of Equation 6 and the turning point they imply, in the laws' T."""
-
-    size: str
-    ratio: float
-    domain: Coefficients
-    general: Coefficients
-    turning_point: TurningPoint
+Trajectory = tuple[str, float, Coefficients, Coefficients, TurningPoint]
 
 
 def turning_points(trajectories: Iterable[Trajectory], unit: float = 1.0) -> pd.DataFrame:
-    """The frame of `Results.turning_points`; ``unit`` is how many units of the laws' T are in one of ours."""
+    """The frame of `Results.turning_points`. trajectories: size, ratio, coefficients of Equation 6 (domain, general)
+    and the turning point they imply, in the laws' T, of which ``unit`` is one of ours.
+    """
     rows = []
     for size, ratio, domain, general, point in trajectories:
         at = np.nan if point.value is None else point.value

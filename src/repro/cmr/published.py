@@ -111,7 +111,7 @@ class Paper(Results):
         for size, ratio in self.trajectories():
             domain, general = self.equation_6(size, ratio)
             point = turning_point(domain, general, lagrange=weight, t_max=frames.T_MAX)
-            trajectories.append(frames.Trajectory(size, ratio, domain, general, point))
+            trajectories.append((size, ratio, domain, general, point))
         return frames.turning_points(trajectories)
 
     def ratio_curves(self, t: ArrayLike) -> pd.DataFrame:
