@@ -140,10 +140,8 @@ def _weighed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with delta_aicc and Akaike weights after aicc; a law that fits exactly has AICc -inf."""
     aicc = frame["aicc"].to_numpy(float)
     best = aicc.min()
-    delta = np.full(len(aicc), np.nan)
-    if best < np.inf:
-        delta = np.where(aicc == best, 0.0, aicc - (best if np.isfinite(best) else 0.0))
-        delta = np.where((aicc != best) & np.isneginf(best), np.inf, delta)
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN: where no law has an AICc, no law is the best
+        delta = np.where((aicc == best) & (best < np.inf), 0.0, aicc - best)
     share = np.exp(-delta / 2)
     place = list(frame.columns).index("aicc") + 1
     frame.insert(place, "delta_aicc", delta)

@@ -5,8 +5,9 @@ is searched for (:func:`solve`): on a grid over its bounds, then by Levenberg-Ma
 Kaufman's form of the Jacobian of the projected residual, and by Newton's method at the end. Nothing here is random.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -134,24 +135,22 @@ def project(columns: Columns, z: Array, signs: tuple[int, ...]) -> Projection:
     """
     if not any(signs):
         return _least_squares(columns, z)
+
+    def signed(out: tuple[int, ...]) -> Projection:
+        solution = _least_squares([np.zeros_like(c) if j in out else c for j, c in enumerate(columns)], z)
+        legal = np.all(solution.coefficients * np.array(signs) >= 0, axis=-1, keepdims=True)
+        return solution._replace(residual=np.where(legal, solution.residual, np.inf))
+
+    def better(one: Projection, other: Projection) -> Projection:
+        return _picked(dot(other.residual, other.residual) < dot(one.residual, one.residual), other, one)
+
+    return reduce(better, map(signed, _left_out(signs)))
+
+
+def _left_out(signs: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Every set of columns that have a sign, none first."""
     held = [j for j, sign in enumerate(signs) if sign]
-    best, legal = _signed(columns, z, signs, out=())
-    best = best._replace(residual=np.where(legal[..., None], best.residual, np.inf))
-    for count in range(1, len(held) + 1):
-        for out in combinations(held, count):
-            other, legal = _signed(columns, z, signs, out)
-            with np.errstate(invalid="ignore"):
-                swap = legal & (dot(other.residual, other.residual) < dot(best.residual, best.residual))
-            best = _picked(swap, other, best)
-    return best
-
-
-def _signed(
-    columns: Columns, z: Array, signs: tuple[int, ...], out: tuple[int, ...]
-) -> tuple[Projection, NDArray[np.bool_]]:
-    """The solution without the columns ``out``, and where its coefficients have the right signs."""
-    solution = _least_squares([np.zeros_like(c) if j in out else c for j, c in enumerate(columns)], z)
-    return solution, np.all(solution.coefficients * np.array(signs) >= 0, axis=-1)
+    return (out for count in range(len(held) + 1) for out in combinations(held, count))
 
 
 def _picked(pick: NDArray[np.bool_], new: Projection, old: Projection) -> Projection:
@@ -182,16 +181,16 @@ def _scores(problem: Problem, thetas: Array) -> Array:
     if bad.any():
         where = np.flatnonzero(bad.any(axis=0)).tolist()
         raise ValueError(f"rows {where} of x: a basis function is not finite there within the bounds")
-    z, held = problem.z, [j for j, sign in enumerate(problem.signs) if sign]
+    z = problem.z
     best = np.full((len(z), len(thetas)), np.inf)
-    for out in (part for count in range(len(held) + 1) for part in combinations(held, count)):
+    for out in _left_out(problem.signs):
         kept = [j for j in range(len(columns)) if j not in out]
         q, r = orthonormal([columns[j] for j in kept])
         along = [z @ d[0].T if len(d) == 1 else np.matmul(d, z[:, :, None])[..., 0] for d in q]
         score = np.repeat(dot(z, z)[:, None], len(thetas), axis=1)
         for part in along:
             score -= part**2
-        if held:
+        if any(problem.signs):
             for j, coefficient in zip(kept, substituted(r, along), strict=True):
                 score = np.where(coefficient * problem.signs[j] >= 0, score, np.inf)
         best = np.minimum(best, score)
