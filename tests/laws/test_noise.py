@@ -34,7 +34,7 @@ def test_restricted_likelihood_is_not_fooled_by_a_flexible_fit() -> None:
     for _ in range(40):
         fits = [fitted(noise) for noise in ar1_series(rng, 4, len(T), sigma, rho)]
         residuals, bases = [fit.y - fit.predict(fit.x) for fit in fits], [tangent_basis(fit.design) for fit in fits]
-        found.append(ar1(residuals, bases))
+        found.append(ar1(zip(residuals, bases, strict=True)))
         sizes += [marginal(r, b, found[-1]) for r, b in zip(residuals, bases, strict=True)]
         plain += [float(r[1:] @ r[:-1] / (r @ r)) for r in residuals]
     assert np.median(found) == pytest.approx(rho, abs=0.1)

@@ -10,7 +10,7 @@ Two kinds, by what the data are:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -88,28 +88,32 @@ def draws(
         return _by_run(design, labels, Runs.drawn(labels, n, rng) if shared is None else shared)
     if not design.df_resid:
         raise ValueError(f"{design.name}: no spare points, so there is no noise to simulate")
-    order = np.argsort(design.x, kind="stable")
-    root = np.sqrt(design.weights)
-    residual, basis = (root * design.residual)[order], tangent_basis(design)[order]
-    rho = ar1([residual], [basis]) if correlation is None else correlation
+    series = along(design)
+    rho = ar1([series]) if correlation is None else correlation
+    residual, basis = series
     df_resid = len(residual) - basis.shape[1]
     noise = ar1_series(rng, n, len(residual), marginal(residual, basis, rho), rho, df_resid)
     y = np.empty_like(noise)
-    y[:, order] = noise
-    return Drawn(design.x, design.predict(design.x) + y / root, design.weights, chosen)
+    y[:, np.argsort(design.x, kind="stable")] = noise
+    return Drawn(design.x, design.predict(design.x) + y / np.sqrt(design.weights), design.weights, chosen)
 
 
-def ar1(residuals: Sequence[Array], bases: Sequence[Array]) -> float:
+def along(design: Design) -> tuple[Array, Array]:
+    """Weighted residuals (n,) of a fit in order along the trajectory, and an orthonormal basis (n, k) of the directions
+    in which it could bend.
+    """
+    order = np.argsort(design.x, kind="stable")
+    return (np.sqrt(design.weights) * design.residual)[order], tangent_basis(design)[order]
+
+
+def ar1(series: Iterable[tuple[Array, Array]]) -> float:
     """The lag-one correlation that several series have in common, each with a variance of its own.
 
-    Restricted maximum likelihood on a grid from 0 to 0.98: residuals (n,) in order along the trajectory, and
-    orthonormal bases (n, k) of the directions in which their fits could bend. A series whose own estimate is far from
-    the median of all is left out: one with hardly any noise shows how its law bends, not how the others' noise does.
+    Restricted maximum likelihood on a grid from 0 to 0.98, from what :func:`along` gives of each. A series whose own
+    estimate is far from the median of all is left out: one with hardly any noise shows how its law bends, not how the
+    others' noise does.
     """
-    scores = np.array([
-        [_restricted(residual, basis, rho) for rho in CORRELATIONS]
-        for residual, basis in zip(residuals, bases, strict=True)
-    ])  # fmt: skip
+    scores = np.array([[_restricted(*each, rho) for rho in CORRELATIONS] for each in series])
     own = CORRELATIONS[np.argmax(scores, axis=1)]
     near = np.abs(own - np.median(own)) <= FAR
     return float(CORRELATIONS[int(np.argmax(scores[near].sum(axis=0)))])

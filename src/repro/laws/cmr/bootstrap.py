@@ -120,11 +120,11 @@ def _refitted(
 ) -> tuple[tuple[pd.DataFrame, ...], Array, list[noise.Drawn]]:
     """Parameters for each fit of one loss, the deviations of the loss at T_max (n, r), and the data drawn."""
     n, fits = len(runs.spread_quantile), [(curve.general if loss == "general" else curve.domain) for curve in curves]
-    single = [fit for fit, curve in zip(fits, curves, strict=True) if not curve.several]
-    rho = _common([fit for fit in single if fit.df_resid])
+    single = [fit for fit, curve in zip(fits, curves, strict=True) if not curve.several and fit.df_resid]
+    rho = noise.ar1(noise.along(fit.design) for fit in single) if single else 0.0
     frames, ends, data = [], [], []
     # The noise of a curve without residuals: the median of the others'; 0 if all are without.
-    sizes = [noise.marginal(_weighted(fit), tangent_basis(fit.design), rho or 0.0) for fit in fits if fit.df_resid]
+    sizes = [noise.marginal(*noise.along(fit.design), rho) for fit in fits if fit.df_resid]
     sigma = float(np.median(sizes)) if sizes else 0.0
     for fit, curve in zip(fits, curves, strict=True):
         shift = _held_out(curve.sequences.get(loss), n, entropy[0], weights)
@@ -134,7 +134,7 @@ def _refitted(
         elif fit.df_resid:
             drawn = noise.draws(fit.design, n, rng, method="ar1", correlation=rho)
         else:
-            series = noise.ar1_series(rng, n, fit.n, sigma, rho or 0.0)
+            series = noise.ar1_series(rng, n, fit.n, sigma, rho)
             drawn = noise.Drawn(fit.x, fit.predict(fit.x) + series, fit.weights, "ar1")
         at_end = np.zeros(len(drawn.y))
         if isinstance(shift, np.ndarray):
@@ -181,19 +181,3 @@ def at_end(fit: Fit, t_max: float) -> float:
     near = _near_end(fit.x)
     apart = np.average((fit.y - fit.predict(fit.x))[near], weights=fit.weights[near])
     return float(fit.predict(t_max) + apart)
-
-
-def _common(fits: Sequence[Fit]) -> float | None:
-    """The lag-one correlation of all curves of one loss; None if there is none."""
-    if not fits:
-        return None
-    residuals, bases = [], []
-    for fit in fits:
-        order = np.argsort(fit.x, kind="stable")
-        residuals.append(_weighted(fit)[order])
-        bases.append(tangent_basis(fit.design)[order])
-    return noise.ar1(residuals, bases)
-
-
-def _weighted(fit: Fit) -> Array:
-    return np.asarray(np.sqrt(fit.weights) * fit.design.residual)
