@@ -233,51 +233,37 @@ def _group(run: Trajectories, settings: Settings) -> Group:
         for ratio, rows in rows_of.items()
         if (end := _increments_at_end(ratio, rows, laws.get(ratio), settings, warnings))
     }
-    if not found.changes:
-        losses = {name: _at_end(run, i, ends, laws) for i, name in enumerate(LOSSES)}
-        return _unchanged(run, laws, losses, settings)
-    if not found.differs and len(laws) > 1:
+    if not found.changes:  # the general loss is noise: its fits, and nothing that would follow from a change
+        warnings = [*run.notes, UNCHANGED]
+        laws = {r: item._replace(turning_point=equations.TurningPoint(None, "none")) for r, item in laws.items()}
+    elif not found.differs and len(laws) > 1:
         warnings.append(ALIKE)
-    draws = _draws(run, laws, rows_of, settings, warnings)
+    draws = _draws(run, laws, rows_of, settings, warnings) if found.changes else None
     kept = _with_intervals(laws, draws)
     losses = {name: _at_end(run, i, ends, laws, draws) for i, name in enumerate(LOSSES)}
     ratio_law = {name: _ratio_law(name, losses[name], warnings) for name in LOSSES}
-    mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
-    points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
-    turning, more = critical.by_turning_point(points, settings.end, None if draws is None else draws.times[:, mixed])
-    tolerance, last = critical.by_tolerance(losses["general"], ratio_law["general"], run.base.general, settings.epsilon)
-    feasible = tuple(
-        item.ratio
-        for item in (kept[place] for place in mixed)
-        if (turn := item.turning_point.value) is not None
-        and turn <= settings.end
-        and ends[item.ratio][0] <= settings.epsilon
-    )
-    if mixed and not feasible:
-        warnings.append("no measured ratio is feasible")
-    warnings += _runs_warnings(laws, rows_of, draws)
-    every = (*warnings, *more, *last)
-    known = (ratio_law, kept, feasible, CriticalRatio(turning, tolerance), every, losses["general"])
-    return Group(run.size, run.domain, run.base, *known, *_basis(run), draws)
-
-
-def _basis(run: Trajectories) -> tuple[int, bool]:
-    """The fewest runs at any ratio, and whether losses by held-out sequence are known."""
-    return int(run.points.groupby("ratio")["seed"].nunique().min()), SEQUENCES["general"] in run.points
-
-
-def _unchanged(
-    run: Trajectories, laws: Mapping[float, TokenLaws], ends: Mapping[str, critical.Ends], settings: Settings
-) -> Group:
-    """A group whose general loss is noise: its fits, and nothing that would follow from a change."""
-    warnings = [*run.notes, UNCHANGED]
-    kept = tuple(item._replace(turning_point=equations.TurningPoint(None, "none")) for item in laws.values())
-    ratio_law = {name: _ratio_law(name, ends[name], warnings) for name in LOSSES}
-    none = CriticalRatio(
-        critical.ByTurningPoint(value=None, law=None), critical.ByTolerance(value=None, epsilon=settings.epsilon)
-    )
-    every = tuple(warnings)
-    return Group(run.size, run.domain, run.base, ratio_law, kept, (), none, every, ends["general"], *_basis(run))
+    turning = critical.ByTurningPoint(value=None, law=None)
+    tolerance = critical.ByTolerance(value=None, epsilon=settings.epsilon)
+    feasible: tuple[float, ...] = ()
+    if found.changes:
+        mixed = [place for place, item in enumerate(kept) if item.ratio > 0]  # R = 0 is a control, no domain mixture
+        points = [(kept[place].ratio, kept[place].turning_point) for place in mixed]
+        times = None if draws is None else draws.times[:, mixed]
+        turning, more = critical.by_turning_point(points, settings.end, times)
+        tolerance, last = critical.by_tolerance(
+            losses["general"], ratio_law["general"], run.base.general, settings.epsilon
+        )
+        feasible = tuple(
+            ratio
+            for ratio, point in points
+            if point.value is not None and point.value <= settings.end and ends[ratio][0] <= settings.epsilon
+        )
+        if mixed and not feasible:
+            warnings.append("no measured ratio is feasible")
+        warnings += [*_runs_warnings(laws, rows_of, draws), *more, *last]
+    runs, held_out = int(run.points.groupby("ratio")["seed"].nunique().min()), SEQUENCES["general"] in run.points
+    known = (ratio_law, kept, feasible, CriticalRatio(turning, tolerance), tuple(warnings), losses["general"])
+    return Group(run.size, run.domain, run.base, *known, runs, held_out, draws)
 
 
 def _token_laws(ratio: float, rows: pd.DataFrame, settings: Settings, warnings: list[str]) -> TokenLaws | None:
