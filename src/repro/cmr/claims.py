@@ -188,29 +188,19 @@ TURNING: dict[str, Callable[[Results], bool]] = {
 }
 
 
-def _of(judge: Callable[[Results], bool]) -> Callable[[], bool]:
-    @wraps(judge)
-    def of_paper() -> bool:
-        return judge(paper)
-
-    return of_paper
-
-
 def _law(size: str, t: float = T_MAX) -> float:
     """Table 5's curve."""
     return float(CMR_LAW.evaluate(paper.equation_8()[size], t))
 
 
-def _error(size: str) -> float:
-    """The error in percent of Table 2's prediction of a quarter."""
-    row = frames.prediction().set_index("size").loc[size]
-    return float(100 * abs(row["printed"] / row["measured"] - 1))
+def _errors(of: str, largest: float = 1.0) -> pd.Series:
+    """Errors in percent of predicting Table 2's quarter, by size: as "printed", or "refitted" to the other ratios."""
+    rows = frames.prediction(largest=largest).set_index("size")
+    return 100 * (rows[of] / rows["measured"] - 1).abs()
 
 
 def _refit(largest: float = 1.0) -> float:
-    """The largest error in percent of a quarter in Table 2, L(R) fitted to the other ratios."""
-    rows = frames.prediction(largest=largest)
-    return float(100 * (rows["refitted"] / rows["measured"] - 1).abs().max())
+    return float(_errors("refitted", largest).max())
 
 
 def _by_size() -> float:
@@ -255,7 +245,7 @@ def _at_turn(size: str, ratio: float) -> float:
 
 
 RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
-    **{name: _of(judge) for name, judge in (STEADY | VARYING | TURNING).items()},
+    **{name: partial(judge, paper) for name, judge in (STEADY | VARYING | TURNING).items()},
     "A001": lambda: _refit() <= 0.05 and _least_r2(paper) >= LEAST_R2,
     "A009": lambda: [_law("460M"), _law("940M")],
     "A013": lambda: 200 + 20,
@@ -267,8 +257,8 @@ RECOMPUTED: dict[str, Callable[[], Recomputed]] = {
     "A020": lambda: _all(table("1")["hidden_size"] % table("1")["attention_heads"] == 0),
     "A026": lambda: _law("940M"),
     "A032": lambda: _refit(largest=3 / 4) <= 0.05,
-    "A035": lambda: max(map(_error, paper.sizes)),
-    **_sizes(_error, "A036", "A037", "A038", "A039"),
+    "A035": lambda: float(_errors("printed").max()),
+    **_sizes(lambda size: float(_errors("printed")[size]), "A036", "A037", "A038", "A039"),
     "A040": lambda: _refit() <= 0.05,
     "A043": lambda: _least_r2(paper) >= LEAST_R2,
     "A044": lambda: _ends(_r2(paper, "general")),
@@ -358,11 +348,6 @@ def _by_tolerance(results: DomainResults) -> tuple[float, ...]:
     return tuple(map(float, row[["tolerance_ratio", "tolerance_lower", "tolerance_upper"]]))
 
 
-def _places(judge: Callable[[int, DomainResults], Found], *names: str) -> dict[str, ByStudy]:
-    """The same judge of each of our sizes, the smallest first."""
-    return {name: _run(partial(judge, number)) for number, name in enumerate(names)}
-
-
 def _half(study: Study) -> Replicated | None:
     results = _results(study)
     if results not in _FORECASTS:
@@ -400,10 +385,10 @@ def _maxima(results: DomainResults) -> Replicated:
     return Replicated(value, holds=value < 0.01)
 
 
-def _by_epsilon(results: DomainResults) -> Replicated:
-    rows = results.tolerances()
-    least = rows[["tolerance_ratio", "critical_ratio"]].min(axis=1).groupby(rows["size"])
-    value = float((least.max() - least.min()).max())
+def _moved(rows: pd.DataFrame, *ratios: str) -> Replicated:
+    """How far a setting moves the critical ratio of a size, the least of the columns ``ratios``, at most."""
+    by_size = rows[list(ratios)].min(axis=1).groupby(rows["size"])
+    value = float((by_size.max() - by_size.min()).max())
     return Replicated(value, holds=value < 0.01)
 
 
@@ -435,12 +420,6 @@ def _fits(results: DomainResults) -> Found:
     laws = [law.r2 for group in results.analysis.groups for law in group.ratio_law.values() if law is not None]
     errors = held_out_errors(results.held_out("domain").points)
     return (min(laws), float(errors.abs().max()), float((errors > 0).mean())) if laws else Replicated(None)
-
-
-def _spread(results: DomainResults) -> Replicated:
-    by_size = results.multipliers().groupby("size")["critical_ratio"]
-    value = float((by_size.max() - by_size.min()).max())
-    return Replicated(value, holds=value < 0.01)
 
 
 def _set(value: Callable[[Study], float], wanted: float) -> ByStudy:
@@ -475,15 +454,15 @@ REPLICATED: dict[str, ByStudy] = {
     "A044": _run(lambda r: _ends(_r2(r, "general"))),
     "A045": _run(lambda r: _ends(_r2(r, "domain"))),
     "A049": _run(_two_powers),
-    **_places(_place, "A058", "A059", "A060", "A061"),
+    **{name: _run(partial(_place, number)) for number, name in enumerate(("A058", "A059", "A060", "A061"))},
     "A063": _run(lambda r: tuple(_critical(r))),
-    "A068": _run(_spread),
+    "A068": _run(lambda r: _moved(r.multipliers(), "critical_ratio")),
     "A069": _run(_maxima),
     "A075": _run(lambda r: not r.analysis.groups[0].critical_ratio.turning_point.contradicted, "second_domain", SEEDS),
     "A076": _run(lambda r: _all(_upto(_turns(r), 1 / 3) <= T_MAX), "second_domain", SEEDS, control=True),
     "A077": _later,
     "A080": _run(lambda r: tuple(_rivals(r).loc[["token general", "token domain"], "median_held_out"])),
-    "A081": _run(_by_epsilon),
+    "A081": _run(lambda r: _moved(r.tolerances(), "tolerance_ratio", "critical_ratio")),
     "A093": _set(lambda study: sum(float(ratio) in SECOND_RATIOS for ratio in study.params.second_ratios), 5),
     "A094": _set(lambda study: float((study.shapes()["intermediate_size"] / study.shapes()["hidden_size"]).mean()), 3),
     "A096": _run(lambda r: _grows([group.base.domain for group in r.analysis.groups], -1), seeds=SEEDS),
