@@ -12,7 +12,7 @@ which is not the naming of its Equation 6. ``table4.csv`` and everything here us
 T counts units of 0.2B tokens, so a run of 20B tokens ends at T = 100. Losses are in nats per token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from importlib import resources
@@ -91,28 +91,28 @@ class Paper(Results):
         """Coefficients on Finance by size, from Table 5."""
         return {str(row["size"]): _pick(row, CMR_LAW.names) for _, row in _read("table5").iterrows()}
 
-    def trajectories(self) -> list[tuple[str, float]]:
-        """Every size and ratio of Table 4, both ascending."""
+    def trajectories(self) -> Iterator[tuple[str, float, dict[str, float], dict[str, float]]]:
+        """Every size and ratio of Table 4, both ascending, and the coefficients of Equation 6: domain, general."""
         frame = _read("table4")
-        return [(size, ratio) for size in self.sizes for ratio in sorted(frame.loc[frame["size"] == size, "ratio"])]
+        for size in self.sizes:
+            for ratio in sorted(frame.loc[frame["size"] == size, "ratio"]):
+                yield size, ratio, *self.equation_6(size, ratio)
 
     def curves(self, t: ArrayLike, *, band: bool = False) -> pd.DataFrame:  # noqa: ARG002
         at = np.atleast_1d(np.asarray(t, dtype=float))
         curves = [
-            {"size": size, "ratio": ratio, "t": at, **increments(*self.equation_6(size, ratio), at)}
-            for size, ratio in self.trajectories()
+            pd.DataFrame({"size": size, "ratio": ratio, "t": at, **increments(*laws, at), "kind": frames.kind_at(at)})
+            for size, ratio, *laws in self.trajectories()
         ]
-        return pd.concat([pd.DataFrame(curve | {"kind": frames.kind_at(at)}) for curve in curves], ignore_index=True)
+        return pd.concat(curves, ignore_index=True)
 
     def turning_points(self, lagrange: float | None = None) -> pd.DataFrame:
         """As `Results.turning_points`: roots of Equation 27 by ``lagrange``, or the largest the paper used."""
         weight = value("lagrange_high") if lagrange is None else lagrange
-        trajectories = []
-        for size, ratio in self.trajectories():
-            domain, general = self.equation_6(size, ratio)
-            point = turning_point(domain, general, lagrange=weight, t_max=frames.T_MAX)
-            trajectories.append((size, ratio, domain, general, point))
-        return frames.turning_points(trajectories)
+        return frames.turning_points(
+            (*trajectory, turning_point(*trajectory[2:], lagrange=weight, t_max=frames.T_MAX))
+            for trajectory in self.trajectories()
+        )
 
     def ratio_curves(self, t: ArrayLike) -> pd.DataFrame:
         return frames.ratio_curves(self.equation_8().items(), t)
