@@ -109,17 +109,14 @@ class Study(BaseStudy):
         """
         general, domains = self.design.general, self.design.domains
         self.run([general, *domains])
-        reference = self._frequencies(general, TRAINING)
         own = (
-            {"general, kept from pretraining": REPLAY} if self.design.pretraining else {"general, held out": VALIDATION}
+            ("general, kept from pretraining", REPLAY) if self.design.pretraining else ("general, held out", VALIDATION)
         )
-        others = {name: self._frequencies(general, part) for name, part in own.items()}
-        others |= {stage.text.name: self._frequencies(stage, TRAINING) for stage in domains}
-        width = max(map(len, (reference, *others.values())))
-        padded = {name: np.pad(counts, (0, width - len(counts))) for name, counts in others.items()}
-        reference = np.pad(reference, (0, width - len(reference)))
-        rows = [{"corpus": n, "distance": float(jensenshannon(reference, f, base=2))} for n, f in padded.items()]
-        return pd.DataFrame(rows).assign(share=[math.nan, *map(self._share, domains)])
+        parts = [(general, TRAINING), (general, own[1]), *((stage, TRAINING) for stage in domains)]
+        counts = pd.DataFrame([self._frequencies(*part) for part in parts]).fillna(0).to_numpy()
+        distances = [float(jensenshannon(counts[0], of, base=2)) for of in counts[1:]]
+        names, shares = [own[0], *(stage.text.name for stage in domains)], [math.nan, *map(self._share, domains)]
+        return pd.DataFrame({"corpus": names, "distance": distances, "share": shares})
 
     def _share(self, domain: Tokens) -> float:
         """The share of the general text that comes from the sources of a domain."""
