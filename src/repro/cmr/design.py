@@ -96,11 +96,12 @@ def design(params: Params) -> Design:
 
 def _texts(params: Params) -> Iterator[Text]:
     """The general text, and those of the domains. All general text is replayed where no model is pretrained on it."""
+    held_out = params.domain_validation_share
     replay = params.replay_share if isinstance(params.models[0], ModelParams) else Fraction(0)
     general = Text(
         name="general",
         sources=sources(params.general, "general"),
-        split=_split(params, params.validation_share, replay),
+        split=Split(validation=params.validation_share, replay=replay, near_duplicate=params.near_duplicate),
     )
     yield general
     for field in ("domain", "second_domain"):
@@ -108,13 +109,9 @@ def _texts(params: Params) -> Iterator[Text]:
             yield Text(
                 name=domain.name,
                 sources=sources(domain.sources, f"{field}.sources"),
-                split=_split(params, params.domain_validation_share, Fraction(0)),
+                split=Split(validation=held_out, replay=Fraction(0), near_duplicate=params.near_duplicate),
                 general=general,
             )
-
-
-def _split(params: Params, validation: Fraction, replay: Fraction) -> Split:
-    return Split(validation=validation, replay=replay, near_duplicate=params.near_duplicate)
 
 
 def _starts(params: Params, general: Text) -> Iterator[Start]:
