@@ -267,11 +267,6 @@ class Fit:
         )  # fmt: skip
 
     @property
-    def residual(self) -> Array:
-        """y minus the fitted law, (n,)."""
-        return self.y - self.predict(self.x)
-
-    @property
     def df_resid(self) -> int:
         """Residual degrees of freedom: points minus parameters."""
         return self.n - len(self.params)
