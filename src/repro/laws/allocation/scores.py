@@ -184,10 +184,9 @@ def checked(scores: pd.DataFrame, budget: float, answers: ArrayLike | None = Non
         hint = "each run needs a seed of its own" if "seed" in scores else "several runs need a column seed"
         raise ValueError(f"row {rows.index[repeated][0]} repeats an allocation; {hint}")
     # Seeds may be of any type; as text they can be sorted.
-    rows = rows.assign(label=rows["seed"].astype(str), place=np.arange(len(rows)))
-    rows = rows.sort_values(["sft_tokens", "label", "score"], kind="stable")
-    place = rows["place"].to_numpy()
-    rows = rows.drop(columns=["label", "place"]).reset_index(drop=True)
+    by, text = ["sft_tokens", "seed", "score"], lambda column: column.astype(str) if column.name == "seed" else column
+    rows = rows.reset_index(drop=True).sort_values(by, kind="stable", key=text)
+    place, rows = rows.index.to_numpy(), rows.reset_index(drop=True)
     fitted = rows[rows["sft_tokens"] > 0]
     kept = fitted.drop_duplicates("sft_tokens") if _copies(fitted) else fitted
     without = rows[rows["sft_tokens"] <= 0].reset_index(drop=True)
