@@ -100,9 +100,10 @@ class Paper(Results):
 
     def curves(self, t: ArrayLike, *, band: bool = False) -> pd.DataFrame:  # noqa: ARG002
         at = np.atleast_1d(np.asarray(t, dtype=float))
+        kind = frames.kind_at(at)
         curves = [
-            pd.DataFrame({"size": size, "ratio": ratio, "t": at, **increments(*laws, at), "kind": frames.kind_at(at)})
-            for size, ratio, *laws in self.trajectories()
+            pd.DataFrame({"size": size, "ratio": ratio, "t": at, **increments(domain, general, at), "kind": kind})
+            for size, ratio, domain, general in self.trajectories()
         ]
         return pd.concat(curves, ignore_index=True)
 
@@ -122,11 +123,10 @@ class Paper(Results):
         rows = table("2").query("kind == 'measured'")
         return rows.assign(loss="domain", value=rows["loss"])[["size", "ratio", "loss", "value"]]
 
-    def held_out(self, loss: str | None = None, among: Sequence[float] | None = None) -> HeldOut:
-        """As `Results.held_out`, of the losses in Table 2: those of the domain.
+    def held_out(self, loss: str | None = None) -> HeldOut:
+        """As `Results.held_out`, of the losses in Table 2, those of the domain, fitted to all other ratios as there.
 
-        General losses are not printed by ratio; for these, the increments at T = 100 follow from Table 4. among: the
-        ratios of Table 2 that L(R) is fitted to; by default those that the paper uses, all the others.
+        General losses are not printed by ratio; for these, the increments at T = 100 follow from Table 4.
         """
         if loss == "general":
             end = self.curves([frames.T_MAX])
@@ -134,8 +134,7 @@ class Paper(Results):
             return frames.held_out(end[["size", "ratio", "loss", "value"]])._replace(seen="from Table 4")
         ends = self.end_losses()
         printed = table("2").query("kind == 'predicted'")[["size", "ratio", "loss", "printed_difference"]]
-        every = tuple(ends["ratio"].unique())
-        return frames.held_out(ends, among=among or every)._replace(printed=printed.reset_index(drop=True))
+        return frames.held_out(ends, among=tuple(ends["ratio"]))._replace(printed=printed.reset_index(drop=True))
 
     def coefficients(self) -> pd.DataFrame:
         return table("4")
