@@ -27,13 +27,13 @@ from repro.study.base import BaseStudy
 from repro.trust.recovery import RECOVERY, Recovered
 
 EXCERPT = 400  # characters
-# Numbers of a shape -> their names in a model's configuration.
-CONFIG = {
-    "hidden": "hidden_size",
-    "intermediate": "intermediate_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "vocabulary": "vocab_size",
+# The columns of Table 1 -> their names in a shape of ours, and in a model's configuration.
+SHAPE = {
+    "hidden_size": ("hidden", "hidden_size"),
+    "intermediate_size": ("intermediate", "intermediate_size"),
+    "attention_heads": ("heads", "num_attention_heads"),
+    "layers": ("layers", "num_hidden_layers"),
+    "vocabulary_size": ("vocabulary", "vocab_size"),
 }
 _KNOWN: dict[tuple[str, str], DomainResults] = {}  # an analysis takes seconds, and a page's claims ask for the same
 
@@ -144,16 +144,12 @@ class Study(BaseStudy):
 
     def _shape(self, model: Pretrain | Base) -> dict[str, Any]:
         if isinstance(model, Pretrain):
-            shape = {**vars(model.shape), "vocabulary": model.vocabulary}
+            known, place = {**vars(model.shape), "vocabulary": model.vocabulary}, 0
         else:
             self.run([model])
-            config = json.loads(self.file(model, "config.json").read_text())
-            shape = {name: config.get(key, math.nan) for name, key in CONFIG.items()}
-        return {
-            "size": model.size, "hidden_size": shape["hidden"], "intermediate_size": shape["intermediate"],
-            "attention_heads": shape["heads"], "layers": shape["layers"],
-            "vocabulary_size": shape["vocabulary"], "parameters": model.parameters,
-        }  # fmt: skip
+            known, place = json.loads(self.file(model, "config.json").read_text()), 1
+        numbers = {column: known.get(names[place], math.nan) for column, names in SHAPE.items()}
+        return {"size": model.size, **numbers, "parameters": model.parameters}
 
     def pretraining(self) -> pd.DataFrame:
         """Validation losses of pretraining, if there is any: size, seed, tokens, general_loss (nats per token)."""
