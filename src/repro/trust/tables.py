@@ -8,6 +8,7 @@ from pandas.io.formats.style import Styler
 
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
 from repro.show.tables import Columns, Format, listed, styled
+from repro.show.words import between
 from repro.trust.recovered import SHARES
 
 REACH = {
@@ -67,11 +68,10 @@ def _of(wins: pd.Series, judged: pd.Series) -> list[str | None]:
 
 def coverage(frame: pd.DataFrame) -> Styler:
     """Coverage and widths; from `recovered.coverage`, or a summary of several designs."""
-    ends = [*zip(frame["low"], frame["high"], strict=True)]
     words: dict[str, Any] = {
-        "interval": [f"{low:.1%} to {high:.1%}" for low, high in ends],
-        "error": [_error(str(q), e) for q, e in zip(frame["quantity"], frame["error"], strict=True)],
-        "width": [_width(str(q), w) for q, w in zip(frame["quantity"], frame["width"], strict=True)],
+        "interval": between(frame["low"], frame["high"], "{:.1%}".format),
+        "error": list(map(_error, frame["quantity"], frame["error"])),
+        "width": list(map(_width, frame["quantity"], frame["width"])),
     }
     why = "no study has an interval, or no law alone holds the truth as often"
     return listed(frame.assign(**words), _COVERAGE, why)
@@ -79,7 +79,7 @@ def coverage(frame: pd.DataFrame) -> Styler:
 
 def refused(frame: pd.DataFrame) -> Styler:
     """How often an answer is refused; from the summary of that name."""
-    ends = [f"{low:.1%} to {high:.1%}" for low, high in zip(frame["low"], frame["high"], strict=True)]
+    ends: Any = between(frame["low"], frame["high"], "{:.1%}".format)
     columns: Columns = {
         "quantity": "", "reach": "the ratios tried", "studies": "", "refused": ("no value, or only a bound", "{:.1%}"),
         "ends": "95% interval of that",

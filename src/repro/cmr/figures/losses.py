@@ -92,9 +92,8 @@ def _lines(curves: pd.DataFrame) -> pd.DataFrame:
 
     Adds ``mixture`` (label of the ratio) and ``hover`` (every eighth row or so, where tooltips sit).
     """
-    has_fit = set(map(tuple, curves.loc[curves["kind"] == "fitted", KEYS].to_numpy()))
-    fitted = [tuple(key) in has_fit for key in curves[KEYS].to_numpy()]
-    drawn = curves[(curves["kind"] != "measured") | ~np.array(fitted, dtype=bool)]
+    fitted = curves["kind"].eq("fitted").groupby([curves[key] for key in KEYS]).transform("any")
+    drawn = curves[(curves["kind"] != "measured") | ~fitted]
     drawn = style.labelled(drawn).sort_values("t", kind="stable")
     place = drawn.groupby(KEYS, sort=False).cumcount()
     count = drawn.groupby(KEYS, sort=False)["t"].transform("size")
@@ -112,26 +111,25 @@ def joined(rows: pd.DataFrame, along: str, keys: list[str], **seam: Any) -> pd.D
     begins = rows["kind"] != rows["kind"].groupby(of).shift()
     rows = rows.assign(part=begins.groupby(of).cumsum().astype(str))
     before = rows.index.to_series().groupby(of).shift()[begins].dropna()
-    seams = rows.loc[before.astype(int)].assign(**rows.loc[before.index, ["kind", "part"]].to_dict("list"), **seam)
+    after = {name: rows.loc[before.index, name].to_numpy() for name in ("kind", "part")}
+    seams = rows.loc[before.astype(int)].assign(**after, **seam)
     return pd.concat([rows, seams]).sort_values(along, kind="stable")
 
 
 def _turns(points: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     """The turning points that exist on the trajectories drawn, up to the last t drawn."""
-    trajectories = set(zip(drawn["size"], drawn["mixture"], strict=True))
     there = style.labelled(points[points["t"].notna() & (points["t"] <= float(drawn["t"].max()))])
-    keep = [key in trajectories for key in zip(there["size"], there["mixture"], strict=True)]
-    return there.loc[keep].assign(mark=TURN, angle=0.0)
+    there = there.merge(drawn[["size", "mixture"]].drop_duplicates())
+    return there.assign(mark=TURN, angle=0.0)
 
 
 def _ends(drawn: pd.DataFrame) -> pd.DataFrame:
     """The last row of every trajectory, with the increments one step (a twentieth of the run) before."""
-    last = []
-    for _, part in drawn.groupby(KEYS, sort=False):
-        before = part.iloc[max(len(part) - 1 - max(len(part) // 20, 1), 0)]
-        row = part.iloc[-1].to_dict()
-        last.append(row | {"from_general": before["general"], "from_domain": before["domain"], "mark": END})
-    return pd.DataFrame(last)
+    parts = [part for _, part in drawn.groupby(KEYS, sort=False)]
+    last = pd.concat([part.tail(1) for part in parts])
+    before = pd.concat([part.tail(1 + max(len(part) // 20, 1)).head(1) for part in parts])
+    past = {f"from_{loss}": before[loss].to_numpy() for loss in ("general", "domain")}
+    return last.assign(**past, mark=END)
 
 
 _WIDE, _HIGH = style.PANEL, 190  # of a panel

@@ -96,10 +96,7 @@ def _checked(losses: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in ("ratio", *NUMBERS) if name not in losses]
     if missing:
         raise ValueError(f"the losses lack {', '.join(missing)}; columns are ratio, {', '.join(NUMBERS)}")
-    frame = losses.copy()
-    for name, value in DEFAULTS.items():
-        if name not in frame:
-            frame[name] = value
+    frame = losses.assign(**{name: value for name, value in DEFAULTS.items() if name not in losses})
     frame[KEYS] = frame[KEYS].astype(str)
     for name in NUMBERS:
         _refuse(frame, ~frame[name].astype(float).abs().lt(np.inf), name, "a finite number")
@@ -301,8 +298,8 @@ def _without_exploded(points: pd.DataFrame, word: str) -> Step:
         sound = np.sort(reach[~suspect])
         if len(sound) < 2:
             continue
-        for (name, rows), course, doubtful in zip(runs, courses, suspect, strict=True):
-            others = sound[-1] if doubtful or np.max(np.abs(_steadied(course))) < sound[-1] else sound[-2]
+        for (name, rows), course, reached, doubtful in zip(runs, courses, reach, suspect, strict=True):
+            others = sound[-1] if doubtful or reached < sound[-1] else sound[-2]
             end = float(np.median(course[-3:]))
             if end > max(EXPLOSION, (BEYOND if doubtful else LEFT) * others):
                 gone.append(rows)
