@@ -1,51 +1,38 @@
 """Tables on the trust that fits deserve, as pandas Stylers: pure functions of frames. Captions are left to the page."""
 
+from importlib import resources
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from pandas.io.formats.style import Styler
 
 from repro.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW
-from repro.show.tables import Columns, Format, listed, styled
+from repro.show.tables import Format, listed, styled
 from repro.show.words import between
 from repro.trust.recovered import SHARES
 
-REACH = {
-    "across": "lie on both sides of it",
-    "below": "all lie below it",
-    "above": "all lie above it",
-    "nothing": "the general loss is noise",
-}
 OWN = {
     RATIO_LAW.name: "power of R (the paper's)",
     GENERAL_TOKEN_LAW.name: "two powers of T (the paper's)",
     DOMAIN_TOKEN_LAW.name: "power of T (the paper's)",
     CMR_LAW.name: "power of T (the paper's)",
 }
-KINDS = {
-    "ratio general": "L(R), general loss",
-    "ratio domain": "L(R), domain loss",
-    "token general": "\u0394L(T), general loss",
-    "token domain": "\u0394L(T), domain loss",
-    "cmr": "R(T), critical ratio",
-}
-_COVERAGE: Columns = {
-    "quantity": "", "ratios": "", "seeds": "", "form": "ends rise as a", "studies": "",
-    "covered": ("truth inside", "{:.1%}"), "interval": "95% interval of that",
-    "missing": ("no interval", "{:.1%}"),
-    "bounds": ("only a bound", "{:.1%}"), "open": ("open above", "{:.0%}"), "error": "median error",
-    "width": "median width", "times": ("against one law", "{:.2f} times"),
-}  # fmt: skip
+# Titles and formats of columns, and words for names.
+_SAYS = yaml.safe_load((resources.files("repro.trust") / "tables.yaml").read_text(encoding="utf-8"))
+KINDS, REACH = _SAYS["kinds"], _SAYS["reach"]
+
+
+def _listed(frame: pd.DataFrame, name: str, why: str) -> Styler:
+    """The frame with the columns that ``tables.yaml`` declares under this name."""
+    columns = {column: tuple(how) if isinstance(how, list) else how for column, how in _SAYS[name].items()}
+    return listed(frame, columns, why)
 
 
 def nist(frame: pd.DataFrame) -> Styler:
     """The certified problems; from `recorded`, as ``benchmarks/nist.py`` makes it."""
-    columns: Columns = {
-        "problem": "", "level": "difficulty", "points": "", "nonlinear": "", "linear": "",
-        "digits": ("digits, parameters", "{:.1f}"), "rse_digits": ("digits, s.d.", "{:.1f}"),
-    }  # fmt: skip
-    return listed(frame, columns, "an exact sum: its residuals are rounding")
+    return _listed(frame, "nist", "an exact sum: its residuals are rounding")
 
 
 def alternatives(frame: pd.DataFrame) -> Styler:
@@ -74,17 +61,13 @@ def coverage(frame: pd.DataFrame) -> Styler:
         "width": list(map(_width, frame["quantity"], frame["width"])),
     }
     why = "no study has an interval, or no law alone holds the truth as often"
-    return listed(frame.assign(**words), _COVERAGE, why)
+    return _listed(frame.assign(**words), "coverage", why)
 
 
 def refused(frame: pd.DataFrame) -> Styler:
     """How often an answer is refused; from the summary of that name."""
     ends: Any = between(frame["low"], frame["high"], "{:.1%}".format)
-    columns: Columns = {
-        "quantity": "", "reach": "the ratios tried", "studies": "", "refused": ("no value, or only a bound", "{:.1%}"),
-        "ends": "95% interval of that",
-    }  # fmt: skip
-    return listed(frame.assign(reach=frame["reach"].map(REACH), ends=ends), columns, "")
+    return _listed(frame.assign(reach=frame["reach"].map(REACH), ends=ends), "refused", "")
 
 
 def _width(quantity: str, width: float) -> str | None:
