@@ -45,8 +45,9 @@ class Rows(NamedTuple):
         return Rows(*(frame[frame[field] == value] for frame in self))
 
     def small(self) -> Rows:
-        """The rows with a ratio of at most `SMALL`."""
-        return Rows(*(frame[frame["ratio"] <= SMALL + 1e-9] for frame in self))
+        """The rows with a ratio of at most `SMALL`; with any ratio, if none is so small."""
+        small = Rows(*(frame[frame["ratio"] <= SMALL + 1e-9] for frame in self))
+        return small if len(small.drawn) else self
 
     def span(self, column: str) -> list[float]:
         """Axis limits around the lines and dots of one increment, with a margin."""
@@ -74,17 +75,6 @@ class Rows(NamedTuple):
         tips = [style.word("mark", "Mark"), *_TIPS]
         drawn = charts.points(marks[[*_FIELDS, "mark", "angle"]], x, y, key, shape, turned, tips=tips, size=75)
         return [*(dots if len(self.dots) else []), *path, *(drawn if len(marks) else [])]
-
-
-def _small_of(curves: pd.DataFrame, size: str) -> pd.DataFrame:
-    """The rows of one size with a ratio of at most `SMALL`; with any ratio, if none is so small. Raises ValueError if
-    there is nothing to draw for this size.
-    """
-    mine = curves[curves["size"] == size]
-    if mine.empty:
-        raise ValueError(f"no curves for size {size!r}; there are {', '.join(style.in_order(curves['size']))}")
-    small = mine[mine["ratio"] <= SMALL + 1e-9]
-    return mine if small.empty else small
 
 
 def _lines(curves: pd.DataFrame) -> pd.DataFrame:
@@ -158,7 +148,7 @@ def cross_sections(results: Results) -> Any:
 def _split(rows: Rows) -> list[tuple[str, Rows]]:
     """The panels of one size: the small ratios, if they are some but not all, and all."""
     small, every = rows.small(), ("all ratios", rows)
-    if len(small.drawn) in (0, len(rows.drawn)):
+    if len(small.drawn) == len(rows.drawn):
         return [every]
     return [(f"up to {ratio_label(SMALL)}", small), every]
 
@@ -215,7 +205,11 @@ def loss_on_two_domains(*sides: DomainResults) -> Any:
 
 
 def _beyond(results: Results, size: str, band: bool = False) -> Rows:
-    return Rows.of(results, _small_of(results.curves(np.arange(1, results.last_t + 1), band=band), size))
+    """The small ratios of a size; ValueError if there is nothing to draw for it."""
+    curves = results.curves(np.arange(1, results.last_t + 1), band=band)
+    if not (mine := curves["size"] == size).any():
+        raise ValueError(f"no curves for size {size!r}; there are {', '.join(style.in_order(curves['size']))}")
+    return Rows.of(results, curves[mine]).small()
 
 
 def _side_by_side(panels: Mapping[str, Rows], x_title: str, text: str) -> Any:
