@@ -19,8 +19,8 @@ from repro.allocation.published import Paper
 from repro.allocation.results import ACCURACY, LIKELIHOOD, chance
 from repro.params import AllocationParams
 from repro.show.style import in_order
-from repro.show.tables import DASH, Columns, Format, listed, styled, two_lines
-from repro.show.words import FRACTION, between, p_value, short_tokens, with_error
+from repro.show.tables import DASH, Columns, Format, declared, listed, styled, two_lines
+from repro.show.words import FRACTION, between, short_tokens, with_error
 
 NOT_PRINTED = "not printed"
 PUBLISHED = "as published, not run here"
@@ -30,20 +30,8 @@ MODES = {
     "merge": "a new adapter, CPT's merged into the weights",
     "second": "a new adapter on top of CPT's, which is frozen",
 }
-NONE = "not printed, or not computed"
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
-_PAIRED: Columns = {
-    "name": "comparison", "benchmark": "", "metric": "", "first": "SFT alone", "second": "with CPT", "difference": "",
-    "interval": "95% interval", "p_value": ("p", p_value), "items": "{:,.0f}",
-}  # fmt: skip
-_FLATNESS: Columns = {
-    "benchmark": "", "items": "{:,.0f}", "error": ("standard error of a score", "{:.1%}"),
-    "statistic": ("chi-square", "{:.1f}"), "df": ("degrees of freedom", "{:.0f}"), "p_value": ("p", p_value),
-    "p_value_holm": ("p (Holm)", p_value), "slope": ("points for each unit of ln S", "{:+.1f}"),
-    "slope_p": ("p of the slope", p_value), "slope_p_holm": ("p of the slope (Holm)", p_value),
-    "slope_p_without": ("without the fewest tokens", p_value),
-}  # fmt: skip
-_CUT = {"prompt": "", "answer": "right answer", "others": "wrong choices"}
+LISTED = declared(__file__)
 LONGEST = 220  # characters of an example that are shown
 NEARLY_ALL = 0.999  # fractions above need seven digits
 _UNITS = {ACCURACY: "accuracy (%)", LIKELIHOOD: "log-likelihood (nats/byte)"}
@@ -86,8 +74,7 @@ def printed_drift() -> Styler:
     ends = zip(rows["low"], rows["high"], strict=True)
     rows["drift"] = [f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in ends]
     rows["between"] = between(rows["cpt_from"], rows["cpt_to"], "{:g}".format)
-    columns: Columns = {"category": "category of data", "between": "between CPT fractions", "drift": "", "where": ""}
-    return listed(rows, {"domain": "", "models": "", **columns}, "said of all fractions")
+    return listed(rows, *LISTED["printed_drift"])
 
 
 def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
@@ -154,23 +141,18 @@ def optima(results: Results) -> Styler:
     """The peaks of Equation 1 with 95% intervals, the peaks that the paper gives beside them where it does, and the
     test that scores have no slope in ln S.
     """
-    rows, printed = results.optima, "printed_tokens" in results.optima
+    rows = results.optima
     shown = rows.assign(peak_shown=rows["peak_shown"].map({True: "yes", False: "no"}))
     shown["interval"] = between(rows["low"], rows["high"], short_tokens)
-    tests = {"p_value_holm": ("all equal? p (Holm)", p_value), "slope_p_holm": ("no slope? p (Holm)", p_value)}
-    columns: Columns = {
-        "benchmark": "", **({} if printed else {"metric": ""}), "peak_shown": "",
-        "sft_tokens": ("best SFT tokens", short_tokens), "interval": "95% interval",
-        "printed_tokens": ("the paper's", short_tokens), "highest": ("highest score at", short_tokens),
-        **({} if printed else tests),  # of the paper, `flatness` has the tests
-    }  # fmt: skip
-    return listed(shown, columns, "the law has no peak here, or the test does not apply")
+    if "printed_tokens" in rows:  # of the paper, `flatness` has the tests
+        shown = shown.drop(columns=["metric", "p_value_holm", "slope_p_holm"])
+    return listed(shown, *LISTED["optima"])
 
 
 def flatness(paper: Paper) -> Styler:
     """The test of equal scores, and the slope of the scores in ln S with its test."""
     rows = paper.flatness.assign(slope=100 * paper.flatness["slope"])
-    return listed(rows, _FLATNESS, NONE)
+    return listed(rows, *LISTED["flatness"])
 
 
 def alternatives(results: Results) -> Styler:
@@ -183,11 +165,7 @@ def alternatives(results: Results) -> Styler:
     delta = rows["delta_aicc"].astype(float).replace(np.inf, np.nan)
     rows = rows.assign(delta=delta)
     rows["error"] = list(map(_error, rows["loo"].astype(float), rows["metric"]))
-    columns: Columns = {
-        "benchmark": "", **({"metric": ""} if len(results.metrics) > 1 else {}), "law": "", "parameters": "",
-        "criterion": "", "delta": ("above the best", "{:.1f}"), "error": "error when left out",
-    }  # fmt: skip
-    return listed(rows, columns, "too few scores for so many parameters")
+    return listed(rows if len(results.metrics) > 1 else rows.drop(columns="metric"), *LISTED["alternatives"])
 
 
 def _error(value: float, metric: str) -> str | None:
@@ -240,11 +218,7 @@ def cpt_steps(frame: pd.DataFrame) -> Styler:
     """Table A.1, printed or ours: scores after more or less CPT, and a test that all are equal; `Results.cpt_steps`."""
     rows = frame.assign(metric=frame["metric"].map(_UNITS))
     rows["score"] = _scores(frame)
-    columns: Columns = {
-        "benchmark": "", "metric": "", "cpt_steps": ("CPT steps", "{:,.0f}"), "score": "score \u00b1 standard error",
-        "p_value": ("all equal? p", p_value),
-    }  # fmt: skip
-    return listed(rows, columns, "not run, or nothing to test")
+    return listed(rows, *LISTED["cpt_steps"])
 
 
 def paired(frame: pd.DataFrame) -> Styler:
@@ -253,7 +227,7 @@ def paired(frame: pd.DataFrame) -> Styler:
     words = pd.DataFrame([_difference(*row) for row in ends], columns=["difference", "interval"], index=frame.index)
     for name in ("first", "second"):
         words[name] = [_score(*row, np.nan) for row in zip(frame["metric"], frame[name], strict=True)]
-    return listed(frame.assign(**words.astype(object)), _PAIRED, "does not apply, or not computed")
+    return listed(frame.assign(**words.astype(object)), *LISTED["paired"])
 
 
 def _difference(metric: str, value: float, low: float, high: float) -> tuple[str | None, str | None]:
@@ -266,24 +240,19 @@ def contents(frame: pd.DataFrame) -> Styler:
     """What each domain holds and what was left out of it; from `results.contents`."""
     out = frame["why"] != ""
     rows = frame.assign(dropped=frame["dropped"].where(out), why=frame["why"].where(out))
-    columns: Columns = {
-        "domain": "", "part": "", "items": "{:,.0f}", "characters": short_tokens, "dropped": ("left out", "{:,.0f}"),
-        "why": "because",
-    }  # fmt: skip
-    return listed(rows, columns, "nothing is left out, or it is not text")
+    return listed(rows, *LISTED["contents"])
 
 
 def exposure(frame: pd.DataFrame) -> Styler:
     """How much training shows of right and of wrong choices; from `Study.exposure`."""
-    choices: Columns = {"right": ("right choices", "{:.0%}"), "wrong": ("wrong choices", "{:.0%}")}
-    return listed(frame, {"domain": "", "benchmark": "", "where": "found among", **choices}, "not known")
+    return listed(frame, *LISTED["exposure"])
 
 
 def examples(frame: pd.DataFrame) -> Styler:
     """A pair and a question of each benchmark; from `results.examples`. Long texts are cut."""
-    short = {name: frame[name].where(frame[name] != "").map(_cut, na_action="ignore") for name in _CUT}
-    columns: Columns = {"domain": "", "use": "used for", **_CUT}
-    return listed(frame.assign(**short), columns, "no choices are given")
+    texts = frame[["prompt", "answer", "others"]]
+    short = texts.where(texts != "").map(_cut, na_action="ignore")
+    return listed(frame.assign(**short), *LISTED["examples"])
 
 
 def _cut(text: str) -> str:
@@ -297,13 +266,8 @@ def base_scores(frame: pd.DataFrame) -> Styler:
     known["text"] = _scores(frame)
     wide = known.pivot(index=keys, columns="metric", values="text").reindex(columns=[ACCURACY, LIKELIHOOD])
     rows = wide.assign(questions=frame.groupby(keys)["n_items"].max(), ceiling="100").reset_index()
-    rows["chance"] = [chance(name) for name in rows["benchmark"]]
-    columns: Columns = {
-        "domain": "", "benchmark": "", "questions": "{:,.0f}", ACCURACY: _UNITS[ACCURACY],
-        "chance": ("chance (%)", lambda share: f"{100 * share:.0f}"), "ceiling": "ceiling (%)",
-        LIKELIHOOD: _UNITS[LIKELIHOOD],
-    }  # fmt: skip
-    return listed(rows, columns, "not run, or not known")
+    rows["chance"] = 100 * rows["benchmark"].map(chance).astype(float)
+    return listed(rows, *LISTED["base_scores"])
 
 
 def tokens(frame: pd.DataFrame) -> Styler:
@@ -311,11 +275,7 @@ def tokens(frame: pd.DataFrame) -> Styler:
     total = frame.drop(columns="phase").sum().to_frame().T.assign(phase="both")
     rows = pd.concat([frame, total], ignore_index=True)
     rows["times"] = rows["naive"] / rows["trained"].where(rows["trained"] > 0)
-    columns: Columns = {
-        "phase": "", "trained": ("trained on", "{:,.0f}"), "naive": ("each by itself", "{:,.0f}"), "times": "{:.1f}",
-        "seconds": "{:,.0f}",
-    }  # fmt: skip
-    return listed(rows, columns, "nothing is trained")
+    return listed(rows, *LISTED["tokens"])
 
 
 def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, examples: int) -> Styler:
@@ -334,12 +294,7 @@ def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, exam
         }
         for place, part in both.groupby(["domain", "phase"], sort=False)
     ]  # fmt: skip
-    columns: Columns = {
-        "domain": "", "phase": "", "examples": "", "splits": "", "least": ("least drift", "{:.4f}"),
-        "most": ("most drift", "{:.4f}"), "seed": ("another seed", "{:.4f}"),
-        "correlation": ("rank correlation with the score", "{:+.2f}"),
-    }  # fmt: skip
-    return listed(pd.DataFrame(rows), columns, "not measured, or too few splits")
+    return listed(pd.DataFrame(rows), *LISTED["drifts"])
 
 
 def _rank_correlation(rows: pd.DataFrame) -> float:

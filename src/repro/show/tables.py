@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from pandas.io.formats.style import Styler
 
 from repro.output import safe
+from repro.show.words import p_value, short_tokens
 
 HERE = Path(__file__).parent
 DASH = "\u2014"
 Table = Styler.from_custom_template(str(HERE), html_table="table.tpl")  # heads with their scope
 Format = str | Callable[[Any], str]
 Columns = Mapping[str, Format | tuple[str, Format]]  # what :func:`listed` says of each column
+FORMATS: Mapping[Format, Format] = {"{tokens}": short_tokens, "{p}": p_value}  # as data name them
+
+
+def declared(module: str) -> dict[str, tuple[Columns, str]]:
+    """The last two arguments of :func:`listed` for each table that the YAML beside a module declares, by its name."""
+    tables = yaml.safe_load(Path(module).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return {name: (table["columns"], table["why"]) for name, table in tables.items()}
 
 
 def with_intervals(values: pd.Series, frame: pd.DataFrame, name: str, form: Format, ends: Format) -> pd.Series:
@@ -47,10 +56,10 @@ def listed(frame: pd.DataFrame, columns: Columns, why: str) -> Styler:
     titles: dict[str, str] = {}
     formats: dict[str, Format] = {}
     for name in filter(frame.columns.__contains__, columns):
-        how = columns[name]
-        title, form = how if isinstance(how, tuple) else (how, None) if _is_title(how) else ("", how)
+        how = columns[name] or ""
+        title, form = how if isinstance(how, (tuple, list)) else (how, None) if _is_title(how) else ("", how)
         titles[name] = str(title or name.replace("_", " "))
-        formats |= {titles[name]: form} if form else {}
+        formats |= {titles[name]: FORMATS.get(form, form)} if form else {}
     rows = frame[list(titles)].set_axis(list(titles.values()), axis=1).reset_index(drop=True)
     return styled(rows, formats, why, index=False)
 
