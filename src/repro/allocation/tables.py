@@ -6,10 +6,12 @@ is a dash that says why under the pointer; captions are left to the page.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from pandas.io.formats.style import Styler
 from scipy.stats import spearmanr
 
@@ -25,11 +27,8 @@ from repro.show.words import FRACTION, between, short_tokens, with_error
 NOT_PRINTED = "not printed"
 PUBLISHED = "as published, not run here"
 _TOKENS = {"total_tokens": "tokens in total", "cpt_tokens": "CPT tokens", "sft_tokens": "SFT tokens"}
-MODES = {
-    "continue": "goes on with CPT's adapter",
-    "merge": "a new adapter, CPT's merged into the weights",
-    "second": "a new adapter on top of CPT's, which is frozen",
-}
+RECIPES = yaml.safe_load(Path(__file__).with_name("recipes.yaml").read_text(encoding="utf-8"))
+MODES = RECIPES["adapters"]
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
 LISTED = declared(__file__)
 LONGEST = 220  # characters of an example that are shown
@@ -79,39 +78,18 @@ def printed_drift() -> Styler:
 
 def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
     """The set-up of CPT and of SFT, aspect by aspect; an aspect is spelt as the tables spell it."""
-    shared = {
-        "Optimiser": "AdamW",
-        "Weight decay": f"{params.weight_decay:g}",
-        "LoRA dropout": "0.0",
-        "Gradient clipping": f"{params.clip:.1f}\nmax norm",
-        "Random seed": ", ".join(map(str, params.seeds)),
-        "Precision": params.lora_precision,
+    words = {
+        "given": params,
+        "domains": "; ".join(domain.name for domain in params.domains),
+        "steps": params.budget // (params.cpt_batch * params.cpt_length),
+        "replay": float(params.lora_replay_share),
+        "adapter": MODES[params.sft_adapter],
+        "prompt": "the model's chat template" if params.chat_template else "plain",
+        "seeds": ", ".join(map(str, params.seeds)),
     }
-    cpt = {
-        "Dataset": "; ".join(domain.name for domain in params.domains),
-        "Sequence length": f"{params.cpt_length:,}",
-        "Global batch size": f"{params.cpt_batch} sequences",
-        "Total training steps": f"{params.budget // (params.cpt_batch * params.cpt_length):,} at most",
-        "Learning rate": f"{params.cpt_lr:g} (constant)",
-        "Learning rate schedule": f"linear warm-up\nfirst {params.cpt_warmup_steps} steps",
-        "LoRA rank": f"{params.cpt_rank}",
-        "LoRA scaling factor": f"{params.cpt_alpha}",
-        "Replay": f"{float(params.lora_replay_share):.0%} of sequences are {params.replay.name}",
-    }
-    sft = {
-        "Dataset": "pairs of each domain",
-        "Sequence length": f"one pair, {params.sft_longest:,} at most",
-        "Global batch size": f"{params.sft_batch} pairs",
-        "Total training steps": "as many as the tokens allow",
-        "Learning rate": f"{params.sft_lr:g} (constant)",
-        "Learning rate schedule": f"linear warm-up\nfirst {params.sft_warmup_steps} steps",
-        "LoRA rank": f"{params.sft_rank}",
-        "LoRA scaling factor": f"{params.sft_alpha}",
-        "Replay": f"{float(params.lora_replay_share):.0%} of pairs are {params.replay.name}",
-        "Adapter": MODES[params.sft_adapter],
-        "Prompt": "the model's chat template" if params.chat_template else "plain",
-    }
-    return cpt | shared, sft | shared
+    aspects = (RECIPES[phase] | RECIPES["both"] for phase in ("cpt", "sft"))
+    cpt, sft = ({aspect: text.format(**words) for aspect, text in texts.items()} for texts in aspects)
+    return cpt, sft
 
 
 def set_up(cpt: Mapping[str, str], sft: Mapping[str, str]) -> Styler:
