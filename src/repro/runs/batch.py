@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
+import yaml
 
 from repro.runs.temporary import temporary
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 NAME = "repro"
-PREFIX = {"slurm": "#SBATCH", "pbs": "#PBS", "lsf": "#BSUB"}
-SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}
-CLUSTER = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+SYSTEMS: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
+OPTIONAL = ("queue", "account", "gpus")
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
 WORD = re.compile(r"[\w.,:@/+-]+")  # what a queue, an account or an interface is called
 SCHEDULER_SECONDS = 60  # a job that finds no scheduler for this long ends
@@ -82,47 +84,29 @@ class Batch:
 
     def script_words(self) -> list[str]:
         """The directives at the head of a job's script."""
-        return [f"{PREFIX[self.system]} {words}" for words in self._directives()]
+        return [f"{self._is['prefix']} {words}" for words in self._directives()]
 
     def _directives(self) -> list[str]:
-        write = {"slurm": self._slurm, "pbs": self._pbs, "lsf": self._lsf}[self.system]
-        return [*write(), *self.directives]
+        hours, minutes, seconds = map(int, self.walltime.split(":"))
+        total = hours * 60 + minutes + math.ceil(seconds / 60)
+        made = {
+            "name": NAME,
+            "logs": shlex.quote(str(self.logs.absolute())),
+            "mib": self._mib,
+            "and_gpus": f":ngpus={self.gpus}" if self.gpus else "",
+            "whole_minutes": f"{total // 60:02d}:{total % 60:02d}",
+        }
+        left_out = [f"{{{name}}}" for name in OPTIONAL if not getattr(self, name)]
+        lines = [line for line in self._is["directives"] if not any(name in line for name in left_out)]
+        return [*(line.format(**vars(self) | made) for line in lines), *self.directives]
+
+    @property
+    def _is(self) -> Mapping[str, Any]:
+        return SYSTEMS[self.system]
 
     @property
     def _mib(self) -> int:
         return math.ceil(self.memory_gib * 1024)
-
-    def _slurm(self) -> Iterator[str]:
-        yield f"--job-name={NAME}"
-        yield f"--output={shlex.quote(str(self.logs.absolute()))}/%x-%j.log"
-        yield from _option("--partition={}", self.queue)
-        yield from _option("--account={}", self.account)
-        yield f"--nodes=1 --ntasks=1 --cpus-per-task={self.cores}"
-        yield f"--mem={self._mib}M"
-        yield from _option("--gres=gpu:{}", self.gpus)
-        yield f"--time={self.walltime}"
-
-    def _pbs(self) -> Iterator[str]:
-        yield f"-N {NAME}"
-        yield "-j oe"
-        yield f"-o {shlex.quote(str(self.logs.absolute()))}/"
-        yield from _option("-q {}", self.queue)
-        yield from _option("-A {}", self.account)
-        gpus = f":ngpus={self.gpus}" if self.gpus else ""
-        yield f"-l select=1:ncpus={self.cores}:mem={self._mib}mb{gpus}"
-        yield f"-l walltime={self.walltime}"
-
-    def _lsf(self) -> Iterator[str]:
-        yield f"-J {NAME}"
-        yield f"-o {shlex.quote(str(self.logs.absolute()))}/{NAME}-%J.log"
-        yield from _option("-q {}", self.queue)
-        yield from _option("-P {}", self.account)
-        yield f'-n {self.cores} -R "span[hosts=1]"'
-        yield f"-M {self._mib}MB"  # a bare number is in a unit that the site chooses
-        yield from _option('-gpu "num={}"', self.gpus)
-        hours, minutes, seconds = (int(part) for part in self.walltime.split(":"))
-        total = hours * 60 + minutes + math.ceil(seconds / 60)
-        yield f"-W {total // 60:02d}:{total % 60:02d}"  # LSF knows no seconds
 
     def check(self) -> None:
         """Raise Unavailable if dask-jobqueue or the submit command is not installed here."""
@@ -130,8 +114,8 @@ class Batch:
             _import("dask_jobqueue")
         except ImportError as error:
             raise Unavailable("a batch system needs dask-jobqueue: pip install '.[cluster]'") from error
-        if shutil.which(SUBMIT[self.system]) is None:
-            raise Unavailable(f"{SUBMIT[self.system]} is not on PATH: {self.system} jobs cannot be submitted from here")
+        if shutil.which(self._is["submit"]) is None:
+            raise Unavailable(f"{self._is['submit']} is not on PATH: {self.system} jobs cannot be submitted from here")
 
     def open(self, resources: Mapping[str, float], environment: Mapping[str, str], tls: Path) -> "SpecCluster":
         """A scheduler in this process, and how to submit workers to it, with what each offers, its environment and the
@@ -144,7 +128,7 @@ class Batch:
             )
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         offered = ",".join(f"{name}={value}" for name, value in resources.items())
-        kind = getattr(_import("dask_jobqueue"), CLUSTER[self.system])
+        kind = getattr(_import("dask_jobqueue"), self._is["cluster"])
         cluster: SpecCluster = kind(
             name=NAME,
             job_name=NAME,
@@ -167,7 +151,7 @@ class Batch:
                 *self.setup,
                 *exports,
             ],  # PBS starts jobs at home
-            job_directives_skip=[PREFIX[self.system]],  # all of them: ours take their place
+            job_directives_skip=[self._is["prefix"]],  # all of them: ours take their place
             job_extra_directives=self._directives(),
             scheduler_options={"dashboard_address": "127.0.0.1:0"},
             security=security(tls),
@@ -189,11 +173,11 @@ class Batch:
         self.check()
         self.logs.mkdir(parents=True, exist_ok=True)
         with credentials(self.logs) as tls, closing(self.open(resources, environment, tls)) as cluster:
-            jobs = Jobs(cluster, self.system, self.workers, self.logs, tell)
+            jobs = Jobs(cluster, self._is, self.workers, self.logs, tell)
             try:
                 cluster.sync(jobs.submit)
             except RuntimeError as error:
-                raise Unavailable(f"{SUBMIT[self.system]} refuses the job: {jobs.refusal}") from error
+                raise Unavailable(f"{self._is['submit']} refuses the job: {jobs.refusal}") from error
             try:
                 yield cluster
             except (Exception, CancelledError) as error:
@@ -236,8 +220,3 @@ def _import(name: str) -> ModuleType:
     finally:
         if threading.current_thread() is threading.main_thread():  # no other thread could have changed it
             signal.signal(signal.SIGINT, ours)
-
-
-def _option(text: str, value: str | int | None) -> Iterator[str]:
-    if value:
-        yield text.format(value)

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -26,23 +26,18 @@ PAUSE_SECONDS = 600.0  # after too many of those, before more are submitted; onl
 REFUSED_SECONDS = 6 * 3600.0  # without a worker, before refused jobs are taken to be refused for good
 ANSWER_SECONDS = 60.0  # before a batch system that says nothing is taken not to answer
 END_SECONDS = 5.0  # that a worker has to end by itself
-LIST = {
-    "slurm": ("squeue", "--noheader", "--format=%i", "--user"),
-    "pbs": ("qselect", "-u"),
-    "lsf": ("bjobs", "-noheader", "-o", "jobid", "-u"),
-}
-CALLED = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
 NONE_LEFT = "No unfinished job found"  # LSF calls that an error
 
 
 class Jobs(SchedulerPlugin):
     """The jobs of one cluster; as a plugin it is told of each worker that starts.
 
-    refusal: why the batch system last refused a job; trouble: why no worker will start any more, or None.
+    system: what ``batch.yaml`` says of it; refusal: why the batch system last refused a job; trouble: why no worker
+    will start any more, or None.
     """
 
     def __init__(
-        self, cluster: "SpecCluster", system: str, workers: int, logs: Path, tell: Callable[[str], None]
+        self, cluster: "SpecCluster", system: Mapping[str, Any], workers: int, logs: Path, tell: Callable[[str], None]
     ) -> None:
         self.refusal = ""
         self.trouble: str | None = None
@@ -66,7 +61,7 @@ class Jobs(SchedulerPlugin):
         self._scheduler.add_plugin(self)
         await self._replace(set())
         submitted = f"{self._workers} jobs" if self._workers > 1 else "a job"
-        self._tell(f"{submitted} submitted to {CALLED[self._system]}; waiting for the first worker")
+        self._tell(f"{submitted} submitted to {self._system['called']}; waiting for the first worker")
         self._task = asyncio.create_task(self._watch())
 
     def add_worker(self, scheduler: "Scheduler", worker: str) -> None:
@@ -125,7 +120,7 @@ class Jobs(SchedulerPlugin):
         if refused and self.refusal != self._reported:
             self._reported = self.refusal
             self._tell(
-                f"{CALLED[self._system]} refuses a job, which is submitted again every now and then: {self._reported}"
+                f"{self._system['called']} refuses a job, which is submitted again every now and then: {self._reported}"
             )
         patient = self._alive() or time.monotonic() - self._refused_since < REFUSED_SECONDS
         return refused if patient else set()
@@ -175,7 +170,7 @@ class Jobs(SchedulerPlugin):
         """The numbers of the user's jobs that wait or run, None if the batch system does not answer."""
         try:
             process = await asyncio.create_subprocess_exec(
-                *LIST[self._system],
+                *self._system["list"],
                 getpass.getuser(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

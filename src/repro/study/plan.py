@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from repro.params import AllocationParams, Params, SourceParams
+from repro.runs.batch import SYSTEMS
 from repro.runs.spec import Stage, closure
 
 GIB = 2**30
@@ -18,7 +19,6 @@ TEXT_RATE = 3.5e6  # characters a second that one core tokenizes, as measured
 BYTES_ACTIVATION, BYTES_LOGIT = 34, 12
 VOCABULARY = 40_000  # of a model of the hub, about
 
-SYSTEMS = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF"}
 CORE, DEVICE = "one processor core", "one H100"
 
 
@@ -196,7 +196,7 @@ def _where(params: Params | AllocationParams, papers: Sequence[Paper]) -> str:
     jobs = max(_jobs(paper) for paper in papers)
     goes = "1 job goes" if jobs == 1 else f"{jobs} jobs{' at a time' * (len(papers) > 1)} go"
     return (
-        f"{goes} to {SYSTEMS[given.batch]}{queue}, each one worker for {given.walltime} at a time: "
+        f"{goes} to {SYSTEMS[given.batch]['called']}{queue}, each one worker for {given.walltime} at a time: "
         f"{gpus}{given.cores} core{'s' * (given.cores > 1)} and {given.memory_gib:g} GiB.\n"
         "  A job that ends is replaced, and the run it was at goes on from its last checkpoint."
     )
