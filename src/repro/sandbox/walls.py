@@ -15,6 +15,7 @@ Everything ends with the check, and with the process that asked for it: the kern
 its parent, and the rest of the tree with it.
 """
 
+import csv
 import errno
 import json
 import math
@@ -37,34 +38,9 @@ from typing import Literal
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CLONE = {"x86_64": 56, "aarch64": 220}
-CLONE3 = 435  # this number and those above 400 below are the same on every machine
-REFUSED = {  # name: (x86_64, aarch64)
-    "socket": (41, 198),
-    "shmget": (29, 194),
-    "semget": (64, 190),
-    "msgget": (68, 186),
-    "mq_open": (240, 180),
-    "memfd_create": (319, 279),
-    "memfd_secret": (447, 447),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "open_tree": (428, 428),
-    "fsopen": (430, 430),
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "keyctl": (250, 219),
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282),
-    "io_uring_setup": (425, 425),
-}
+CLONE3 = 435  # this number and those above 400 in the file are the same on every machine
+with Path(__file__).with_name("refused.csv").open(encoding="utf-8") as rows:
+    REFUSED = list(csv.DictReader(rows))  # system calls, with the number that each kind of machine has for one
 NAMESPACES = 0x7E020000  # the CLONE_NEW* flags
 X32 = 0x40000000  # numbers of the other ABI of x86_64
 
@@ -90,11 +66,10 @@ def seccomp_filter(machine: str = "") -> bytes:
     machine = machine or platform.machine()
     if machine not in AUDIT:
         raise ValueError(f"no filter of system calls for {machine} machines; there are some for {', '.join(AUDIT)}")
-    column = list(AUDIT).index(machine)
     lines = [_load(ARCHITECTURE), _line(EQUAL, AUDIT[machine], 1, 0), _line(RETURN, KILL)]
     lines += [_load(NUMBER), *_if(AT_LEAST, X32, FAIL | errno.ENOSYS)]
-    for numbers in REFUSED.values():
-        lines += _if(EQUAL, numbers[column], FAIL | errno.EPERM)
+    for call in REFUSED:
+        lines += _if(EQUAL, int(call[machine]), FAIL | errno.EPERM)
     # clone3 hides its flags behind a pointer; told that there is none, the C library falls back on clone.
     lines += _if(EQUAL, CLONE3, FAIL | errno.ENOSYS)
     namespaces = [_load(FIRST_ARGUMENT), *_if(ANY_BIT, NAMESPACES, FAIL | errno.EPERM)]
