@@ -20,6 +20,8 @@ from repro.study.models import require_context, require_tokenizer
 PHASES = ("base to CPT", "CPT to SFT")
 FLOOR = ("CPT with another seed", "SFT with another seed")
 MODELS = ("CPT only", "CPT and SFT")
+# Parameters that only the first domain follows, at what they are for the others.
+OF_FIRST = {"other_budgets": (), "cpt_ablation": (), "snapshots": (), "sft_steps": None, "drift_floor_seed": None}
 Kind = Literal["base", "allocation", "SFT only", "other budget", "CPT ablation", "snapshot", "fixed steps"]
 
 
@@ -99,7 +101,8 @@ def design(params: AllocationParams, *, programs: bool = True) -> Design:
         # What is replayed gives none of the domain's questions away.
         replay = material(params, params.replay, "replay", beside=material(params, domain, field))
         own = material(params, domain, field, seen=replay)
-        parts.append(DomainRuns(params, own, replay, base, programs, first=number == 0))
+        given = params.model_copy(update=OF_FIRST) if number else params
+        parts.append(DomainRuns(given, own, replay, base, programs))
     return Design(
         base,
         tuple(part.domain for part in parts),
@@ -114,29 +117,19 @@ def design(params: AllocationParams, *, programs: bool = True) -> Design:
 
 @dataclass(frozen=True)
 class DomainRuns:
-    """The stages of one domain; ablations and other budgets are those of the first one only."""
+    """The stages of one domain; its parameters are those of the study or, for all but the first, without `OF_FIRST`."""
 
     params: AllocationParams
     domain: Material
     replay: Material
     base: Base | Pretrain
     programs: bool
-    first: bool
 
     @cached_property
     def budgets(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
         """Each budget with its SFT tokens, the main one first."""
-        others = self.params.other_budgets if self.first else ()
         main = (self.params.budget, tuple(sorted(self.params.sft_tokens)))
-        return (main, *((other.budget, tuple(sorted(other.sft_tokens))) for other in others))
-
-    @cached_property
-    def ablation(self) -> tuple[int, ...]:
-        return tuple(sorted(self.params.cpt_ablation)) if self.first else ()
-
-    @cached_property
-    def snapshots(self) -> tuple[int, ...]:
-        return tuple(sorted(self.params.snapshots)) if self.first else ()
+        return (main, *((other.budget, tuple(sorted(other.sft_tokens))) for other in self.params.other_budgets))
 
     @cached_property
     def tokens(self) -> tuple[Tokens, Tokens]:
@@ -158,8 +151,8 @@ class DomainRuns:
     @cached_property
     def trajectories(self) -> dict[tuple[int, int], Adapted]:
         """(seed, CPT tokens) -> the model after so much CPT; each goes on from the one before it."""
-        wanted = {budget - sft for budget, listed in self.budgets for sft in listed} | set(self.ablation)
-        wanted |= {self.params.budget} if self.snapshots else set()
+        wanted = {budget - sft for budget, listed in self.budgets for sft in listed} | set(self.params.cpt_ablation)
+        wanted |= {self.params.budget} if self.params.snapshots else set()
         models: dict[tuple[int, int], Adapted] = {}
         for seed in self.params.seeds:
             models[seed, 0] = self.base
@@ -176,8 +169,8 @@ class DomainRuns:
     def tunings(self) -> dict[tuple[int, int, int], Adapted]:
         """(seed, CPT tokens, SFT tokens) -> the model after both; those of one CPT go on from each other."""
         wanted = {(budget - sft, sft) for budget, listed in self.budgets for sft in listed}
-        wanted |= {(cpt, self.params.cpt_ablation_sft) for cpt in self.ablation}
-        wanted |= {(self.params.budget, sft) for sft in self.snapshots}
+        wanted |= {(cpt, self.params.cpt_ablation_sft) for cpt in self.params.cpt_ablation}
+        wanted |= {(self.params.budget, sft) for sft in self.params.snapshots}
         wanted |= {(0, sft) for sft in self.params.sft_only_tokens} | {(0, 0)}
         models: dict[tuple[int, int, int], Adapted] = {}
         for (seed, cpt), start in self.trajectories.items():
@@ -191,20 +184,21 @@ class DomainRuns:
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
         (main, allocations), *others = self.budgets
+        given, ablation = self.params, sorted(self.params.cpt_ablation)
         return tuple(
             trial
-            for seed in self.params.seeds
+            for seed in given.seeds
             for trial in (
-                *([self._trial("base", None, 0, 0, seed)] if seed == self.params.seeds[0] else []),
+                *([self._trial("base", None, 0, 0, seed)] if seed == given.seeds[0] else []),
                 *(self._trial("allocation", main, main - sft, sft, seed) for sft in allocations),
-                *(self._trial("SFT only", None, 0, sft, seed) for sft in sorted(self.params.sft_only_tokens)),
+                *(self._trial("SFT only", None, 0, sft, seed) for sft in sorted(given.sft_only_tokens)),
                 *(self._trial("other budget", n, n - sft, sft, seed) for n, listed in others for sft in listed),
-                *(self._trial("CPT ablation", None, c, self.params.cpt_ablation_sft, seed) for c in self.ablation),
-                *(self._trial("snapshot", None, main, sft, seed) for sft in self.snapshots),
+                *(self._trial("CPT ablation", None, cpt, given.cpt_ablation_sft, seed) for cpt in ablation),
+                *(self._trial("snapshot", None, main, sft, seed) for sft in sorted(given.snapshots)),
                 *(
-                    self._trial("fixed steps", main, main - sft, sft, seed, self.params.sft_steps)
+                    self._trial("fixed steps", main, main - sft, sft, seed, given.sft_steps)
                     for sft in allocations
-                    if sft and self.first and self.params.sft_steps
+                    if sft and given.sft_steps
                 ),
             )
         )
@@ -228,9 +222,9 @@ class DomainRuns:
 
     @property
     def floor(self) -> Iterable[PhaseDrift]:
-        """What another seed of weights and data does to the middle allocation of the first domain."""
+        """What another seed of weights and data does to the middle allocation."""
         both = [trial for trial in self._main() if isinstance(trial.before, Cpt) and trial.sft_tokens]
-        if self.first and (seed := self.params.drift_floor_seed) is not None and both:
+        if (seed := self.params.drift_floor_seed) is not None and both:
             trial = both[len(both) // 2]
             cpt = self._cpt(trial.cpt_tokens, seed, None)
             sft = self._sft(cpt, trial.sft_tokens, seed, None)
