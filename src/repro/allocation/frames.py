@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from repro.allocation.results import ACCURACY, METRICS, chance, matrix
+from repro.allocation.results import ACCURACY, KEYS, METRICS, chance, matrix
 from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
 from repro.laws.allocation.scores import equal_answers, with_errors
 
@@ -179,33 +179,24 @@ def split_pairs(scores: pd.DataFrame, budget: int) -> Pairs:
     """SFT on the whole budget against every other allocation of it, which saw as many tokens (unlike `ablation_pairs`),
     as `results.compare` takes them. Empty where the whole budget was never SFT.
     """
-    keys = ["domain", "cpt_tokens", "sft_tokens", "seed"]
-    mine = scores.loc[(scores["kind"] == "allocation") & (scores["budget"] == budget), keys].drop_duplicates()
-    several = mine["seed"].nunique() > 1
+    mine = scores[(scores["kind"] == "allocation") & (scores["budget"] == budget)]
     alone = mine[mine["cpt_tokens"] == 0].sort_values("sft_tokens").groupby(["domain", "seed"]).tail(1)
-    pairs = alone.merge(mine[mine["cpt_tokens"] > 0], on=["domain", "seed"], suffixes=("_alone", ""))
-    return [
-        (
-            {"kind": "allocation", "budget": budget, "cpt_tokens": 0}
-            | {"domain": row["domain"], "seed": row["seed"], "sft_tokens": row["sft_tokens_alone"]},
-            {"kind": "allocation", "budget": budget} | {key: row[key] for key in keys},
-            f"{row['sft_tokens']:,.0f} SFT, {row['cpt_tokens']:,.0f} CPT" + (f" ({row['seed']})" if several else ""),
-        )
-        for row in cast(list[dict[str, Any]], pairs.to_dict("records"))
-    ]
+    name = "{sft_tokens:,.0f} SFT, {cpt_tokens:,.0f} CPT"
+    return _pairs(alone, mine[mine["cpt_tokens"] > 0], KEYS, ["domain", "seed"], name)
 
 
 def ablation_pairs(scores: pd.DataFrame) -> Pairs:
     """Each SFT-only trial and the allocation with the same SFT tokens after CPT, as `results.compare` takes them."""
-    keys = ["domain", "sft_tokens", "seed"]
-    alone = scores.loc[scores["kind"] == "SFT only", keys].drop_duplicates()
-    both = scores.loc[(scores["kind"] == "allocation") & (scores["cpt_tokens"] > 0), keys].drop_duplicates()
-    several = scores["seed"].nunique() > 1
+    same = ["domain", "sft_tokens", "seed"]
+    both = scores[(scores["kind"] == "allocation") & (scores["cpt_tokens"] > 0)]
+    return _pairs(scores[scores["kind"] == "SFT only"], both, ["kind", *same], same, "{sft_tokens:,.0f} SFT tokens")
+
+
+def _pairs(alone: pd.DataFrame, both: pd.DataFrame, keys: list[str], same: list[str], name: str) -> Pairs:
+    """Trials of the two with the same values of some of their ``keys``; seeds are named where there are several."""
+    pairs = alone[keys].drop_duplicates().merge(both[keys].drop_duplicates(), on=same, suffixes=("_alone", ""))
+    name += " ({seed})" if both["seed"].nunique() > 1 else ""
     return [
-        (
-            {"kind": "SFT only"} | place,
-            {"kind": "allocation"} | place,
-            f"{place['sft_tokens']:,.0f} SFT tokens" + (f" ({place['seed']})" if several else ""),
-        )
-        for place in cast(list[dict[str, Any]], alone.merge(both).to_dict("records"))
+        ({key: row.get(f"{key}_alone", row[key]) for key in keys}, {key: row[key] for key in keys}, name.format(**row))
+        for row in cast(list[dict[str, Any]], pairs.to_dict("records"))
     ]
