@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from multiprocessing import resource_tracker
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
+import yaml
 
 from repro.home import home
 from repro.runs.batch import Batch, ClusterLost, Unavailable
@@ -31,24 +33,8 @@ from repro.runs.store import Store
 if TYPE_CHECKING:
     from distributed import Client, Future, Worker
 
-# One thread a worker. The allocator keeps what it frees: dask's own setting hands memory back to the system after
-# every step, and a third of a small model's training time goes into getting it back.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-}
-SETTINGS = {
-    # A worker that holds the GIL for long does not answer; a dead one is noticed by its connection long before.
-    "distributed.scheduler.worker-ttl": "1 hour",
-    # A lost worker is no fault of its run: a batch job's wall time may interrupt a long run any number of times. Runs
-    # that kill their workers are stopped by `repro.runs.folder`.
-    "distributed.scheduler.allowed-failures": 1000,
-    "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-    "distributed.worker.preload": ["repro.runs.workers"],
-    "distributed.diagnostics.nvml": False,  # asks the driver for what nothing here uses
-}
+SETTINGS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("dask.yaml").read_text(encoding="utf-8"))
+WORKER_ENVIRONMENT: dict[str, str] = SETTINGS["distributed.nanny.pre-spawn-environ"]
 PATIENCE = 30.0  # seconds until a scheduler, or the first of its workers, must have answered
 GIB = 2**30
 Errors = dict[str, BaseException]  # of the stages that failed, by key
