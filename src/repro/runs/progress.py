@@ -17,21 +17,11 @@ PLAIN = "REPRO_PLAIN"  # set for a notebook's kernel: what it writes to standard
 LOG = logging.getLogger("repro")  # what a user should know, from wherever a run executes
 
 
-class _Forwarder(logging.Handler):
-    """Passes on every message as text."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        super().__init__()
-        self._tell = tell
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record.getMessage())
-
-
 @contextmanager
 def heard(tell: Callable[[str], None]) -> Iterator[None]:
     """While the context lasts, every message to `LOG` goes to `tell`."""
-    handler = _Forwarder(tell)
+    handler = logging.Handler()
+    handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
     LOG.addHandler(handler)
     try:
         yield
