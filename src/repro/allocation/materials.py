@@ -107,15 +107,8 @@ def _pairs(given: PairsParams, field: str) -> PairSource:
     if given.package is not None:
         return Problems(digest=PACKAGES[given.package].sha256)
     if given.hub is not None:
-        return HubPairs(
-            dataset=given.hub,
-            revision=str(given.revision),
-            config=given.config,
-            folder=given.directory,
-            split=given.split,
-            form=given.form,
-            limit=given.limit,
-        )
+        options = given.model_dump(include={"config", "split", "form", "limit"})
+        return HubPairs(dataset=given.hub, revision=str(given.revision), folder=given.directory, **options)
     with local(str(given.folder), f"{field}.folder") as folder:
         return FolderPairs(digest=digest_folder(folder, TABLES), form=given.form, folder=folder)
 
