@@ -85,18 +85,11 @@ def value(name: str) -> float:
 
 def scores() -> pd.DataFrame:
     """Table 6, one row for each score: benchmark, cpt_fraction, sft_tokens (of 30B), score (share), n_items."""
-    printed = table("6")
-    rows = [
-        pd.DataFrame({
-            "benchmark": name,
-            "cpt_fraction": printed["cpt_fraction"],
-            "sft_tokens": sft_tokens(printed["cpt_fraction"], value("budget")),
-            "score": printed[which.column] / which.out_of,
-            "n_items": which.items,
-        })
-        for name, which in BENCHMARKS.items()
-    ]  # fmt: skip
-    return pd.concat(rows, ignore_index=True)
+    known = pd.DataFrame(BENCHMARKS.values()).assign(benchmark=list(BENCHMARKS))
+    rows = table("6").melt("cpt_fraction", var_name="column", value_name="printed").merge(known, on="column")
+    tokens = sft_tokens(rows["cpt_fraction"], value("budget"))
+    rows = rows.assign(sft_tokens=tokens, score=rows["printed"] / rows["out_of"], n_items=rows["items"])
+    return rows[["benchmark", "cpt_fraction", "sft_tokens", "score", "n_items"]]
 
 
 def other_budgets() -> pd.DataFrame:
