@@ -264,15 +264,10 @@ def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, exam
     """
     both = phases.merge(scores[["domain", "sft_tokens", "score"]], on=["domain", "sft_tokens"], how="left")
     seeds = floor.set_index(["domain", "phase"])["drift"]
-    rows = [
-        {
-            "domain": place[0], "phase": place[1], "examples": examples, "splits": part["drift"].count(),
-            "least": part["drift"].min(), "most": part["drift"].max(), "seed": seeds.get(place, np.nan),
-            "correlation": _rank_correlation(part.dropna(subset=["drift", "score"])),
-        }
-        for place, part in both.groupby(["domain", "phase"], sort=False)
-    ]  # fmt: skip
-    return listed(pd.DataFrame(rows), *LISTED["drifts"])
+    grouped = both.groupby(["domain", "phase"], sort=False)
+    rows = grouped["drift"].agg(splits="count", least="min", most="max").assign(examples=examples, seed=seeds)
+    rows["correlation"] = [_rank_correlation(part.dropna(subset=["drift", "score"])) for _, part in grouped]
+    return listed(rows.reset_index(), *LISTED["drifts"])
 
 
 def _rank_correlation(rows: pd.DataFrame) -> float:
