@@ -175,21 +175,14 @@ def held_out(frames: Iterable[tuple[HeldOut, int, pd.DataFrame]]) -> pd.DataFram
     for stage, tokens, frame in frames:
         runs.setdefault((stage.domain.text.name, tokens), []).append(frame)
     means = {place: sum(losses[1:], losses[0]) / len(losses) for place, losses in runs.items()}
-    rows: list[dict[str, Any]] = []
+    rows = []
     for (domain, tokens), frame in means.items():
         change = frame - means[domain, 0]
-        rows += [
-            {
-                "domain": domain,
-                "tokens": tokens,
-                "corpus": f"{corpus}, held out",
-                "loss": float(frame[corpus].mean()),
-                "change": float(change[corpus].mean()),
-                "se": float(change[corpus].std(ddof=1) / np.sqrt(len(change))),
-            }
-            for corpus in ("domain", "general")
-        ]
-    return pd.DataFrame(rows).sort_values(["domain", "corpus", "tokens"], kind="stable", ignore_index=True)
+        for name in ("domain", "general"):
+            se = change[name].std(ddof=1) / np.sqrt(len(change))
+            rows.append((domain, tokens, f"{name}, held out", frame[name].mean(), change[name].mean(), se))
+    found = pd.DataFrame(rows, columns=["domain", "tokens", "corpus", "loss", "change", "se"])
+    return found.sort_values(["domain", "corpus", "tokens"], kind="stable", ignore_index=True)
 
 
 def phases(frames: Sequence[pd.DataFrame], estimator: str, by: str = "sft_tokens") -> pd.DataFrame:
