@@ -43,13 +43,9 @@ KINDS: Mapping[str, tuple[type[Stage], ...]] = {
 
 @dataclass(frozen=True)
 class Phase(Row):
-    """One kind of run: how many, the tokens trained on, optimiser steps, and operations."""
+    """One kind of run."""
 
     name: str
-    runs: int
-    tokens: int
-    steps: int
-    flops: float
 
 
 @dataclass(frozen=True)
@@ -152,7 +148,7 @@ def _phase(name: str, stages: Sequence[Stage]) -> Phase:
     tokens = sum(stage.new_tokens for stage in trained)
     # For SFT about: a sequence of it is a pair.
     steps = sum(s.new_tokens // (s.training.batch * (s.length if isinstance(s, Cpt) else PAIR)) for s in trained)
-    return Phase(name, len(stages), tokens, steps, float(sum(stage.cost for stage in stages)))
+    return Phase(len(stages), tokens, steps, float(sum(stage.cost for stage in stages)), name)
 
 
 def _naive(asked: Design) -> int:

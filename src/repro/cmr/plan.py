@@ -18,15 +18,11 @@ BYTES_TEXT = 4  # of Parquet text a token, about
 
 @dataclass(frozen=True)
 class SizePlan(costs.Row):
-    """One model size: weights, bytes while training, and all its runs' tokens and operations."""
+    """One model size: weights, and GiB while training, beside all its runs."""
 
     size: str
     parameters: int
     memory_gib: float
-    runs: int
-    tokens: int
-    steps: int
-    flops: float
     naive_flops: float
 
 

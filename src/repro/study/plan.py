@@ -22,6 +22,7 @@ VOCABULARY = 40_000  # of a model of the hub, about
 CORE, DEVICE = "one processor core", "one H100"
 
 
+@dataclass(frozen=True)
 class Row:
     """A line of a plan: the runs, tokens trained on, optimiser steps and operations of some stages."""
 
