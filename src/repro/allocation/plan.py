@@ -52,16 +52,13 @@ class Phase(Row):
 class Plan(Costs):
     """The cost of a study. naive_tokens: with no shared beginnings; printed: what the paper's printed steps come to."""
 
-    preset: str
     base_model: str
     parameters: int
     phases: tuple[Phase, ...]
     naive_tokens: int
     memory_gib: float
-    disk_gib: float
     budget: int
     printed: Mapping[str, int] | None
-    at_a_time: int
     # SmolLM2-135M in bf16 on one core, as measured; an H100 at 40% of its dense peak, where a small model is held up by
     # the launching of kernels instead, which runs side by side share.
     rates: ClassVar[Mapping[str, tuple[float, float]]] = {CORE: (2.5e11, 0.05), DEVICE: (4e14, 0.12)}

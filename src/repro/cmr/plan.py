@@ -30,10 +30,7 @@ class SizePlan(costs.Row):
 class Plan(costs.Costs):
     """The cost of a study. naive_flops is what training every point of every curve by itself would take."""
 
-    preset: str
     sizes: tuple[SizePlan, ...]
-    disk_gib: float
-    at_a_time: int
     # A modern core on the small models of the quick preset, as measured; an H100 at 40% of its dense bfloat16 peak, as
     # well-kept code reaches on models of Table 1's sizes. Small models on a GPU are held up by the launching of kernels
     # instead, which runs side by side share.
@@ -103,7 +100,7 @@ def plan(params: Params) -> Plan:
     tokens = params.pretrain_tokens + params.continual_tokens * 3  # at most: no text is gone through twice
     text = tokens * (token_dtype(params.vocabulary).itemsize + BYTES_TEXT)
     at_a_time = costs.sharing(params)
-    return Plan(params.preset, sizes, (weights + text) / costs.GIB, at_a_time)
+    return Plan(params.preset, (weights + text) / costs.GIB, at_a_time, sizes)
 
 
 def _size(params: Params, base: Pretrain | Base, continual: list[Continue]) -> SizePlan:

@@ -36,8 +36,9 @@ class Row:
         return max(self.flops / rate[0], self.steps * rate[1] / at_a_time) / 3600
 
 
+@dataclass(frozen=True)
 class Costs(ABC):
-    """What a study would cost; the plan of each paper is a dataclass of this kind.
+    """What a study would cost.
 
     rates: by device, sustained operations a second and the least seconds of an optimiser step; derived: the properties
     that are in the JSON beside the fields; at_a_time: runs that share one GPU.
@@ -45,6 +46,8 @@ class Costs(ABC):
 
     rates: ClassVar[Mapping[str, tuple[float, float]]]
     derived: ClassVar[tuple[str, ...]]
+    preset: str
+    disk_gib: float
     at_a_time: int
 
     @property
@@ -80,8 +83,7 @@ class Costs(ABC):
 
     def as_json(self) -> dict[str, Any]:
         """Everything that the text says."""
-        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
-        return fields | {name: getattr(self, name) for name in self.derived}
+        return asdict(self) | {name: getattr(self, name) for name in self.derived}
 
 
 def activations(tokens: int, layers_by_width: float, vocabulary: int) -> float:
