@@ -14,18 +14,18 @@ RATIOS = [1 / 8, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1.0]
 ROWS = pd.DataFrame({"at": [1, 2, 3], "low": [0.1, np.nan, 0.3], "high": [0.2, 0.4, 0.5]})
 
 
-@pytest.mark.parametrize(("draw", "mark"), [(style.band, "area"), (style.bars, "rule")])
-def test_an_interval_lies_along_the_axis_that_it_is_given(draw: Any, mark: str) -> None:
-    x = alt.X("at:Q")
-    (upright,) = draw(ROWS, alt.Y("value:Q", title="Loss"), x, opacity=0.2)
-    spec = upright.to_dict()
-    assert spec["mark"] == {"type": mark, "opacity": 0.2}
+def test_an_interval_lies_along_the_axis_that_it_is_given() -> None:
+    x, y = alt.X("at:Q"), alt.Y("value:Q", title="Loss")
+    (upright,) = style.intervals(ROWS, y, x)
+    spec: Any = upright.mark_area().to_dict()
     assert spec["encoding"]["y"] == {"field": "low", "title": "Loss", "type": "quantitative"}
     assert spec["encoding"]["y2"] == {"field": "high"}
     assert [row["at"] for row in next(iter(spec["datasets"].values()))] == [1, 3], "where both ends are known"
-    (across,) = draw(ROWS, "x", alt.Y("at:Q"), ends=("high", "low"))
-    assert across.to_dict()["encoding"]["x"]["field"] == "high"
-    assert draw(ROWS.assign(low=np.nan), "y", x) == draw(ROWS.drop(columns="high"), "y", x) == []
+    (across,) = style.intervals(ROWS, alt.X(), alt.Y("at:Q"), ends=("high", "low"))
+    other: Any = across.mark_rule().to_dict()
+    assert other["encoding"]["x"]["field"] == "high"
+    assert style.intervals(ROWS.assign(low=np.nan), y, x) == style.intervals(ROWS.drop(columns="high"), y, x) == []
+    assert y.shorthand == "value:Q", "the channel itself stays as it is"
 
 
 def test_tooltips_are_words_and_numbers() -> None:

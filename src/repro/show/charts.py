@@ -107,7 +107,8 @@ def lines(
     base = alt.Chart(style.inline(rows)).encode(x, y, _colour(look))
     line = base.mark_line(**{"strokeWidth": 2, **mark}).encode(_faded(look), *channels)
     line = line.add_params(*([look.pick] if isinstance(look, Key) else []), *([style.zoom()] if zoom else []))
-    layers = style.band(rows, y, x, _colour(look), _faded(look, band), ends=ends, line=False, aria=False)
+    between = style.intervals(rows, y, x, _colour(look), _faded(look, band), ends=ends)
+    layers = [each.mark_area(line=False, aria=False) for each in between]
     if beside is not None:
         layers.append(base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(beside, _faded(look)))
     layers.append(line)
@@ -126,7 +127,6 @@ def points(
     *channels: Any,
     tips: Sequence[alt.Tooltip] = (),
     along: str = "y",
-    ends: Sequence[str] = ("low", "high"),
     bar: float = 1.6,
     offset: float = 0,
     opacity: float = 1.0,
@@ -134,18 +134,18 @@ def points(
     zoom: bool = False,
     **mark: Any,
 ) -> list[alt.Chart]:
-    """Points with bars between the columns ``ends`` where rows have them; the points are the last layer.
+    """Points with bars between the columns low and high where rows have them; the points are the last layer.
 
     along: the axis of the bars, "x" for names at the side, each with its interval. channels: others of bars and points,
     such as where several of one name stand. bar: the width of the bars. offset: pixels to the right. clip: what leaves
     the panel. zoom: whether dragging moves the panel, where no line does that already. mark: properties of the points.
     """
-    both = ({"xOffset": offset} if offset else {}) | ({"clip": True} if clip else {})
+    both: dict[str, Any] = ({"xOffset": offset} if offset else {}) | ({"clip": True} if clip else {})
     shared = [_colour(look), _faded(look, opacity), *channels]
     seen = alt.Chart(style.inline(rows)).mark_point(**{"filled": True, "size": 55, **both, **mark})
     seen = seen.encode(x, y, *shared, tooltip=list(tips))
     value, place = (x, y) if along == "x" else (y, x)
-    bars = style.bars(rows, value, place, *shared, ends=ends, strokeWidth=bar, **both)
+    bars = [each.mark_rule(strokeWidth=bar, **both) for each in style.intervals(rows, value, place, *shared)]
     return [*bars, seen.add_params(style.zoom()) if zoom else seen]
 
 

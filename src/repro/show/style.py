@@ -3,8 +3,8 @@ white and on dark, so every colour has a middle lightness (``tests/show/test_sty
 """
 
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 import altair as alt
 import numpy as np
@@ -153,34 +153,19 @@ def hover(base: alt.Chart, lines: Sequence[alt.Tooltip], **mark: Any) -> alt.Cha
     return points.encode(tooltip=list(lines))
 
 
-Along = Literal["x", "y"] | alt.X | alt.Y
-
-
-def band(
-    rows: pd.DataFrame, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
+def intervals(
+    rows: pd.DataFrame, along: alt.X | alt.Y, *channels: Any, ends: Sequence[str] = ("low", "high")
 ) -> list[alt.Chart]:
-    """The area between the columns ``ends`` (lower, upper), as a list of one layer; empty if no row has both, and
-    without the rows that lack one. along: the axis of the interval, by name or as a channel with its title and scale.
-    channels: the others, such as the place across and the colour. mark: properties of the area, such as its opacity.
+    """What is between the columns ``ends`` (lower, upper), to be marked as areas, rules or rectangles: a list of one
+    layer; empty if no row has both, and without the rows that lack one. along: the axis of the interval, a channel with
+    its title and scale. channels: the others, such as the place across and the colour.
     """
-    return [interval.mark_area(**mark) for interval in _intervals(rows, along, channels, ends)]
-
-
-def bars(
-    rows: pd.DataFrame, along: Along, *channels: Any, ends: Sequence[str] = ("low", "high"), **mark: Any
-) -> list[alt.Chart]:
-    """Error bars between the columns ``ends``; arguments and result are those of :func:`band`."""
-    return [interval.mark_rule(**mark) for interval in _intervals(rows, along, channels, ends)]
-
-
-def _intervals(rows: pd.DataFrame, along: Along, channels: Sequence[Any], ends: Sequence[str]) -> Iterator[alt.Chart]:
     low, high = ends
     known = rows.dropna(subset=[low, high]) if {low, high} <= set(rows.columns) else rows.iloc[:0]
-    if len(known):
-        axis = {"x": alt.X(), "y": alt.Y()}[along] if isinstance(along, str) else along.copy()
-        axis.shorthand = f"{low}:Q"
-        other = alt.X2(f"{high}:Q") if isinstance(axis, alt.X) else alt.Y2(f"{high}:Q")
-        yield alt.Chart(inline(known)).encode(axis, other, *channels)
+    axis = along.copy()
+    axis.shorthand = f"{low}:Q"
+    other = alt.X2(f"{high}:Q") if isinstance(axis, alt.X) else alt.Y2(f"{high}:Q")
+    return [alt.Chart(inline(known)).encode(axis, other, *channels)] if len(known) else []
 
 
 def apart(at: Iterable[float], step: float, top: float) -> list[float]:

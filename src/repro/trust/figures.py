@@ -80,7 +80,8 @@ def _caterpillar(rows: pd.DataFrame, name: str) -> Any:
     layers = []
     for inside, bar, size, hue in ((HELD, 1.5, 9, style.GREY), (MISSED, 3.0, 30, _HELD[MISSED])):
         own = drawn[drawn["inside"] == inside]
-        layers += style.bars(own, y, x, colour, tips, ends=("lower", "upper"), opacity=0.85, strokeWidth=bar)
+        between = style.intervals(own, y, x, colour, tips, ends=("lower", "upper"))
+        layers += [each.mark_rule(opacity=0.85, strokeWidth=bar) for each in between]
         layers += charts.points(own, x, y, hue, tips=tips, size=size)
     return charts.layered(layers, charts.WIDE, 150, f"{name}: 95% intervals, and the truth")
 
@@ -92,7 +93,7 @@ def coverage(frame: pd.DataFrame) -> Any:
     y = charts.y("quantity:N", sort=list(frame["quantity"]), labelLimit=230)
     ends = {"low": ("From", ".1%"), "high": ("To", ".1%")}
     tips = style.tips(quantity="Interval of", covered=("Truth inside", ".1%"), **ends)
-    goal = style.band(pd.DataFrame({"low": [GOAL[0]], "high": [GOAL[1]]}), x)
+    goal = style.intervals(pd.DataFrame({"low": [GOAL[0]], "high": [GOAL[1]]}), x)
     band = [layer.mark_rect(color=style.GREY, opacity=0.18) for layer in goal]
     rows = frame[["quantity", "covered", "low", "high"]]
     dots = charts.points(rows, x, y, _HELD[HELD], tips=tips, along="x", bar=2, size=80)

@@ -46,7 +46,7 @@ def rules(marks: pd.DataFrame, x: alt.X, colours: Mapping[str, str]) -> Any:
 
 def strip(best: pd.DataFrame, x: alt.X, colour: str) -> list[Any]:
     """The interval of a peak, columns low and high, as a strip over the height of the panel."""
-    area = style.band(best[["low", "high"]], x)
+    area = style.intervals(best[["low", "high"]], x)
     return [layer.mark_rect(color=colour, opacity=0.14, clip=True) for layer in area]
 
 

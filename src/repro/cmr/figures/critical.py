@@ -147,7 +147,7 @@ def _open_bars(rows: pd.DataFrame, limits: Sequence[float], x: alt.X, key: chart
     cut = known[["size", "ratio"]].assign(**ends, open=np.isinf(known["upper"].astype(float)))
     heads = alt.Chart(style.inline(cut[cut["open"]])).mark_point(shape="triangle-up", filled=True, size=40)
     channels = (x, key.colour, key.faded())
-    rules = style.bars(cut, "y", *channels, strokeWidth=1.5)
+    rules = [each.mark_rule(strokeWidth=1.5) for each in style.intervals(cut, alt.Y(), *channels)]
     return [*rules, heads.encode(*channels, y=alt.value(2))] if rules else []
 
 
