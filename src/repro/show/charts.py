@@ -5,8 +5,8 @@ others before and after) and its words (`figure`, `panels`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import altair as alt
 import numpy as np
@@ -14,7 +14,6 @@ import pandas as pd
 
 from repro.show import style
 
-C = TypeVar("C", alt.Color, alt.Shape, alt.StrokeDash)
 WIDE = 600
 _HEADROOM = 0.06  # of the span of the values, at both ends of an axis
 
@@ -37,20 +36,11 @@ class Key(NamedTuple):
 
     def faded(self, opacity: float = 1.0) -> alt.OpacityValue:
         """The opacity of what is picked (all, if nothing is)."""
-        return style.faded(self.pick, opacity)
+        return alt.OpacityValue.from_dict(style.either(self.pick, opacity, 0.08))
 
 
 Look = Key | alt.Color | str  # a string is the one colour of all
-
-
-def by(channel: type[C], field: str, names: Mapping[str, Any], there: Iterable[Any] | None = None, **legend: Any) -> C:
-    """The channel by a text field: names to colours, shapes or dashes. The legend has the names that are ``there``
-    (default: all); ``legend`` holds its other properties.
-    """
-    shown = [name for name in names if there is None or name in set(there)]
-    key = alt.Legend(**{"title": None, "orient": "top", "symbolOpacity": 1, **legend})
-    scale = alt.Scale(domain=shown, range=[names[name] for name in shown])
-    return channel(f"{field}:N", sort=shown, scale=scale, legend=key)
+by = style.by
 
 
 def x(field: str, title: Any = None, domain: Sequence[float] | None = None, **axis: Any) -> alt.X:

@@ -3,7 +3,7 @@ white and on dark, so every colour has a middle lightness (``tests/show/test_sty
 """
 
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import altair as alt
@@ -14,6 +14,7 @@ from repro.laws import ratio_label
 from repro.output import safe
 
 T = TypeVar("T", bound=Hashable)
+C = TypeVar("C", alt.Color, alt.Shape, alt.StrokeDash)
 
 GREY = "#7a8088"
 GRID = "rgba(128,128,128,0.22)"
@@ -27,6 +28,7 @@ GENERAL = "Δ general loss (nats/token)"
 DOMAIN = "Δ domain loss (nats/token)"
 PANEL = 285
 _ZOOM = "zoom"
+_STROKES: dict[str, Any] = {"direction": "horizontal", "symbolType": "stroke", "symbolStrokeWidth": 4}
 
 
 def ramp(anchors: Sequence[str], count: int) -> list[str]:
@@ -75,21 +77,26 @@ def _plain(value: Any) -> Any:
     return None if pd.isna(value) else safe(value)
 
 
+def by(channel: type[C], field: str, names: Mapping[str, Any], there: Iterable[Any] | None = None, **legend: Any) -> C:
+    """The channel by a text field: names to colours, shapes or dashes. The legend has the names that are ``there``
+    (default: all); ``legend`` holds its other properties.
+    """
+    shown = [name for name in names if there is None or name in set(there)]
+    key = alt.Legend(**{"title": None, "orient": "top", "symbolOpacity": 1, **legend})
+    scale = alt.Scale(domain=shown, range=[names[name] for name in shown])
+    return channel(f"{field}:N", sort=shown, scale=scale, legend=key)
+
+
 def ratio_colour(ratios: Sequence[float]) -> alt.Color:
     """Colour by ``mixture``, the legend in numeric order; the same ratio has the same colour in every figure."""
-    return _colour("mixture:N", [ratio_label(r) for r in ratios], _between(ratios, *RATIO_COLOURS), "Domain share R")
+    names = dict(zip(map(ratio_label, ratios), _between(ratios, *RATIO_COLOURS), strict=True))
+    return by(alt.Color, "mixture", names, title="Domain share R", **_STROKES)
 
 
 def size_colour(sizes: Sequence[str]) -> alt.Color:
     """Colour by ``size``, the legend in ascending order."""
-    return _colour("size:N", sizes, ramp(SIZE_RAMP, len(sizes)), "Model size")
-
-
-def _colour(field: str, values: Sequence[str], colours: Sequence[str], title: str) -> alt.Color:
-    key = alt.Legend(title=title, orient="top", direction="horizontal", symbolType="stroke", symbolStrokeWidth=4,
-                     symbolOpacity=1)  # fmt: skip
-    scale = alt.Scale(domain=list(values), range=list(colours))
-    return alt.Color(field, scale=scale, sort=list(values), legend=key)
+    names = dict(zip(sizes, ramp(SIZE_RAMP, len(sizes)), strict=True))
+    return by(alt.Color, "size", names, title="Model size", **_STROKES)
 
 
 def ratio_axis(ratios: Sequence[float], *, titled: bool = True) -> alt.X:
@@ -118,33 +125,23 @@ def _numbered(parameter: Any, place: int) -> Any:
     return own
 
 
-def faded(selection: alt.Parameter, opacity: float = 1.0) -> alt.OpacityValue:
-    """The opacity of what is picked in the legend (all, if nothing is); the rest is faint."""
-    return alt.OpacityValue.from_dict(_either(selection, opacity, 0.08))
-
-
 def extrapolated(dash: Sequence[int] = (5, 4)) -> alt.StrokeDashValue:
     """Lines dashed where ``kind`` is "extrapolated", else whole."""
-    return alt.StrokeDashValue.from_dict(_either("datum.kind == 'extrapolated'", list(dash), [1, 0]))
+    return alt.StrokeDashValue.from_dict(either("datum.kind == 'extrapolated'", list(dash), [1, 0]))
 
 
-def _either(test: str | alt.Parameter, then: Any, otherwise: Any) -> dict[str, Any]:
+def either(test: str | alt.Parameter, then: Any, otherwise: Any) -> dict[str, Any]:
     return dict(alt.when(test).then(alt.value(then)).otherwise(alt.value(otherwise)))
-
-
-def number(field: str, title: str, form: str = ".4f") -> alt.Tooltip:
-    """A tooltip line for a numeric field."""
-    return alt.Tooltip(f"{field}:Q", title=title, format=form)
-
-
-def word(field: str, title: str) -> alt.Tooltip:
-    """A tooltip line for a text field."""
-    return alt.Tooltip(f"{field}:N", title=title)
 
 
 def tips(**fields: str | tuple[str, str]) -> list[alt.Tooltip]:
     """The lines of a tooltip, from field to title; a numeric field has its format beside the title."""
-    return [word(name, how) if isinstance(how, str) else number(name, *how) for name, how in fields.items()]
+    return [
+        alt.Tooltip(f"{name}:N", title=how)
+        if isinstance(how, str)
+        else alt.Tooltip(f"{name}:Q", title=how[0], format=how[1])
+        for name, how in fields.items()
+    ]
 
 
 def hover(base: alt.Chart, lines: Sequence[alt.Tooltip], **mark: Any) -> alt.Chart:

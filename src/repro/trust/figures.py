@@ -76,7 +76,7 @@ def _caterpillar(rows: pd.DataFrame, name: str) -> Any:
     kind, labels = ("linear", "%") if shares else ("log", "~s")
     y = charts.y("truth:Q", title, limits, scale={"type": kind}, format=labels, tickCount=5)
     colour = charts.by(alt.Color, "inside", _HELD, symbolType="stroke", symbolStrokeWidth=4)
-    tips = [style.number(f, f.capitalize(), form) for f in ("truth", "estimate", "lower", "upper")]
+    tips = style.tips(**{f: (f.capitalize(), form) for f in ("truth", "estimate", "lower", "upper")})
     layers = []
     for inside, bar, size, hue in ((HELD, 1.5, 9, style.GREY), (MISSED, 3.0, 30, _HELD[MISSED])):
         own = drawn[drawn["inside"] == inside]

@@ -87,7 +87,7 @@ def _lines(
     y = charts.y("drift:Q", DRIFT, charts.limits(among, *_ENDS), tickCount=6)
     colour = charts.by(alt.Color, field, names, among[field], symbolType="circle")
     known = {name: how for name, how in _NUMBERS.items() if name in rows}
-    tips = [style.word(field, field.capitalize()), *style.tips(**known)]
+    tips = style.tips(**{field: field.capitalize()}, **known)
     layers = charts.joined(rows, axis.x(titled=False), y, colour, tips=tips, size=45)
     return charts.layered([*axis.broken(), *layers], width, 210, title)
 
@@ -100,7 +100,7 @@ def _scores(scores: pd.DataFrame, axis: TokenAxis, width: int = style.PANEL) -> 
     metrics = list(there["metric"].unique()) if "metric" in there else []
     title = "Log-likelihood (nats/byte)" if metrics == ["log-likelihood"] else "Score"
     y = parts.score_axis(charts.limits(there, *parts.SCORE), title, ticks=4)
-    tips = [*parts.places(there), style.number("score", "Score", ".4f")]
+    tips = [*parts.places(there), *style.tips(score=("Score", ".4f"))]
     layers = charts.joined(there, axis.x(), y, style.GREY, tips=tips, size=40)
     return charts.layered([*axis.broken(), *layers], width, 110)
 

@@ -80,7 +80,7 @@ def _peaks(best: pd.DataFrame, axis: TokenAxis, x: alt.X) -> list[Any]:
     look: dict[str, Any] = {"symbolType": "stroke", "symbolStrokeWidth": 3, "symbolStrokeColor": _MARKS[FITTED]}
     dash = charts.by(alt.StrokeDash, "mark", {FITTED: [1, 0]}, **look)
     line = alt.Chart(style.inline(peak.assign(mark=FITTED))).mark_rule(strokeWidth=1.8, color=_MARKS[FITTED])
-    return [line.encode(x, dash, tooltip=[style.word("mark", "Line"), *parts.places(peak)])]
+    return [line.encode(x, dash, tooltip=[*style.tips(mark="Line"), *parts.places(peak)])]
 
 
 def _dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
@@ -97,13 +97,13 @@ def _dots(points: pd.DataFrame, x: alt.X, y: alt.Y) -> list[Any]:
         rows, aside = points[points["trained"] == name], 3 * (2 * place - len(there) + 1)
         form = ".2%" if rows["score"].between(0, 1).all() else ".4f"
         numbers = style.tips(score=("Score", form), low=("From", form), high=("To", form))
-        tips = [style.word("trained", "Trained with"), *parts.places(rows), *numbers]
+        tips = [*style.tips(trained="Trained with"), *parts.places(rows), *numbers]
         layers += charts.points(rows, x, y, colour, tips=tips, bar=1.3, offset=aside, size=45)
     return layers
 
 
 def _plain_dots(points: pd.DataFrame, x: alt.X, y: alt.Y, *, zoom: bool = False) -> list[Any]:
-    tips = [*parts.places(points), style.number("score", "Score", ".2%")]
+    tips = [*parts.places(points), *style.tips(score=("Score", ".2%"))]
     return charts.points(points, x, y, style.DOMAIN_RAMP[0], tips=tips, bar=1.3, size=45, zoom=zoom)
 
 

@@ -17,7 +17,7 @@ from repro.show import charts, style
 SCORE = ("score", "low", "high")  # the columns of a score and of the ends of its interval
 PLACE = "place"  # the column that is drawn: SFT tokens, or where "none" stands
 _LINE = 30  # letters, in a title along the height of a panel
-_PLACES = (("sft_tokens", "SFT tokens", ",.0f"), ("cpt_fraction", "CPT fraction", ".7f"))
+_PLACES = {"sft_tokens": ("SFT tokens", ",.0f"), "cpt_fraction": ("CPT fraction", ".7f")}
 _SHARE = 0.16  # of the axis, between "none" and the fewest tokens
 _MARGIN = 0.035  # of the axis, at both ends
 _STEPS = ([1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8])
@@ -40,7 +40,7 @@ def rules(marks: pd.DataFrame, x: alt.X, colours: Mapping[str, str]) -> Any:
     dashes = dict(zip(colours, ([1, 0], [5, 3]), strict=False))
     colour = charts.by(alt.Color, "mark", colours, **look)
     lines = alt.Chart(style.inline(marks)).mark_rule(strokeWidth=1.8)
-    tips = [style.word("mark", "Line"), *places(marks)]
+    tips = [*style.tips(mark="Line"), *places(marks)]
     return lines.encode(x, colour, charts.by(alt.StrokeDash, "mark", dashes, **look), tooltip=tips)
 
 
@@ -52,7 +52,7 @@ def strip(best: pd.DataFrame, x: alt.X, colour: str) -> list[Any]:
 
 def places(frame: pd.DataFrame) -> list[alt.Tooltip]:
     """Where a row stands, as far as the frame says it."""
-    return [style.number(field, title, form) for field, title, form in _PLACES if field in frame]
+    return style.tips(**{field: how for field, how in _PLACES.items() if field in frame})
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Rows(NamedTuple):
             alt.Shape, "mark", SHAPES, marks["mark"], symbolFillColor=style.GREY, symbolStrokeColor=style.GREY
         )
         turned = alt.Angle("angle:Q", scale=None)
-        tips = [style.word("mark", "Mark"), *_TIPS]
+        tips = [*style.tips(mark="Mark"), *_TIPS]
         drawn = charts.points(marks[[*_FIELDS, "mark", "angle"]], x, y, key, shape, turned, tips=tips, size=75)
         return [*(dots if len(self.dots) else []), *path, *(drawn if len(marks) else [])]
 
