@@ -4,11 +4,13 @@ white and on dark, so every colour has a middle lightness (``tests/show/test_sty
 
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import altair as alt
 import numpy as np
 import pandas as pd
+import yaml
 
 from repro.laws import ratio_label
 from repro.output import safe
@@ -16,8 +18,8 @@ from repro.output import safe
 T = TypeVar("T", bound=Hashable)
 C = TypeVar("C", alt.Color, alt.Shape, alt.StrokeDash)
 
-GREY = "#7a8088"
-GRID = "rgba(128,128,128,0.22)"
+THEME: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("theme.yaml").read_text(encoding="utf-8"))
+GREY = THEME["title"]["color"]
 # Ordered from cold to warm; blue to amber stays ordered for colour-blind readers too.
 RATIO_RAMP = ("#3f86e8", "#8a70e6", "#c356b8", "#e04f78", "#e2622f", "#b98400")
 # A ratio has one colour in the whole book: the paper's six that of the ramp, any other one between its neighbours'.
@@ -199,12 +201,4 @@ def grid(charts: Sequence[Any], columns: int, spacing: int = 14) -> Any:
 
 def finish(chart: Any, description: str) -> Any:
     """The theme of a whole chart: transparent ground, grey type, light grid; ``description`` is for screen readers."""
-    text = {"labelColor": GREY, "titleColor": GREY, "titleFontWeight": "normal"}
-    lines = {"gridColor": GRID, "domainColor": GREY, "tickColor": GREY}
-    theme: dict[str, Any] = {
-        "background": "transparent", "padding": 6, "view": {"stroke": GRID},
-        "axis": {**text, **lines, "labelFontSize": 10.5, "titleFontSize": 11.5},
-        "legend": {**text, "labelFontSize": 11.5, "titleFontSize": 11.5},
-        "title": {"color": GREY, "fontSize": 12.5, "anchor": "start", "frame": "group", "offset": 4},
-    }  # fmt: skip
-    return chart.properties(description=description, config=theme)
+    return chart.properties(description=description, config=THEME)
