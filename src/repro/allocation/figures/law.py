@@ -69,11 +69,9 @@ def _peaks(best: pd.DataFrame, axis: TokenAxis, x: alt.X) -> list[Any]:
     Without it the line has a legend of its own: colours are those of the dots.
     """
     if "printed_tokens" in best:
-        fitted, printed = best["sft_tokens"], best["printed_tokens"]
-        marks = pd.concat(
-            [pd.DataFrame({"sft_tokens": at, "mark": mark}) for at, mark in ((fitted, FITTED), (printed, PRINTED))]
-        )
-        return [parts.rules(axis.placed(marks.dropna()), x, _MARKS)]
+        marks = best[["sft_tokens", "printed_tokens"]].set_axis([FITTED, PRINTED], axis=1)
+        marks = marks.melt(var_name="mark", value_name="sft_tokens").dropna()
+        return [parts.rules(axis.placed(marks[["sft_tokens", "mark"]]), x, _MARKS)]
     peak = axis.placed(best.dropna(subset=["sft_tokens"]))
     if peak.empty:
         return []
