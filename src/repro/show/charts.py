@@ -105,7 +105,8 @@ def lines(
     if dots:
         layers.append(base.mark_circle(size=dots, aria=False).encode(_faded(look), tooltip=list(tips)))
     elif tips:
-        layers.append(style.hover(base, tips, size=70, aria=False))
+        unseen = base.transform_filter("datum.hover").mark_point(opacity=0, size=70, aria=False)
+        layers.append(unseen.encode(tooltip=list(tips)))
     return layers
 
 

@@ -146,12 +146,6 @@ def tips(**fields: str | tuple[str, str]) -> list[alt.Tooltip]:
     ]
 
 
-def hover(base: alt.Chart, lines: Sequence[alt.Tooltip], **mark: Any) -> alt.Chart:
-    """Invisible points that show the tooltip, at the rows of ``base`` whose field ``hover`` is true."""
-    points: alt.Chart = base.transform_filter("datum.hover").mark_point(opacity=0, **mark)
-    return points.encode(tooltip=list(lines))
-
-
 def intervals(
     rows: pd.DataFrame, along: alt.X | alt.Y, *channels: Any, ends: Sequence[str] = ("low", "high")
 ) -> list[alt.Chart]:
