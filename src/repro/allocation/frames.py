@@ -34,7 +34,8 @@ class Results(Protocol):
 
     @property
     def baselines(self) -> pd.DataFrame:
-        """Level lines to measure scores against: name, score."""
+        """Level lines to measure scores against: name, score. None unless there are scores of a base model."""
+        return pd.DataFrame(columns=["benchmark", "metric", "name", "score"]).astype({"score": float})
 
     @property
     def other_budgets(self) -> tuple[pd.DataFrame, pd.DataFrame]:

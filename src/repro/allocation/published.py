@@ -203,11 +203,6 @@ class Paper(frames.Results):
         return found.assign(printed_tokens=(1 - found["benchmark"].map(peak)) * value("budget"))
 
     @property
-    def baselines(self) -> pd.DataFrame:
-        """None: the paper prints no score of its base model."""
-        return pd.DataFrame(columns=["benchmark", "metric", "name", "score"]).astype({"score": float})
-
-    @property
     def flatness(self) -> pd.DataFrame:
         """Whether scores differ (benchmark, items, error, the standard error of a score, statistic, df, p_value), and
         whether they change with ln S (slope, slope_p; slope_p_without: without the allocation with the fewest SFT
