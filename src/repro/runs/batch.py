@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 NAME = "repro"
-SYSTEMS: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+SYSTEMS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 OPTIONAL = ("queue", "account", "gpus")
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
 WORD = re.compile(r"[\w.,:@/+-]+")  # what a queue, an account or an interface is called
