@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 TESTS := $(addprefix tests/,$(ROOM))
-CHOICE := $(if $(PARAMS),--params $(PARAMS),--preset $(PRESET))
+CHOICE := $(if $(PARAMS),--params '$(subst ','\'',$(PARAMS))',--preset $(PRESET))
 
 .PHONY: book test test-ci test-slow check bench audit lock data clean help
 

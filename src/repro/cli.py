@@ -266,7 +266,7 @@ def _plan(options: argparse.Namespace) -> int:
     hours = [plan.hours[DEVICE] for plan in plans.values()]
     papers = [Paper.of(study.params, study.stages, each) for study, each in zip(studies, hours, strict=True)]
     submitted = submission(papers, header)
-    notes = ["\n".join(study.notes) for study in studies if study.notes]
+    notes = ["\n".join(told) for study in studies if (told := [*study.check_data(whole=False), *study.notes])]
     print(safe("\n\n".join(map(str, [*plans.values(), submitted, *notes])), keep="\n"))
     if options.json:
         first, *others = plans
@@ -432,7 +432,7 @@ def identities_of(values: Mapping[str, Any], *, tell: bool = False) -> dict[type
     for params in _checked(values):
         study = study_of(params)
         study.design.require_data()
-        for note in study.notes if tell else ():
+        for note in [*study.check_data(whole=True), *study.notes] if tell else ():
             _fail(note)
         identities[type(params)] = study.identity
     return identities

@@ -16,7 +16,7 @@ from repro.data.domains import MODULES, PACKAGES, RECIPES, chemistry, coding, he
 from repro.data.domains.chemistry import elements
 from repro.data.domains.health import terms
 from repro.data.domains.items import Item
-from repro.data.sources import BuiltIn, Problems
+from repro.data.pairs import BuiltIn, Problems
 from repro.home import home
 from repro.params import AllocationParams, check, preset_file, presets, read
 

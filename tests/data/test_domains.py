@@ -16,7 +16,7 @@ from repro.data.build import Asked, Division, Domain, build, exposure, mentioned
 from repro.data.documents import Document, NearDuplicates, Questions
 from repro.data.domains import RECIPES
 from repro.data.domains.items import Item, Recipe, candidates, distractors, shuffled
-from repro.data.sources import BuiltIn, FolderPairs, digest_files, folder_files
+from repro.data.pairs import BuiltIn, FolderPairs
 
 DIVISION = Division(benchmark=Fraction(1, 4), questions=40, validation=Fraction(1, 10), near_duplicate=0.8)
 NAMES = [
@@ -242,7 +242,7 @@ def test_the_questions_of_another_domain_are_kept_out_as_well(stones: Stones, tm
     own = tmp_path / "own"
     own.mkdir()
     (own / "a.jsonl").write_text('{"prompt": "Name a colour.", "answer": "grey"}\n')
-    mine = FolderPairs(digest=digest_files(folder_files(own), own), folder=own)
+    mine = FolderPairs.of(own)
     other = Asked(pairs=stone_domain().pairs, division=DIVISION)
     text = (Texts(texts_of(f"So {body} stands.")),)
     assert build(tmp_path, Domain(sources=text, pairs=(mine,)), DIVISION)["dropped"]["documents"] == 0

@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from helpers.texts import prose
 from repro.data.domains.items import Item
-from repro.data.sources import FolderPairs, HubFolderSource, HubPairs, digest_files, folder_files
+from repro.data.pairs import FolderPairs, HubPairs
+from repro.data.sources import HubFolderSource
 
 QUESTION = "A 23-year-old pregnant woman presents with burning upon urination. What is the best treatment?"
 OPTIONS = ["Ampicillin", "Ceftriaxone", "Doxycycline", "Nitrofurantoin"]
@@ -91,11 +92,9 @@ def test_own_pairs_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"q": "one?", "a": "1"}\n{"q": "", "a": "2"}\n')
     pd.DataFrame({"q": ["three?"], "a": ["3"]}).to_parquet(tmp_path / "b.parquet")
     (tmp_path / "notes.txt").write_text("not pairs")
-    files = [file for file in folder_files(tmp_path) if file.suffix != ".txt"]
-    digest = digest_files(files, tmp_path)
-    own = FolderPairs(digest=digest, folder=tmp_path, prompt_field="q", answer_field="a")
+    own = FolderPairs.of(tmp_path, prompt_field="q", answer_field="a")
     assert [(item.prompt, item.answer) for item in own.items()] == [("one?", "1"), ("three?", "3")]
-    assert own == FolderPairs(digest=digest, folder=Path("/elsewhere"), prompt_field="q", answer_field="a")
+    assert own == FolderPairs(digest=own.digest, folder=Path("/elsewhere"), prompt_field="q", answer_field="a")
     (tmp_path / "a.jsonl").write_text('{"q": "one?", "a": "2"}\n')
     with pytest.raises(ValueError, match="has changed since the study was opened"):
         list(own.items())
@@ -104,11 +103,11 @@ def test_own_pairs_in_a_folder(tmp_path: Path) -> None:
 def test_rows_of_another_form_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"question": "one?", "answer": "1"}\n')
     with pytest.raises(
-        ValueError, match=r"row 1 is not of the form 'prompt-answer' .*'prompt'.* it has 'question', 'answer'"
+        ValueError, match=r"row 1 has no field 'prompt' \(prompt_field names it\); it has 'question', 'answer'"
     ):
         hub(tmp_path)
-    with pytest.raises(ValueError, match=r"no form 'alpaca' of pairs; there are prompt-answer, medqa, "):
-        hub(tmp_path, form="alpaca")
+    with pytest.raises(ValueError, match=r"no form 'vicuna' of pairs; there are prompt-answer, alpaca, "):
+        hub(tmp_path, form="vicuna")
 
 
 def gpt2_like(folder: Path, texts: list[str]) -> PreTrainedTokenizerFast:

@@ -16,8 +16,9 @@ import pytest
 from helpers import ROOT
 from helpers.texts import prose
 from repro.data.domains import PACKAGES
+from repro.data.files import listing
 from repro.data.packages import PythonSource, library_digest, wheel
-from repro.data.sources import FolderSource, HubSource, PackageSource, digest_files, folder_files, package_source
+from repro.data.sources import FolderSource, HubSource, PackageSource, package_source
 from repro.home import home
 from repro.params import ParamsError, SourceParams
 from repro.study.base import sources
@@ -40,7 +41,7 @@ def package(name: str, topics: tuple[str, ...] = (), part: tuple[int | Fraction,
 
 
 def source(folder: Path, **options: str) -> FolderSource:
-    return FolderSource(digest=digest_files(folder_files(folder), folder), folder=folder, **options)
+    return FolderSource.of(folder, **options)
 
 
 def texts(origin: FolderSource | HubSource | PackageSource | PythonSource) -> list[str]:
@@ -140,7 +141,7 @@ def test_folders_of_every_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "deep/a.md").write_text("# Title\n\ntext")
     (tmp_path / "deep/er/c.jsonl").write_text('{"body": "json one", "n": 1}\n{"body": "json two", "n": 2}\n')
     pd.DataFrame({"n": [1], "body": ["parquet"]}).to_parquet(tmp_path / "d.parquet")
-    (tmp_path / "ignored.csv").write_text("body\nno\n")
+    (tmp_path / "ignored.pdf").write_text("body\nno\n")
     (tmp_path / "empty.txt").touch()
     documents = texts(source(tmp_path, text_field="body"))
     expected = ["line one\nline two\n\nparagraph: ½", "# Title\n\ntext", "json one", "json two", "parquet"]
@@ -157,7 +158,7 @@ def test_names_that_look_like_patterns_are_names(tmp_path: Path, name: str) -> N
         (folder / f"{stem}.md").write_text(f"mark {place}")
         (folder / f"{stem}.jsonl").write_text(json.dumps({"text": f"line {place}"}))
         pd.DataFrame({"text": [f"cell {place}"]}).to_parquet(folder / f"{stem}.parquet")
-    files = folder_files(folder)
+    files = listing(folder).read
     assert len(texts(source(folder))) == len(set(texts(source(folder)))) == len(files)
     assert {"text 0", "mark 0", "line 0", "cell 0"} <= set(texts(source(folder)))
 
@@ -169,7 +170,7 @@ def test_links_within_a_folder_are_read_and_circles_of_folders_passed_by(tmp_pat
     (tmp_path / "a/again").symlink_to("..")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "editor.lock").symlink_to("nobody@nowhere")
-    assert [file.relative_to(tmp_path).as_posix() for file in folder_files(tmp_path)] == ["a/one.txt", "two.txt"]
+    assert [file.relative_to(tmp_path).as_posix() for file in listing(tmp_path).read] == ["a/one.txt", "two.txt"]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_what_would_be_taken_from_elsewhere_or_left_out_is_named(
     (folder / "one.txt").write_text("one")
     make(folder / "deep/two.txt")
     with pytest.raises(ValueError, match=re.escape("deep/two.txt ") + ".*" + re.escape(says)):
-        folder_files(folder)
+        listing(folder)
     given = (SourceParams(folder=str(folder)),)
     with pytest.raises(ParamsError, match=rf"^general\[0\]\.folder: /.*deep/two\.txt .*{re.escape(says)}"):
         sources(given, "general")
@@ -233,11 +234,11 @@ def test_folders_may_be_deep_and_names_any_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.jsonl", b'{"text": ' * 20_000, "a.jsonl, line 1: maximum recursion"),
+        ("a.jsonl", b'{"text": ' * 20_000, "a.jsonl, line 1: not JSON: maximum recursion"),
         ("a.jsonl", b'{"text": "x"}\n{"text": ', "a.jsonl, line 2: "),
-        ("a.jsonl", b"[1]", "a.jsonl, line 1: no JSON object"),
-        ("a.jsonl", b'\n{"body": "x"}', "a.jsonl, line 2 has no field 'text'; it has 'body'"),
-        ("a.txt", b"\xff\xfe\x00x", "a.txt: "),
+        ("a.jsonl", b"[1]", "a.jsonl, line 1, row 1: no JSON object"),
+        ("a.jsonl", b'\n{"body": "x"}', "a.jsonl, line 2 has no field 'text' (text_field names it); it has 'body'"),
+        ("a.txt", b"\xff\xfe\x00x", "a.txt, line 1: not text in UTF-8"),
         ("a.parquet", b"PAR1", "a.parquet: "),
     ],
 )
@@ -255,7 +256,7 @@ def test_documents_without_text_are_left_out(tmp_path: Path) -> None:
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
     pd.DataFrame({"body": ["x"], "title": ["y"]}).to_parquet(tmp_path / "d.parquet")
-    with pytest.raises(ValueError, match=r"no field 'text'; it has 'body', 'title'"):
+    with pytest.raises(ValueError, match=r"no field 'text' \(text_field names it\); it has 'body', 'title'"):
         texts(source(tmp_path))
 
 
@@ -280,7 +281,7 @@ def test_a_data_set_as_hubs_have_them(tmp_path: Path) -> None:
     assert texts(HubSource(**hub, split="test")) == prose(10)[:1]
     halves = [HubSource(**hub, part=part) for part in ((Fraction(0), Fraction(1, 2)), (Fraction(1, 2), Fraction(1)))]
     assert sorted(texts(halves[0]) + texts(halves[1])) == sorted(prose(10))
-    with pytest.raises(ValueError, match=r"no field 'body'; it has 'content', 'id'"):
+    with pytest.raises(ValueError, match=r"no field 'body' \(text_field names it\); it has 'content', 'id'"):
         texts(HubSource(**hub | {"text_field": "body"}))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.data.sources import FolderSource, digest_files, folder_files
+from repro.data.sources import FolderSource
 
 SUBJECTS = [
     "the river",
@@ -50,4 +50,4 @@ def folder_source(folder: Path, texts: list[str]) -> FolderSource:
     folder.mkdir(parents=True, exist_ok=True)
     for number, text in enumerate(texts):
         (folder / f"{number:05}.txt").write_text(text)
-    return FolderSource(digest=digest_files(folder_files(folder), folder), folder=folder)
+    return FolderSource.of(folder)

@@ -155,8 +155,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"general": [{"hub": "a/b"}]}, r"general\[0\]: a hub data set needs a revision"),
     ({"general": [{"package": "hpo", "part": [0.5, 0.5]}]}, r"general\[0\]: part must be \[from, to\] with from < to"),
     (
-        {"domain": {"name": "a b", "sources": [{"package": "hpo"}]}},
-        r"domain\.name: must be letters, digits, _ and -, .*, got 'a b'",
+        {"domain": {"name": "a/b", "sources": [{"package": "hpo"}]}},
+        r"domain\.name: must be letters, digits, spaces, _ and -, .*, got 'a/b'",
     ),
     ({"preset": None}, r"preset: must be text, .*, got None"),
     ({"epsilon": {"a": 1}}, r"epsilon: must be a number"),
@@ -182,7 +182,10 @@ def test_a_missing_parameter_is_named(name: str) -> None:
     ("values", "says"),
     [
         ({"package": "hpoo"}, r"general\[0\]\.package: no package 'hpoo'; there are wikipedia-en, .*hpo, mendeleev$"),
-        ({"folder": "/no/such"}, r"general\[0\]\.folder: /no/such holds no \.txt, \.md, \.jsonl or \.parquet files$"),
+        (
+            {"folder": "/no/such"},
+            r"general\[0\]\.folder: /no/such holds no \.txt, \.md, \.jsonl, .* or \.csv file: 0 files$",
+        ),
     ],
 )
 def test_text_that_does_not_exist_is_told(values: dict[str, Any], says: str) -> None:

@@ -74,8 +74,8 @@ answer(fitted=law.fit(ratios, losses).params, compared=list(compare(RATIO_LAWS, 
 STAGE = """
 from fractions import Fraction
 from repro.data.build import Division, Domain
-from repro.data.sources import FolderPairs
-from repro.data.sources import FolderSource, digest_files, folder_files
+from repro.data.pairs import FolderPairs
+from repro.data.sources import FolderSource
 from repro.runs import Machine, Store, run
 from repro.stages.lengths import AnswerLengths
 from repro.stages.texts import Material
@@ -86,13 +86,11 @@ for folder in (texts, pairs):
 for n in range(40):
     (texts / f"{n}.txt").write_text(f"Page {n} of a book about number {n * n}.")
 (pairs / "a.jsonl").write_text('{"prompt": "One?", "answer": "1"}\\n{"prompt": "Twelve?", "answer": "12"}\\n')
-def digest(folder):
-    return digest_files(folder_files(folder), folder)
 material = Material(
     name="numbers",
     domain=Domain(
-        sources=(FolderSource(digest=digest(texts), folder=texts),),
-        pairs=(FolderPairs(digest=digest(pairs), folder=pairs),),
+        sources=(FolderSource.of(texts),),
+        pairs=(FolderPairs.of(pairs),),
     ),
     division=Division(benchmark=Fraction(1, 5), questions=0, validation=Fraction(1, 4), near_duplicate=0.9),
 )

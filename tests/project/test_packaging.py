@@ -129,7 +129,7 @@ def test_make_knows_the_target(target: str) -> None:
     [
         ([], "repro book --preset quick"),
         (["PRESET=desk"], "repro book --preset desk"),
-        (["PARAMS=my.yaml"], "repro book --params my.yaml"),
+        (["PARAMS=my.yaml"], "repro book --params 'my.yaml'"),
     ],
 )
 def test_make_book_takes_a_preset_or_a_file(options: list[str], says: str) -> None:

@@ -17,7 +17,8 @@ from repro.allocation.design import design as of_allocation
 from repro.cmr.design import design as of_cmr
 from repro.data.build import Division, Domain
 from repro.data.corpora import Split
-from repro.data.sources import FolderPairs, FolderSource
+from repro.data.pairs import FolderPairs
+from repro.data.sources import FolderSource
 from repro.lm.models import Shape
 from repro.params import AllocationParams, Params
 from repro.runs import Stage

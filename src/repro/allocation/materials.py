@@ -5,23 +5,15 @@ from fractions import Fraction
 
 from repro.data.build import Asked, Division, Domain, built_in
 from repro.data.domains import MADE_HERE, PACKAGES, recipe_of
-from repro.data.sources import (
-    TABLES,
-    BuiltIn,
-    FolderPairs,
-    HubPairs,
-    PackageSource,
-    PairSource,
-    Problems,
-    digest_folder,
-)
+from repro.data.pairs import BuiltIn, FolderPairs, HubPairs, PairSource, Problems
+from repro.data.sources import PackageSource
 from repro.lm import benchmarks as known
 from repro.lm.models import PackageModel, Shape
 from repro.params import AllocationParams, MaterialParams, PairsParams, ParamsError
 from repro.runs.spec import Stage, closure
 from repro.stages.texts import Base, Material, Tokenizer, Tokens
 from repro.stages.training import Pretrain, Training
-from repro.study.base import local, require_packages, sources
+from repro.study.base import local, require_packages, sources, stated
 from repro.study.models import pretrained
 
 POINTS = 5  # losses measured while a small base model of our own is pretrained
@@ -107,10 +99,9 @@ def _pairs(given: PairsParams, field: str) -> PairSource:
     if given.package is not None:
         return Problems(digest=PACKAGES[given.package].sha256)
     if given.hub is not None:
-        options = given.model_dump(include={"config", "split", "form", "limit"})
-        return HubPairs(dataset=given.hub, revision=str(given.revision), folder=given.directory, **options)
+        return HubPairs(**{"folder": given.directory} | stated(given, HubPairs))
     with local(str(given.folder), f"{field}.folder") as folder:
-        return FolderPairs(digest=digest_folder(folder, TABLES), form=given.form, folder=folder)
+        return FolderPairs.of(folder, **stated(given, FolderPairs))
 
 
 def _own(params: AllocationParams, replay: Material) -> Pretrain:

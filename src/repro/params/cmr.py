@@ -11,7 +11,7 @@ from repro.params.values import Section, StudyParams, text
 class DomainParams(Section):
     """A domain: its name in tables and figures, and its text."""
 
-    name: v.Name
+    name: v.Title
     sources: Annotated[tuple[v.SourceParams, ...], Field(min_length=1)]
 
 

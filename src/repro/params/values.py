@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +34,9 @@ TRAINING = ("pretrain", "continue", "cpt", "sft")
 PREPARING = ("base", "text", "tokenizer", "tokens", "material", "pairtokens")
 KINDS = (*TRAINING, *PREPARING, "evaluate", "programs", "heldout", "drift", "ratiodrift", "recovery", "peaks")
 # Which kinds of source options are for; all others are for the hub.
-OPTIONS = {"topics": ("package",), "text_field": ("folder", "hub"), "licence": ("folder", "hub")}
+OPTIONS: dict[str, tuple[str, ...]] = {"topics": ("package",)} | dict.fromkeys(
+    ("text_field", "licence", "form", "prompt_field", "answer_field", "separator", "turns"), ("folder", "hub")
+)
 
 
 class Section(BaseModel):
@@ -137,6 +140,13 @@ def _line(value: str) -> str:
     return value
 
 
+def _title(value: str) -> str:
+    letters = {unicodedata.category(letter)[0] for letter in value if letter not in " _-"}
+    if not 0 < len(value) <= 41 or value != value.strip() or value[0] in "_-" or letters - set("LMN"):
+        raise ValueError("must be letters, digits, spaces, _ and -, at most 41, a letter or digit first")
+    return value
+
+
 def _folder(value: str) -> str:
     parts = Path(_line(value)).parts
     if ".." in parts:
@@ -162,6 +172,7 @@ Name = Annotated[
     str, matches(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}", "letters, digits, _ and -, at most 41, a letter or digit first")
 ]
 Line = Annotated[str, AfterValidator(_line)]
+Title = Annotated[str, AfterValidator(_title)]
 Folder = Annotated[str, AfterValidator(_folder)]
 HubId = Annotated[str, _name(rf"(?:{WORDS}/)?{WORDS}", "a name of the hub such as owner/name")]
 Revision = Annotated[str, _name(rf"{WORDS}(?:/{WORDS})*", "a commit, tag or branch such as main or refs/pr/1")]
@@ -333,37 +344,46 @@ class PretrainedParams(Section):
         return self
 
 
-class SourceParams(Section):
-    """One source of documents: exactly one of package, folder and hub, and what to take of it.
-
-    folder: absolute, from ~, or from the project's folder; directory: the folder of a hub data set to read alone;
-    tokenizer: of the hub, if text_field holds its token ids (with directory only).
+class OriginParams(Section):
+    """What text and pairs come from: exactly one of package, folder (or a file, absolute, from ~, or from the project's
+    folder) and hub; directory: the folder of a hub data set to read alone.
     """
 
     package: Line | None = None
     folder: Folder | None = None
     hub: HubId | None = None
-    topics: tuple[Line, ...] = ()
-    part: tuple[Share, Share] = (Fraction(0), Fraction(1))
-    text_field: Line = "text"
-    licence: Line | None = None
+    revision: Revision | None = None
     config: Config | None = None
     split: Split = "train"
-    revision: Revision | None = None
     directory: Directory | None = None
-    tokenizer: HubId | None = None
-    characters_limit: Count | None = None
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "SourceParams":
+    def _one_kind(self) -> "OriginParams":
         kind = self.only("package", "folder", "hub")
         for name in self.model_fields_set - {kind, "part"}:
             if kind not in (kinds := OPTIONS.get(name, ("hub",))):
                 raise ValueError(f"{name} is an option of {' and '.join(kinds)}, not of {kind}")
+        if self.hub and not self.revision:
+            raise ValueError("a hub data set needs a revision, so that it stays the same")
+        return self
+
+
+class SourceParams(OriginParams):
+    """One source of documents, and what to take of it; tokenizer: of the hub, if text_field holds its token ids (with
+    directory only).
+    """
+
+    topics: tuple[Line, ...] = ()
+    part: tuple[Share, Share] = (Fraction(0), Fraction(1))
+    text_field: Line = "text"
+    licence: Line | None = None
+    tokenizer: HubId | None = None
+    characters_limit: Count | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SourceParams":
         if self.part[0] >= self.part[1]:
             raise ValueError("part must be [from, to] with from < to")
-        if self.hub and not self.revision:
-            raise ValueError("a hub data set needs a revision, so that it stays the same text")
         if self.tokenizer and not self.directory:
             raise ValueError("tokenizer needs a directory")
         if self.directory and self.config:

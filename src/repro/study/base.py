@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import floor
 from pathlib import Path
@@ -17,17 +17,19 @@ import psutil
 import yaml
 
 from repro.data.domains import PACKAGES
+from repro.data.files import OfFolder
 from repro.data.packages import wheel
-from repro.data.sources import FolderSource, HubFolderSource, HubSource, Source, digest_folder, package_source
+from repro.data.sources import FolderSource, HubFolderSource, HubSource, OfHub, Source, package_source
 from repro.home import home
 from repro.output import safe
-from repro.params import AllocationParams, Params, ParamsError, SourceParams
+from repro.params import AllocationParams, OriginParams, Params, ParamsError, SourceParams
 from repro.runs import Machine, Stage, Store, run
 from repro.runs.batch import Batch
 from repro.runs.folder import Corrupt, Missing, Stuck
 from repro.runs.spec import Needs, closure
 from repro.runs.store import RECORD
 from repro.runs.workers import Cluster, Local, Scheduler
+from repro.stages.texts import Material, Text
 
 Slots = tuple[tuple[str, ...], ...]
 
@@ -108,16 +110,19 @@ def _source(source: SourceParams, field: str) -> Source:
             return package_source(source.package, source.topics, source.part)
         except ValueError as error:
             raise ParamsError(f"{field}.package: {error}") from error
-    options: dict[str, Any] = {"text_field": source.text_field, "part": source.part}
-    if source.licence:  # else as the class of the source has it
-        options["licence"] = source.licence
     if source.folder is not None:
         with local(source.folder, f"{field}.folder") as folder:
-            return FolderSource(digest=digest_folder(folder), folder=folder, **options)
-    options |= {"dataset": source.hub} | source.model_dump(include={"revision", "split", "characters_limit"})
+            return FolderSource.of(folder, **stated(source, FolderSource))
     if source.directory is not None:
-        return HubFolderSource(folder=source.directory, tokenizer=source.tokenizer, **options)
-    return HubSource(config=source.config, **options)
+        return HubFolderSource(folder=source.directory, **stated(source, HubFolderSource))
+    return HubSource(**stated(source, HubSource))
+
+
+def stated(given: OriginParams, kind: type) -> dict[str, Any]:
+    """What parameters say of the fields of a source, a class of `repro.data`, but where it is."""
+    names = {field.name for field in fields(kind)} & given.model_fields_set - {"folder"}
+    values = {name: getattr(given, name) for name in names} | {"dataset": given.hub}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @contextmanager
@@ -180,6 +185,20 @@ class BaseStudy(ABC):
     def notes(self) -> tuple[str, ...]:
         """Lines for whoever starts it: what is not done, or not as safely as it could be."""
         return ()
+
+    def check_data(self, *, whole: bool) -> list[str]:
+        """What is read, a line for each folder. Raises ParamsError for faults of text and pairs: before anything trains
+        of everything that stages still to be done read or, if not `whole`, those that are seen without reading all.
+        """
+        texts = [stage for stage in closure(list(self.stages)) if isinstance(stage, Text | Material)]
+        missing = [stage for stage in texts if not (whole and self.store.has(stage))]
+        domains = [stage.domain for stage in missing if isinstance(stage, Material)]
+        read = [*(s for stage in missing for s in stage.sources), *(p for d in domains for p in (*d.pairs, *d.against))]
+        try:
+            checked = [one.check(whole=whole) for one in dict.fromkeys(read) if isinstance(one, OfFolder | OfHub)]
+            return list(filter(None, checked))
+        except (ValueError, OSError) as error:
+            raise ParamsError(safe(error)) from None
 
     @property
     def identity(self) -> str:

@@ -3,12 +3,14 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from repro.data.documents import Document
 from repro.data.domains.general import ENGLISH, Article, articles, document_of, titles
 from repro.data.domains.items import Item, Recipe, candidates
-from repro.data.packages import Package, contents
+from repro.data.packages import contents, pinned
 
 BENCHMARK = "elements"
 LONGEST, LONGEST_NAMES = 150, 40  # characters
@@ -49,20 +51,9 @@ class Element:
 
 def elements() -> list[Element]:
     """The chemical elements, by atomic number."""
-    database = sqlite3.connect(":memory:")
-    try:
+    with closing(sqlite3.connect(":memory:")) as database:
         database.deserialize(contents(MENDELEEV))
-        rows = database.execute(
-            "SELECT e.atomic_number, e.name, e.symbol, s.name, e.group_id, e.period, e.block, e.atomic_weight,"
-            " p.melting_point, p.boiling_point, e.discoverers, e.discovery_year, e.name_origin, e.description, e.uses,"
-            " e.sources FROM elements e JOIN series s ON s.id = e.series_id"
-            # Allotropes melt at different temperatures; where there are several, none is the element's own.
-            " LEFT JOIN (SELECT atomic_number, MIN(melting_point) AS melting_point, MIN(boiling_point) AS boiling_point"
-            " FROM phasetransitions GROUP BY atomic_number HAVING COUNT(*) = 1) p USING (atomic_number)"
-            " ORDER BY e.atomic_number"
-        ).fetchall()
-    finally:
-        database.close()
+        rows = database.execute(Path(__file__).with_name("elements.sql").read_text()).fetchall()
     texts = ("discoverers", "origin", "description", "uses", "occurrence")
     known = [dict(zip(Element.__dataclass_fields__, row, strict=True)) for row in rows]
     return [Element(**values | {name: " ".join((values[name] or "").split()) for name in texts}) for values in known]
@@ -198,16 +189,7 @@ def _facts(element: Element) -> str:
     return " ".join(filter(None, sentences))
 
 
-MENDELEEV = Package(
-    distribution="mendeleev",
-    version="1.3.0",
-    wheel="mendeleev-1.3.0-py3-none-any.whl",
-    sha256="76f415767b654634e51dead755513ef431abf200e892eab8468aa659ff218d1c",
-    member="mendeleev/elements.db",
-    licence="MIT",
-    content="facts about the 118 chemical elements, as sentences",
-    reader=_documents,
-)
+MENDELEEV = pinned("mendeleev", reader=_documents)
 SUBSTANCES = replace(
     ENGLISH,
     content="those of the English summaries that are about substances and reactions",

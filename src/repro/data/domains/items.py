@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from repro.data.documents import Document
-from repro.data.packages import Package, PythonSource, check_library, library_digest
+from repro.data.packages import Package, check_library, library_digest
 
 CHOICES = 4
 
@@ -127,11 +127,6 @@ class Recipe:
         """The hashes of what it is made from: of its packages, then of the standard library."""
         packages = tuple(package.sha256 for package in self.packages.values())
         return (*packages, library_digest()) if self.library else packages
-
-    @property
-    def licence(self) -> str:
-        packages = [package.licence for package in self.packages.values()]
-        return "; ".join([*packages, *([PythonSource.licence] if self.library else [])])
 
     def require(self, digests: tuple[str, ...]) -> None:
         """Raise ValueError unless these are the hashes of what it is made from on this machine."""
