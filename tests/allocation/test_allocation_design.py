@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
-from safetensors.torch import save_file
 
 from helpers import ROOT
 from repro import params
@@ -16,7 +14,7 @@ from repro.allocation.design import Design, design
 from repro.allocation.plan import plan
 from repro.allocation.study import open_study, why_not_executed
 from repro.cli import main
-from repro.lm.models import PackageModel
+from repro.lm.models import PackageModel, Shape, new_model
 from repro.params import AllocationParams, ParamsError
 from repro.runs.spec import Stage, closure
 from repro.stages.evaluate import Drift, Evaluate, HeldOut, Programs, RatioDrift, spread
@@ -315,26 +313,28 @@ def test_a_plan_as_json_says_what_the_text_says() -> None:
 # Base models
 
 
+TINY = Shape(hidden=8, intermediate=8, layers=1, heads=1)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "tiny"
-    made.mkdir()
-    save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7)}, made / "model-1.safetensors")
-    save_file({"c": torch.zeros(2, 2, 2)}, made / "model-2.safetensors")
-    (made / "config.json").write_text("{}")
+    new_model(TINY, 32, 256, seed=0).save_pretrained(made, max_shard_size="1KB")
+    assert len(list(made.glob("*.safetensors"))) > 1
     return made
 
 
 def test_a_folder_s_weights_are_counted_and_its_bytes_are_its_identity(folder: Path) -> None:
     given = {"base_model": {"folder": str(folder)}}
     base = designed(**given).base
-    assert isinstance(base, Base) and (base.parameters, base.name) == (15 + 7 + 8, "tiny")
-    assert plan(checked(**given)).parameters == 30
+    assert isinstance(base, Base) and (base.parameters, base.name) == (TINY.parameters(32), "tiny")
+    assert plan(checked(**given)).parameters == TINY.parameters(32)
     said = designed(base_model={"folder": str(folder), "parameters": 99}).base
     assert said.parameters == 99 and said.key == base.key, "how many there are is no part of what it is"
     moved = folder.rename(folder.with_name("elsewhere"))
     assert designed(base_model={"folder": str(moved)}).base.key == base.key
-    (moved / "config.json").write_text('{"hidden_size": 8}')
+    config = moved / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"initializer_range": 0.5}))
     assert designed(base_model={"folder": str(moved)}).base.key != base.key
 
 

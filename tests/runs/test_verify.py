@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from safetensors.numpy import save_file
 
 from helpers import ROOT
 from helpers.texts import prose
 from helpers.toys import RESULT, Fails, Number, Sum
 from repro.cli import main
+from repro.lm.models import Shape, new_model
 from repro.params import AllocationParams, check
 from repro.runs import Machine, Stage, Store, Work, run
 from repro.runs.engine import StudyFailed, alone, verify_again
@@ -190,9 +189,7 @@ def study(home: Path) -> Path:
             (home / f"{name}-text/{number}.txt").write_text(text)
         rows = [{"prompt": f"{text[:30]}\nAnswer:", "answer": f" {text[30:40]}"} for text in prose(9, 1, seed=seed + 2)]
         pd.DataFrame(rows).to_json(home / f"{name}-pairs/pairs.jsonl", orient="records", lines=True)
-    (home / "model").mkdir()
-    (home / "model/config.json").write_text("{}")
-    save_file({"weight": np.zeros(1, np.float32)}, home / "model/model.safetensors")
+    new_model(Shape(hidden=8, intermediate=8, layers=1, heads=1), 32, 256, seed=0).save_pretrained(home / "model")
 
     def domain(name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "cpt": [{"folder": f"{name}-text"}], "sft": {"folder": f"{name}-pairs"}, **more}
