@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
+from helpers import ROOT
 from helpers.texts import folder_source, prose
 from repro import params as parameters
 from repro.cmr.design import design
@@ -16,6 +18,7 @@ from repro.cmr.study import Study
 from repro.lm.models import Shape, new_model
 from repro.lm.sequences import train_tokenizer
 from repro.params import ParamsError
+from repro.publish.notebooks import execute
 from repro.runs import Store
 from repro.stages.training import LOSSES, read_losses
 
@@ -25,6 +28,9 @@ SMALL = {
     "ratios": ["1/4", "1/2", "3/4", 1], "learning_rates": [], "bootstrap": 20, "workers": 1, "device": "cpu",
     "second_domain": None, "second_ratios": [], "pretrain_tokens": 320,
 }  # fmt: skip
+PAGES = sorted((ROOT / "notebooks").glob("cmr-*.ipynb"))
+SHOWS = {"cmr-2-pretraining": "were pretrained elsewhere", 
+         "cmr-7-second-domain": "This run has no second domain"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +43,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def values(tmp_path: Path, model: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("texts")
     for name, seed in (("general", 1), ("mine", 2)):
-        folder_source(tmp_path / name, prose(60, seed=seed))
-    texts = {name: [{"folder": str(tmp_path / name)}] for name in ("general", "mine")}
+        folder_source(folder / name, prose(60, seed=seed))
+    texts = {name: [{"folder": str(folder / name)}] for name in ("general", "mine")}
     smoke = parameters.read(parameters.preset_file("smoke"))
     domain = {"name": "mine", "sources": texts["mine"]}
     return smoke | SMALL | {"general": texts["general"], "domain": domain, "models": [{"folder": str(model)}]}
@@ -98,6 +105,28 @@ def test_the_plan_has_the_model_and_no_pretraining(values: dict[str, Any]) -> No
     (size,) = plan(parameters.check(values)).sizes
     assert (size.runs, size.tokens) == (4, 4 * 320)
     assert math.isfinite(size.memory_gib)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder, for a store that the pages share."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in ("params", "_data"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_every_page_shows_one_model_on_one_domain(
+    home: Path, values: dict[str, Any], page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    own = {name: value for name, value in values.items() if name in parameters.names(parameters.Params)}
+    execute(page, home / page.name, own)
+    outputs = [out for cell in nbformat.read(home / page.name, as_version=4).cells for out in cell.get("outputs", [])]
+    shown = [text for out in outputs for kind, text in out.get("data", {}).items() if kind.startswith("text/")]
+    assert SHOWS.get(page.stem, "") in "\n".join(shown)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def forecast_errors(frame: pd.DataFrame) -> Any:
 
     A bar is the 95% interval of the forecast; one that crosses the line at 0 holds what came.
     """
-    rows = style.labelled(frame[frame["ratio"].notna()])
+    rows = style.labelled(frame.dropna(subset=["ratio", "forecast"]))
     if rows.empty:
         return charts.nothing("No loss could be forecast")
     moved = {name: rows[name] - rows["came"] for name in ("forecast", "low", "high")}
