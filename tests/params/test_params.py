@@ -1,6 +1,7 @@
 """Parameters are checked before anything starts: one line naming the field and what is allowed."""
 
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from repro import params
 from repro.cmr.design import design
 from repro.params import ParamsError
 
-PRESETS = sorted(path.stem for path in (ROOT / "params").glob("*.yaml"))
+PRESETS = sorted(path.stem for path in (ROOT / "params").glob("*.yaml") if path.stem != "mine")
 SMOKE: dict[str, Any] = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
 MODEL = {"hidden": 16, "intermediate": 48, "layers": 1, "heads": 2}
 
@@ -53,6 +54,7 @@ def test_the_papers_setting_with_replay_differs_in_replay_and_in_how_drift_is_sa
 
 
 def test_the_presets_are_those_of_the_project() -> None:
+    assert params.presets() == PRESETS
     assert {"smoke", "quick", "desk", "h100", "paper-cmr", "paper-allocation"} <= set(PRESETS)
 
 
@@ -96,6 +98,35 @@ def test_a_file_says_only_what_differs_from_the_preset_it_extends(tmp_path: Path
     mine.write_text("extends: [quick]\n")
     with pytest.raises(ParamsError, match=r"extends: must be the name of a preset; there are .*quick"):
         params.read(mine)
+
+
+def test_such_a_file_may_be_of_one_paper_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    for paper, schema in params.PAPERS.items():
+        mine.write_text(f"extends: smoke\npaper: {paper}\nseeds: [3]\n")
+        values = params.read(mine)
+        assert params.schemas_in(values) == (schema,)
+        assert params.check(values, schema).seeds == (3,)
+        namespace = {"In": ["# Parameters\n" + mine.read_text().replace(": ", " = ")], "extends": "smoke", "seeds": [3]}
+        assert params.from_notebook(namespace | {"paper": paper}, schema).seeds == (3,)
+    for wrong in ("cmrs", "[cmr]", "null"):
+        mine.write_text(f"extends: smoke\npaper: {wrong}\n")
+        with pytest.raises(ParamsError, match=r"^paper: must be cmr or allocation, got "):
+            params.read(mine)
+
+
+def test_the_template_is_short_and_what_it_offers_in_comments_is_allowed() -> None:
+    text = (ROOT / "params/mine.yaml").read_text()
+    assert len(text.splitlines()) <= 60
+    given = yaml.safe_load(text)
+    assert given["extends"] == "quick"
+    assert {"general", "domain", "models", "ratios", "continual_tokens", "epsilon", "seeds"} <= given.keys()
+    found = params.check(params.read(ROOT / "params/mine.yaml"))
+    assert (len(found.models), found.second_domain) == (1, None)
+    assert [run.ratio for run in design(found).continual] == list(found.ratios)
+    offered = yaml.safe_load("\n".join(re.findall(r"^# ((?:general|models|adapter): .*)$", text, re.MULTILINE)))
+    yours = params.check(params.read(ROOT / "params/mine.yaml") | offered)
+    assert yours.adapter and yours.models[0].folder and yours.general[0].folder == "~/texts/general"
 
 
 def test_papermill_can_hand_on_such_a_file_and_its_none_is_a_value() -> None:

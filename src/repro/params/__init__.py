@@ -34,6 +34,7 @@ from repro.params.values import (
     instead,
 )
 
+MINE = "mine"  # what a file that extends a preset is called, unless it says; params/mine.yaml is a template of one
 BYTES = 64 * 1024  # of a whole file; the longest preset has 4 KiB
 CHARACTERS, ITEMS, DEPTH = 1000, 1000, 20  # of a value, of a list or mapping, of one inside another
 PLAIN = ("null", "bool", "int", "float")
@@ -47,6 +48,7 @@ SafeLoader: Any = yaml.SafeLoader  # whose types are not known
 COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in SCHEMAS))
 INJECTED = "# Parameters"  # how papermill's cell of parameters begins
 EXTENDS = "extends"  # names the preset that has what a file does not say
+PAPER = "paper"  # beside it: the only paper whose parameters are taken from there
 LONGEST = 80  # characters of a refused value that are shown
 KINDS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("kinds.yaml").read_text())
 
@@ -132,8 +134,8 @@ class ParamsError(ValueError):
 
 
 def presets() -> list[str]:
-    """The names of the parameter files that come with the project."""
-    return sorted(file.stem for file in (home() / "params").glob("*.yaml"))
+    """The names of the parameter files that come with the project, but for the template of the reader's own."""
+    return sorted({file.stem for file in (home() / "params").glob("*.yaml")} - {MINE})
 
 
 def _presets_in_words() -> str:
@@ -170,13 +172,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _extended(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` over those of the preset that they extend, if they do; their own name is "mine" unless they give one."""
+    """`values` over those of the preset that they extend, if they do; their own name is `MINE` unless they give one."""
     if EXTENDS not in values:
         return values
-    own = {name: value for name, value in values.items() if name != EXTENDS}
+    own = {name: value for name, value in values.items() if name not in (EXTENDS, PAPER)}
     if not isinstance(values[EXTENDS], str):
         raise ParamsError(f"{EXTENDS}: must be the name of a preset; there are {_presets_in_words()}")
-    return read(preset_file(values[EXTENDS])) | {"preset": "mine"} | own
+    base = read(preset_file(values[EXTENDS]))
+    if PAPER in values:
+        if (paper := str(values[PAPER])) not in PAPERS:
+            raise ParamsError(f"{PAPER}: must be {' or '.join(PAPERS)}, got {shown(values[PAPER])}")
+        base = {name: value for name, value in base.items() if name in names(PAPERS[paper])}
+    return base | {"preset": MINE} | own
 
 
 def value(name: str, text: str) -> Any:
@@ -266,7 +273,7 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
         meant = {name for cell, names in cells if cell.startswith(INJECTED) for name in names}
     else:
         given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
-    _check_names(name for name in given if name != EXTENDS)
+    _check_names(name for name in given if name not in (EXTENDS, PAPER))
     given = {name: value for name, value in given.items() if value is not None or name in meant}
     if EXTENDS in given:  # papermill's ``-f FILE`` hands on what the file says
         return check(_extended(given), schema)
