@@ -136,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="values", help="set one parameter"
     )
+    recommend = add("recommend", _recommend, "find the share of domain text that a model bears, from few runs")
+    words = "stop when the 95%% interval is at most so many points wide (10)"
+    recommend.add_argument("--width", type=whole(least=1, most=100), default=10, metavar="POINTS", help=words)
+    words = "stop when so many runs of continual pretraining are done (8)"
+    recommend.add_argument("--runs", type=whole(least=1), default=8, metavar="N", help=words)
     plan = add("plan", _plan, "estimate runs, tokens, FLOPs, memory, disk and hours")
     runs = add("runs", _runs, "list all runs: done, begun, missing or failed")
     verify = add("verify", _verify, "train finished runs once more, in a store of their own, and compare")
@@ -147,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument("--paper", choices=("cmr", "allocation"), help="the claims of one paper")
     claims.add_argument("--verdict", type=_verdict, metavar="V", help="the claims with this verdict, by whatever check")
     claims.add_argument("--csv", type=_output, metavar="OUT", help="write this file as well, as CSV")
-    for command in (book, train, run, plan, runs, verify, claims):
+    for command in (book, train, run, recommend, plan, runs, verify, claims):
         choice = command.add_mutually_exclusive_group()
         choice.add_argument("--preset", help="take the parameters from a file of params/ (quick)")
         choice.add_argument("--params", type=Path, metavar="FILE", help="take the parameters from a file of your own")
@@ -156,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     runs.add_argument("--clean", action="store_true", help="free the weights that no run still to be done builds on")
     runs.add_argument("--yes", action="store_true", help="with --clean: do not ask")
-    for command in (plan, runs, claims):
+    for command in (recommend, plan, runs, claims):
         command.add_argument("--json", type=_output, metavar="OUT", help="write this file as well, as JSON")
     add_fit(commands, _output)
     data = add("data", _data, "list the data packages: content, source, hash, licence, and whether they are here")
@@ -242,6 +247,19 @@ def _run(options: argparse.Namespace) -> int:
 
     output = home() / "_build" / "notebooks" / options.notebook.name
     return 0 if execute_one(options.notebook, output, values, identities) else FAILED
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    params = next((each for each in _checked(_values_of(options)) if isinstance(each, Params)), None)
+    if params is None:
+        raise ParamsError("preset: must have the parameters of paper A; a share is not recommended from paper B's")
+    from repro.cmr.recommend import pilot
+
+    found = pilot(params, options.width / 100, options.runs)
+    print(found)
+    if options.json:
+        write(options.json, json.dumps(found.as_json(), indent=1) + "\n")
+    return 0
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -12,9 +12,10 @@ import pytest
 from helpers import ROOT
 from helpers.texts import folder_source, prose
 from repro import params as parameters
+from repro.cmr import recommend
 from repro.cmr.design import design
 from repro.cmr.plan import plan
-from repro.cmr.study import Study
+from repro.cmr.study import Study, open_study
 from repro.lm.models import Shape, new_model
 from repro.lm.sequences import train_tokenizer
 from repro.params import ParamsError
@@ -29,7 +30,7 @@ SMALL = {
     "second_domain": None, "second_ratios": [], "pretrain_tokens": 320,
 }  # fmt: skip
 PAGES = sorted((ROOT / "notebooks").glob("cmr-*.ipynb"))
-SHOWS = {"cmr-2-pretraining": "were pretrained elsewhere", 
+SHOWS = {"cmr-2-pretraining": "were pretrained elsewhere", "cmr-6-critical": "recommended share",
          "cmr-7-second-domain": "This run has no second domain"}  # fmt: skip
 
 
@@ -114,6 +115,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("params", "_data"):
         (folder / name).symlink_to(ROOT / name)
     return folder
+
+
+def test_a_pilot_does_runs_of_a_study_with_its_ratios(
+    home: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    params = parameters.check(values)
+    found = recommend.pilot(params, width=0.01, runs=4)
+    study = open_study(params.model_copy(update={"ratios": found.ratios}))
+    assert all(map(study.store.has, study.design.continual))
+    assert not any(map(study.store.has, study.design.recovery)), "a pilot does only what its answer needs"
 
 
 @pytest.mark.ci

@@ -7,13 +7,13 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.cmr import claims, facts, figures, forecasts, frames, published, rederived, tables
+    from repro.cmr import claims, facts, figures, forecasts, frames, published, recommend, rederived, tables
     from repro.cmr.published import paper
     from repro.cmr.study import Study, begin, open_study
     from repro.show import display
 
 __all__ = ["Study", "begin", "claims", "display", "facts", "figures", "forecasts", "frames", "open_study", "paper",
-           "published", "rederived", "tables"]  # fmt: skip
+           "published", "recommend", "rederived", "tables"]  # fmt: skip
 # Where that is which is no module of this package.
 _PLACES = {name: f"cmr.study:{name}" for name in ("Study", "begin", "open_study")}
 _PLACES |= {"paper": "cmr.published:paper", "display": "show.display"}
