@@ -18,7 +18,7 @@ from repro import params as parameters
 from repro.fit.cli import add as add_fit, whole
 from repro.home import home
 from repro.output import LONGEST_NAME, NotWritten, error_words, refused, safe, same_file, shown, write
-from repro.params import AllocationParams, ModelParams, Params, ParamsError, Section
+from repro.params import AllocationParams, Params, ParamsError, Section
 from repro.params.values import PREPARING
 from repro.runs.batch import ClusterLost, Unavailable
 from repro.runs.engine import StudyFailed
@@ -69,7 +69,7 @@ def _told(error: OSError) -> int:
     if error.errno in CANNOT_WRITE and where != STDOUT:
         return _fail(refusal(OSError(error.errno, "", where), home()))
     if error.errno == errno.ENAMETOOLONG:
-        return _fail(f"{parameters.shown(error.filename)}: {error_words(error)}", WRONG_INPUT)
+        return _fail(f"{shown(repr(error.filename))}: {error_words(error)}", WRONG_INPUT)
     return _fail(f"{where}: {error_words(error)}")
 
 
@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "claims", _claims, "list what the papers claim, with verdicts by their own numbers and by finished runs"
     )
     claims.add_argument("--paper", choices=("cmr", "allocation"), help="the claims of one paper")
-    claims.add_argument("--verdict", type=_verdict, metavar="V", help="the claims with this verdict, by whatever check")
+    claims.add_argument("--verdict", metavar="V", help="the claims with this verdict, by whatever check")
     claims.add_argument("--csv", type=_output, metavar="OUT", help="write this file as well, as CSV")
     for command in (book, train, run, recommend, plan, runs, verify, claims):
         choice = command.add_mutually_exclusive_group()
@@ -176,28 +176,10 @@ def _output(text: str) -> Path:
     return path
 
 
-def _verdict(text: str) -> str:
-    from repro.study.claims import VERDICTS
-
-    if text not in VERDICTS:
-        raise argparse.ArgumentTypeError(f"{text}: must be one of {', '.join(VERDICTS)}")
-    return text
-
-
 def _book(options: argparse.Namespace) -> int:
     values = _values_of(options)
-    given = _checked(values)
-    if len(given) < len(parameters.SCHEMAS):
-        preset = values.get("preset")
-        raise ParamsError(
-            f"preset: {preset} has parameters of one paper only; the book needs both (`repro train` does its runs)"
-        )
-    for params in given:
-        if isinstance(params, Params) and not (params.second_domain and isinstance(params.models[0], ModelParams)):
-            raise ParamsError(
-                "the book needs models by their shapes and a second_domain; `repro train` and `repro run` do not"
-            )
-    identities_of(values, tell=True)  # fails at once if data are missing
+    own = identities_of(values, tell=True)  # fails at once if data are missing
+    papers = [paper for paper, schema in parameters.PAPERS.items() if schema in own]
     from repro.publish import site
     from repro.publish.notebooks import execute_one
 
@@ -206,9 +188,10 @@ def _book(options: argparse.Namespace) -> int:
         return FAILED
     build, asked = home() / "_build", dict[str, str]()
     out = build / "html"
-    pages = {
-        source.stem: build / "notebooks" / source.name for source in sorted((home() / "notebooks").glob("*.ipynb"))
-    }
+    toc = site.TOC if len(papers) > 1 else f"_toc-{papers[0]}.yml"
+    listed, every = (home() / "book" / toc).read_text(), sorted((home() / "notebooks").glob("*.ipynb"))
+    some = [source for source in every if len(papers) > 1 or f"/{source.stem}\n" in listed]
+    pages = {source.stem: build / "notebooks" / source.name for source in some}
     try:
         with site.alone(out):  # or the site would be built from another's pages
             identities = identities_of(values)
@@ -217,7 +200,7 @@ def _book(options: argparse.Namespace) -> int:
                 if inputs is None:
                     return FAILED
                 asked[name] = inputs
-            built = site.build(home(), pages, out, asked)
+            built = site.build(home(), pages, out, asked, toc)
     except site.SiteFailed as error:
         return _fail(f"the book could not be built\n{error}")
     print(f"{'built' if built else 'up to date'}; open {(out / 'index.html').as_uri()}")
@@ -250,9 +233,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _recommend(options: argparse.Namespace) -> int:
-    params = next((each for each in _checked(_values_of(options)) if isinstance(each, Params)), None)
-    if params is None:
-        raise ParamsError("preset: must have the parameters of paper A; a share is not recommended from paper B's")
+    params = parameters.check(_values_of(options), Params)  # before the imports, as everywhere
     from repro.cmr.recommend import pilot
 
     found = pilot(params, options.width / 100, options.runs)
@@ -371,6 +352,8 @@ def _claims(options: argparse.Namespace) -> int:
     given = _checked(_values_of(options))
     from repro.study import claims
 
+    if options.verdict not in (None, *claims.VERDICTS):
+        raise ParamsError(f"--verdict: must be one of {', '.join(claims.VERDICTS)}, got {shown(repr(options.verdict))}")
     frame = claims.ledger(*map(study_of, given), among=[options.paper] if options.paper else [])
     if options.verdict:
         frame = frame[frame[["recomputed_verdict", "replicated_verdict"]].eq(options.verdict).any(axis=1)]

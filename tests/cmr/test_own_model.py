@@ -2,16 +2,18 @@
 
 import json
 import math
+import re
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
+import yaml
 
 from helpers import ROOT
 from helpers.texts import folder_source, prose
-from repro import params as parameters
+from repro import cli, params as parameters
 from repro.cmr import recommend
 from repro.cmr.design import design
 from repro.cmr.plan import plan
@@ -19,7 +21,6 @@ from repro.cmr.study import Study, open_study
 from repro.lm.models import Shape, new_model
 from repro.lm.sequences import train_tokenizer
 from repro.params import ParamsError
-from repro.publish.notebooks import execute
 from repro.runs import Store
 from repro.stages.training import LOSSES, read_losses
 
@@ -29,9 +30,13 @@ SMALL = {
     "ratios": ["1/4", "1/2", "3/4", 1], "learning_rates": [], "bootstrap": 20, "workers": 1, "device": "cpu",
     "second_domain": None, "second_ratios": [], "pretrain_tokens": 320,
 }  # fmt: skip
-PAGES = sorted((ROOT / "notebooks").glob("cmr-*.ipynb"))
-SHOWS = {"cmr-2-pretraining": "were pretrained elsewhere", "cmr-6-critical": "recommended share",
-         "cmr-7-second-domain": "This run has no second domain"}  # fmt: skip
+SHOWS = {
+    "own/cmr": "recommended share",
+    "notebooks/cmr-2-pretraining": "were pretrained elsewhere",
+    "notebooks/cmr-6-critical": "recommended share",
+    "notebooks/cmr-7-second-domain": "This run has no second domain",
+    "notebooks/laws-2-recovery": "<em>Does the paper's table show a best split?</em>",
+}
 
 
 @pytest.fixture(scope="module")
@@ -122,23 +127,35 @@ def test_a_pilot_does_runs_of_a_study_with_its_ratios(
 ) -> None:
     monkeypatch.setenv("REPRO_HOME", str(home))
     params = parameters.check(values)
-    found = recommend.pilot(params, width=0.01, runs=4)
-    study = open_study(params.model_copy(update={"ratios": found.ratios}))
+    ratios = recommend.pilot(params, width=0.01, runs=4).as_json()["pilot"]["ratios"]
+    study = open_study(params.model_copy(update={"ratios": [Fraction(ratio) for ratio in ratios]}))
+    assert len(ratios) == 4
     assert all(map(study.store.has, study.design.continual))
     assert not any(map(study.store.has, study.design.recovery)), "a pilot does only what its answer needs"
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
-def test_every_page_shows_one_model_on_one_domain(
-    home: Path, values: dict[str, Any], page: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REPRO_HOME", str(home))
+@pytest.fixture(scope="module")
+def book(home: Path, values: dict[str, Any]) -> Path:
+    """The folder of a book of these parameters, which are those of paper A alone."""
+    for name in ("notebooks", "book", "results", "_config.yml"):
+        (home / name).symlink_to(ROOT / name)
     own = {name: value for name, value in values.items() if name in parameters.names(parameters.Params)}
-    execute(page, home / page.name, own)
-    outputs = [out for cell in nbformat.read(home / page.name, as_version=4).cells for out in cell.get("outputs", [])]
-    shown = [text for out in outputs for kind, text in out.get("data", {}).items() if kind.startswith("text/")]
-    assert SHOWS.get(page.stem, "") in "\n".join(shown)
+    (home / "mine.yaml").write_text(yaml.safe_dump(own | {"preset": "mine"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRO_HOME", str(home))
+        assert cli.main(["book", "--params", str(home / "mine.yaml")]) == 0
+    return home / "_build/html"
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(1200)
+def test_one_model_on_one_domain_makes_a_book_of_paper_a(book: Path) -> None:
+    listed = re.findall(r"file: (\S+)", (ROOT / "book/_toc-cmr.yml").read_text())
+    assert all((book / f"{name}.html").is_file() for name in listed)
+    assert not list(book.rglob("allocation-*.html"))
+    for name, shows in SHOWS.items():
+        assert shows in (book / f"{name}.html").read_text(), name
+    assert "own/cmr.html" in (book / "index.html").read_text(), "the first page leads to the answer"
 
 
 @pytest.mark.parametrize(

@@ -137,15 +137,6 @@ def test_without_the_flag_a_file_switches_no_sandbox_off(home: Path) -> None:
         assert "programs that models write are executed without a sandbox (--unsafe-no-sandbox)\n" in done.stdout
 
 
-@pytest.mark.parametrize("values", [{"models": [{"package": "smollm2"}]}, {"second_domain": None}])
-def test_a_book_of_one_domain_or_a_pretrained_model_is_refused_at_once(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], values: dict[str, object]
-) -> None:
-    monkeypatch.setenv("REPRO_HOME", str(home))
-    assert cli.main(["book", "--params", smoke_with(home, **values)]) == 2
-    assert "the book needs models by their shapes and a second_domain" in capsys.readouterr().err
-
-
 def test_an_output_never_replaces_the_preset_that_is_extended(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

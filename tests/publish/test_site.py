@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Browser
 
 from helpers import ROOT, browser
+from repro.params import PAPERS
 from repro.publish import notebooks, site
 from repro.publish.notebooks import write_stamped
 
@@ -110,6 +111,22 @@ def build(root: Path, *names: str) -> bool:
 
 def test_nothing_is_built_twice(root: Path) -> None:
     assert build(root, "mini") is False
+
+
+def test_jupyter_shows_the_numbers_that_its_prose_has_holes_for(root: Path) -> None:
+    cells = nbformat.read(root / "_build/notebooks/mini.ipynb", as_version=4).cells
+    (glued,) = (cell for cell in cells if cell.source == GLUE)
+    assert [output.text for output in glued.outputs if output.output_type == "stream"] == ["drop: 1.2345\n"]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_book_of_one_paper_lists_pages_of_the_whole_book(paper: str) -> None:
+    book = ROOT / "book"
+    root, *pages = re.findall(r"(?:file|root): (\S+)", (book / f"_toc-{paper}.yml").read_text())
+    assert (book / f"{root}.md").is_file()
+    assert set(pages) < set(re.findall(r"file: (\S+)", (book / "_toc.yml").read_text()))
+    own = [name for name in pages if name.startswith("notebooks/")]
+    assert own and all(notebooks.declared(ROOT / f"{name}.ipynb").schemas == (PAPERS[paper],) for name in own)
 
 
 def test_figures_tables_and_numbers_are_in_the_pages(root: Path) -> None:

@@ -17,11 +17,11 @@ def scale(study: Study) -> Facts:
     params, sizes = study.params, study.shapes()["parameters"]
     span = " to ".join(dict.fromkeys(map(short_tokens, (sizes.min(), sizes.max()))))
     steps = params.continual_tokens // (params.batch * params.sequence_length)
-    before = f"{short_tokens(params.pretrain_tokens)} tokens of pretraining"
+    before = short_tokens(params.pretrain_tokens) if study.design.pretraining else "no"
     alone = ": intervals do not include how much another seed would differ" if len(params.seeds) == 1 else ""
     text = (
         f"{some(len(sizes), 'model')} of {span} parameters, "
-        f"{before if study.design.pretraining else 'pretrained elsewhere'}, {short_tokens(params.continual_tokens)} of "
+        f"{before} tokens of pretraining, {short_tokens(params.continual_tokens)} of "
         f"continual pretraining in {some(steps, 'step')}; losses on {params.validation_sequences} held-out sequences "
         f"of {params.sequence_length} tokens; {some(len(params.seeds), 'seed')}{alone}"
     )

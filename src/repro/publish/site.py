@@ -32,6 +32,7 @@ MATHJAX = (
 FONT = re.compile(r"%%URL%%/(MathJax_(?:Main-Regular|Main-Bold|Math-Italic|Size\d-Regular|AMS-Regular|Zero)\.woff)")
 CONFIG = "_config.yml"
 BOOK = "book"
+TOC = "_toc.yml"  # of the whole book; those of one paper's pages are _toc-<paper>.yml
 LEDGERS = "results/*/claims.csv"  # recorded, for book/_ext/findings.py
 HERE = "results/claims.csv"  # the ledger of the book, among its staged pages
 SOURCE = "source"  # staged inputs and jupyter-book's own output, beside the site
@@ -61,14 +62,16 @@ def alone(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def build(root: Path, notebooks: Mapping[str, Path], out: Path, asked: Mapping[str, str] | None = None) -> bool:
+def build(
+    root: Path, notebooks: Mapping[str, Path], out: Path, asked: Mapping[str, str] | None = None, toc: str = TOC
+) -> bool:
     """Build ``out/index.html``; False where the site is already built from the same inputs.
 
     root: holds ``_config.yml`` and ``book/`` (pages, ``_toc.yml``, ``_static/``, ``references.bib``). notebooks: name
     -> executed notebook, staged as ``notebooks/<name>.ipynb`` beside the pages. out: the folder of the site, usually
     ``_build/html``. Replaced only after success. asked: name -> the digest of the inputs that a notebook must have been
-    executed with. Raises SiteFailed if a notebook is missing, incomplete, modified since it was executed or executed
-    with other inputs, or jupyter-book warned or failed.
+    executed with. toc: the file in ``book/`` that lists the pages. Raises SiteFailed if a notebook is missing,
+    incomplete, modified since it was executed or executed with other inputs, or jupyter-book warned or failed.
     """
     with alone(out):  # two at once would stage their pages in one folder
         pages = {name: _read(name, path, (asked or {}).get(name)) for name, path in notebooks.items()}
@@ -81,7 +84,7 @@ def build(root: Path, notebooks: Mapping[str, Path], out: Path, asked: Mapping[s
         shutil.rmtree(work, ignore_errors=True)
         with writing(work):
             _stage(root, pages, work / BOOK)
-            built = _jupyter_book(root / CONFIG, work)
+            built = _jupyter_book(root / CONFIG, work, toc)
             (built / RECORD).write_text(digest)
             put(built, out)
         return True
@@ -125,6 +128,8 @@ def _stage(root: Path, notebooks: Mapping[str, bytes], source: Path) -> None:
     for path in root.glob(LEDGERS):
         (copy := source / path.relative_to(root)).parent.mkdir()
         shutil.copyfile(path, copy)
+    for path in (root / "notebooks").glob("*.ipynb"):  # those that are not in this book have titles all the same
+        shutil.copyfile(path, source / "notebooks" / path.name)
     for name, page in notebooks.items():
         nb = nbformat.reads(without_places(page.decode()), as_version=4)
         for cell in nb.cells:
@@ -166,10 +171,10 @@ def _inlined(font: Path) -> str:
     return f"data:font/woff;base64,{base64.b64encode(font.read_bytes()).decode()}"
 
 
-def _jupyter_book(config: Path, work: Path) -> Path:
+def _jupyter_book(config: Path, work: Path, toc: str) -> Path:
     """Run jupyter-book over the staged pages; the folder with the HTML."""
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(work / BOOK), "--path-output", str(work)]
-    command += ["--config", str(config), "-W", "-n", "--keep-going", "--quiet"]
+    command += ["--config", str(config), "--toc", str(work / BOOK / toc), "-W", "-n", "--keep-going", "--quiet"]
     # The book's own extensions leave no compiled copies among the pages, whose digest would change.
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
