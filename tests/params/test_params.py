@@ -284,6 +284,30 @@ def test_only_parameters_cells_are_read_in_a_running_notebook() -> None:
         params.from_notebook(notebook(total=3))
 
 
+def test_a_corrected_misspelling_is_accepted_when_the_cell_is_run_again() -> None:
+    wrong, right = 'preset = "smoke"\nraitos = [0.5]', 'preset = "smoke"\nratios = [0.5]'
+    namespace: dict[str, Any] = {"In": ["", wrong]}
+    exec(wrong, namespace)
+    with pytest.raises(ParamsError, match="'raitos': unknown parameter; did you mean ratios"):
+        params.from_notebook(namespace)
+    exec(right, namespace)
+    namespace["In"].append(right)
+    assert params.from_notebook(namespace).ratios == (0.5,)
+    dropped = 'preset = "smoke"'
+    namespace["In"].append(dropped)
+    assert params.from_notebook(namespace).ratios == params.check(SMOKE).ratios, "what a cell no longer says"
+
+
+def test_a_variable_that_a_parameters_cell_makes_use_of_is_the_readers_own() -> None:
+    cell = 'preset = "smoke"\nmost = 0.5\nratios = [most / 2, most]\nlr = continual_lr = 1e-3'
+    namespace: dict[str, Any] = {"In": ["", cell]}
+    exec(cell, namespace)
+    with pytest.raises(ParamsError, match="'lr': unknown parameter"):
+        params.from_notebook(namespace)
+    cell = cell.replace("lr = cont", "cont")
+    assert params.from_notebook(namespace | {"In": ["", cell]}).ratios == (0.25, 0.5)
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -9,7 +9,6 @@ of everything.
 import ast
 import difflib
 import re
-import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from repro.home import home
-from repro.output import safe
+from repro.output import LONGEST, safe, shown
 from repro.params.allocation import (
     AllocationParams as AllocationParams,
     MaterialParams as MaterialParams,
@@ -49,7 +48,6 @@ COMMON = frozenset.intersection(*(frozenset(schema.model_fields) for schema in S
 INJECTED = "# Parameters"  # how papermill's cell of parameters begins
 EXTENDS = "extends"  # names the preset that has what a file does not say
 PAPER = "paper"  # beside it: the only paper whose parameters are taken from there
-LONGEST = 80  # characters of a refused value that are shown
 KINDS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("kinds.yaml").read_text())
 
 
@@ -145,7 +143,7 @@ def _presets_in_words() -> str:
 def preset_file(name: str) -> Path:
     """The file of the preset `name`. Raises ParamsError if there is none of that name."""
     if name not in presets():
-        raise ParamsError(f"preset: no preset {shown(name)}; there are {_presets_in_words()}")
+        raise ParamsError(f"preset: no preset {shown(repr(name))}; there are {_presets_in_words()}")
     return home() / "params" / f"{name}.yaml"
 
 
@@ -181,7 +179,7 @@ def _extended(values: dict[str, Any]) -> dict[str, Any]:
     base = read(preset_file(values[EXTENDS]))
     if PAPER in values:
         if (paper := str(values[PAPER])) not in PAPERS:
-            raise ParamsError(f"{PAPER}: must be {' or '.join(PAPERS)}, got {shown(values[PAPER])}")
+            raise ParamsError(f"{PAPER}: must be {' or '.join(PAPERS)}, got {shown(repr(values[PAPER]))}")
         base = {name: value for name, value in base.items() if name in names(PAPERS[paper])}
     return base | {"preset": MINE} | own
 
@@ -191,7 +189,7 @@ def value(name: str, text: str) -> Any:
     try:
         found = load(text)
     except NotPlain as error:
-        raise ParamsError(f"{shown(name)[1:-1]}: {error}") from None
+        raise ParamsError(f"{shown(name)}: {error}") from None
     try:
         return float(found) if isinstance(found, str) and found == text else found
     except ValueError:
@@ -232,7 +230,7 @@ def _check_names(values: Iterable[str]) -> None:
         if name not in NAMES:
             like = difflib.get_close_matches(name[:LONGEST], sorted(NAMES), n=1, cutoff=0.0)
             schema = next((schema for schema in SCHEMAS if like and like[0] in names(schema)), Params)
-            raise ParamsError(f"{shown(name)}: unknown parameter; {instead(name, names(schema))}")
+            raise ParamsError(f"{shown(repr(name))}: unknown parameter; {instead(name, names(schema))}")
 
 
 def _first(error: ValidationError) -> str:
@@ -244,17 +242,11 @@ def _first(error: ValidationError) -> str:
         return f"{place}: missing"
     if fault["type"] in KINDS:
         limits = {name: int(limit) if limit in (0, 1) else limit for name, limit in fault.get("ctx", {}).items()}
-        return f"{place}: must be {KINDS[fault['type']].format(**limits)}, got {shown(fault['input'])}"
+        return f"{place}: must be {KINDS[fault['type']].format(**limits)}, got {shown(repr(fault['input']))}"
     message = fault["msg"].removeprefix("Value error, ")
     if isinstance(fault["input"], (dict, BaseModel)):
         return f"{place}: {message}" if place else message
-    return f"{place}: {message}, got {shown(fault['input'])}"
-
-
-def shown(value: object) -> str:
-    """`value` for a one-line message, shortened."""
-    text = repr(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return f"{place}: {message}, got {shown(repr(fault['input']))}"
 
 
 def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -> Schema:  # type: ignore[assignment]
@@ -262,17 +254,14 @@ def from_notebook(namespace: Mapping[str, Any], schema: type[Schema] = Params) -
     None, put over it. One that was given all that a preset must say (papermill's ``-f FILE``) needs no preset of that
     name.
 
-    namespace: the notebook's globals. Only names that its parameters cell or papermill's assigns are read, and any name
-    of either paper is allowed there; names set in other cells are the reader's own. Raises ParamsError for a name that
-    is not a parameter, so that a misspelt one is not ignored, or a wrong value.
+    namespace: the notebook's globals. Only names that its parameters cell or papermill's :func:`assigned` when it was
+    last run are read, and any name of either paper is allowed there; names set in other cells are the reader's own.
+    Raises ParamsError for a name that is not a parameter, so that a misspelt one is not ignored, or a wrong value.
     """
-    meant: set[str] = set()  # None, where papermill set it, is a value
-    if "In" in namespace:  # IPython's history of cells
-        cells = [(cell, assigned(cell)) for cell in namespace["In"] if _is_parameters_cell(cell)]
-        given = {name: namespace[name] for _, names in cells for name in names if name in namespace}
-        meant = {name for cell, names in cells if cell.startswith(INJECTED) for name in names}
-    else:
-        given = {name: value for name, value in namespace.items() if _is_parameter(name, value)}
+    history = (cell for cell in namespace.get("In", ()) if _is_parameters_cell(cell))  # of cells, as IPython has it
+    cells = [(cell, assigned(cell)) for cell in {cell.startswith(INJECTED): cell for cell in history}.values()]
+    given = {name: namespace[name] for _, names in cells for name in names if name in namespace}
+    meant = {name for cell, names in cells if cell.startswith(INJECTED) for name in names}  # None is a value there
     _check_names(name for name in given if name not in (EXTENDS, PAPER))
     given = {name: value for name, value in given.items() if value is not None or name in meant}
     if EXTENDS in given:  # papermill's ``-f FILE`` hands on what the file says
@@ -290,24 +279,19 @@ def notebook_cell(schema: type[Section], listed: Collection[str] = ()) -> str:
     return "\n".join(['preset = "quick"  # the file of params/ with what is None, or not listed, here', *lines])
 
 
-def assigned(cell: str) -> dict[str, str]:
-    """The names that a cell assigns, in order, with their values' source ("" in a tuple); SyntaxError if not Python."""
-    sources: dict[str, str] = {}
-    for statement in ast.parse(cell).body:
+def assigned(cell: str) -> list[str]:
+    """The names that a cell assigns, in order, without those that begin with _ and helpers: what is no parameter, and
+    the cell itself makes use of. SyntaxError if it is not Python.
+    """
+    body, found = ast.parse(cell), list[ast.Name]()
+    for statement in body.body:
         if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            source = ast.unparse(statement.value) if statement.value and isinstance(targets[0], ast.Name) else ""
-            found = (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
-            sources |= {name: source for name in found if not name.startswith("_")}
-    return sources
+            found += [node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    used = {node.id for node in ast.walk(body) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return [node.id for node in found if not node.id.startswith("_") and node.id not in used - NAMES]
 
 
 def _is_parameters_cell(cell: str) -> bool:
     """Whether a cell is the one that names the preset, or the one that papermill puts after it."""
     return cell.startswith(INJECTED) or re.search(r"^preset\s*=", cell, re.MULTILINE) is not None
-
-
-def _is_parameter(name: str, value: object) -> bool:
-    if name.startswith("_") or name in ("In", "Out") or isinstance(value, types.ModuleType):
-        return False
-    return value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))

@@ -47,19 +47,19 @@ class NotebookFailed(Exception):
 
 
 class Declared(NamedTuple):
-    """``defaults``: the names that the cell tagged ``parameters`` assigns, with the source of their values.
+    """``listed``: the names that the cell tagged ``parameters`` assigns.
 
     ``schemas``: of the papers whose studies the notebook begins (``cmr.begin``, ``allocation.begin``, or with both
     papers' ``claims.begin``), the first the paper's it is of; every name of them may be given, listed or not.
     """
 
-    defaults: dict[str, str]
+    listed: list[str]
     schemas: tuple[type[Section], ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every parameter that the notebook takes."""
-        return tuple(dict.fromkeys([*self.defaults, *(name for schema in self.schemas for name in names(schema))]))
+        return tuple(dict.fromkeys([*self.listed, *(name for schema in self.schemas for name in names(schema))]))
 
 
 def declared(notebook: Path) -> Declared:
@@ -74,12 +74,12 @@ def declared(notebook: Path) -> Declared:
     if not tagged:
         raise ParamsError(f"{notebook}: no cell is tagged 'parameters'")
     try:
-        defaults = assigned(tagged[0])
+        listed = assigned(tagged[0])
     except SyntaxError:
         raise ParamsError(f"{notebook}: the cell tagged 'parameters' must be Python") from None
     begins = [match for cell in cells if cell.cell_type == "code" and (match := BEGIN.search(cell.source))]
     own = [PAPERS[begins[0][1]], *(PAPERS.values() if begins[0][2] else ())] if begins else []
-    return Declared(defaults, tuple(dict.fromkeys(own)))
+    return Declared(listed, tuple(dict.fromkeys(own)))
 
 
 def _check(notebook: Path, parameters: Mapping[str, Any]) -> None:

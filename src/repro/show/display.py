@@ -67,12 +67,15 @@ def if_any(rows: pd.DataFrame, draw: Callable[..., Any], *of: Any, otherwise: st
 
 
 def glue(**values: object) -> None:
-    """Name numbers and words for the prose around: ``{glue:text}`name:.2f```. NumPy scalars become Python's own, for
-    their ``repr`` cannot be formatted there. Raises ValueError for None and NaN: prose must say in words that something
-    does not exist.
+    """Name numbers and words for the prose around: ``{glue:text}`name:.2f```. Jupyter has holes there, and shows them
+    below the cell. NumPy scalars become Python's own, for their ``repr`` cannot be formatted there. Raises ValueError
+    for None and NaN: prose must say in words that something does not exist.
     """
     for name, value in values.items():
         plain = value.item() if isinstance(value, np.generic) else value
         if plain is None or plain != plain:
             raise ValueError(f"glue: {name} is {plain}; prose cannot print it as a number")
-        myst_nb.glue(name, plain, display=False)
+        written = isinstance(plain, str | int | float)
+        myst_nb.glue(name, plain, display=not written)
+        if written:
+            print(f"{name}: {plain}")
