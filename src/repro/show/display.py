@@ -75,7 +75,6 @@ def glue(**values: object) -> None:
         plain = value.item() if isinstance(value, np.generic) else value
         if plain is None or plain != plain:
             raise ValueError(f"glue: {name} is {plain}; prose cannot print it as a number")
-        written = isinstance(plain, str | int | float)
-        myst_nb.glue(name, plain, display=not written)
-        if written:
+        myst_nb.glue(name, plain, display=False)
+        if isinstance(plain, str | int | float):
             print(f"{name}: {plain}")
