@@ -66,7 +66,7 @@ def test_a_missing_parameter_is_named(name: str) -> None:
         ({"base_model": {"folder": "/no/such"}}, r"base_model\.folder: /no/such holds no model"),
         (
             {"domains": [{"name": "x", "cpt": [HUB], "sft": {"folder": "/none"}, "benchmarks": ["mmlu"]}]},
-            r"domains\[0\]\.sft\.folder: /none holds no \.jsonl, \.parquet, \.json or \.csv file: 0 files",
+            r"domains\[0\]\.sft\.folder: /none: no such folder or file",
         ),
         (
             {"domains": [{"name": "x", "builtin": "health", "benchmarks": ["elements"]}]},

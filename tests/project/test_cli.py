@@ -54,7 +54,7 @@ WRONG = {
     ),
     "no text": (
         {"general": [{"folder": "/no/such/folder"}]},
-        "general[0].folder: /no/such/folder holds no .txt, .md, .jsonl or .parquet files",
+        "general[0].folder: /no/such/folder: no such folder or file",
     ),
 }
 
@@ -280,7 +280,7 @@ def test_nothing_is_freed_that_an_unreadable_preset_may_need(tmp_path: Path) -> 
     refused = repro(*clean, home=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr == (
-        f"repro: {gone}: general[0].folder: /no/such holds no .txt, .md, .jsonl or .parquet files; "
+        f"repro: {gone}: general[0].folder: /no/such: no such folder or file; "
         "nothing is freed, because its runs may need it\n"
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from repro.data.documents import digest_files
+from repro.output import LONGEST_NAME, shown
 
 TABLES = (".jsonl", ".parquet", ".json", ".csv")
 SUFFIXES = (".txt", ".md", *TABLES)  # in the order in which files are read
@@ -84,9 +85,12 @@ class OfFolder(ABC):
     @classmethod
     def of(cls, folder: Path, **options: Any) -> Self:
         """With the files as they are; ValueError if there are none, or as for `listing`."""
+        if not folder.exists():
+            raise ValueError(f"{shown(folder, LONGEST_NAME)}: no such folder or file")
         found = listing(folder, cls.kinds)
         if not found.read:
-            raise ValueError(f"{folder} holds no {', '.join(cls.kinds[:-1])} or {cls.kinds[-1]} file: {found}")
+            skipped = str(found).removeprefix("0 files")
+            raise ValueError(f"{folder} holds no {', '.join(cls.kinds[:-1])} or {cls.kinds[-1]} files{skipped}")
         return cls(digest=digest_files(found.read, found.root), folder=folder, **options)
 
     @abstractmethod
