@@ -35,7 +35,7 @@ def together(critical: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     turns = [f"T0 at R = {ratio_label(r)}" if r == r else f"critical ratio {q}" for q, r in pairs]
     rows = pd.concat([critical.assign(quantity=turns), best.assign(quantity=BEST)], ignore_index=True)
     rows["study"] = rows.groupby("quantity").cumcount()
-    order = [*MAIN, *(name for name in dict.fromkeys(turns) if name not in MAIN)]
+    order = [*MAIN, *(f"T0 at R = {ratio_label(r)}" for r in sorted(critical["ratio"].dropna().unique()))]
     rows = rows.sort_values("quantity", key=lambda column: column.map(order.index), kind="stable", ignore_index=True)
     return rows.reindex(columns=["quantity", "study", *CELL, "truth", "estimate", "lower", "upper", "covered", "bound"])
 

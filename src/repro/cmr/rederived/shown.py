@@ -33,7 +33,7 @@ def comparison(frame: pd.DataFrame) -> Styler:
     rows = frame.assign(difference=frame["recomputed"] - frame["printed"])
     for column, formats in (("printed", _VALUES), ("recomputed", _VALUES), ("difference", _DIFFERENCES)):
         rows[column] = [formats[unit](value) for value, unit in zip(rows[column], frame["unit"], strict=True)]
-    return styled(rows.drop(columns="unit"), {}, "not printed", index=False)
+    return styled(rows[["what", "difference", "printed", "recomputed", "where"]], {}, "not printed", index=False)
 
 
 def turns(frame: pd.DataFrame) -> Styler:
