@@ -134,12 +134,15 @@ def test_runs_are_on_a_card_only_where_a_study_is_asked_and_could_tell(paper: An
     paper(
         replicate=lambda study: Replicated(0.4), known=CLAIM.model_copy(update={"run": "A mean.", "run_form": "{:g} m"})
     )
-    assert "this run: [cannot be told] 0.4 m; one seed cannot tell" in repr(claims.show("cmr", "X1", CARD_STUDY))
+    assert "this run: [cannot be told] 0.4 m; our models are others" in repr(claims.show("cmr", "X1", CARD_STUDY))
     assert "this run" not in repr(claims.show("cmr", "X1"))
     paper(replicate=lambda study: Replicated(True), known=CLAIM)
     assert "this run: [cannot be told] in this run it holds; one seed cannot tell" in repr(
         claims.show("cmr", "X1", CARD_STUDY)
     )
+    no_number = {"values": (), "tolerance": None, "reason": None, "run_form": "{:g} m"}
+    paper(lambda: True, replicate=lambda study: Replicated(0.4), known=CLAIM.model_copy(update=no_number))
+    assert "this run: [cannot be told] 0.4 m; one seed cannot tell" in repr(claims.show("cmr", "X1", CARD_STUDY))
     missing: Any = Mock(side_effect=NotRun)
     paper(replicate=missing, known=CLAIM.model_copy(update={"run": "The mean of a run."}))
     shown = claims.show("cmr", "X1", CARD_STUDY)

@@ -279,7 +279,9 @@ def _findings(found: Row) -> tuple[Finding, Finding]:
     if judged == "cannot be told" and found.replicated is not None:
         seeds = (found.scale or "").rpartition(", ")[2]
         here = {"yes": "in this run it holds", "no": "in this run it does not hold"}.get(text, text)
-        text = f"{here}; one seed cannot tell" if seeds == "one seed" else here
+        theirs = bool(claim.values) and not isinstance(found.replicated, bool)  # a number of the paper's own models
+        why = "our models are others" if theirs else "one seed cannot tell" if seeds == "one seed" else ""
+        text = f"{here}; {why}" if why else here
     label = SET.get(judged, judged) if claim.kind == "setting" else judged
     own = Finding("its numbers", written(found.recomputed, claim.form), found.recomputed_verdict, how)
     return own, Finding("this run", text, label, run, found.scale)
