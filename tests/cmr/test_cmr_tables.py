@@ -52,8 +52,8 @@ def test_table_3_and_4_have_every_size_and_ratio() -> None:
 
 def test_table_5_gives_the_critical_ratio_beside_the_printed_one() -> None:
     table = tables.critical_ratios(paper)
-    assert row(table, "460M")[-2:] == ["29.8%", "29.8%"]
-    assert row(table, "model size")[-2:] == ["by turning point", "as printed"]
+    assert row(table, "460M")[1:3] == ["29.8%", "29.8%"]
+    assert row(table, "model size")[1:3] == ["by turning point", "as printed"]
 
 
 def test_a_critical_ratio_that_does_not_exist_is_a_dash_and_never_zero() -> None:
@@ -62,8 +62,8 @@ def test_a_critical_ratio_that_does_not_exist_is_a_dash_and_never_zero() -> None
         "tolerance_ratio": [0.5], "both": [np.nan], "feasible": [(0.125, 1 / 3)],
     })  # fmt: skip
     table = tables.critical_ratios(Given(critical_ratios=frame))
-    assert row(table, "0.1M") == ["0.1M", *[tables.DASH] * 4, "50.0%", tables.DASH, "1/8, 1/3"]
-    assert row(table, "model size")[4:7] == ["by turning point", "by tolerance", "both"]
+    assert row(table, "0.1M") == ["0.1M", tables.DASH, "50.0%", tables.DASH, "1/8, 1/3", *[tables.DASH] * 3]
+    assert row(table, "model size")[1:4] == ["both", "by tolerance", "by turning point"]
 
 
 def test_turning_points_are_a_grid_of_sizes_and_ratios() -> None:

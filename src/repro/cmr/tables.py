@@ -159,7 +159,8 @@ def critical_ratios(results: Results) -> Styler:
     if "feasible" in frame:
         frame["run"] = [", ".join(map(ratio_label, known)) or "none" for known in frame["feasible"]]
     why = "too few turning points for the law, or no ratio qualifies"
-    return listed(frame, {**_SIZE, **law, **_SHARES, **more}, why)
+    answers = dict(reversed(_SHARES.items()))  # that of the definition first
+    return listed(frame, {**_SIZE, **answers, **more, **law}, why)
 
 
 def tolerances(results: DomainResults) -> Styler:
