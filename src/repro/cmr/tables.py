@@ -159,7 +159,7 @@ def critical_ratios(results: Results) -> Styler:
     if "feasible" in frame:
         frame["run"] = [", ".join(map(ratio_label, known)) or "none" for known in frame["feasible"]]
     why = "too few turning points for the law, or no ratio qualifies"
-    answers = dict(reversed(_SHARES.items()))  # that of the definition first
+    answers = dict(reversed(list(_SHARES.items())))  # that of the definition first
     return listed(frame, {**_SIZE, **answers, **more, **law}, why)
 
 
