@@ -242,3 +242,12 @@ def test_drawing_leaves_the_frames_alone() -> None:
 def test_bands_of_losses_are_1_96_standard_errors() -> None:
     row = next(row for row in values(figures.training_curves(losses())) if row["tokens"] == 0)
     assert (row["low"], row["high"]) == pytest.approx((3 - 0.0392, 3 + 0.0392), abs=1e-4)
+
+
+def test_lines_of_tuning_too_short_to_see_are_left_out_and_ticks_stand_at_the_points() -> None:
+    every = [1, 3, 7, 15, 31]
+    rows = [{"cpt_tokens": cpt, "step": step, "loss": 4.0} for cpt, n in ((0, 5), (6, 4), (9, 1)) for step in every[:n]]
+    chart = figures.tuning_curves(pd.DataFrame(rows))
+    assert {row["before"] for row in values(chart)} == {"0", "6"}
+    assert '"values": [1, 3, 7, 15, 31]' in json.dumps(chart.to_dict())
+    assert {row["before"] for row in values(figures.tuning_curves(pd.DataFrame(rows[-1:])))} == {"9"}

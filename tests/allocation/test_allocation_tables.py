@@ -120,3 +120,14 @@ def test_printed_scores_are_there_as_numbers() -> None:
     scores = cells(tables.printed_scores())
     assert len(scores) == 1 + 16
     assert scores[5] == ["2.10M", "0.9999300", "57.03", "39.02", "34.76", "45.59"]
+
+
+def test_a_head_start_is_compared_where_sft_alone_has_come_as_well() -> None:
+    losses = {0: {1: 4.0, 3: 3.0, 7: 2.0}, 6000: {1: 3.5, 3: 2.5, 5: 2.25}}
+    rows = [(cpt, step, loss) for cpt, path in losses.items() for step, loss in path.items()]
+    frame = pd.DataFrame(rows, columns=["cpt_tokens", "step", "loss"]).assign(domain="health")
+    found = cells(tables.head_starts(frame))
+    assert found[1:] == [
+        ["health", "0", "4.00", "7", "2.00", "2.00"],
+        ["health", "6,000", "3.50", "3", "2.50", "3.00"],
+    ]

@@ -256,6 +256,23 @@ def tokens(frame: pd.DataFrame) -> Styler:
     return listed(rows, *LISTED["tokens"])
 
 
+def head_starts(frame: pd.DataFrame) -> Styler:
+    """Loss of SFT after each amount of CPT, at the first step and at the last that SFT alone reached too; from
+    `results.tuning`.
+    """
+    alone = frame.loc[frame["cpt_tokens"] == 0, ["domain", "step", "loss"]]
+    both = frame.merge(alone, on=["domain", "step"], suffixes=("", "_alone")).sort_values("step")
+    ends = both.groupby(["domain", "cpt_tokens"]).agg(
+        first=("loss", "first"), step=("step", "last"), last=("loss", "last"), alone=("loss_alone", "last")
+    )
+    columns: Columns = {
+        "domain": "", "cpt_tokens": ("CPT tokens", "{:,.0f}"), "first": ("loss at the first step", "{:.2f}"),
+        "step": ("last step of both", "{:,.0f}"), "last": ("loss there", "{:.2f}"),
+        "alone": ("without CPT", "{:.2f}"),
+    }  # fmt: skip
+    return listed(ends.reset_index(), columns, "not measured")
+
+
 def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, examples: int) -> Styler:
     """Drift of each phase over all splits, beside what another seed moves and its rank correlation with the score.
 

@@ -10,26 +10,30 @@ import pandas as pd
 from repro.show import charts, style
 
 _STROKE: dict[str, Any] = {"symbolType": "stroke", "symbolStrokeWidth": 3}
+SEEN = 4  # points of a line that is worth drawing
 CORPORA = {"domain, held out": style.DOMAIN_RAMP[1], "general, held out": style.DOMAIN_RAMP[0]}
 
 
 def tuning_curves(frame: pd.DataFrame) -> Any:
     """Training loss of SFT against steps, a line for each of up to four numbers of CPT tokens before it.
 
-    frame: cpt_tokens (0: none), step (the last one of a stretch), loss (nats per token of the answers, its mean).
+    Lines of fewer than `SEEN` points are left out where others are longer. frame: cpt_tokens (0: none), step (the last
+    one of a stretch), loss (nats per token of the answers, its mean).
     """
-    every = sorted(frame["cpt_tokens"].unique())
+    points = frame.groupby("cpt_tokens")["loss"].count()
+    every = sorted(points[points >= min(SEEN, points.max() if len(points) else 0)].index)
     few = [every[round(place)] for place in np.linspace(0, len(every) - 1, min(len(every), 4))]  # colours to tell apart
     rows = frame[frame["cpt_tokens"].isin(few)].dropna(subset=["loss"])
     if rows.empty:
         return charts.nothing("Nothing was tuned")
     rows = rows.assign(before=rows["cpt_tokens"].map("{:,.0f}".format))
     names = dict(zip(map("{:,.0f}".format, few), style.DOMAIN_RAMP, strict=False))
-    x = charts.x("step:Q", "SFT step", scale={"type": "log", "nice": False})
+    ticks: dict[str, Any] = {"values": sorted(set(rows["step"])), "labelOverlap": "greedy"}
+    x = charts.x("step:Q", "SFT step (logarithmic)", scale={"type": "log", "nice": False}, **ticks)
     y = charts.y("loss:Q", "Training loss (nats/token)", scale={"zero": False})
     colour = charts.by(alt.Color, "before", names, rows["before"], title="CPT tokens", **_STROKE)
     tips = style.tips(before="CPT tokens", step=("Step", ",.0f"), loss=("Loss", ".4f"))
-    layers = charts.lines(rows, x, y, colour, tips=tips, dots=22, strokeWidth=1.8)
+    layers = charts.lines(rows, x, y, colour, tips=tips, dots=50, strokeWidth=1.5)
     return charts.figure(layers, "Training loss of supervised fine-tuning by step", height=280)
 
 
