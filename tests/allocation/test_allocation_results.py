@@ -638,23 +638,19 @@ DRIFTS: dict[str, Callable[[], pd.DataFrame]] = {
 @pytest.mark.filterwarnings("error")
 def test_drift_is_a_table_for_every_study(name: str) -> None:
     phases = DRIFTS[name]()
-    draw = partial(tables.drifts, phases, phases.head(0), line(), 5)
+    draw = partial(tables.drifts, phases, phases.head(0), 5)
     table = display.if_any(phases, lambda _: draw(), otherwise="no drift")
     assert isinstance(table, display.Note) == phases.empty
     for row in [] if phases.empty else cells(table)[1:]:
         assert row[2] == "5" and "nan" not in row
-        assert (row[-1] == DASH) == (name not in ("both phases", "no tuning"))
+        assert row[-1] == DASH, "no other seed"
 
 
-def test_drift_stands_beside_what_a_seed_moves_and_its_rank_correlation_with_the_score_drawn() -> None:
-    rows = line().query("sft_tokens > 0 and domain == 'health'").sort_values("sft_tokens")
+def test_drift_stands_beside_what_a_seed_moves() -> None:
     seeds = pd.DataFrame({"domain": "health", "drift": [0.01], "phase": ["base to CPT"]})
-    found = cells(tables.drifts(DRIFTS["both phases"](), seeds, line(), 5))
-    for told, drift, seed in (
-        (found[1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "0.0100"), (found[2], [0.6, 0.5, 0.3, 0.2, 0.1, 0.3], DASH)
-    ):  # fmt: skip
-        rank = stats.spearmanr(drift, rows["score"]).statistic
-        assert told[2:] == ["5", "6", f"{min(drift):.4f}", f"{max(drift):.4f}", seed, f"{rank:+.2f}"]
+    found = cells(tables.drifts(DRIFTS["both phases"](), seeds, 5))
+    assert found[1][2:] == ["5", "6", "0.1000", "0.6000", "0.0100"]
+    assert found[2][2:] == ["5", "6", "0.1000", "0.6000", DASH]
 
 
 def test_the_score_drawn_beside_drift_is_the_first_benchmark_s_log_likelihood() -> None:

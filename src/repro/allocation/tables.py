@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from pandas.io.formats.style import Styler
-from scipy.stats import spearmanr
 
 from repro.allocation import published
 from repro.allocation.frames import Results
@@ -265,28 +264,15 @@ def head_starts(frame: pd.DataFrame) -> Styler:
     ends = both.groupby(["domain", "cpt_tokens"]).agg(
         first=("loss", "first"), step=("step", "last"), last=("loss", "last"), alone=("loss_alone", "last")
     )
-    columns: Columns = {
-        "domain": "", "cpt_tokens": ("CPT tokens", "{:,.0f}"), "first": ("loss at the first step", "{:.2f}"),
-        "step": ("last step of both", "{:,.0f}"), "last": ("loss there", "{:.2f}"),
-        "alone": ("without CPT", "{:.2f}"),
-    }  # fmt: skip
-    return listed(ends.reset_index(), columns, "not measured")
+    return listed(ends.reset_index(), *LISTED["head_starts"])
 
 
-def drifts(phases: pd.DataFrame, floor: pd.DataFrame, scores: pd.DataFrame, examples: int) -> Styler:
-    """Drift of each phase over all splits, beside what another seed moves and its rank correlation with the score.
+def drifts(phases: pd.DataFrame, floor: pd.DataFrame, examples: int) -> Styler:
+    """Drift of each phase over all splits, beside what another seed moves.
 
-    phases: from `Study.drift`. floor: from `Study.drift_floor`. scores: from `StudyResults.score_line`. examples: that
-    each drift is measured on.
+    phases: from `Study.drift`. floor: from `Study.drift_floor`. examples: that each drift is measured on.
     """
-    both = phases.merge(scores[["domain", "sft_tokens", "score"]], on=["domain", "sft_tokens"], how="left")
     seeds = floor.set_index(["domain", "phase"])["drift"]
-    grouped = both.groupby(["domain", "phase"], sort=False)
+    grouped = phases.groupby(["domain", "phase"], sort=False)
     rows = grouped["drift"].agg(splits="count", least="min", most="max").assign(examples=examples, seed=seeds)
-    rows["correlation"] = [_rank_correlation(part.dropna(subset=["drift", "score"])) for _, part in grouped]
     return listed(rows.reset_index(), *LISTED["drifts"])
-
-
-def _rank_correlation(rows: pd.DataFrame) -> float:
-    varied = len(rows) > 3 and min(np.ptp(rows["drift"]), np.ptp(rows["score"])) > 0
-    return float(spearmanr(rows["drift"], rows["score"]).statistic) if varied else float("nan")
