@@ -8,7 +8,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from repro.allocation.results import ACCURACY, KEYS, METRICS, chance, matrix
-from repro.laws.allocation import Allocation, analyse_allocation, best_fraction
+from repro.laws.allocation import NAME, Allocation, analyse_allocation, best_fraction
 from repro.laws.allocation.scores import equal_answers, with_errors
 
 Fits = Mapping[tuple[str, str], Allocation]  # by benchmark and metric
@@ -47,9 +47,15 @@ class Results(Protocol):
 
     @property
     def curves(self) -> pd.DataFrame:
-        """Equation 1 with its 95% band: sft_tokens, cpt_fraction, score, low, high (NaN without)."""
+        """Equation 1 with its 95% band: sft_tokens, cpt_fraction, score, low, high (NaN without); none where there are
+        too few scores for a criterion of its parameters.
+        """
         columns = ["benchmark", "metric", "sft_tokens", "cpt_fraction", "score", "low", "high"]
-        drawn = [fit.curve().assign(benchmark=name, metric=metric) for (name, metric), fit in self.fits.items()]
+        drawn = [
+            fit.curve().assign(benchmark=name, metric=metric)
+            for (name, metric), fit in self.fits.items()
+            if fit.alternatives.set_index("law")["delta_aicc"][NAME] < np.inf
+        ]
         if not drawn:
             return pd.DataFrame(columns=columns, dtype=float)
         return pd.concat(drawn, ignore_index=True).rename(columns={"lower": "low", "upper": "high"})[columns]
@@ -131,8 +137,8 @@ def with_ends(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(tests: pd.DataFrame) -> pd.DataFrame:
-    """The same with p_value_holm and slope_p_holm, corrected by Holm's method for all rows; NaN without a test."""
-    for name in ("p_value", "slope_p"):
+    """The same with <name>_holm beside each test, corrected by Holm's method for all rows; NaN without a test."""
+    for name in tests.columns.intersection(["p_value", "slope_p", "slope_p_without"]):
         there = tests[name].astype(float).dropna()
         corrected = multipletests(there, method="holm")[1] if len(there) else there
         tests = tests.assign(**{f"{name}_holm": pd.Series(corrected, index=there.index, dtype=float)})

@@ -206,7 +206,7 @@ class Paper(frames.Results):
     def flatness(self) -> pd.DataFrame:
         """Whether scores differ (benchmark, items, error, the standard error of a score, statistic, df, p_value), and
         whether they change with ln S (slope, slope_p; slope_p_without: without the allocation with the fewest SFT
-        tokens); p_value_holm, slope_p_holm as `frames.holm` has them.
+        tokens), each with its _holm as `frames.holm` has it.
         """
         rows = []
         for (name, _), fit in self.fits.items():

@@ -127,7 +127,7 @@ def optima(results: Results) -> Styler:
 
 
 def flatness(paper: Paper) -> Styler:
-    """The test of equal scores, and the slope of the scores in ln S with its test."""
+    """The slope of the scores in ln S with its test, and the test of equal scores."""
     rows = paper.flatness.assign(slope=100 * paper.flatness["slope"])
     return listed(rows, *LISTED["flatness"])
 

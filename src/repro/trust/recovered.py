@@ -67,7 +67,8 @@ def coverage(recovered: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def recorded(name: str) -> pd.DataFrame:
-    """A summary of the large run, as ``tools/recoveries.py`` makes it ("coverage", "cells", "refused" or "claims"), or
-    the digits of certified problems, as ``benchmarks/nist.py`` makes them ("nist").
+    """A summary of the large run, as ``tools/recoveries.py`` makes it ("coverage", "cells", "refused" or "claims"), how
+    often paper B's own peaks would be shown, as ``tools/power.py`` does ("power"), or the digits of certified problems,
+    as ``benchmarks/nist.py`` makes them ("nist").
     """
     return pd.read_csv(str(resources.files("repro.trust") / "recorded" / f"{name}.csv"))
