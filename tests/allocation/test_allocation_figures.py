@@ -214,6 +214,12 @@ def test_a_baseline_near_the_scores_is_a_line_on_the_panel() -> None:
     assert abs(at[0] - at[1]) > 0.005, "names of lines close together are apart"
 
 
+def test_without_a_curve_no_peak_is_drawn() -> None:
+    points, curves, optima, baselines = study()
+    assert "peak of the law" in drawn(law(points, curves, optima, baselines))
+    assert "peak of the law" not in drawn(law(points, curves.head(0), optima, baselines))
+
+
 def test_a_benchmark_that_was_not_run_has_no_panel() -> None:
     points, *rest = study()
     points.loc[points["benchmark"] == "hpo_terms", ["score", "low", "high"]] = np.nan
@@ -226,7 +232,9 @@ def test_what_cpt_adds_is_drawn_beside_no_difference_in_points_and_in_nats() -> 
     metrics = pd.DataFrame({"metric": METRICS, "p_value": 0.2}).assign(**row)
     chart = figures.gains(metrics)
     svg = drawn(chart)
-    assert "hpo_terms, 256 SFT tokens" in svg and "(points)" in svg and "(nats/byte)" in svg
+    assert ">hpo_terms<" in svg and ">256 SFT tokens<" in svg and "(points)" in svg and "(nats/byte)" in svg
+    several = pd.concat([metrics, metrics.assign(benchmark="elements")])
+    assert ">hpo_terms, 256 SFT tokens<" in drawn(figures.gains(several)), "a title cannot name two"
     assert sorted(at["difference"] for at in values(chart) if "p_value" in at)[-1] == 5
     assert "NaN" not in drawn(figures.gains(metrics.assign(low=np.nan, high=np.nan)))
 

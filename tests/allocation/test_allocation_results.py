@@ -564,6 +564,9 @@ def test_the_page_of_the_law_is_made_for_every_study(name: str) -> None:
     assert "nan" not in tables.alternatives(own).to_html()
     figures.law(own).to_dict()
     assert set(zip(own.optima["benchmark"], own.optima["metric"], strict=True)) == set(own.fits)
+    rows = own.alternatives.query("law == @NAME and delta_aicc < inf") if own.fits else own.alternatives
+    drawn = zip(own.curves["benchmark"], own.curves["metric"], strict=True)
+    assert set(drawn) == set(zip(rows["benchmark"], rows["metric"], strict=True)), "no law without a criterion"
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -32,7 +32,7 @@ def law(results: Results) -> Any:
     The height of a panel is that of the scores and their errors: a band that leaves it has no limit there (between
     allocations far apart nothing keeps a narrow peak down). Models without SFT stand left of the dotted line over
     "none", where the law does not reach. A baseline far outside the scores is named at the edge with an arrow. Rows
-    that are NaN are not drawn, and no panel without scores.
+    that are NaN are not drawn, no peak without its curve, and no panel without scores.
     """
     frames = (results.points, results.curves, results.optima, results.baselines)
     keys = list(dict.fromkeys(frames[0].dropna(subset=["score"])[_KEYS].itertuples(index=False, name=None)))
@@ -53,6 +53,7 @@ def _panel(frames: Sequence[pd.DataFrame], title: str, *, titled: bool) -> list[
     """frames: points, curve, peak and baselines of one benchmark and metric, as `Results` has them."""
     points, curve, baselines = (frames[place].dropna(subset=["score"]) for place in (0, 1, 3))
     axis, ends, best = TokenAxis.of(points["sft_tokens"]), charts.limits(points, *parts.SCORE), frames[2]
+    best = best if len(curve) else best.head(0)
     span = ends[1] - ends[0]
     near = baselines[baselines["score"].between(ends[0] - _FAR * span, ends[1] + _FAR * span)]
     ends = charts.limits(pd.concat([points, near]), *parts.SCORE)
@@ -152,13 +153,14 @@ def gains(frame: pd.DataFrame) -> Any:
     for metric in style.in_order(frame["metric"]):
         rows = frame[frame["metric"] == metric].dropna(subset=["difference"])
         scaled = rows[["difference", "low", "high"]].astype(float) * (100 if metric == "accuracy" else 1)
-        rows = rows.assign(**scaled, row=rows["benchmark"] + ", " + rows["name"])
+        title = str(rows["benchmark"].iloc[0]) if rows["benchmark"].nunique() == 1 else ""
+        rows = rows.assign(**scaled, row=rows["name"] if title else rows["benchmark"] + ", " + rows["name"])
         y = charts.y("row:N", sort=list(rows["row"]), labelLimit=240)
         x = charts.x("difference:Q", _GAIN[metric], scale={"padding": 12}, labelExpr=_SIGNED, tickCount=6)
         numbers = {"difference": (_GAIN[metric], "+.3~g"), "low": ("From", "+.3~g"), "high": ("To", "+.3~g")}
         tips = style.tips(row="Comparison", **numbers, p_value=("p", ".3~g"))
         layers = charts.points(rows, x, y, style.DOMAIN_RAMP[0], tips=tips, along="x", zoom=True)
-        cells.append(charts.layered([style.rule("x", 0.0), *layers], style.PANEL + 90, alt.Step(20)))
+        cells.append(charts.layered([style.rule("x", 0.0), *layers], style.PANEL, alt.Step(20), title))
     return charts.panels(
         cells, "How much higher or lower scores are with CPT than with SFT alone, with 95% intervals", columns=1
     )
