@@ -50,6 +50,8 @@ def test_the_set_up_is_side_by_side_with_ours() -> None:
     assert row(both, "Adapter") == ["Adapter", DASH, "<merged>", DASH, DASH]
     assert row(both, "Learning rate")[3].startswith(DASH), "lost in the text at hand, and said so"
     assert "<merged>" not in both.to_html()
+    same = tables.set_up({"Optimiser": "AdamW"}, {"Optimiser": "AdamW"})
+    assert "AdamW" not in same.to_html() and cells(same)[1][0] == "Total training steps", "what differs, in order"
 
 
 def study(**changes: Any) -> pd.DataFrame:

@@ -556,4 +556,4 @@ def test_a_recipe_stands_in_the_rows_of_the_paper_s_own() -> None:
     found = tables.set_up(cpt, sft)
     assert row(found, "LoRA rank") == ["LoRA rank", "256", "8", "64", "8"]
     assert row(found, "Adapter")[-1] == "goes on with CPT's adapter"
-    assert {"Replay", "Adapter", "Prompt", "Precision"} >= set(cpt | sft) - aspects, "a row of their own, and no other"
+    assert {"Replay", "Adapter", "Prompt"} >= set(cpt | sft) - aspects, "a row of their own, and no other"

@@ -28,6 +28,7 @@ PUBLISHED = "as published, not run here"
 _TOKENS = {"total_tokens": "tokens in total", "cpt_tokens": "CPT tokens", "sft_tokens": "SFT tokens"}
 RECIPES = yaml.safe_load(Path(__file__).with_name("recipes.yaml").read_text(encoding="utf-8"))
 MODES = RECIPES["adapters"]
+FIRST = ("Total training steps", "Global batch size", "Sequence length", "LoRA rank", "Replay")  # of a set-up
 _ALLOCATION = ("SFT tokens", "CPT tokens", "CPT fraction")
 LISTED = declared(__file__)
 LONGEST = 220  # characters of an example that are shown
@@ -93,15 +94,15 @@ def recipes(params: AllocationParams) -> tuple[dict[str, str], dict[str, str]]:
 
 def set_up(cpt: Mapping[str, str], sft: Mapping[str, str]) -> Styler:
     """Tables A.2 and A.3, and beside each of them what is done here: our set-up by the paper's aspects ("LoRA rank");
-    other aspects get a row of their own. What differs comes first.
+    other aspects get a row of their own. What is the same in both phases is left out; `FIRST` comes first.
     """
     columns: dict[str, Mapping[str, str]] = {}
     for name, printed, ours in (("CPT", published.table("A.2"), cpt), ("SFT", published.table("A.3"), sft)):
         columns[f"{name}, the paper's"] = {row["aspect"]: _noted(row) for row in printed.to_dict("records")}
         columns[f"{name}, here"] = ours
-    aspects = list(dict.fromkeys(aspect for column in columns.values() for aspect in column))
     phases = [(columns[f"{name}, the paper's"], columns[f"{name}, here"]) for name in ("CPT", "SFT")]
-    aspects.sort(key=lambda aspect: all(printed.get(aspect) == ours.get(aspect) for printed, ours in phases))
+    every = dict.fromkeys([*FIRST, *(aspect for column in columns.values() for aspect in column)])
+    aspects = [name for name in every if any(printed.get(name) != ours.get(name) for printed, ours in phases)]
     table = pd.DataFrame(
         {"aspect": aspects} | {name: [column.get(aspect) for aspect in aspects] for name, column in columns.items()}
     )
