@@ -433,7 +433,8 @@ def identities_of(values: Mapping[str, Any], *, tell: bool = False) -> dict[type
     for params in _checked(values):
         study = study_of(params)
         study.design.require_data()
-        for note in [*study.check_data(whole=True), *study.notes] if tell else ():
+        read = study.check_data(whole=True) if tell else ()
+        for note in [*(line for line in read if "; skipped: " in line), *(study.notes if tell else ())]:
             _fail(note)
         identities[type(params)] = study.identity
     return identities
