@@ -233,7 +233,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _recommend(options: argparse.Namespace) -> int:
-    params = parameters.check(_values_of(options), Params)  # before the imports, as everywhere
+    values = _values_of(options)
+    if parameters.schemas_in(values) == (AllocationParams,):
+        raise ParamsError("these are parameters of paper B, and shares are recommended by those of paper A alone")
+    params = parameters.check(values, Params)  # before the imports, as everywhere
     from repro.cmr.recommend import pilot
 
     found = pilot(params, options.width / 100, options.runs)
@@ -259,6 +262,8 @@ def _plan(options: argparse.Namespace) -> int:
 
             plans["cmr"] = of_cmr(params)
     studies = [study_of(params) for params in given]
+    for study in studies:
+        study.design.require_models()
     # Only a cluster is asked for its words: to find out what devices are here takes torch.
     cluster = studies[0].where.cluster if given[0].cluster else None
     header = cluster.script_words() if isinstance(cluster, Batch) else []

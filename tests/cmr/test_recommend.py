@@ -91,8 +91,12 @@ def test_a_pilot_tries_next_where_the_critical_ratio_may_lie_and_stops_when_its_
 
 def test_ratios_of_the_parameters_are_tried_before_others(smoke: dict[str, Any]) -> None:
     listed = parameters.check(smoke | {"ratios": ["1/8", "1/4", "2/5", "3/7", "1/2", "3/4", 1]})
-    found = recommend.pilot(listed, width=1e-6, runs=5)
-    assert {*tried(found)} <= {float(ratio) for ratio in listed.ratios}
+    own = {float(ratio) for ratio in listed.ratios}
+    first = recommend.pilot(listed, width=1e-6, runs=4)
+    assert {*tried(first)} <= own
+    found = recommend.pilot(listed, width=1e-6, runs=6)
+    assert found.stopped == recommend.SPENT, "where one's own are all tried, others are"
+    assert {*tried(found)} - own
 
 
 def test_the_answer_is_printed_and_written(
@@ -113,4 +117,6 @@ def test_the_answer_is_printed_and_written(
     of_b = tmp_path / "b.yaml"
     of_b.write_text("extends: smoke\npaper: allocation\n")
     assert cli.main(["recommend", "--params", str(of_b)]) == 2
-    assert capsys.readouterr().err == "repro: general: missing\n"
+    assert capsys.readouterr().err == (
+        "repro: these are parameters of paper B, and shares are recommended by those of paper A alone\n"
+    )

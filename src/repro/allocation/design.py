@@ -84,6 +84,9 @@ class Design(BaseDesign):
 
     def require_data(self) -> None:
         require(self.base, (*self.replays, *self.materials))
+        self.require_models()
+
+    def require_models(self) -> None:
         if isinstance(self.base, Base):
             require_tokenizer(self.base, chat=any(trial.evaluation.chat for trial in self.trials))
 

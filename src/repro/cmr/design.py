@@ -49,6 +49,9 @@ class Design(BaseDesign):
         packages = [source.package for source in files if isinstance(source, PackageSource)]
         models = (model.source for model in self.models if isinstance(model, Base))
         require_packages([*packages, *(source.package for source in models if isinstance(source, PackageModel))])
+        self.require_models()
+
+    def require_models(self) -> None:
         for model in self.models:
             if isinstance(model, Base):
                 require_tokenizer(model)

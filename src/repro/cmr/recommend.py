@@ -113,16 +113,18 @@ def pilot(params: Params, width: float, runs: int) -> Pilot:
             return Pilot(study, NARROW)
         if len(done) + len(params.seeds) > runs:
             return Pilot(study, SPENT)
-        if (following := _following(both, tried, params.ratios)) in tried:
+        if (following := _following(both, tried, params.ratios)) is None:
             return Pilot(study, TRIED)
         tried.add(following)
 
 
-def _following(both: Critical, tried: Collection[Fraction], own: Collection[Fraction]) -> Fraction:
+def _following(both: Critical, tried: Collection[Fraction], own: Collection[Fraction]) -> Fraction | None:
     """The middle of the widest gap between ratios tried where the critical ratio may lie, or the nearest to it of one's
-    own, if one is there.
+    own, if one is there; None if the gap holds no other.
     """
     low, high = np.clip(both.interval or both.within, 0, 1)
     places = [low, *sorted(float(ratio) for ratio in tried if low < ratio < high), high]
     low, high = max(pairwise(places), key=lambda gap: (gap[1] - gap[0], gap[0]))
-    return min([r for r in own if low < r < high] or GRID, key=lambda ratio: abs(ratio - (low + high) / 2))
+    inside = [ratio for ratio in {*own, *GRID} - {*tried} if low < ratio < high]
+    mine = [ratio for ratio in inside if ratio in own]
+    return min(mine or inside, key=lambda ratio: (abs(ratio - (low + high) / 2), ratio), default=None)

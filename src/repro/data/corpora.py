@@ -108,7 +108,7 @@ def split_text(sources: Sequence[Documents], split: Split, folder: Path, seen: P
     kept = parts.counts()
     for part in (TRAINING, VALIDATION, *([REPLAY] if split.replay else [])):
         if part not in {row["part"] for row in kept}:
-            raise ValueError(f"the {part} part holds no document; give more text or another share")
+            raise ValueError(f"the {part} part holds no document: give more text, or another share of it")
     return {"kept": kept, **dropped}
 
 

@@ -33,6 +33,7 @@ FILES = (WEIGHTS, "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.t
 # would be; what is not listed here is neither read nor copied.
 UNREAD = ("consolidated*", "*.bin.index.json")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+LAYERS = re.compile(r"n(um)?_.*layer")  # names of how many a model has
 SETTINGS = ("config.json", ".index.json")  # ends of names; other files hold words, which may look like anything
 LARGEST = 2**26  # bytes of a file that holds no weights; large tokenizers have half of that
 
@@ -216,7 +217,7 @@ def _require_plain(file: Path, names: set[str], tensors: int) -> None:
             raise ValueError(f"{file}: brings code of its own, which is never run here; choose another model")
         if isinstance(value, str) and value.endswith(PICKLES):
             raise ValueError(f"{file}: names {value[:200]!r}, a pickle, which is never read here")
-        if isinstance(value, int) and "layer" in name and value > tensors:
+        if isinstance(value, int) and LAYERS.match(name) and value > tensors:
             raise ValueError(f"{file}: {name[:40]} must be at most {tensors}, the tensors that the model's files hold")
 
 

@@ -21,6 +21,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import mark_control_tokens
 
+from repro.output import shown
+
 END_OF_TEXT = "<|endoftext|>"
 T = TypeVar("T", covariant=True)
 
@@ -52,7 +54,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         else:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # by default it asks
     except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"{folder}: no tokenizer that transformers can load: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{folder}: no tokenizer that transformers can load: {shown(error)}") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(f"{folder}: the tokenizer, {type(tokenizer).__name__}, must be one with a tokenizer.json")
     if tokenizer.eos_token_id is None:

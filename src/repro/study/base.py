@@ -157,6 +157,10 @@ class BaseDesign(ABC):
     def require_data(self) -> None:
         """Make sure that what the stages read is here; ParamsError names what is missing or not as it should be."""
 
+    @abstractmethod
+    def require_models(self) -> None:
+        """Refuse models in folders that text cannot be trained with; ParamsError names the folder."""
+
     @property
     def identity(self) -> str:
         """What decides every number of the study, the text in local folders included."""
