@@ -82,11 +82,15 @@ def test_what_is_skipped_is_named_and_no_part_of_the_digest(tmp_path: Path) -> N
     (tmp_path / "again").symlink_to("deep")
     found = listing(tmp_path)
     assert [file.name for file in found.read] == ["one.txt"]
-    names = {".git", ".ipynb_checkpoints", "._one.txt", "node_modules", "notes.pdf", "deep/d.log", "again"}
-    assert {path.relative_to(tmp_path).as_posix() for path in found.skipped} == names
+    unseen, other = "hidden, or of a program", "another kind of file"
+    assert {path.relative_to(tmp_path).as_posix(): why for path, why in found.skipped.items()} == {
+        ".git": unseen, ".ipynb_checkpoints": unseen, "._one.txt": unseen, "node_modules": unseen,
+        "notes.pdf": other, "deep/d.log": other, "again": "a link to a folder",
+    }  # fmt: skip
     assert FolderSource.of(tmp_path) == before
-    assert before.check(whole=True).endswith("1 file; skipped: ._one.txt, .git, .ipynb_checkpoints, again, deep/d.log, "
-                                             "and 2 more")  # fmt: skip
+    named = ", ".join(f"{name} ({unseen})" for name in ("._one.txt", ".git", ".ipynb_checkpoints"))
+    named += f", again (a link to a folder), deep/d.log ({other}), and 2 more"
+    assert before.check(whole=True).endswith(f"1 file; skipped: {named}")
 
 
 FAULTS: dict[str, tuple[bytes, str]] = {
@@ -203,7 +207,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_plan_says_what_is_read_and_what_is_no_text(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study.parent / "own/._0.txt").write_bytes(b"\xff")
     assert cli.main(["plan", "--params", str(study)]) == 0
-    assert "folder own: 3 files; skipped: ._0.txt\n" in capsys.readouterr().out
+    assert "folder own: 3 files; skipped: ._0.txt (hidden, or of a program)\n" in capsys.readouterr().out
     (study.parent / "own/1.txt").write_bytes(b"fine\n\xff")
     assert cli.main(["plan", "--params", str(study)]) == 2
     assert capsys.readouterr().err == f"repro: {study.parent}/own/1.txt, line 2: not text in UTF-8\n"

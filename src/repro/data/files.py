@@ -57,14 +57,14 @@ class Record(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The files of a folder that are read, in name order, and what is skipped; a file by itself is all there is."""
+    """The files of a folder that are read, by name, and why others are skipped; a file by itself is all there is."""
 
     root: Path
     read: list[Path]
-    skipped: list[Path]
+    skipped: dict[Path, str]
 
     def __str__(self) -> str:
-        names = sorted(path.relative_to(self.root).as_posix() for path in self.skipped)
+        names = sorted(f"{path.relative_to(self.root).as_posix()} ({why})" for path, why in self.skipped.items())
         more = [f"and {len(names) - 5:,} more"] if len(names) > 5 else []
         skipped = f"; skipped: {', '.join([*names[:5], *more])}" if names else ""
         return f"{len(self.read):,} file{'s' * (len(self.read) != 1)}{skipped}"
@@ -128,17 +128,21 @@ def listing(place: Path, kinds: tuple[str, ...] = SUFFIXES) -> Listing:
     pipes and devices; OSError if a folder cannot be read.
     """
     if not place.is_dir():
-        return Listing(place.parent, [place] if kind(place) in kinds and place.is_file() else [], [])
-    found, opened = Listing(place, [], []), [place]
+        return Listing(place.parent, [place] if kind(place) in kinds and place.is_file() else [], {})
+    found, opened = Listing(place, [], {}), [place]
     while opened:  # no recursion: folders may be a thousand deep
         with os.scandir(opened.pop()) as entries:
             for path in (Path(entry.path) for entry in entries):
                 if path.name.startswith(".") or path.name in UNREAD:
-                    found.skipped.append(path)
+                    found.skipped[path] = "hidden, or of a program"
                 elif _is_folder(path, kinds, place):
-                    (found.skipped if path.is_symlink() else opened).append(path)
+                    opened.append(path)
+                elif path.is_dir():
+                    found.skipped[path] = "a link to a folder"
+                elif kind(path) in kinds:
+                    found.read.append(path)
                 else:
-                    (found.read if kind(path) in kinds else found.skipped).append(path)
+                    found.skipped[path] = "another kind of file"
     return found._replace(read=sorted(found.read))
 
 
@@ -149,7 +153,7 @@ def _is_folder(path: Path, kinds: tuple[str, ...], place: Path) -> bool:
         raise ValueError(f"{path} is a link that leads out of {place}, or to nothing; must be a copy")
     if wanted and not folder and not path.is_file():
         raise ValueError(f"{path} is neither file nor folder; must be a regular file")
-    return folder
+    return folder and not path.is_symlink()
 
 
 def rows_of(files: Iterable[Path], text_field: str = "text") -> Iterator[Record]:
