@@ -308,6 +308,15 @@ def test_what_a_domain_holds_and_what_was_left_out_of_it() -> None:
     }  # fmt: skip
     assert mine["dropped"].tolist() == [25, 4, 306, 0, 0, 8]
     assert mine["characters"].dropna().to_dict() == {"CPT text": 101, "CPT text, held out": 20}
+    assert mine["epochs"].isna().all()
+
+
+def test_pairs_that_are_too_long_are_counted_and_how_often_the_others_come_again() -> None:
+    tuned = {"kept": 6, "too_long": 84, "epochs": 31.5}
+    found = results.contents({"health": TOLD | {"epochs": 0.5, "tuned": [tuned]}}).set_index("part")
+    assert found["epochs"].dropna().to_dict() == {"CPT text": 0.5, "SFT pairs, tuned on": 31.5}
+    row = found.loc["SFT pairs, tuned on"]
+    assert (row["items"], row["dropped"], row["why"]) == (6, 84, "longer than sft_longest")
 
 
 def test_examples_are_the_first_pair_and_the_first_question(tmp_path: Path) -> None:

@@ -435,16 +435,16 @@ def test_settings_of_a_larger_model_than_the_weights_are_refused_before_it_is_ma
 CONTENTS = pd.DataFrame({
     "domain": ["health"] * 3, "part": ["CPT text", "SFT pairs", "questions, hpo_terms"],
     "items": [12_345, 900, 128], "characters": [2.5e6, np.nan, np.nan], "dropped": [1200, 0, 0],
-    "why": ["gives a question away", "gives a question away", ""],
+    "why": ["gives a question away", "gives a question away", ""], "epochs": [0.25, 12, None],
 })  # fmt: skip
 
 
 def test_the_table_of_contents_tells_none_from_nothing_to_leave_out() -> None:
     found = tables.contents(CONTENTS)
     assert cells(found)[1:] == [
-        ["health", "CPT text", "12,345", "2.50M", "1,200", "gives a question away"],
-        ["health", "SFT pairs", "900", DASH, "0", "gives a question away"],
-        ["health", "questions, hpo_terms", "128", DASH, DASH, DASH],
+        ["health", "CPT text", "12,345", "2.50M", "0.25", "1,200", "gives a question away"],
+        ["health", "SFT pairs", "900", DASH, "12.00", "0", "gives a question away"],
+        ["health", "questions, hpo_terms", "128", DASH, DASH, DASH, DASH],
     ]
 
 

@@ -128,19 +128,27 @@ def _mcnemar(first: pd.Series, second: pd.Series) -> dict[str, float]:
 
 
 def contents(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """What domains hold: domain, part, items, characters (NaN but for text), dropped (how many items), why."""
-    rows = [(name, *row) for name, part in counts.items() for row in _parts(part)]
-    return pd.DataFrame(rows, columns=["domain", "part", "items", "characters", "dropped", "why"])
+    """What domains hold: domain, part, items, characters (NaN but for text), dropped (how many items), why, epochs (how
+    often the run that takes most goes through it; NaN where none trains on it). counts: of `repro.data.build`, with
+    "epochs" of the text and "tuned", a row of `repro.study.reading.pairs`, where known.
+    """
+    rows = [(name, *row, None)[:7] for name, part in counts.items() for row in _parts(part)]  # None: of no epochs
+    return pd.DataFrame(rows, columns=["domain", "part", "items", "characters", "dropped", "why", "epochs"])
 
 
-def _parts(statistics: Mapping[str, Any]) -> list[tuple[str, int, float, int, str]]:
+def _parts(statistics: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     text, dropped, asked = statistics["text"], statistics["dropped"], pd.Series(statistics["questions"]).rename(TITLES)
     kept = pd.DataFrame(text["kept"]).groupby("part")[["documents", "characters"]].sum()
+    tuned = statistics.get("tuned", ())
     training, held_out = ([*map(int, kept.loc[part])] for part in (TRAINING, VALIDATION))
     return [
-        ("CPT text", *training, dropped["documents"] + dropped["documents_of_choices"], AWAY),
+        ("CPT text", *training, dropped["documents"] + dropped["documents_of_choices"], AWAY, statistics.get("epochs")),
         ("CPT text, held out", *held_out, text["near_duplicates"], "near-duplicates of it, from the CPT text"),
         ("SFT pairs", statistics["pairs"], np.nan, dropped["pairs"] + dropped["pairs_of_choices"], AWAY),
+        *(
+            ("SFT pairs, tuned on", p["kept"], np.nan, p["too_long"], "longer than sft_longest", p["epochs"])
+            for p in tuned
+        ),
         *((f"questions, {name}", int(count), np.nan, 0, "") for name, count in asked.items()),
         ("items in all", statistics["items"], np.nan, dropped["ambiguous"], "one prompt with two answers"),
     ]

@@ -13,7 +13,7 @@ import pandas as pd
 from repro import params as parameters
 from repro.allocation import frames, results
 from repro.allocation.design import Design, PhaseDrift, Trial, design
-from repro.data.corpora import STATISTICS, read_statistics
+from repro.data.corpora import STATISTICS, TRAINING, read_statistics
 from repro.home import home
 from repro.lm.evaluation import PROGRAMS
 from repro.lm.models import PackageModel
@@ -24,6 +24,7 @@ from repro.show.words import Facts, join
 from repro.stages.evaluate import DRIFT, HELD_OUT, ITEMS, Adapted
 from repro.stages.lora import PROGRESS, Cpt, Sft, name_of, read_progress, read_training
 from repro.study.base import BaseStudy
+from repro.study.reading import pairs, preparing, texts
 
 
 def begin(namespace: Mapping[str, Any]) -> "Study":
@@ -97,7 +98,7 @@ class Study(BaseStudy):
         """Do side by side what several methods need, named as these are: `prepare("held_out", "tuning")`."""
         design, models = self.design, [trial.model for trial in self.design.trials]
         needs: dict[str, Iterable[Stage]] = {
-            "materials": [*design.materials, *design.replays],
+            "materials": preparing(design.stages),
             "exposure": design.materials,
             "examples": design.materials,
             "base_scores": self._evaluations(self._base_trials),
@@ -117,7 +118,12 @@ class Study(BaseStudy):
         beside = [f", for {material.name}" if len(materials) > 1 else "" for material in materials]
         named = {material.name: material for material in materials}
         named |= {f"{replay.name}{text}": replay for replay, text in zip(replays, beside, strict=True)}
-        return results.contents({name: read_statistics(self.file(m, STATISTICS)) for name, m in named.items()})
+        told = {name: read_statistics(self.file(m, STATISTICS)) for name, m in named.items()}
+        often = {row["stage"].text: row["epochs"] for row in texts(self) if row["part"] == TRAINING}
+        tuned = [(row["stage"].material, row) for row in pairs(self)]
+        for name, material in named.items():
+            told[name] |= {"epochs": often.get(material), "tuned": [row for of, row in tuned if of == material]}
+        return results.contents(told)
 
     def exposure(self) -> pd.DataFrame:
         """How much training shows of right and of wrong choices: domain, benchmark, where, right, wrong (shares)."""
