@@ -125,6 +125,38 @@ def test_log_likelihoods_are_those_of_a_forward_pass_of_each_choice(
     assert 0 < frame["right"].mean() < 1 and (frame["right"] != frame["right_norm"]).any()
 
 
+def test_questions_of_the_users_own_are_scored_like_any_other(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> None:
+    write(folder / "exam.jsonl", questions(23))
+    ours = evaluate(model, tokenizer, ["hpo_terms"], folder=folder)
+    theirs = evaluate(model, tokenizer, ["exam"], folder=folder, own=["exam"], hub=True)
+    assert set(theirs["benchmark"]) == {"exam"}
+    pd.testing.assert_frame_equal(theirs.drop(columns="benchmark"), ours.drop(columns="benchmark"))
+    with pytest.raises(ValueError, match=r"^none: there is no /\S+/none\.jsonl$"):
+        evaluate(model, tokenizer, ["none"], folder=folder, own=["none"], hub=True)
+
+
+def test_a_reference_answer_is_right_where_greedy_decoding_gives_it(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> None:
+    def after(prompt: str) -> str:
+        ids = torch.tensor([tokenizer.encode(prompt)])
+        word = tokenizer.decode(model(ids).logits[0, -1].argmax())
+        return (
+            word if word[0] == " " and word.strip() and len(tokenizer.encode(prompt + word)) == ids.shape[1] + 1 else ""
+        )
+
+    prompt, word = next((prompt, after(prompt)) for prompt in prose(200, 1) if after(prompt))
+    said = [{"item": "said", "question": prompt, "choices": [word.strip()], "answer": 0}]
+    write(folder / "refs.jsonl", [*said, {"item": "not", "question": prompt, "choices": ["cold water"], "answer": 0}])
+    frame = evaluate(model, tokenizer, ["refs"], folder=folder, own=["refs"]).set_index("item")
+    assert frame["right"].to_dict() == {"said": True, "not": False}
+    assert frame["logprob"]["not"] == pytest.approx(directly(model, tokenizer, prompt, " cold water"), abs=1e-4)
+    assert frame["length"]["not"] == len(" cold water")
+    assert frame[["right_norm", "margin", "chosen"]].isna().all(axis=None), "there is nothing to choose from"
+
+
 @pytest.mark.parametrize("benchmark", ["hpo_terms", "humaneval"])
 def test_a_model_whose_scores_are_not_numbers_is_refused(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, benchmark: str

@@ -23,6 +23,7 @@ PINNED: dict[tuple[int, int], dict[str, str]] = {
         "repro_humaneval_plus.yaml": "3297a1407f6bdc33",
         "repro_humaneval_plus_solution.yaml": "30bc9c821a969360",
         "repro_humaneval_solution.yaml": "44c1962addc34f63",
+        "repro_questions.yaml": "831f312c7ba0a22c",
     }
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 TASKS = Path(__file__).with_name("tasks")
 PROGRAMS = ("humaneval", "humaneval_plus")
 OURS = (*PROGRAMS, *sorted(file.stem for file in TASKS.glob("*.yaml") if not file.stem.startswith("repro_")))
+ANY = "repro_questions"  # the task that asks what lies in a file
 SCORED = "multiple_choice"  # the kind of task whose choices are compared by their likelihoods
 # Known to be scored: the index of lm-eval's tasks, of which there are thousands, takes long to read.
 KNOWN = ("arc_challenge", "arc_easy", "hellaswag", "medmcqa", "medqa_4options", "mmlu", "piqa", "pubmedqa", "sciq")

@@ -3,7 +3,7 @@ questions (`repro.lm.harness`); what is decided here is where they are read and 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repro.data.domains import MADE_HERE
-from repro.lm.benchmarks import OURS, PROGRAMS as PROGRAMS
+from repro.lm.benchmarks import ANY, OURS, PROGRAMS as PROGRAMS
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from repro.lm.harness import Samples
 
 IDENTITIES = ("item", "task_id", "id")
+SOLUTION, RESPONSE = "solution", "response"  # tasks of a problem
 OUTCOMES = ("passed", "failed", "timed out")
 COLUMNS = {
     "benchmark": "str",
@@ -47,6 +48,7 @@ def evaluate(
     benchmarks: Sequence[str],
     *,
     folder: Path,
+    own: Collection[str] = (),
     hub: bool = False,
     batch: int = 16,
     chat: bool = False,
@@ -54,9 +56,9 @@ def evaluate(
     new_tokens: int = 512,
 ) -> pd.DataFrame:
     """One row for each question of each benchmark, questions in the order of their file. A benchmark is a task of
-    `repro/lm/tasks`, `humaneval`, `humaneval_plus`, or a task or group of lm-eval; its questions are in
-    `folder/<benchmark>.jsonl`, or on the hub if there is no such file and ``hub`` allows it. No few-shot examples are
-    shown, unless a task of lm-eval asks for some.
+    `repro/lm/tasks`, `humaneval`, `humaneval_plus`, one of `own` (the user's questions), or a task or group of lm-eval;
+    its questions are in `folder/<benchmark>.jsonl`, or on the hub if there is no such file and ``hub`` allows it. No
+    few-shot examples are shown, unless a task of lm-eval asks for some.
 
     model: may be a PEFT model; it stays on its device, in its number formats and in its mode. batch: questions a
     forward pass; in fp32 it changes nothing beyond rounding. Questions are sorted before they are batched, so that a
@@ -66,46 +68,48 @@ def evaluate(
     those questions are not run. new_tokens: the longest response in tokens.
 
     Columns: `benchmark`; `item`; `right`: the choice of the greatest log-likelihood is the right one (lm-eval's `acc`),
-    or the program passed its test. (`acc_norm` would not do: `right` is the sign of `margin`, and both are about the
-    probability that training on answers raises.) `right_norm`: by log-likelihood per character (`acc_norm`). `logprob`:
-    log-likelihood in nats of the right answer after the question, for programs of the canonical solution. `length`:
-    bytes of that answer as scored. `margin`: `logprob` less that of the best wrong choice, in nats. `chosen`: index of
-    the choice of the greatest log-likelihood. `response`: the program's text after its prompt. `status`: "scored" for a
-    choice; for a program "passed", "failed", "timed out" or "not run". What does not exist is missing (NA, NaN, or ""
-    for the response), never 0 or wrong. Raises ValueError if a benchmark's questions are in no file and the hub may not
-    be read; if a question does not fit the model's context; if `execute` returns another word than its three; if
-    `batch` is below 1.
+    an answer without other choices is what greedy decoding gives, or the program passed its test. (`acc_norm` would not
+    do: `right` is the sign of `margin`, and both are about the probability that training on answers raises.)
+    `right_norm`: by log-likelihood per character (`acc_norm`). `logprob`: log-likelihood in nats of the right answer
+    after the question, for programs of the canonical solution. `length`: bytes of that answer as scored. `margin`:
+    `logprob` less that of the best wrong choice, in nats. `chosen`: index of the choice of the greatest log-likelihood.
+    `response`: the program's text after its prompt. `status`: "scored" for a choice; for a program "passed", "failed",
+    "timed out" or "not run". What does not exist is missing (NA, NaN, or "" for the response), never 0 or wrong. Raises
+    ValueError if a benchmark's questions are in no file and the hub may not be read; if a question does not fit the
+    model's context; if `execute` returns another word than its three; if `batch` is below 1.
     """
     from repro.lm import harness
 
     if batch < 1:
         raise ValueError("batch is a count of questions, 1 or more")
-    files = _files(benchmarks, folder, hub)
+    files = _files(benchmarks, folder, hub, {*MADE_HERE, *own})
     rows: list[Row] = []
     with harness.quiet():
         for benchmark in benchmarks:
             if benchmark in PROGRAMS:
-                solutions = harness.own_tasks([f"repro_{benchmark}_solution"], files)
-                responses = harness.completions(f"repro_{benchmark}", files, new_tokens) if execute else {}
-                likely, written = (
-                    harness.run(model, tokenizer, tasks, batch=batch, chat=False) for tasks in (solutions, responses)
-                )
-                rows += _program_rows(benchmark, likely, written, execute)
+                tasks = {SOLUTION: harness.own_task(f"repro_{benchmark}_solution", files)}
+                if execute:
+                    tasks[RESPONSE] = harness.own_task(f"repro_{benchmark}", files, max_gen_toks=new_tokens)
+                samples = harness.run(model, tokenizer, tasks, batch=batch, chat=False)
+                rows += _program_rows(benchmark, samples, execute)
             else:
-                ours = benchmark in OURS
-                shipped = harness.shipped_tasks
-                tasks = harness.own_tasks([benchmark], files) if ours else shipped(benchmark, files.get(benchmark))
+                if benchmark in own:
+                    tasks = {benchmark: harness.own_task(ANY, {"questions": files[benchmark]})}
+                elif benchmark in OURS:
+                    tasks = {benchmark: harness.own_task(benchmark, files)}
+                else:
+                    tasks = harness.shipped_tasks(benchmark, files.get(benchmark))
                 samples = harness.run(model, tokenizer, tasks, batch=batch, chat=chat)
                 rows += _choice_rows(benchmark, tasks, samples)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _files(benchmarks: Sequence[str], folder: Path, hub: bool) -> dict[str, Path]:
-    """The file of each benchmark; those that are read from the hub are left out."""
+def _files(benchmarks: Sequence[str], folder: Path, hub: bool, here: Collection[str]) -> dict[str, Path]:
+    """The file of each benchmark; those read from the hub, which does not have what is made `here`, are left out."""
     files = {benchmark: folder / f"{benchmark}.jsonl" for benchmark in benchmarks}
     for benchmark, file in files.items():
-        if not file.exists() and (not hub or benchmark in MADE_HERE):
-            allowed = "" if benchmark in MADE_HERE else ", and the hub is not to be read (hub=True allows it)"
+        if not file.exists() and (not hub or benchmark in here):
+            allowed = "" if benchmark in here else ", and the hub is not to be read (hub=True allows it)"
             raise ValueError(f"{benchmark}: there is no {file}{allowed}")
     return {benchmark: file for benchmark, file in files.items() if file.exists()}
 
@@ -122,47 +126,30 @@ def _choice_rows(benchmark: str, tasks: Mapping[str, Any], samples: Mapping[str,
 
 
 def _choice(sample: Mapping[str, Any], choices: Sequence[str]) -> Row:
-    """The row of one multiple-choice question; choices: their texts, without the delimiter before them."""
+    """The row of a question with choices, or with its answer alone; choices: their texts, without the delimiter."""
     target = sample["target"]
     right = choices.index(target) if isinstance(target, str) else int(target)
     logprobs = np.array([logprob for logprob, _ in sample["filtered_resps"]])
     if np.isnan(logprobs).any():  # argmax would choose the first of them
         raise FloatingPointError(f"a log-probability is not a number: {sample['doc_hash']}")
+    length = len(sample["arguments"][right][1].encode())
+    row: Row = {"logprob": logprobs[right], "length": length, "response": "", "status": "scored"}
+    if len(choices) == 1:
+        return row | {"right": sample["filtered_resps"][0][1]}
     chosen = int(logprobs.argmax())
     by_length = int((logprobs / [len(choice) for choice in choices]).argmax())
-    return {
-        "right": chosen == right,
-        "right_norm": by_length == right,
-        "logprob": logprobs[right],
-        "length": len(sample["arguments"][right][1].encode()),
-        "margin": logprobs[right] - np.delete(logprobs, right).max(),
-        "chosen": chosen,
-        "response": "",
-        "status": "scored",
-    }
+    margin = logprobs[right] - np.delete(logprobs, right).max()
+    return row | {"right": chosen == right, "right_norm": by_length == right, "margin": margin, "chosen": chosen}
 
 
-def _program_rows(
-    benchmark: str, likely: Mapping[str, "Samples"], written: Mapping[str, "Samples"], execute: Executor | None
-) -> list[Row]:
+def _program_rows(benchmark: str, samples: Mapping[str, "Samples"], execute: Executor | None) -> list[Row]:
     """One row a problem, from the log of its canonical solution and, if there is one, of its response."""
-    solutions = likely[f"repro_{benchmark}_solution"]
-    responses = written.get(f"repro_{benchmark}", [])
     names: Counter[str] = Counter()
     rows = []
-    for n, sample in enumerate(solutions):
-        ((logprob, _),) = sample["filtered_resps"]
-        if np.isnan(logprob):
-            raise FloatingPointError(f"a log-probability of {benchmark} is not a number")
-        row: Row = {
-            "benchmark": benchmark,
-            "item": _item(benchmark, benchmark, sample, names),
-            "logprob": logprob,
-            "length": len(sample["arguments"][0][1].encode()),
-            "response": "",
-            "status": "not run",
-        }
-        rows.append(row | (_executed(responses[n], execute) if execute else {}))
+    for n, sample in enumerate(samples[SOLUTION]):
+        row = {"benchmark": benchmark, "item": _item(benchmark, benchmark, sample, names)}
+        row |= _choice(sample, [sample["target"]]) | {"right": None, "status": "not run"}
+        rows.append(row | (_executed(samples[RESPONSE][n], execute) if execute else {}))
     return rows
 
 

@@ -4,7 +4,7 @@ import functools
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,25 +43,18 @@ class Question:
     requests: tuple[int, ...]
 
     @property
-    def row(self) -> list[int]:
-        """The prompt and all choices in one row, each without its last token, which predicts nothing."""
-        return [*self.prompt, *(token for choice in self.choices for token in choice[:-1])]
+    def tokens(self) -> list[tuple[int, int, int]]:
+        """The prompt and all choices in one row, each without its last token, which predicts nothing. Of each token:
+        its id, its position as if only its choice followed the prompt, and 0 for the prompt, 1 for the first choice...
+        """
+        rows = [self.prompt, *(choice[:-1] for choice in self.choices)]
+        starts = [0, *[len(self.prompt)] * len(self.choices)]
+        return [(token, starts[n] + place, n) for n, row in enumerate(rows) for place, token in enumerate(row)]
 
     @property
-    def positions(self) -> list[int]:
-        """The position of each token of the row as if only its choice followed the prompt."""
-        start = len(self.prompt)
-        return [*range(start), *(start + n for choice in self.choices for n in range(len(choice) - 1))]
-
-    @property
-    def segments(self) -> list[int]:
-        """0 for the prompt, 1 for the first choice, and so on."""
-        return [0] * len(self.prompt) + [n for n, choice in enumerate(self.choices, 1) for _ in choice[:-1]]
-
-    @property
-    def predicting(self) -> int:
-        """How many tokens at the row's end predict something: the prompt's last and those of the choices."""
-        return 1 + sum(len(choice) - 1 for choice in self.choices)
+    def predicting(self) -> list[int]:
+        """How many tokens at the row's end predict something: the prompt's last, and those of each choice."""
+        return [1, *(len(choice) - 1 for choice in self.choices)]
 
 
 class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
@@ -109,16 +102,10 @@ class SharedPrompts(HFLM):  # type: ignore[misc]  # lm-eval has no types
 
     @torch.no_grad()
     def _score(self, batch: list[Question]) -> dict[int, tuple[float, bool]]:
-        rows, positions, segments = (
-            pad_sequence(
-                [torch.tensor(getattr(question, name), device=self.device) for question in batch],
-                batch_first=True,
-                padding_value=filler,
-                padding_side="left",
-            )
-            for name, filler in (("row", 0), ("positions", 0), ("segments", -1))
-        )
-        sizes = [question.predicting for question in batch]
+        tokens = [torch.tensor(question.tokens, device=self.device) for question in batch]
+        padded = pad_sequence(tokens, batch_first=True, padding_value=-1, padding_side="left")
+        segments, (rows, positions) = padded[..., 2], padded[..., :2].clamp(min=0).unbind(-1)
+        sizes = [sum(question.predicting) for question in batch]
         starts = rows.shape[1] - torch.tensor(sizes, device=self.device)
         with _only_at(self.model, torch.arange(rows.shape[1], device=self.device) >= starts[:, None]):
             logits = self.model(
@@ -152,7 +139,7 @@ def _questions(requests: list[Request]) -> list[Question]:
     for context, together in places.items():
         ordered = sorted(together, key=lambda n: requests[n][2])
         questions.append(Question(context, tuple(tuple(requests[n][2]) for n in ordered), tuple(ordered)))
-    return sorted(questions, key=lambda question: (-len(question.row), question.prompt, question.choices))
+    return sorted(questions, key=lambda question: (-len(question.tokens), question.prompt, question.choices))
 
 
 def _mask(segments: torch.Tensor) -> torch.Tensor:
@@ -170,29 +157,25 @@ def _mask(segments: torch.Tensor) -> torch.Tensor:
 def _scores(question: Question, logits: torch.Tensor) -> list[tuple[float, bool]]:
     """The score of each choice from the logits of the tokens that predict something, (predicting, vocabulary)."""
     scores = []
-    start = 1
-    for choice in question.choices:
-        end = start + len(choice) - 1
-        rows = torch.cat([logits[:1], logits[start:end]]).float()
+    prompt, *choices = logits.split(question.predicting)
+    for choice, predicting in zip(question.choices, choices, strict=True):
+        rows = torch.cat([prompt, predicting]).float()
         wanted = torch.tensor(choice, device=rows.device)
         logprob = -float(functional.cross_entropy(rows, wanted, reduction="sum"))
         scores.append((logprob, bool((rows.argmax(dim=-1) == wanted).all())))
-        start = end
     return scores
 
 
-def own_tasks(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Any]:
-    """Tasks of `repro/lm/tasks`, by name; files: benchmark -> JSON lines. Questions without a file are on the hub."""
+def own_task(name: str, files: Mapping[str, Path], **generation: Any) -> Any:
+    """A task of `repro/lm/tasks`; files: benchmark -> JSON lines. Questions without a file are on the hub. generation:
+    what it says of the text to generate, changed.
+    """
     metadata: dict[str, Any] = {"files": {name: str(path) for name, path in files.items()}}
     manager = TaskManager(include_defaults=False, include_path=str(known.TASKS), metadata=metadata)
-    return dict(manager.load(list(names))["tasks"])
-
-
-def completions(name: str, files: Mapping[str, Path], new_tokens: int) -> dict[str, Any]:
-    """A task of `repro/lm/tasks` that completes programs, by at most `new_tokens` tokens."""
-    tasks = own_tasks([name], files)
-    tasks[name].set_config("generation_kwargs", {"max_gen_toks": new_tokens}, update=True)
-    return tasks
+    task = manager.load([name])["tasks"][name]
+    if generation:
+        task.set_config("generation_kwargs", generation, update=True)
+    return task
 
 
 def shipped_tasks(benchmark: str, file: Path | None) -> dict[str, Any]:
@@ -227,8 +210,6 @@ def run(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, tasks: Mapping[str, Any], *, batch: int, chat: bool
 ) -> dict[str, Samples]:
     """What lm-eval logs of every question, by task, in the order of the questions."""
-    if not tasks:
-        return {}
     for task in tasks.values():
         task.set_fewshot_seed(0)
     with _unchanged(model, tokenizer):
