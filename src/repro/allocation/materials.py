@@ -1,11 +1,13 @@
 """Domains and base models as parameters name them, made into stages."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 
 from repro.data.build import Asked, Division, Domain, built_in
 from repro.data.domains import MADE_HERE, PACKAGES, recipe_of
 from repro.data.pairs import BuiltIn, FolderPairs, HubPairs, PairSource, Problems
+from repro.data.questions import OwnQuestions
 from repro.data.sources import PackageSource
 from repro.lm import benchmarks as known
 from repro.lm.models import PackageModel, Shape
@@ -33,25 +35,23 @@ def material(
     this one must not give away.
     """
     domain = built_in(given.builtin) if given.builtin else Domain(sources=(), pairs=())
-    own = domain.benchmarks
     if given.cpt:
-        domain = Domain(sources=sources(given.cpt, f"{field}.cpt"), pairs=domain.pairs, against=domain.against)
+        domain = replace(domain, sources=sources(given.cpt, f"{field}.cpt"))
     if given.sft:
         # The built-in pairs stay where the benchmarks are made from them: what is asked comes from there.
-        pairs = _pairs(given.sft, f"{field}.sft")
-        domain = Domain(sources=domain.sources, pairs=(pairs,), against=domain.against)
-        own = ()
+        domain = replace(domain, pairs=(_pairs(given.sft, f"{field}.sft"),))
     against = [_pairs(pairs, f"{field}.against[{number}]") for number, pairs in enumerate(given.against)]
-    others = list(beside.domain.against) if beside else []
+    questions = [_questions(name, folder, f"{field}.questions.{name}") for name, folder in given.questions.items()]
+    others = [*beside.domain.against, *beside.domain.questions] if beside else []
     if beside and beside.domain.benchmarks:
         others.append(Asked(pairs=beside.domain.pairs, division=beside.division))
     for benchmark in given.benchmarks:
-        if benchmark in MADE_HERE and benchmark not in own:
-            known = f"; its own are {', '.join(own)}" if own else ""
+        if benchmark in MADE_HERE and benchmark not in domain.benchmarks:
+            known = f"; its own are {', '.join(domain.benchmarks)}" if domain.benchmarks else ""
             raise ParamsError(f"{field}.benchmarks: {benchmark} is not made from this domain's items{known}")
     return Material(
         name=given.name,
-        domain=Domain(sources=domain.sources, pairs=domain.pairs, against=(*against, *others)),
+        domain=replace(domain, against=(*against, *others), questions=tuple(questions)),
         division=Division(
             benchmark=params.benchmark_share,
             questions=params.benchmark_items,
@@ -74,7 +74,7 @@ def base_of(params: AllocationParams, replay: Material) -> Base | Pretrain:
 def require(base: Stage, materials: Iterable[Material]) -> None:
     """Check that data packages are here and as pinned, and benchmarks exist; ParamsError names what is wrong."""
     materials = list(materials)
-    require_scored(name for stage in materials for name in stage.benchmarks)
+    require_scored(name for stage in materials for name in stage.benchmarks if name not in stage.domain.own)
     wanted: dict[str, None] = {}
     for stage in closure([base, *materials]):
         if isinstance(stage, Base) and isinstance(stage.source, PackageModel):
@@ -102,6 +102,13 @@ def _pairs(given: PairsParams, field: str) -> PairSource:
         return HubPairs(**{"folder": given.directory} | stated(given, HubPairs))
     with local(str(given.folder), f"{field}.folder") as folder:
         return FolderPairs.of(folder, **stated(given, FolderPairs))
+
+
+def _questions(name: str, folder: str, field: str) -> OwnQuestions:
+    if name.casefold() in (*known.OURS, *known.KNOWN):
+        raise ParamsError(f"{field}: {name} is another benchmark's name; must be one of their own")
+    with local(folder, field) as place:
+        return OwnQuestions.of(place, name=name)
 
 
 def _own(params: AllocationParams, replay: Material) -> Pretrain:

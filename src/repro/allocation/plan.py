@@ -115,7 +115,7 @@ class Plan(Costs):
 
 def plan(params: AllocationParams) -> Plan:
     """The cost of the study that `params` ask for; ParamsError if a source, a model or a benchmark does not exist."""
-    require_scored(name for domain in params.domains for name in domain.benchmarks)
+    require_scored(name for domain in params.domains for name in domain.benchmarks if name not in domain.questions)
     asked = design(params)
     stages = closure(list(asked.stages))
     phases = tuple(_phase(name, [s for s in stages if isinstance(s, kinds)]) for name, kinds in KINDS.items())

@@ -163,7 +163,7 @@ def examples(materials: Iterable[tuple[Material, Path]]) -> pd.DataFrame:
         for name in stage.benchmarks:
             file = folder / f"{name}.jsonl"
             if file.is_file():
-                question = pd.read_json(file, lines=True, nrows=1).iloc[0]
+                question = pd.read_json(file, lines=True, nrows=1, dtype=False).iloc[0]
                 rows.append({"domain": stage.name, "use": TITLES.get(name, name), **_question(question)})
     return pd.DataFrame(rows)
 

@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from repro.data import corpora
-from repro.data.documents import Document, Documents, Questions, ngrams, words
+from repro.data.documents import LATER, Document, Documents, Questions, ngrams, words
 from repro.data.domains import recipe_of
 from repro.data.domains.coding import HUMANEVAL, problem_items, problems
 from repro.data.domains.items import Item, plain, position
 from repro.data.packages import PythonSource, library_digest
 from repro.data.pairs import BuiltIn, PairSource
+from repro.data.questions import OwnQuestions
 from repro.data.sources import Source, package_source
 
 REASONS = ("pairs", "documents", "pairs_of_choices", "documents_of_choices")
@@ -87,7 +88,7 @@ def exposure(
     asked: Mapping[str, Sequence[Item]], answers: Iterable[str], texts: Iterable[str], subjects: Iterable[str]
 ) -> list[dict[str, Any]]:
     """The shares of right and of wrong choices that training shows: rows with "benchmark", "where" (`ANSWERS`, `TEXT`
-    or `SUBJECTS`), "right" and "wrong", in [0, 1].
+    or `SUBJECTS`), "right" and "wrong", in [0, 1]; none of a benchmark that offers no choices.
 
     answers: of the pairs; texts, and their subjects, of continual pretraining. A choice is in the text if its words
     stand there one after the other; an answer, or a subject, must be the choice, capital letters aside.
@@ -106,6 +107,7 @@ def exposure(
             "wrong": fmean(plain(c) in familiar for item in items for c in item.choices if c != item.answer),
         }
         for benchmark, items in asked.items()
+        if all(item.distractors for item in items)
         for where, familiar in places.items()
     ]
 
@@ -124,18 +126,24 @@ def mentioned(names: Iterable[str], texts: Iterable[str]) -> set[str]:
 @dataclass(frozen=True, kw_only=True)
 class Domain:
     """What a domain is made from: sources of text for continual pretraining; pairs for fine-tuning and, where they are
-    built in, for its benchmarks; against: what else neither may repeat, such as the test split of a benchmark that is
-    scored elsewhere, or the questions of another domain whose text overlaps.
+    built in, for its benchmarks; questions: the user's benchmarks; against: what else neither may repeat, such as the
+    test split of a benchmark that is scored elsewhere, or the questions of another domain whose text overlaps.
     """
 
     sources: tuple[Source, ...]
     pairs: tuple[PairSource, ...]
-    against: tuple["PairSource | Asked", ...] = ()
+    against: tuple["PairSource | OwnQuestions | Asked", ...] = ()
+    questions: tuple[OwnQuestions, ...] = field(default=(), metadata=LATER)
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
-        """The benchmarks that `build` writes questions for."""
+        """The built-in benchmarks that `build` writes questions for."""
         return tuple(name for source in self.pairs if isinstance(source, BuiltIn) for name in source.benchmarks)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The benchmarks of the user's own."""
+        return tuple(source.name for source in self.questions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +241,7 @@ def build(folder: Path, domain: Domain, division: Division, seen: Path | None = 
     """
     items, dropped = distinct(domain.pairs)
     asked, taught, spare = divided(items, division)
+    asked |= {source.name: source.items() for source in domain.questions}
     programs = problems() if HUMANEVAL in domain.benchmarks else []
     others = [item for source in domain.against for item in source.items()]
     contamination = Contamination(
@@ -249,7 +258,7 @@ def build(folder: Path, domain: Domain, division: Division, seen: Path | None = 
     questions = {name: [item.question for item in items] for name, items in asked.items()}
     questions |= {HUMANEVAL: programs} if programs else {}
     for name, listed in questions.items():
-        lines = "".join(json.dumps(question, ensure_ascii=False) + "\n" for question in listed)
+        lines = "".join(json.dumps(question, ensure_ascii=name in domain.own) + "\n" for question in listed)
         (folder / f"{name}.jsonl").write_text(lines)
     sources = [Decontaminated(source, contamination) for source in domain.sources]
     split = corpora.Split(validation=division.validation, replay=Fraction(0), near_duplicate=division.near_duplicate)

@@ -61,7 +61,12 @@ class MaterialParams(Section):
 
     builtin: a domain whose text, pairs and questions are made here from data packages; cpt and sft replace its text and
     pairs, and are both needed without builtin; against: pairs that nothing trained on may repeat, such as the test
-    split of a benchmark that is scored elsewhere; benchmarks: tasks of this project or of lm-eval.
+    split of a benchmark that is scored elsewhere; benchmarks: names of tasks of this project or of lm-eval, and of
+    questions of your own; questions: where those lie, such as {exam: ~/exam.jsonl}.
+
+    A row of questions has question (or prompt) and answer (or completion), and choices (or options), which may stand in
+    columns A, B and so on. The answer is the text of a choice, its letter or its index from 0; without choices, it is
+    right to give it word for word. lm-eval scores each answer after a space, as it stands in the file.
     """
 
     name: v.Title
@@ -70,12 +75,15 @@ class MaterialParams(Section):
     sft: PairsParams | None = None
     against: tuple[PairsParams, ...] = ()
     benchmarks: tuple[v.Name, ...] = ()
+    questions: dict[v.Name, v.Folder] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _complete(self) -> "MaterialParams":
         if self.builtin is None and not (self.cpt and self.sft):
             raise ValueError("needs builtin, or both cpt and sft")
         self.require_distinct("benchmarks")
+        if unnamed := set(self.questions).difference(self.benchmarks):
+            raise ValueError(f"questions: {min(unnamed)} must be one of benchmarks")
         if self.sft and self.sft.package:
             raise ValueError("sft cannot be the problems that models are scored on")
         return self

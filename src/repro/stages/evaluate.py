@@ -131,10 +131,7 @@ class Programs(OfModel):
         from repro.sandbox import Sandbox
 
         sandbox = Sandbox(unsafe=not self.isolated)
-
-        def status(program: str, entry_point: str, test: str, prompt: str) -> str:
-            return sandbox.check(program, entry_point, test, prompt=prompt).status
-
+        status = lambda *asked: sandbox.check(*asked[:3], prompt=asked[3]).status  # noqa: E731
         _answer(work, self, (self.benchmark,), execute=status)
 
 
@@ -175,8 +172,8 @@ def _answer(work: Work, stage: Evaluate | Programs, benchmarks: tuple[str, ...],
 
     model, tokenizer = load(work, stage.model, stage.precision), load_tokenizer(work.inputs(base_of(stage.model)))
     tokenizer.split_special_tokens = not options.get("chat")  # else names of special tokens in questions are text
-    folder = work.inputs(stage.material)
-    items = evaluate(model, tokenizer, benchmarks, folder=folder, hub=True, batch=BATCH, **options)
+    folder, own = work.inputs(stage.material), stage.material.domain.own
+    items = evaluate(model, tokenizer, benchmarks, folder=folder, own=own, hub=True, batch=BATCH, **options)
     items.to_parquet(work.path / ITEMS, index=False)
 
 

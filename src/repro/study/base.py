@@ -197,7 +197,8 @@ class BaseStudy(ABC):
         texts = [stage for stage in closure(list(self.stages)) if isinstance(stage, Text | Material)]
         missing = [stage for stage in texts if not (whole and self.store.has(stage))]
         domains = [stage.domain for stage in missing if isinstance(stage, Material)]
-        read = [*(s for stage in missing for s in stage.sources), *(p for d in domains for p in (*d.pairs, *d.against))]
+        items = (one for d in domains for one in (*d.pairs, *d.questions, *d.against))
+        read = [*(s for stage in missing for s in stage.sources), *items]
         try:
             checked = [one.check(whole=whole) for one in dict.fromkeys(read) if isinstance(one, OfFolder | OfHub)]
             return list(filter(None, checked))

@@ -19,7 +19,7 @@ class Item:
 
     group: items of one group go to the same side, because one gives another away.
     body: the item's own words in the prompt, by which near-duplicates are found.
-    distractors: wrong answers, the best three first.
+    distractors: wrong answers.
     benchmark: the one that may ask the item, "" if it can only be tuned on.
     candidates: for items that share their answers with others, so that choices cannot be held out: wrong answers, the
         best first, each with the group of the item that it answers. Those whose groups are set aside as well become
@@ -48,8 +48,8 @@ class Item:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The right answer and the best wrong ones."""
-        return (self.answer, *self.distractors[: CHOICES - 1])
+        """The right answer and the wrong ones."""
+        return (self.answer, *self.distractors)
 
     @property
     def question(self) -> dict[str, Any]:
