@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from repro.fit.logs import NOTHING_SAID, Logs, read
 from repro.fit.numbers import SHARE, TOKENS as UNITS
-from repro.fit.report import WIDTH, Table, as_text, interval, intervals, number, page, rough
-from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
+from repro.fit.report import WIDTH, Table, as_text, contract, intervals, page, rough, tables
+from repro.fit.table import Column, Fault, WrongTable, numbered, repeated
 from repro.laws.allocation import NAMES, Allocation, analyse_allocation
 from repro.laws.allocation.scores import MOST_ITEMS, with_errors
 from repro.show import charts, style
@@ -32,9 +33,11 @@ TINY = 1e-6  # of a budget: fewer SFT tokens are no split that anybody tries, th
 HEIGHT = 260
 
 
-def fit(file: Path, budget: float, bootstrap: int, seed: int, predict: Iterable[float]) -> Answer:
+def fit(
+    file: Path, budget: float, bootstrap: int, seed: int, predict: Iterable[float], logs: Logs = NOTHING_SAID
+) -> Answer:
     """Fit Equation 1 of paper B to a file of scores (`analyse_allocation`); raises WrongTable with all its faults."""
-    scores, notes = _read_scores(file, budget)
+    scores, notes = _read_scores(file, budget, logs)
     allocation = analyse_allocation(scores, budget=budget, bootstrap=bootstrap, seed=seed, predict=predict)
     return Answer(file, allocation, bootstrap, seed, tuple(notes))
 
@@ -73,85 +76,16 @@ class Answer:
             return None
         return intervals(self.allocation.conf_int())
 
-    def as_json(self) -> dict[str, Any]:
-        """The contract of the command, and the settings that the numbers came from."""
-        allocation, best, peak = self.allocation, self.allocation.optimum, self.allocation.peak
-        return {
-            "params": allocation.params,
-            "ci": self.ends(),
-            "sse": allocation.fit.sse,
-            "rse": allocation.fit.rse,
-            "r2": allocation.r2,
-            "n": allocation.fit.n,
-            "optimum": {
-                "sft_tokens": best.sft_tokens,
-                "ci": best.interval,
-                "cpt_fraction": best.cpt_fraction,
-                "cpt_fraction_ci": best.cpt_interval,
-            },
-            "flatness": asdict(allocation.flatness),
-            "trend": asdict(allocation.trend),
-            "peak_shown": allocation.peak_shown,
-            "peak": {"p_value": peak.p_value, "against": peak.against or None},
-            "predictions": [
-                {"budget": other.budget, "cpt_fraction": other.cpt_fraction, "ci": other.interval}
-                for other in allocation.predictions
-            ],
-            "read": self.notes,
-            "warnings": self.warnings,
-            "settings": {
-                "budget": allocation.budget,
-                "bootstrap": self.bootstrap,
-                "seed": self.seed,
-                "intervals": allocation.method,
-            },
-        }
+    def as_json(self) -> str:
+        """The contract of the command."""
+        return contract("allocation.json", answer=self)
 
-    def best(self) -> Table:
-        """The optimum and the predictions for other budgets."""
-        best, budget = self.allocation.optimum, self.allocation.budget
-        splits = [(budget, best.cpt_fraction, best.cpt_interval)]
-        splits += [(other.budget, other.cpt_fraction, other.interval) for other in self.allocation.predictions]
-        caution = "" if self.allocation.peak_shown else " by the allocation law (no peak is shown)"
-        rows = [(f"best SFT tokens{caution}", number(best.sft_tokens), interval(best.interval))]
-        for tokens, fraction, ends in splits:  # with more digits, as in a large budget all begin with the same nines
-            rows.append((f"best CPT fraction of {tokens:g} tokens", number(fraction, 7), interval(ends, 7)))
-        return Table("Best split", ("", "value", "95% interval"), tuple(rows))
-
-    def parameters(self) -> Table:
-        """Equation 1's parameters with intervals."""
-        ends = self.ends() or {}
-        rows = tuple((name, number(v, 5), interval(ends.get(name))) for name, v in self.allocation.params.items())
-        return Table("The allocation law", ("parameter", "value", "95% interval"), rows)
-
-    def tests(self) -> Table:
-        """Whether there is a peak at all."""
-        test, trend, fit, peak = (getattr(self.allocation, name) for name in ("flatness", "trend", "fit", "peak"))
-        df = ", ".join(f"{part:g}" for part in (test.df if isinstance(test.df, tuple) else (test.df,)))
-        rows = (
-            ("are all scores equal? statistic", number(test.statistic)),
-            ("degrees of freedom", df),
-            ("p value", number(test.p_value, 2)),
-            ("do scores change with ln S? slope", number(trend.slope, 3)),
-            ("p value of the slope", number(trend.p_value, 2)),
-            (f"p value of a {peak.against or 'monotone curve'}, against the allocation law", number(peak.p_value, 2)),
-            ("is a peak shown?", "yes" if self.allocation.peak_shown else "no"),
-            ("R\u00b2 of the allocation law", number(self.allocation.r2, 4)),
-            ("residual standard error", number(fit.rse, 3)),
-        )
-        return Table(f"Whether there is a peak ({fit.n} scores)", ("", "value"), rows)
-
-    def alternatives(self) -> Table:
-        """Equation 1 among other laws."""
-        rows = tuple(
-            (str(row["law"]), str(row["parameters"]), number(row["delta_aicc"], 3), number(row["loo"], 3))
-            for _, row in self.allocation.alternatives.iterrows()
-        )
-        head = ("law", "parameters", f"{self.allocation.criterion} above the best", "error of allocations held out")
-        return Table("The allocation law and simpler rivals", head, rows)
+    def tables(self) -> list[Table]:
+        """The best split, the law's parameters, whether there is a peak at all, and rival laws."""
+        return tables("allocation.txt", answer=self)
 
     def __str__(self) -> str:
-        return as_text((self.best(), self.parameters(), self.tests()), self.warnings)
+        return as_text(self.tables()[:3], self.warnings)
 
     def html(self) -> str:
         """The report."""
@@ -191,9 +125,9 @@ def _optimum(allocation: Allocation, x: alt.X) -> list[Any]:
     return layers
 
 
-def _read_scores(path: Path, budget: float) -> tuple[pd.DataFrame, list[str]]:
+def _read_scores(path: Path, budget: float, logs: Logs) -> tuple[pd.DataFrame, list[str]]:
     """The scores for `analyse_allocation`, notes on how they were read; raises WrongTable with all its faults."""
-    frame, faults, notes = read(path, COLUMNS)
+    frame, faults, notes = read(path, COLUMNS, logs)
     split = next((name for name in (TOKENS, FRACTION) if name in frame), None)
     if split is None:
         raise WrongTable(path, [*faults, Fault(1, f"no column {TOKENS!r} or {FRACTION!r}; one of them is needed")])

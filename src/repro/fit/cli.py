@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.fit import DRAWS
 from repro.fit.numbers import LARGEST, TOKENS, written
 from repro.output import same_file, shown, write
 
 if TYPE_CHECKING:
     from repro.fit import allocation, cmr
+    from repro.fit.logs import Logs
 
 WRONG_INPUT = 2
 MOST_DRAWS = 100_000
@@ -24,43 +26,23 @@ LARGEST_SEED = 2**63 - 1
 
 def add(commands: Any, output: Callable[[str], Path]) -> None:
     """Add the command to the front door's; ``output`` checks where a file is to be written."""
-    text = "fit the papers' laws to your own losses or scores, from a CSV file"
+    text = "fit the papers' laws to your own losses or scores, from a CSV file or the logs of a training tool"
     fit = commands.add_parser("fit", help=text, description=f"{text[0].upper()}{text[1:]}.")
     papers = fit.add_subparsers(metavar="PAPER", required=True)
-
-    text = """Find the critical mixture ratio. Columns of the file: ratio (0 to 1), tokens, general_loss, domain_loss;
-    also size, domain or seed if there are several. Rows with tokens 0 are the model before continual pretraining."""
-    cmr = papers.add_parser("cmr", help="the critical mixture ratio, from losses by ratio and tokens", description=text)
-    cmr.add_argument("file", type=Path, metavar="LOSSES.csv")
-    words = "end of training, in the file's tokens (the most tokens in the file)"
-    cmr.add_argument("--t-max", type=_number(above=0, units=TOKENS), metavar="T", help=words)
-    words = "largest rise of the general loss that is tolerated (0.05)"
-    cmr.add_argument("--epsilon", type=_number(least=0), default=0.05, metavar="E", help=words)
-    words = "Lagrange multiplier: weight of the general loss against the domain loss (7000)"
-    cmr.add_argument("--lagrange", type=_number(above=0), default=7000.0, metavar="L", help=words)
-    for loss in ("general", "domain"):
-        words = f"{loss} loss before continual pretraining, if the file has no rows with tokens 0"
-        cmr.add_argument(f"--base-{loss}", type=_number(above=0), metavar="LOSS", help=words)
-    cmr.set_defaults(command=lambda options: _answer(options, _cmr))
-
-    text = """Find the best split of a token budget between CPT and SFT. Columns of the file: score, and sft_tokens or
-    cpt_fraction; also n_items (the score is then a proportion of so many items), and seed if there are several."""
-    help_ = "the best split between CPT and SFT tokens, from scores"
-    allocation = papers.add_parser("allocation", help=help_, description=text)
-    allocation.add_argument("file", type=Path, metavar="SCORES.csv")
-    words = "tokens of CPT and SFT together"
-    tokens = _number(above=0, units=TOKENS)
-    allocation.add_argument("--budget", type=tokens, required=True, metavar="N", help=words)
-    words = "predict the best split of another budget; may be repeated"
-    allocation.add_argument("--predict", type=tokens, action="append", default=[], metavar="N", help=words)
-    allocation.set_defaults(command=lambda options: _answer(options, _allocation))
-
-    for command in (cmr, allocation):
-        words = f"bootstrap draws for the intervals ({DRAWS}); 0 for no intervals"
-        command.add_argument("--bootstrap", type=whole(most=MOST_DRAWS), default=DRAWS, metavar="N", help=words)
-        command.add_argument("--seed", type=whole(), default=0, metavar="N", help="seed of the bootstrap (0)")
-        command.add_argument("--json", type=output, metavar="OUT", help="write this file as well, as JSON")
-        command.add_argument("--html", type=output, metavar="OUT", help="write a report with figures to this file")
+    declared = tomllib.loads(Path(__file__).with_name("flags.toml").read_text(encoding="utf-8"))
+    readers = {
+        "above 0": _number(above=0), "at least 0": _number(least=0), "tokens": _number(above=0, units=TOKENS),
+        "draws": whole(most=MOST_DRAWS), "whole": whole(), "path": Path, "output": output,
+    }  # fmt: skip
+    for name, answer in (("cmr", _cmr), ("allocation", _allocation)):
+        own = declared[name]
+        command = papers.add_parser(name, help=own["help"], description=own["description"])
+        command.add_argument("file", type=Path, metavar=own["file"])
+        for flag in own["flags"]:
+            how = declared["flags"][flag]
+            read = {"type": readers[how["read"]]} if "read" in how else {}
+            command.add_argument(f"--{flag}", **read, **{key: each for key, each in how.items() if key != "read"})
+        command.set_defaults(command=partial(_answer, answer))
 
 
 def _number(*, above: float = -math.inf, least: float = -math.inf, units: str = "") -> Callable[[str], float]:
@@ -92,12 +74,11 @@ def whole(least: int = 0, most: int = LARGEST_SEED) -> Callable[[str], int]:
     return read
 
 
-def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr.Answer | allocation.Answer]) -> int:
+def _answer(fit: Callable[[argparse.Namespace], cmr.Answer | allocation.Answer], options: argparse.Namespace) -> int:
     """Run a fit, print the answer and write the files asked for, once everything that goes into them is there."""
     if problem := _clash(options):
         print(f"repro fit: {problem}", file=sys.stderr)
         return WRONG_INPUT
-    from repro.fit.report import as_json
     from repro.fit.table import WrongTable
 
     try:
@@ -110,7 +91,7 @@ def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr
         return WRONG_INPUT
     print(answer, flush=True)
     if options.json:
-        write(options.json, as_json(answer.as_json()))
+        write(options.json, answer.as_json())
     if page is not None:
         write(options.html, page)
     return 0
@@ -118,11 +99,18 @@ def _answer(options: argparse.Namespace, fit: Callable[[argparse.Namespace], cmr
 
 def _clash(options: argparse.Namespace) -> str | None:
     """What is wrong with flags that are each right by themselves."""
-    if same_file(path for path in (options.file, options.json, options.html) if path):
-        return "the table, --json and --html: must be different files"
+    if same_file(path for path in (options.file, options.runs, options.table, options.json, options.html) if path):
+        return "the table, --json and --html: must be different files, and so must --runs and --table"
     if (getattr(options, "base_general", None) is None) != (getattr(options, "base_domain", None) is None):
         return "--base-general and --base-domain must be given together"
     return None
+
+
+def _logs(options: argparse.Namespace) -> Logs:
+    from repro.fit.logs import MEASURED, Logs
+
+    named = {name: getattr(options, name) for name in MEASURED if getattr(options, name, None)}
+    return Logs(named, getattr(options, "tokens_per_step", None), options.runs, options.table)
 
 
 def _cmr(options: argparse.Namespace) -> cmr.Answer:
@@ -131,10 +119,10 @@ def _cmr(options: argparse.Namespace) -> cmr.Answer:
 
     base = None if options.base_general is None else Base(options.base_general, options.base_domain)
     chosen = {name: getattr(options, name) for name in ("epsilon", "lagrange", "bootstrap", "seed")}
-    return fit(options.file, options.t_max, base, **chosen)
+    return fit(options.file, options.t_max, base, _logs(options), **chosen)
 
 
 def _allocation(options: argparse.Namespace) -> allocation.Answer:
     from repro.fit.allocation import fit
 
-    return fit(options.file, options.budget, options.bootstrap, options.seed, options.predict)
+    return fit(options.file, options.budget, options.bootstrap, options.seed, options.predict, _logs(options))

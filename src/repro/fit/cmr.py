@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from repro.fit.logs import NOTHING_SAID, Logs
 from repro.fit.losses import read_losses
-from repro.fit.report import WIDTH, Table, as_text, fit_json, interval, number, page, plain, rough
+from repro.fit.report import WIDTH, Table, as_text, contract, ends, page, plain, rough, tables
 from repro.laws import Analysis, Fit, Group, TurningPoint, analyse, increments, ratio_label
 from repro.laws.cmr.critical import Critical
 from repro.laws.cmr.losses import NOTHING, Base
@@ -29,17 +30,16 @@ BEYOND = 1.25  # how far past T_max the laws are drawn, as a multiple of it
 POINTS = 160
 ALL = 100 * (1 + 1e-9)  # T_max in hundredths of it, give or take rounding
 COLOUR = style.RATIO_RAMP[0]
-GOODNESS = ("law", "points", "residual s.e.", "R\u00b2", "to beware of")
 Result = TurningPoint | Critical
 
 
-def fit(file: Path, t_max: float | None, base: Base | None, **chosen: Any) -> Answer:
+def fit(file: Path, t_max: float | None, base: Base | None, logs: Logs = NOTHING_SAID, **chosen: Any) -> Answer:
     """Read a file of losses and do the whole of paper A's analysis on it. t_max is in the unit of the file's tokens
     (None: their largest value), base for groups without a row at 0 tokens; epsilon (in the unit of the losses),
     lagrange, bootstrap and seed are as `analyse` takes them. Raises WrongTable with every fault of the file; ValueError
     for an option out of range.
     """
-    losses, notes = read_losses(file, t_max, base)
+    losses, notes = read_losses(file, t_max, base, logs)
     if len(losses) > MANY:
         print(f"{shown(file, LONGEST_NAME)}: {len(losses):,} rows read; fitting the laws", file=sys.stderr, flush=True)
     analysis = analyse(losses, t_max=t_max, unit=1.0, **chosen)
@@ -89,107 +89,27 @@ class Answer:
             ("the critical ratio by tolerance", group.critical_ratio.tolerance),
         ]
         for what, result in results:
-            limits = plain(_ends(result))
+            limits = plain(ends(result))
             if result.value is not None and limits is None:
                 yield f"{what} has no interval: too few bootstrap draws have one, or a curve has no point to spare"
             elif limits is not None and None in limits:
                 yield f"{what} has an interval that is open above: in some bootstrap draws there is no turn"
 
-    def as_json(self) -> dict[str, Any]:
-        """The contract of the command: groups and warnings, and the settings that they came from."""
-        own = self.analysis.settings
-        settings = {
-            "t_max": own.t_max,
-            "epsilon": own.epsilon,
-            "lagrange": own.lagrange,
-            "bootstrap": own.bootstrap,
-            "seed": own.seed,
-            "intervals": self.analysis.method if self.drawn else None,
-        }
-        groups = [self._group(group) for group in self.analysis.groups]
-        return {"groups": groups, "read": self.notes, "warnings": self.warnings, "settings": settings}
+    def as_json(self) -> str:
+        """The contract of the command."""
+        return contract("cmr.json", answer=self)
 
-    def _group(self, group: Group) -> dict[str, Any]:
-        turning, tolerance = group.critical_ratio.turning_point, group.critical_ratio.tolerance
-        return {
-            "size": group.size,
-            "domain": group.domain,
-            "base": group.base._asdict(),
-            "ratio_law": {loss: fit_json(fit, drawn=self.drawn) for loss, fit in group.ratio_law.items()},
-            "token_laws": [
-                {
-                    "ratio": laws.ratio,
-                    "domain": fit_json(laws.domain, drawn=self.drawn),
-                    "general": fit_json(laws.general, drawn=self.drawn),
-                    "turning_point": _value(laws.turning_point) | {"status": laws.turning_point.status},
-                }
-                for laws in group.token_laws
-            ],
-            "feasible": group.feasible,
-            "critical_ratio": {
-                "turning_point": _value(turning) | {"law": fit_json(turning.law, drawn=self.drawn)},
-                "tolerance": {"epsilon": tolerance.epsilon} | _value(tolerance),
-                "both": _value(group.critical_ratio.both),
-            },
-            "runs": group.runs,
-        }
-
-    def turning_points(self, group: Group) -> Table:
-        """Every ratio's turning point, with interval and status."""
-        points = [(ratio_label(laws.ratio), laws.turning_point) for laws in group.token_laws]
-        rows = [(ratio, number(at.value), interval(_ends(at)), at.status) for ratio, at in points]
-        of = f"({self.name(group)}), in the file's tokens" if self.keys else "in the file's tokens"
-        head = ("R", "T0", "95% interval", "status")
-        return Table(f"Turning points of the general loss {of}", head, tuple(rows))
-
-    def critical_ratios(self) -> Table:
-        """The critical mixture ratio of every group, by both routes, with intervals."""
-        epsilon = f"by tolerance {self.analysis.settings.epsilon:g}"
-        routes = [cell for route in ("by turning point", epsilon, "both") for cell in (route, "95% interval")]
-        head = ("", *routes, "feasible of those measured")
-        rows = []
-        for group in self.analysis.groups:
-            found = group.critical_ratio
-            every = (found.turning_point, found.tolerance, found.both)
-            cells = [cell for route in every for cell in (_bounded(route), interval(_ends(route), 3))]
-            rows.append((self.name(group) or "all", *cells, ", ".join(map(ratio_label, group.feasible)) or "none"))
-        scopes = dict.fromkeys(group.scope for group in self.analysis.groups) if self.drawn else {}
-        of = f" (intervals: {', '.join(scopes)})" if scopes else ""
-        return Table(f"Critical mixture ratio at T_max = {self.analysis.settings.t_max:,.10g}{of}", head, tuple(rows))
-
-    def goodness(self) -> Table:
-        """How well Equation 6 fits: the worst of a group's ratios, for each loss."""
-        rows = []
-        for group in self.analysis.groups:
-            losses = [[laws.general for laws in group.token_laws], [laws.domain for laws in group.token_laws]]
-            ends = [(max(fit.rse for fit in fits), min(fit.r2 for fit in fits)) for fits in losses if fits]
-            rows.append((self.name(group) or "all", *(number(value, 3) for both in ends for value in both)))
-        head = ("", "general residual s.e.", "R\u00b2", "domain residual s.e.", "R\u00b2")
-        return Table("How well the domain and token laws fit, at the ratio where they fit worst", head, tuple(rows))
+    def tables(self) -> list[Table]:
+        """The turning points of each group; then, of all, critical ratios and how well the laws along training fit."""
+        return tables("cmr.txt", answer=self)
 
     def html(self) -> str:
         """The report."""
-        groups = [(group, _figures(self, group), *_tables(self, group)) for group in self.analysis.groups]
+        groups = [(group, _figures(self, group), *_laws(self, group)) for group in self.analysis.groups]
         return page("cmr.html", answer=self, groups=groups)
 
     def __str__(self) -> str:
-        turning = map(self.turning_points, self.analysis.groups)
-        return as_text([*turning, self.critical_ratios(), self.goodness()], self.warnings)
-
-
-def _ends(result: Result) -> tuple[float, float] | None:
-    """The interval of what exists; what does not exist has none."""
-    return None if result.value is None else result.interval
-
-
-def _value(result: Result) -> dict[str, Any]:
-    bound = {"bound": result.bound} if isinstance(result, Critical) else {}
-    return {"value": result.value, "ci": _ends(result)} | bound
-
-
-def _bounded(critical: Critical) -> str:
-    text = number(critical.value, 3)
-    return f"{critical.bound} {text}" if critical.bound else text
+        return as_text(self.tables(), self.warnings)
 
 
 def _patterns(group: Group) -> Iterator[str]:
@@ -209,24 +129,15 @@ def _patterns(group: Group) -> Iterator[str]:
             yield f"{text}: the noise has a memory, or the law does not follow the loss"
 
 
-def _tables(answer: Answer, group: Group) -> tuple[Table, ...]:
+def _laws(answer: Answer, group: Group) -> list[Table]:
+    """How well every law of a group fits, and the laws' parameters."""
     fits: list[tuple[str, Fit]] = [(f"L(R), {loss}", fit) for loss, fit in group.ratio_law.items() if fit is not None]
     for laws in group.token_laws:
         label = f"R = {ratio_label(laws.ratio)}"
         fits += [(f"{label}, general", laws.general), (f"{label}, domain", laws.domain)]
     if (law := group.critical_ratio.turning_point.law) is not None:
         fits.append(("critical-ratio law", law))
-    parameters, goodness = [], []
-    for name, fit in fits:
-        as_json = fit_json(fit, drawn=answer.drawn)
-        assert as_json is not None
-        ends = as_json["ci"] or {}
-        parameters += [(name, key, number(v, 5), interval(ends.get(key))) for key, v in fit.params.items()]
-        goodness.append((name, str(fit.n), number(fit.rse, 3), f"{fit.r2:.5f}", "; ".join(as_json["warnings"])))
-    return (
-        Table("How well the laws fit", GOODNESS, tuple(goodness)),
-        Table("Parameters of the laws", ("law", "parameter", "value", "95% interval"), tuple(parameters)),
-    )
+    return tables("group.txt", answer=answer, laws=fits)
 
 
 def _figures(answer: Answer, group: Group) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from repro.fit.logs import NOTHING_SAID, Logs, read
 from repro.fit.numbers import SHARE, TOKENS
-from repro.fit.table import Column, Fault, WrongTable, numbered, read, repeated
+from repro.fit.table import Column, Fault, WrongTable, numbered, repeated
 from repro.laws import DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, ratio_label
 from repro.laws.cmr.losses import ABOUT, Base, named, one_value_each
 from repro.output import shown
@@ -31,9 +32,11 @@ HIGH = 8.0  # nats per token: no pretrained model is so bad (a uniform guess amo
 RISES = 0.8  # rank correlation with the ratio from which a loss is said to rise with it
 
 
-def read_losses(path: Path, t_max: float | None, base: Base | None) -> tuple[pd.DataFrame, list[str]]:
+def read_losses(
+    path: Path, t_max: float | None, base: Base | None, logs: Logs = NOTHING_SAID
+) -> tuple[pd.DataFrame, list[str]]:
     """The losses for `repro.laws.analyse`, notes on how they were read; raises WrongTable with all its faults."""
-    frame, faults, notes = read(path, COLUMNS)
+    frame, faults, notes = read(path, COLUMNS, logs)
     frame = frame.assign(ratio=one_value_each(frame["ratio"]))
     for column in (COLUMNS[0], COLUMNS[-1]):
         if column.name in frame:

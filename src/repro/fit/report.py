@@ -6,7 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jinja2
@@ -14,7 +14,7 @@ import pandas as pd
 import vl_convert
 
 from repro.fit import DRAWS
-from repro.laws import Fit
+from repro.laws import Fit, ratio_label
 from repro.output import safe
 
 NONE = "\u2013"
@@ -41,13 +41,33 @@ class Table:
         return "\n".join(lines)
 
 
+def tables(template: str, **values: Any) -> list[Table]:
+    """The tables that a template writes: lines of caption, head and rows, a tab between cells, an empty line after."""
+    blocks = _rendered(template, values).strip("\n").split("\n\n")
+    lines = ([tuple(line.split("\t")) for line in block.splitlines()] for block in blocks)
+    return [Table(caption, head, tuple(rows)) for (caption,), head, *rows in lines]
+
+
+def contract(template: str, **values: Any) -> str:
+    """The answer as the JSON that a template writes, which ends in a newline; what is no finite number is null."""
+    content = plain(json.loads(_rendered(template, values)))
+    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
 def page(template: str, **values: Any) -> str:
     """A report as HTML, every value in it `safe` and escaped; a chart is one that is finished (`style.finish`)."""
+    return _rendered(template, values)
+
+
+def _rendered(template: str, values: Mapping[str, Any]) -> str:
     blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     blocks["finalize"] = lambda value: safe(value) if type(value) is str else value
     loader = jinja2.PackageLoader("repro.fit", "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, **blocks)
+    environment = jinja2.Environment(loader=loader, autoescape=template.endswith(".html"), **blocks)
     environment.filters |= {"picture": _picture, "description": lambda chart: chart.description}
+    environment.filters |= {"number": number, "interval": interval, "fit_json": fit_json, "ratio_label": ratio_label}
+    environment.filters |= {"ends": ends, "fields": asdict}
+    environment.policies["json.dumps_kwargs"] = {}  # keys in their order
     return environment.get_template(template).render(values)
 
 
@@ -84,6 +104,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def ends(result: Any) -> tuple[float, float] | None:
+    """The interval of a result that exists; what has no value has none."""
+    return None if result.value is None else result.interval
+
+
 def intervals(table: pd.DataFrame) -> dict[str, list[float | None]]:
     """The rows of ``conf_int()``, by parameter; an end that is not finite, because the interval is open, is None."""
     ends: dict[str, list[float | None]] = plain(table.T.to_dict("list"))
@@ -112,8 +137,3 @@ def fit_json(fit: Fit | None, *, drawn: bool) -> dict[str, Any] | None:
     undetermined = [f"{name}: the data set no finite limit to its interval" for name in open_ended]
     goodness = {"sse": fit.sse, "rse": fit.rse, "r2": fit.r2, "n": fit.n}
     return {"params": fit.params, "ci": ends, **goodness, "warnings": [*fit.warnings, *undetermined]}
-
-
-def as_json(content: Any) -> str:
-    """JSON that ends in a newline; what is no finite number in it is null."""
-    return json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

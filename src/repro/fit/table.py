@@ -13,7 +13,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -30,7 +30,9 @@ SEPARATORS = ",;\t"
 MOST_BYTES = 64 * 2**20  # of a table
 MOST_ROWS = 1_000_000
 LONGEST = 40  # characters of a value that a message repeats
-STEPS = " (steps are no tokens: multiply them by the tokens of a step)"
+BEFORE = re.compile(r"^(eval|val|valid|validation|test)_")
+ALIASES = {"num_input_tokens_seen": "tokens", "num_tokens": "tokens", "tokens_seen": "tokens", "name": "run"}
+STEPS = " (steps are no tokens: multiply them by the tokens of a step, or give these with --tokens-per-step)"
 DATE = re.compile(r"\d{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-\d{1,2}")
 
 
@@ -125,19 +127,24 @@ def read(path: Path, columns: Sequence[Column]) -> Table:
     """The wanted columns of a CSV file, as far as it has them. Raises WrongTable if the file cannot be read as a table
     with all required columns; every fault is in it.
     """
+    return parsed(path, opened(path), columns)
+
+
+def opened(path: Path) -> TextIO:
+    """A file as text. Raises WrongTable for one that is not text, not a file or too large."""
     data = _content(path)
     try:
         encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        return _read(path, io.TextIOWrapper(io.BytesIO(data), encoding, newline=""), columns)
+        return io.StringIO(data.decode(encoding), newline="")
     except UnicodeError:
         raise WrongTable(path, [Fault(0, "not a CSV file: it must be text in UTF-8 or UTF-16")]) from None
 
 
-def _read(path: Path, lines: TextIO, columns: Sequence[Column]) -> Table:
+def parsed(path: Path, lines: TextIO, columns: Sequence[Column]) -> Table:
+    """The same of text, which faults call ``path``."""
     wanted = [column.name for column in columns]
-    mark, skipped, first = _header(path, lines, wanted)
-    records = _records(path, chain([first], lines), mark, skipped)
-    names, notes = _named(next(records)[1], wanted)
+    mark, records = records_of(path, lines, wanted)
+    names, notes = named(next(records)[1], wanted, {})
     faults = _missing(names, columns)
     at = {name: names.index(name) for name in wanted if name in names}
     cells: dict[str, list[str]] = {name: [] for name in at}
@@ -190,7 +197,8 @@ def repeated(frame: pd.DataFrame, faults: Sequence[Fault], keys: Sequence[str]) 
     firsts = rows.groupby(there, sort=False)["line"].transform("first")
     again = rows.loc[firsts < rows["line"], "line"]
     what = there[0] if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]}"
-    hint = " (runs that differ in their seed need a column seed)" if "seed" not in frame else ""
+    advice = " (runs that differ in their seed need a column seed); of a resumed run, keep one of the two"
+    hint = "" if "seed" in frame else advice
     pairs = zip(again.tolist(), firsts[again.index].tolist(), strict=True)
     return [Fault(line, f"the same {what} as line {first}{hint}", kind="repeated") for line, first in pairs]
 
@@ -217,9 +225,10 @@ def _content(path: Path) -> bytes:
     return data
 
 
-def _header(path: Path, lines: TextIO, wanted: Sequence[str]) -> tuple[str, int, str]:
-    """The mark that separates, the number of lines before the header, and the header's line. The mark is that of a line
-    such as ``sep=;``, or else the one that splits the header into the most wanted names.
+def records_of(path: Path, lines: TextIO, wanted: Sequence[str]) -> tuple[str, Iterator[tuple[int, list[str]]]]:
+    """The mark that separates, and the header and each record below it that is neither empty nor a comment, with the
+    line on which it ends. The mark is that of a line such as ``sep=;``, or else the one that splits the header into the
+    most wanted names (of equals, the most names).
     """
     csv.field_size_limit(MOST_BYTES)  # or a header that another mark splits is a field too large
     given = ""
@@ -228,12 +237,13 @@ def _header(path: Path, lines: TextIO, wanted: Sequence[str]) -> tuple[str, int,
             given = line.strip()[-1]
         elif line.strip() and not line.lstrip().startswith("#"):
             names = {mark: next(csv.reader([line], delimiter=mark)) for mark in given or SEPARATORS}
-            return max(names, key=lambda mark: len(set(wanted) & set(_named(names[mark], wanted)[0]))), number, line
+            hits = {mark: len(set(wanted) & set(named(each, wanted, {})[0])) for mark, each in names.items()}
+            mark = max(names, key=lambda mark: (hits[mark], len(names[mark])))
+            return mark, _records(path, chain([line], lines), mark, number)
     raise WrongTable(path, [Fault(0, "the file is empty")])
 
 
 def _records(path: Path, lines: Iterable[str], mark: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
-    """Each record that is neither empty nor a comment, with the line on which it ends."""
     reader = csv.reader(lines, delimiter=mark, skipinitialspace=True, strict=True)
     try:
         for fields in reader:
@@ -244,12 +254,19 @@ def _records(path: Path, lines: Iterable[str], mark: str, skipped: int) -> Itera
         raise WrongTable(path, [Fault(skipped + reader.line_num, f"cannot be read as CSV: {error}")]) from None
 
 
-def _named(names: Sequence[str], wanted: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The header's names, those that are meant by wanted ones replaced by them; and a note of what was replaced."""
-    simple = [re.sub(r"[\s-]+", "_", name.rpartition("/")[2].strip()).lower() for name in names]
-    meant = [own if own in wanted and own not in names else name for name, own in zip(names, simple, strict=True)]
-    pairs = [f"'{shown(name, LONGEST)}' as {own}" for name, own in zip(names, meant, strict=True) if name != own]
-    return meant, [f"columns are read by other names: {', '.join(pairs)}"] if pairs else []
+def named(names: Sequence[str], wanted: Sequence[str], given: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The header's names, those that are meant by wanted ones replaced by them: by the reader (``given``, by wanted
+    name), or but for case, spaces and prefixes; and a note of what was replaced.
+    """
+    own = {name: own for own, name in given.items()}
+    for name in names:
+        simple = BEFORE.sub("", re.sub(r"[\s-]+", "_", name.rpartition("/")[2].strip()).lower())
+        simple = ALIASES.get(simple, simple)
+        if name not in own and simple in wanted and simple not in {*names, *given}:
+            own[name] = simple
+    pairs = [f"'{shown(name, LONGEST)}' as {own[name]}" for name in names if own.get(name, name) != name]
+    note = [f"columns are read by other names: {', '.join(pairs)}"] if pairs else []
+    return [own.get(name, name) for name in names], note
 
 
 def _missing(names: Sequence[str], columns: Sequence[Column]) -> list[Fault]:
