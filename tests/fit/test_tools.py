@@ -32,8 +32,8 @@ def test_what_a_trainer_saves_is_read(tmp_path: Path, counted: bool) -> None:
     for name in ("R-0.25", "R-0.5", "R-0.75"):
         arguments = TrainingArguments(
             output_dir=str(tmp_path / "study" / name), max_steps=6, per_device_train_batch_size=2,
-            eval_strategy="steps", eval_steps=1, eval_on_start=True, save_steps=3, logging_steps=1, report_to="none", use_cpu=True,
-            include_num_input_tokens_seen="all" if counted else "no", disable_tqdm=True,
+            eval_strategy="steps", eval_steps=1, eval_on_start=True, save_steps=3, logging_steps=1, report_to="none",
+            use_cpu=True, include_num_input_tokens_seen="all" if counted else "no", disable_tqdm=True,
         )  # fmt: skip
         sets = {"general": texts[1], "domain": texts[2]}
         Trainer(LlamaForCausalLM(config), arguments, train_dataset=texts[0], eval_dataset=sets).train()

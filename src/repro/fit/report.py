@@ -43,23 +43,21 @@ class Table:
 
 def tables(template: str, **values: Any) -> list[Table]:
     """The tables that a template writes: lines of caption, head and rows, a tab between cells, an empty line after."""
-    blocks = _rendered(template, values).strip("\n").split("\n\n")
+    blocks = page(template, **values).strip("\n").split("\n\n")
     lines = ([tuple(line.split("\t")) for line in block.splitlines()] for block in blocks)
     return [Table(caption, head, tuple(rows)) for (caption,), head, *rows in lines]
 
 
 def contract(template: str, **values: Any) -> str:
     """The answer as the JSON that a template writes, which ends in a newline; what is no finite number is null."""
-    content = plain(json.loads(_rendered(template, values)))
+    content = plain(json.loads(page(template, **values)))
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def page(template: str, **values: Any) -> str:
-    """A report as HTML, every value in it `safe` and escaped; a chart is one that is finished (`style.finish`)."""
-    return _rendered(template, values)
-
-
-def _rendered(template: str, values: Mapping[str, Any]) -> str:
+    """What a template writes: a report as HTML, tables or JSON. Values are `safe`, and in HTML escaped; a chart is one
+    that is finished (`style.finish`).
+    """
     blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     blocks["finalize"] = lambda value: safe(value) if type(value) is str else value
     loader = jinja2.PackageLoader("repro.fit", "templates")
