@@ -58,11 +58,11 @@ def test_health_asks_for_terms_among_their_siblings() -> None:
 
 @needs_data
 def test_chemistry_asks_about_neighbours_in_the_periodic_table() -> None:
-    table = {element.name.lower(): element for element in elements()}
+    table = {element["lower"]: element for element in elements()}
     items = {item.name: item for item in chemistry.items()}
     iron = items["Iron: The chemical symbol of iron is"]
     assert iron.answer == " Fe" and items["Iron: The element with atomic number 26 is"].answer == " iron"
-    symbols = {element.symbol: element.number for element in table.values()}
+    symbols = {element["symbol"]: element["number"] for element in table.values()}
     distances = [abs(symbols[wrong.strip()] - 26) for wrong, _ in iron.candidates if wrong != " Ru"]
     assert max(distances[:8]) <= 4 < min(distances[8:]) and iron.candidates[:9].count((" Ru", "Ruthenium: symbol")) == 1
     assert not [item for item in items.values() if item.candidates and item.distractors]

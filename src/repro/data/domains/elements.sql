@@ -1,6 +1,9 @@
+-- What is known of each element, by the names that chemistry.yaml has for it. Temperatures are in kelvin.
 SELECT
-    e.atomic_number, e.name, e.symbol, s.name, e.group_id, e.period, e.block, e.atomic_weight, p.melting_point,
-    p.boiling_point, e.discoverers, e.discovery_year, e.name_origin, e.description, e.uses, e.sources
+    e.atomic_number AS number, e.name, lower(e.name) AS lower, e.symbol, lower(s.name) AS series, e.group_id AS "group",
+    e.period, coalesce('group ' || e.group_id || ', ', '') || 'period ' || e.period AS place, e.block,
+    e.atomic_weight AS weight, p.melting_point AS melting, p.boiling_point AS boiling, e.discoverers,
+    e.discovery_year AS discovered, e.name_origin AS origin, e.description, e.uses, e.sources AS occurrence
 FROM elements e
 JOIN series s ON s.id = e.series_id
 -- Allotropes melt at different temperatures; where there are several, none is the element's own.
