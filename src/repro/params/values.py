@@ -3,7 +3,8 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -79,16 +80,20 @@ def text(description: str, **options: Any) -> Any:
     return Field(description=description, **options)
 
 
-def matches(pattern: str, allowed: str) -> AfterValidator:
-    """A check that a text is like `pattern` from end to end; `allowed` says in words what that is."""
-    whole = re.compile(pattern, re.ASCII)
+def must_be(allowed: str, holds: Callable[[Any], object]) -> AfterValidator:
+    """A check that something holds of a value; `allowed` says in words what that is."""
 
-    def check(value: str) -> str:
-        if not whole.fullmatch(value):
+    def check(value: Any) -> Any:
+        if not holds(value):
             raise ValueError(f"must be {allowed}")
         return value
 
     return AfterValidator(check)
+
+
+def matches(pattern: str, allowed: str) -> AfterValidator:
+    """A check that a text is like `pattern` from end to end; `allowed` says in words what that is."""
+    return must_be(allowed, re.compile(pattern, re.ASCII).fullmatch)
 
 
 def _name(pattern: str, allowed: str) -> AfterValidator:
@@ -100,24 +105,12 @@ def _exponent(value: str) -> str:
 
 
 def _fraction(value: object) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
-        raise ValueError("must be a number or a fraction such as 1/3")
-    if isinstance(value, str) and not FRACTION.fullmatch(value):  # 1e-999999999 would be computed, digit by digit
-        raise ValueError(f"must be a number or a fraction such as 1/3{_exponent(value)}")
-    try:
-        ratio = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("must be a number or a fraction such as 1/3") from None
-    if not 0 <= ratio <= 1:
-        raise ValueError("must be between 0 and 1")
-    return ratio
-
-
-def _inner_fraction(value: object) -> Fraction:
-    share = _fraction(value)
-    if not 0 < share < 1:
-        raise ValueError("must be between 0 and 1, and neither")
-    return share
+    number = isinstance(value, (int, float, Fraction)) and not isinstance(value, bool)
+    # 1e-999999999 would be computed, digit by digit.
+    if number or (isinstance(value, str) and FRACTION.fullmatch(value)):
+        with suppress(ValueError, ZeroDivisionError):
+            return Fraction(str(value))
+    raise ValueError(f"must be a number or a fraction such as 1/3{_exponent(str(value))}")
 
 
 def _number(value: object) -> object:
@@ -134,21 +127,13 @@ def _workers(value: object) -> object:
     return value
 
 
-def _line(value: str) -> str:
-    if not value.strip() or not value.isprintable():
-        raise ValueError("must be one line of printable text")
-    return value
-
-
-def _title(value: str) -> str:
+def _is_title(value: str) -> bool:
     letters = {unicodedata.category(letter)[0] for letter in value if letter not in " _-"}
-    if not 0 < len(value) <= 41 or value != value.strip() or value[0] in "_-" or letters - set("LMN"):
-        raise ValueError("must be letters, digits, spaces, _ and -, at most 41, a letter or digit first")
-    return value
+    return 0 < len(value) <= 41 and value == value.strip() and value[0] not in "_-" and letters <= set("LMN")
 
 
 def _folder(value: str) -> str:
-    parts = Path(_line(value)).parts
+    parts = Path(value).parts
     if ".." in parts:
         raise ValueError("must be a folder without ..: absolute, from ~, or from the project's folder")
     if value.startswith("~") and parts[0] != "~":
@@ -160,8 +145,9 @@ def _folder(value: str) -> str:
     return value
 
 
-Share = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str)]
-InnerShare = Annotated[Fraction, BeforeValidator(_inner_fraction), PlainSerializer(str)]
+_Ratio = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str)]
+Share = Annotated[_Ratio, must_be("between 0 and 1", lambda share: 0 <= share <= 1)]
+InnerShare = Annotated[Share, must_be("between 0 and 1, and neither", lambda share: 0 < share < 1)]
 Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST)]
 Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]
@@ -171,9 +157,9 @@ Flag = Annotated[bool, Strict()]
 Name = Annotated[
     str, matches(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}", "letters, digits, _ and -, at most 41, a letter or digit first")
 ]
-Line = Annotated[str, AfterValidator(_line)]
-Title = Annotated[str, AfterValidator(_title)]
-Folder = Annotated[str, AfterValidator(_folder)]
+Line = Annotated[str, must_be("one line of printable text", lambda line: line.strip() and line.isprintable())]
+Title = Annotated[str, must_be("letters, digits, spaces, _ and -, at most 41, a letter or digit first", _is_title)]
+Folder = Annotated[Line, AfterValidator(_folder)]
 HubId = Annotated[str, _name(rf"(?:{WORDS}/)?{WORDS}", "a name of the hub such as owner/name")]
 Revision = Annotated[str, _name(rf"{WORDS}(?:/{WORDS})*", "a commit, tag or branch such as main or refs/pr/1")]
 Config = Annotated[str, _name(rf"{WORDS}(?: {WORDS})*", "a configuration's name such as 20231101.en")]
@@ -187,12 +173,6 @@ Draws = Annotated[Count, Field(le=10**6)]
 Sets = Annotated[Count, Field(le=10**5)]
 
 
-def _directive(value: str) -> str:
-    if value.lstrip().startswith("#"):
-        raise ValueError("must be without #SBATCH (or #PBS, #BSUB), which is put before it")
-    return value
-
-
 def _kind(value: str) -> str:
     if value not in KINDS:
         raise ValueError(f"no kind of run; {instead(value, KINDS)}")
@@ -203,7 +183,9 @@ Address = Annotated[
     str, matches(r"(tcp|tls)://[\w.:\[\]-]{1,200}:[0-9]{1,5}", "an address such as tcp://10.0.0.1:8786")
 ]
 WallTime = Annotated[str, matches(r"[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds, such as "24:00:00"')]
-Directive = Annotated[Line, AfterValidator(_directive)]
+Directive = Annotated[
+    Line, must_be("without #SBATCH (or #PBS, #BSUB), which is put before it", lambda line: line.lstrip()[0] != "#")
+]
 Word = Annotated[str, matches(r"\w[\w.,:@/+-]{0,199}", "letters, digits and _ . , : @ / + -, at most 200 of them")]
 Kind = Annotated[str, AfterValidator(_kind)]
 MOST = 1024  # devices of a node: an upper bound
