@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 NAME = "repro"
 SYSTEMS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+CLUSTERS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("clusters.yaml").read_text(encoding="utf-8"))
 OPTIONAL = ("queue", "account", "gpus")
 WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
 WORD = re.compile(r"[\w.,:@/+-]+")  # what a queue, an account or an interface is called
-SCHEDULER_SECONDS = 60  # a job that finds no scheduler for this long ends
 KEY, CERTIFICATE = "key.pem", "certificate.pem"
 
 
@@ -130,20 +130,11 @@ class Batch:
         cluster: SpecCluster = kind(
             name=NAME,
             job_name=NAME,
-            cores=1,  # threads of the worker; what the job asks for is in the directives
-            processes=1,
             memory=f"{self._mib}MiB",
-            nanny=False,  # a worker that ends, ends its job, and another job is submitted
-            death_timeout=SCHEDULER_SECONDS,
             interface=self.interface,
             # The worker takes the place of the shell, or signals would end the shell and leave the worker behind.
             python=f"exec {shlex.quote(sys.executable)}",
-            worker_extra_args=[
-                *(["--resources", offered] if offered else []),
-                *("--memory-limit", "0"),  # dask would pause a worker that uses most of it
-                *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),  # it would answer anybody
-                *("--preload", "repro.runs.jobs"),
-            ],
+            worker_extra_args=[*(["--resources", offered] if offered else []), *CLUSTERS["worker"]],
             job_script_prologue=[
                 f"cd {shlex.quote(str(Path.cwd()))}",
                 *self.setup,
@@ -151,9 +142,8 @@ class Batch:
             ],  # PBS starts jobs at home
             job_directives_skip=[self._is["prefix"]],  # all of them: ours take their place
             job_extra_directives=self._directives(),
-            scheduler_options={"dashboard_address": "127.0.0.1:0"},
             security=security(tls),
-            silence_logs="critical",  # failures are reported once, at the end
+            **CLUSTERS["jobs"],
         )
         cluster.new_spec["options"]["security"] = security(tls, shlex.quote)  # it stands in the script as it is
         return cluster

@@ -4,7 +4,6 @@ devices starts processes of its own.
 """
 
 import hashlib
-import logging
 import os
 import signal
 import threading
@@ -24,7 +23,7 @@ import psutil
 import yaml
 
 from repro.home import home
-from repro.runs.batch import Batch, ClusterLost, Unavailable
+from repro.runs.batch import CLUSTERS, Batch, ClusterLost, Unavailable
 from repro.runs.folder import TRIES, Missing, Unwritable, device_broken, hopeless, tries
 from repro.runs.progress import Progress, heard
 from repro.runs.spec import Machine, Stage, closure
@@ -109,11 +108,8 @@ def _local(on: Local, resources: Mapping[str, float]) -> Iterator["Client"]:
             cluster = LocalCluster(
                 n_workers=on.workers,
                 security=Security.temporary(),  # or other users of this machine could run code in it
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,
                 resources=dict(resources),
-                silence_logs=logging.CRITICAL,  # failures are reported once, at the end
+                **CLUSTERS["local"],
             )
             opened.enter_context(cluster)
         yield opened.enter_context(Client(cluster))
