@@ -129,10 +129,20 @@ class DomainRuns:
     programs: bool
 
     @cached_property
-    def budgets(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
-        """Each budget with its SFT tokens, the main one first."""
-        main = (self.params.budget, tuple(sorted(self.params.sft_tokens)))
-        return (main, *((other.budget, tuple(sorted(other.sft_tokens))) for other in self.params.other_budgets))
+    def asked(self) -> tuple[tuple[Kind, int | None, int, int], ...]:
+        """What models are for, for each seed: the kind of trial, the budget that is divided, CPT and SFT tokens."""
+        given, main = self.params, self.params.budget
+        allocations, ablation = sorted(given.sft_tokens), sorted(given.cpt_ablation)
+        others = [(other.budget, sft) for other in given.other_budgets for sft in sorted(other.sft_tokens)]
+        return (
+            ("base", None, 0, 0),
+            *(("allocation", main, main - sft, sft) for sft in allocations),
+            *(("SFT only", None, 0, sft) for sft in sorted(given.sft_only_tokens)),
+            *(("other budget", budget, budget - sft, sft) for budget, sft in others),
+            *(("CPT ablation", None, cpt, given.cpt_ablation_sft) for cpt in ablation),
+            *(("snapshot", None, main, sft) for sft in sorted(given.snapshots)),
+            *(("fixed steps", main, main - sft, sft) for sft in allocations if sft and given.sft_steps),
+        )
 
     @cached_property
     def tokens(self) -> tuple[Tokens, Tokens]:
@@ -154,8 +164,7 @@ class DomainRuns:
     @cached_property
     def trajectories(self) -> dict[tuple[int, int], Adapted]:
         """(seed, CPT tokens) -> the model after so much CPT; each goes on from the one before it."""
-        wanted = {budget - sft for budget, listed in self.budgets for sft in listed} | set(self.params.cpt_ablation)
-        wanted |= {self.params.budget} if self.params.snapshots else set()
+        wanted = {cpt for _, _, cpt, _ in self.asked}
         models: dict[tuple[int, int], Adapted] = {}
         for seed in self.params.seeds:
             models[seed, 0] = self.base
@@ -171,10 +180,7 @@ class DomainRuns:
     @cached_property
     def tunings(self) -> dict[tuple[int, int, int], Adapted]:
         """(seed, CPT tokens, SFT tokens) -> the model after both; those of one CPT go on from each other."""
-        wanted = {(budget - sft, sft) for budget, listed in self.budgets for sft in listed}
-        wanted |= {(cpt, self.params.cpt_ablation_sft) for cpt in self.params.cpt_ablation}
-        wanted |= {(self.params.budget, sft) for sft in self.params.snapshots}
-        wanted |= {(0, sft) for sft in self.params.sft_only_tokens} | {(0, 0)}
+        wanted = {(cpt, sft) for _, _, cpt, sft in self.asked}
         models: dict[tuple[int, int, int], Adapted] = {}
         for (seed, cpt), start in self.trajectories.items():
             after: Sft | None = None
@@ -186,24 +192,12 @@ class DomainRuns:
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
-        (main, allocations), *others = self.budgets
-        given, ablation = self.params, sorted(self.params.cpt_ablation)
+        first = self.params.seeds[0]
         return tuple(
-            trial
-            for seed in given.seeds
-            for trial in (
-                *([self._trial("base", None, 0, 0, seed)] if seed == given.seeds[0] else []),
-                *(self._trial("allocation", main, main - sft, sft, seed) for sft in allocations),
-                *(self._trial("SFT only", None, 0, sft, seed) for sft in sorted(given.sft_only_tokens)),
-                *(self._trial("other budget", n, n - sft, sft, seed) for n, listed in others for sft in listed),
-                *(self._trial("CPT ablation", None, cpt, given.cpt_ablation_sft, seed) for cpt in ablation),
-                *(self._trial("snapshot", None, main, sft, seed) for sft in sorted(given.snapshots)),
-                *(
-                    self._trial("fixed steps", main, main - sft, sft, seed, given.sft_steps)
-                    for sft in allocations
-                    if sft and given.sft_steps
-                ),
-            )
+            self._trial(*asked, seed)
+            for seed in self.params.seeds
+            for asked in self.asked
+            if seed == first or asked[0] != "base"
         )
 
     @property
@@ -257,10 +251,10 @@ class DomainRuns:
     def _main(self) -> Sequence[Trial]:
         return [t for t in self.trials if t.kind == "allocation" and t.seed == self.params.seeds[0]]
 
-    def _trial(self, kind: Kind, budget: int | None, cpt: int, sft: int, seed: int, steps: int | None = None) -> Trial:
+    def _trial(self, kind: Kind, budget: int | None, cpt: int, sft: int, seed: int) -> Trial:
         model, before = self.tunings[seed, cpt, sft], self.trajectories[seed, cpt]
-        if steps:
-            model = self._sft(before, sft, seed, None, steps)
+        if kind == "fixed steps":
+            model = self._sft(before, sft, seed, None, self.params.sft_steps)
         given: dict[str, Any] = {
             "model": model, "material": self.domain, "precision": self.params.lora_precision,
         }  # fmt: skip
