@@ -132,13 +132,11 @@ def bias_curve(
     rng = np.random.default_rng(seed)
     rows = []
     for n in counts:
-        drifts: dict[Estimator, list[float]] = {"debiased": [], "plain": []}
-        for _ in range(draws):
-            independent = LinearCKA()
+        drawn = [LinearCKA() for _ in range(draws)]
+        for independent in drawn:
             independent.update(rng.standard_normal((n, width)), rng.standard_normal((n, width)))
-            for name, values in drifts.items():
-                values.append(independent.drift(name))
-        for name, values in drifts.items():
+        for name in get_args(Estimator):
+            values = [independent.drift(name) for independent in drawn]
             low, high = np.quantile(values, [0.025, 0.975])
             rows.append({"n": n, "estimator": name, "drift": np.mean(values), "low": low, "high": high})
     return pd.DataFrame(rows)
