@@ -26,9 +26,6 @@ LAUNCHER = Path(__file__).with_name("guarded_kernel.py")
 class _OnlyThisInterpreter(KernelSpecManager):
     """Looks in no folder, where a ``python3`` kernel of the user's would win over this environment's."""
 
-    def _kernel_dirs_default(self) -> list[str]:
-        return []
-
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         spec = super().get_kernel_spec(kernel_name)
         # At the level of warnings some versions say at every start that a local socket is not encrypted.
@@ -56,7 +53,7 @@ class ThisInterpreter(AsyncKernelManager):
         return "ipc" if len(longest) <= zmq.IPC_PATH_MAX_LEN else "tcp"
 
     def _kernel_spec_manager_default(self) -> KernelSpecManager:
-        return _OnlyThisInterpreter()
+        return _OnlyThisInterpreter(kernel_dirs=[])
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
         await super()._async_launch_kernel(kernel_cmd, **options)
