@@ -97,7 +97,7 @@ def ratio_colour(ratios: Sequence[float]) -> alt.Color:
 
 def size_colour(sizes: Sequence[str]) -> alt.Color:
     """Colour by ``size``, the legend in ascending order."""
-    names = dict(zip(sizes, ramp(SIZE_RAMP, len(sizes)), strict=True))
+    names = dict(zip(sizes, ramp(SIZE_RAMP, len(sizes)), strict=False))  # a ramp has a colour at least
     return by(alt.Color, "size", names, title="Model size", **_STROKES)
 
 
