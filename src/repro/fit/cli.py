@@ -7,7 +7,7 @@ import math
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,11 +38,20 @@ def add(commands: Any, output: Callable[[str], Path]) -> None:
         own = declared[name]
         command = papers.add_parser(name, help=own["help"], description=own["description"])
         command.add_argument("file", type=Path, metavar=own["file"])
-        for flag in own["flags"]:
-            how = declared["flags"][flag]
-            read = {"type": readers[how["read"]]} if "read" in how else {}
-            command.add_argument(f"--{flag}", **read, **{key: each for key, each in how.items() if key != "read"})
+        add_flags(command, {flag: declared["flags"][flag] for flag in own["flags"]}, readers)
         command.set_defaults(command=partial(_answer, answer))
+
+
+def add_flags(command: Any, flags: Mapping[str, Mapping[str, Any]], readers: Mapping[str, Any]) -> None:
+    """Add the flags that a TOML file declares: how argparse takes them, and how their values are read."""
+    for flag, how in flags.items():
+        options = dict(how)
+        names = options.pop("names", [f"--{flag}"])
+        if "read" in options:
+            options["type"] = readers[options.pop("read")]
+        if isinstance(options.get("metavar"), list):
+            options["metavar"] = tuple(options["metavar"])
+        command.add_argument(*names, **options)
 
 
 def _number(*, above: float = -math.inf, least: float = -math.inf, units: str = "") -> Callable[[str], float]:
