@@ -15,10 +15,11 @@ from repro.cmr import frames
 from repro.cmr.frames import DomainResults, Results
 from repro.laws import ratio_label
 from repro.show.style import in_order
-from repro.show.tables import DASH, Columns, Format, listed, styled, two_lines, with_intervals
+from repro.show.tables import DASH, Format, declared, listed, styled, two_lines, with_intervals
 from repro.show.words import short_tokens
 
 NOT_RUN = "not run or not printed"
+LISTED = declared(__file__)
 
 
 def model_shapes(frame: pd.DataFrame) -> Styler:
@@ -113,18 +114,6 @@ _DEFINITIONS = {"critical_ratio": ("by turning point", "turning"), "tolerance_ra
                 "both": ("both", "both")}  # fmt: skip
 
 
-_SHARES: Columns = {name: two_lines for name, _ in _DEFINITIONS.values()}
-_SIZE: Columns = {"size": "model size"}
-_FORECASTS: Columns = {
-    "what": "", "tried": "the ratio was", "forecasts": "", "inside": ("95% interval held it", "{:.0%}"),
-    "error": ("median error (nats)", "{:.4f}"), "no_change": ("median error of no change (nats)", "{:.4f}"),
-}  # fmt: skip
-_RUNS: Columns = {
-    **_SIZE, "ratio": "R", "parameters": short_tokens, "tokens": short_tokens, "seconds": "{:,.1f}",
-    "tokens_per_parameter": "{:.1f}", "general_loss": "{:.3f}",
-}  # fmt: skip
-
-
 def _with_ends(frame: pd.DataFrame, column: str, ends: str) -> pd.Series:
     """Shares in percent, each with its interval below."""
     return with_intervals(frame[column], frame, ends, "{:.1%}", lambda end: f"{100 * end:.1f}")
@@ -153,14 +142,10 @@ def critical_ratios(results: Results) -> Styler:
     prints it too; of ours, by both definitions, and the feasible ratios.
     """
     frame = results.critical_ratios()
-    law: Columns = {"alpha4": ("\u03b14", "{:.4f}"), "s4": "{:.4f}", "beta3": ("\u03b23", "{:.4f}")}
-    more: Columns = {"run": "feasible of those run", "printed": ("as printed", "{:.1%}")}
     frame = frame.assign(**critical_shares(frame))
     if "feasible" in frame:
         frame["run"] = [", ".join(map(ratio_label, known)) or "none" for known in frame["feasible"]]
-    why = "too few turning points for the law, or no ratio qualifies"
-    answers = dict(reversed(list(_SHARES.items())))  # that of the definition first
-    return listed(frame, {**_SIZE, **answers, **more, **law}, why)
+    return listed(frame, *LISTED["critical_ratios"])
 
 
 def tolerances(results: DomainResults) -> Styler:
@@ -181,8 +166,8 @@ def _across(frame: pd.DataFrame, definition: str, at: pd.Series, beside: Mapping
     columns, sizes = in_order(at), in_order(frame["size"])
     wide = frame.assign(text=critical_shares(frame)[definition], at=at).pivot(index="size", columns="at", values="text")
     rows = wide.reindex(sizes).assign(**beside).reset_index()
-    shown: Columns = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
-    return listed(rows, {**_SIZE, **shown}, "no ratio qualifies, or too few turn")
+    shown: dict[str, Format] = {**dict.fromkeys(columns, two_lines), **dict.fromkeys(beside, "{:.1%}")}
+    return listed(rows, {"size": "model size", **shown}, "no ratio qualifies, or too few turn")
 
 
 def differences(*results: DomainResults) -> Styler:
@@ -190,21 +175,18 @@ def differences(*results: DomainResults) -> Styler:
     frame = frames.differences(*results)
     apart = 100 * frame[["difference", "lower", "upper"]].rename(columns="d_{}".format)
     points = with_intervals(apart["d_difference"], apart, "d", "{:+.1f}", "{:+.1f}".format)
-    columns: Columns = {"of": "critical ratio of", "less": "less that of", "route": "by", "points": two_lines}
-    return listed(frame.assign(points=points), columns, "one of the two does not exist")
+    return listed(frame.assign(points=points), *LISTED["differences"])
 
 
 def learning_rates(frame: pd.DataFrame) -> Styler:
     """The critical ratios at each continual learning rate; from `Study.learning_rates`."""
-    columns: Columns = {"learning_rate": ("learning rate", "{:.3g}"), **_SIZE, **_SHARES}
-    why = "does not exist within the horizon, or no ratio qualifies"
-    return listed(frame.assign(**critical_shares(frame)), columns, why)
+    return listed(frame.assign(**critical_shares(frame)), *LISTED["learning_rates"])
 
 
 def forecasts(frame: pd.DataFrame) -> Styler:
     """How forecasts of losses did; from `forecasts.summary`."""
     rows = frame.assign(tried=np.where(frame["tried"].astype(bool), "tried", "not tried"))
-    return listed(rows, _FORECASTS, "no interval, or no loss halfway")
+    return listed(rows, *LISTED["forecasts"])
 
 
 def forecast_ratios(frame: pd.DataFrame) -> Styler:
@@ -212,8 +194,7 @@ def forecast_ratios(frame: pd.DataFrame) -> Styler:
     ends = {"low": "forecast_lower", "high": "forecast_upper", "came_low": "came_lower", "came_high": "came_upper"}
     rows = frame[frame["ratio"].isna()].rename(columns=ends)
     known = {name: _with_ends(rows, name, name) for name in ("forecast", "came")}
-    columns: Columns = {**_SIZE, "what": "", "forecast": two_lines, "came": two_lines, "halfway": "{:.1%}"}
-    return listed(rows.assign(**known), columns, "too few turning points, or not measured")
+    return listed(rows.assign(**known), *LISTED["forecast_ratios"])
 
 
 def exponents(frame: pd.DataFrame) -> Styler:
@@ -225,9 +206,7 @@ def two_domains(first: Results, second: Results, distances: pd.DataFrame) -> Sty
     """The critical ratios of the smallest size on two domains, beside their distances (columns corpus, distance)."""
     rows = pd.concat([results.critical_ratios()[:1] for results in (first, second)], ignore_index=True)
     rows["distance"] = rows["domain"].map(distances.set_index("corpus")["distance"])
-    columns: Columns = {"domain": "", **_SIZE, "distance": ("distance from general text", "{:.3f}"), **_SHARES}
-    why = "does not exist within the horizon, or was not measured"
-    return listed(rows.assign(**critical_shares(rows)), columns, why)
+    return listed(rows.assign(**critical_shares(rows)), *LISTED["two_domains"])
 
 
 def turning_points(results: Results) -> Styler:
@@ -253,13 +232,13 @@ def runs(frame: pd.DataFrame) -> Styler:
     """The runs of a study: columns size, parameters, tokens, seconds and any others (stage, ratio, ...)."""
     if "ratio" in frame:
         frame = frame.assign(ratio=frame["ratio"].map(ratio_label, na_action="ignore"))
-    return listed(frame, dict.fromkeys(map(str, frame), "") | dict(_RUNS), "does not apply to this run")
+    columns, why = LISTED["runs"]
+    return listed(frame, dict.fromkeys(map(str, frame), "") | dict(columns), why)
 
 
 def corpora(frame: pd.DataFrame) -> Styler:
     """How much text each part of each corpus has; from `Study.corpora`."""
-    columns: Columns = {"documents": "{:,.0f}", "tokens": short_tokens, "epochs": ("epochs used", "{:.2f}")}
-    return listed(frame, {"corpus": "", "part": "", **columns}, "does not apply to this corpus")
+    return listed(frame, *LISTED["corpora"])
 
 
 def excerpts(frame: pd.DataFrame) -> Styler:
@@ -269,8 +248,7 @@ def excerpts(frame: pd.DataFrame) -> Styler:
 
 def sources(frame: pd.DataFrame) -> Styler:
     """Where each corpus comes from; from `Study.corpora`."""
-    columns = dict.fromkeys(("corpus", "sources", "licences"), "")
-    return listed(frame.drop_duplicates("corpus"), columns, "does not apply to this corpus")
+    return listed(frame.drop_duplicates("corpus"), *LISTED["sources"])
 
 
 def warnings(results: DomainResults) -> Styler:

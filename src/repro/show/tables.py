@@ -20,7 +20,6 @@ DASH = "\u2014"
 Table = Styler.from_custom_template(str(HERE), html_table="table.tpl")  # heads with their scope
 Format = str | Callable[[Any], str]
 Columns = Mapping[str, Format | tuple[str, Format]]  # what :func:`listed` says of each column
-FORMATS: Mapping[Format, Format] = {"{tokens}": short_tokens, "{p}": p_value}  # as data name them
 
 
 def declared(module: str) -> dict[str, tuple[Columns, str]]:
@@ -45,6 +44,10 @@ def two_lines(text: str) -> str:
     """Escaped text as HTML, a second line in small type below the first: a format for :func:`styled`."""
     first, _, second = text.partition("\n")
     return f"{first} <br><small>{second}</small>" if second else first
+
+
+# As data name them.
+FORMATS: Mapping[Format, Format] = {"{tokens}": short_tokens, "{p}": p_value, "{two lines}": two_lines}
 
 
 def listed(frame: pd.DataFrame, columns: Columns, why: str) -> Styler:
