@@ -24,15 +24,9 @@ _SAYS = yaml.safe_load((resources.files("repro.trust") / "tables.yaml").read_tex
 KINDS, REACH = _SAYS["kinds"], _SAYS["reach"]
 
 
-def _listed(frame: pd.DataFrame, name: str, why: str) -> Styler:
-    """The frame with the columns that ``tables.yaml`` declares under this name."""
-    columns = {column: tuple(how) if isinstance(how, list) else how for column, how in _SAYS[name].items()}
-    return listed(frame, columns, why)
-
-
 def nist(frame: pd.DataFrame) -> Styler:
     """The certified problems; from `recorded`, as ``benchmarks/nist.py`` makes it."""
-    return _listed(frame, "nist", "an exact sum: its residuals are rounding")
+    return listed(frame, _SAYS["nist"], "an exact sum: its residuals are rounding")
 
 
 def alternatives(frame: pd.DataFrame) -> Styler:
@@ -61,13 +55,13 @@ def coverage(frame: pd.DataFrame) -> Styler:
         "width": list(map(_width, frame["quantity"], frame["width"])),
     }
     why = "no study has an interval, or no law alone holds the truth as often"
-    return _listed(frame.assign(**words), "coverage", why)
+    return listed(frame.assign(**words), _SAYS["coverage"], why)
 
 
 def refused(frame: pd.DataFrame) -> Styler:
     """How often an answer is refused; from the summary of that name."""
     ends: Any = between(frame["low"], frame["high"], "{:.1%}".format)
-    return _listed(frame.assign(reach=frame["reach"].map(REACH), ends=ends), "refused", "")
+    return listed(frame.assign(reach=frame["reach"].map(REACH), ends=ends), _SAYS["refused"], "")
 
 
 def _width(quantity: str, width: float) -> str | None:
