@@ -148,24 +148,29 @@ def by_turning_point(
     raw = _haste(times, t_max)
     haste, hastes = _in_order(raw, None if drawn is None else _haste(drawn, t_max))
     within = _room(haste, ratios)
-    there = times > 0
-    law, weights, contradicted = None, None, False
+    there, where = times > 0, _where(haste, ratios)
+    place = float(crossings(haste[None], ratios)[0])
+    value, law, weights, bound = None if np.isnan(place) else place, None, None, None
+    fault, warnings = f"{there.sum()} ratios have a turning point, the critical-ratio law needs {PAIRS}", list[str]()
+    contradicted = False
     if there.sum() >= PAIRS:
         law = CMR_LAW.fit(times[there], ratios[there])
         weights = None if drawn is None else _precision(law, drawn[:, there])
         law = law if weights is None else CMR_LAW.fit(times[there], ratios[there], weights)
-        value, warnings, contradicted = _value(law, haste, ratios, t_max)
-        value, bound = bounded(value, within)
-        if bound:
-            text = f"the critical ratio by turning point is {bound} {ratio_label(value or 0)}"
-            warnings = [f"{text}: {_where(haste, ratios)}"]
-        warnings = [*_pair_warnings(times[there], t_max), *warnings]
-    else:
-        place = float(crossings(haste[None], ratios)[0])
-        value, bound = None if np.isnan(place) else place, None
-        text = f"{there.sum()} ratios have a turning point, the critical-ratio law needs {PAIRS}"
-        what = "no critical ratio by turning point" if value is None else "interpolated between two turning points"
-        warnings = [f"{what}: {text}; {_where(haste, ratios)}"]
+        warnings, fault = _pair_warnings(times[there], t_max), _fault(law, haste, ratios, t_max)
+        contradicted = bool(fault)
+        value, bound = bounded(value if fault else min(float(law.predict(t_max)), 1.0), within)
+    if bound:
+        warnings.append(f"the critical ratio by turning point is {bound} {ratio_label(value or 0)}: {where}")
+    elif value is None:
+        warnings.append(f"no critical ratio by turning point: {fault}; {where}")
+    elif law is None:
+        warnings.append(f"interpolated between two turning points: {fault}; {where}")
+    elif fault:
+        crossing = f"the critical ratio by turning point is where these pass T_max, {value:.3g}"
+        warnings.append(f"{fault}, which the turning points contradict: {crossing}")
+    elif (beyond := float(law.predict(t_max))) > 1:
+        warnings.append(f"the critical-ratio law gives {beyond:.3g} at T_max; clipped to 1")
     if np.any((haste >= 1) != (raw >= 1)):
         texts = [ratio_label(ratio) for ratio in ratios[(haste >= 1) != (raw >= 1)]]
         warnings.append(f"R = {', '.join(texts)}: which side of T_max it turns is noise, judged by its neighbours")
@@ -346,26 +351,15 @@ def _interval(draws: pd.DataFrame | None, value: float | None, bound: Bound | No
     return stretched(ends, value, *([open_to[bound]] if bound else []))
 
 
-def _value(law: Fit, haste: Array, ratios: Array, t_max: float) -> tuple[float | None, list[str], bool]:
-    """Equation 8 at ``t_max`` if it agrees with the turning points, else where these pass ``t_max``, else None; with
-    warnings, and whether the turning points contradict the law.
-    """
+def _fault(law: Fit, haste: Array, ratios: Array, t_max: float) -> str:
+    """Why Equation 8 at ``t_max``, at most 1, is no critical ratio; "" where it agrees with the turning points."""
     value = float(law.predict(t_max))
     if law.params["alpha4"] * law.params["s4"] <= 0:
-        fault = "falls with T"
-    elif not value > 0:
-        fault = f"gives {value:.3g} at T_max, no positive ratio"
-    elif _agrees(np.array([min(value, 1.0)]), haste[None], ratios)[0]:
-        clipped = [f"the critical-ratio law gives {value:.3g} at T_max; clipped to 1"] if value > 1 else []
-        return min(value, 1.0), clipped, False
-    else:
-        fault = f"gives {value:.3g} at T_max"
-    crossing = float(crossings(haste[None], ratios)[0])
-    if np.isnan(crossing):
-        where = _where(haste, ratios)
-        return None, [f"no critical ratio by turning point: the critical-ratio law {fault}; {where}"], True
-    where = f"the critical ratio by turning point is where these pass T_max, {crossing:.3g}"
-    return crossing, [f"the critical-ratio law {fault}, which the turning points contradict: {where}"], True
+        return "the critical-ratio law falls with T"
+    if not value > 0:
+        return f"the critical-ratio law gives {value:.3g} at T_max, no positive ratio"
+    agrees = _agrees(np.array([min(value, 1.0)]), haste[None], ratios)[0]
+    return "" if agrees else f"the critical-ratio law gives {value:.3g} at T_max"
 
 
 def _agrees(value: Array, haste: Array, ratios: Array) -> NDArray[np.bool_]:
