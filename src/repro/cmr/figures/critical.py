@@ -19,6 +19,7 @@ LINE = 0.034  # of the axis of ratios: labels are at least that far from each ot
 EPSILONS = tuple(k / 100 for k in range(1, 16))  # tolerances, nats per token
 
 _STATUS = {"inside": "inside the run", "extrapolated": "extrapolated", "none": "no turning point"}
+_ENDS = {"low": ("Lower end", ".1%"), "high": ("Upper end", ".1%")}
 _RING: dict[str, Any] = {"size": 75, "filled": False, "strokeWidth": 2}
 _AT_ONCE = "falls from the start"
 _CROSS = "M-0.7,-0.7L0.7,0.7M-0.7,0.7L0.7,-0.7"
@@ -99,8 +100,7 @@ def critical_ratio_intervals(*results: Results) -> Any:
     y = charts.y("name:N", title, sort=style.in_order(frame[by]))
     place = alt.YOffset("route:N", sort=list(ROUTES), scale=alt.Scale(paddingOuter=0.6))
     colour = charts.by(alt.Color, "route", _COLOURS, columnPadding=24)
-    ends = {"low": ("Lower end", ".1%"), "high": ("Upper end", ".1%")}
-    tips = style.tips(name=title, route="Critical ratio", value=("Value", ".1%"), **ends)
+    tips = style.tips(name=title, route="Critical ratio", value=("Value", ".1%"), **_ENDS)
     there = rows.dropna(subset="value")
     *bars, dots = charts.points(there, x, y, colour, place, tips=tips, along="x", bar=2, size=70)
     none = alt.Chart(style.inline(rows[rows["value"].isna()].assign(says="does not exist")))
@@ -118,7 +118,7 @@ def tolerances(results: DomainResults) -> Any:
     solid, dashed = (
         charts.y(f"{name}:Q", _SHARE, [0, 1], format="%") for name in ("tolerance_ratio", "critical_ratio")
     )
-    ends = {"low": ("Lower end", ".1%"), "high": ("Upper end", ".1%"), "critical_ratio": ("By turning point", ".1%")}
+    ends = _ENDS | {"critical_ratio": ("By turning point", ".1%")}
     tips = style.tips(size="Model size", epsilon=("Tolerance", ".2f"), tolerance_ratio=("By tolerance", ".1%"), **ends)
     layers = [
         style.rule("x", results.epsilon),
@@ -152,6 +152,6 @@ def _open_bars(rows: pd.DataFrame, limits: Sequence[float], x: alt.X, key: chart
 
 
 def _route(frame: pd.DataFrame, by: str, route: str) -> pd.DataFrame:
-    value, ends = ROUTES[route][:2]
+    value, ends = ROUTES[route]
     columns = {by: "name", value: "value", f"{ends}_lower": "low", f"{ends}_upper": "high"}
     return frame[list(columns)].rename(columns=columns).assign(route=route)
