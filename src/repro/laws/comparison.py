@@ -92,18 +92,14 @@ def _splits(data: _Data, held_out: HeldOut) -> Iterator[NDArray[np.bool_]]:
 def _row(law: Law, data: _Data, splits: Sequence[NDArray[np.bool_]]) -> dict[str, Any]:
     count, n = len(law.names), len(data.x)
     row: dict[str, Any] = {"law": law.name, "parameters": count, "n": n}
-    missing = {"sse": np.nan, "rse": np.nan, "aicc": np.inf, "held_out": np.nan}
+    row |= {"sse": np.nan, "rse": np.nan, "aicc": np.inf, "held_out": np.nan}
     if n < count:
-        return row | missing | {"warnings": (f"{n} points cannot determine {count} parameters",)}
+        return row | {"warnings": (f"{n} points cannot determine {count} parameters",)}
     fit = law.fit(data.x, data.y, data.weights)
-    warnings = [*fit.warnings]
-    error = np.nan
+    row |= {"sse": fit.sse, "rse": fit.rse, "aicc": fit.aicc}
     if min(n - int(np.sum(out)) for out in splits) < count:
-        warnings.append("no held-out error: too few points are left to fit")
-    else:
-        error = _held_out(law, data, splits)
-    goodness = {"sse": fit.sse, "rse": fit.rse, "aicc": fit.aicc, "held_out": error}
-    return row | goodness | {"warnings": tuple(warnings)}
+        return row | {"warnings": (*fit.warnings, "no held-out error: too few points are left to fit")}
+    return row | {"held_out": _held_out(law, data, splits), "warnings": fit.warnings}
 
 
 def _with_reason(row: pd.Series, criterion: str) -> tuple[str, ...]:
