@@ -29,6 +29,7 @@ FIGURE_5 = np.arange(1, 251)  # T of the paper's Figure 5, where runs end at 100
 HELD_OUT = 1 / 4  # the ratio that the paper's Table 2 predicts from the others
 TOLERANCES = (0.02, 0.05, 0.1)  # nats per token: the paper's, and others that one might have chosen
 MULTIPLIERS = (100.0, 300.0, 1000.0, 3000.0, 7000.0)  # of Equation 27: the range that the paper solves with
+NO_INTERVAL = (np.nan, np.nan)
 Coefficients = Mapping[str, float]
 
 
@@ -245,7 +246,7 @@ def differences(*results: DomainResults) -> pd.DataFrame:
     for other, route in itertools.product(groups[1:], ("tolerance", "turning_point")):
         value, ends = difference(*(getattr(group.critical_ratio, route) for group in (one, other)))
         row = {"of": getattr(other, label), "less": getattr(one, label), "route": route.replace("_", " ")}
-        rows.append(row | {"difference": value, **dict(zip(("lower", "upper"), _ends(ends), strict=True))})
+        rows.append(row | {"difference": value, **dict(zip(("lower", "upper"), ends or NO_INTERVAL, strict=True))})
     return pd.DataFrame(rows, columns=["of", "less", "route", "difference", "lower", "upper"])
 
 
@@ -260,14 +261,10 @@ def turning_points(trajectories: Iterable[Trajectory], unit: float = 1.0) -> pd.
     for size, ratio, domain, general, point in trajectories:
         at = np.nan if point.value is None else point.value
         there = {name: float(value) for name, value in increments(domain, general, at).items()}
-        low, high = _ends(point.interval)
+        low, high = point.interval or NO_INTERVAL
         row = {"size": size, "ratio": ratio, "t": at / unit, **there, "status": point.status}
         rows.append(row | {"lower": low / unit, "upper": high / unit})
     return pd.DataFrame(rows, columns=["size", "ratio", "t", "general", "domain", "status", "lower", "upper"])
-
-
-def _ends(interval: tuple[float, float] | None) -> tuple[float, float]:
-    return (np.nan, np.nan) if interval is None else interval
 
 
 def kind_at(t: NDArray[np.float64]) -> NDArray[np.str_]:
@@ -297,7 +294,7 @@ def _with_ends(fit: Fit) -> dict[str, float]:
 
 def _route(column: str, name: str, route: Critical) -> dict[str, object]:
     """A critical ratio under ``column``, its interval and bound as <name>_lower, <name>_upper and <name>_bound."""
-    low, high = _ends(route.interval)
+    low, high = route.interval or NO_INTERVAL
     ends = {f"{name}_lower": float(low), f"{name}_upper": float(high), f"{name}_bound": route.bound}
     return {column: np.nan if route.value is None else route.value, **ends}
 
