@@ -1,6 +1,5 @@
 """Fixtures of every room."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +15,6 @@ from repro.laws.allocation import peak
 
 # A shell's background jobs ignore Ctrl-C, and so would whatever tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Compiling takes longer than what most tests train; those of it turn it on.
-os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
 ALL_SIMULATIONS = peak.FLAT_SIMULATIONS
 

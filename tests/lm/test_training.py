@@ -15,11 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import LlamaForCausalLM
 
-from repro.lm import compiled
 from repro.lm.models import Shape, new_model
 from repro.lm.sequences import Batch, Batches, Stream
 from repro.lm.training import (
-    DTYPES,
     Checkpoint,
     Damaged,
     Diverged,
@@ -94,60 +92,6 @@ def test_the_same_run_again_gives_the_same_bits(tmp_path: Path, precision: str) 
     assert same_weights(*models)
     assert not same_weights(models[0], tiny())
     assert np.mean(first[-1]["held out"]) < np.mean(first[0]["held out"]) - 0.1  # and it learns
-
-
-@pytest.fixture
-def compiling(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """With what other tests leave out."""
-    monkeypatch.delenv("TORCHDYNAMO_DISABLE")
-    compiled.compiled.cache_clear()
-    torch._dynamo.utils.counters.clear()
-    with torch._dynamo.config.patch(disable=False):
-        yield
-    compiled.compiled.cache_clear()
-
-
-@pytest.mark.ci
-@pytest.mark.usefixtures("compiling")
-def test_bf16_is_compiled_once_for_models_of_a_shape_and_learns_what_fp32_does(tmp_path: Path) -> None:
-    """The validation losses too, of batches of any size; what a resumed run ends with has the same bits."""
-
-    def trained(name: str, seed: int = 0, **options: Any) -> list[dict[str, Any]]:
-        precision, _, _ = name.partition(" ")
-        return fit(
-            tiny(seed),
-            tmp_path / name,
-            optimiser=replace(CONSTANT, precision=precision),
-            measure=lambda model: {"held out": sequence_losses(model, HELD_OUT, batch=8, dtype=DTYPES[precision])},
-            **options,
-        )
-
-    exact, rounded = trained("fp32"), trained("bf16")
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2, "nothing was compiled"
-    with torch._dynamo.config.patch(error_on_recompile=True):
-        assert trained("bf16 once more") == rounded
-        assert trained("bf16 of another seed", seed=1) != rounded
-    for one, other in zip(exact, rounded, strict=True):
-        assert other["held out"] == pytest.approx(one["held out"], rel=0.01)
-        assert other["held out"] != one["held out"], "no product is in bf16"
-
-
-def test_without_a_compiler_training_goes_on_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fails(*_: Any) -> None:
-        raise RuntimeError("no C++ compiler\nand a long report")
-
-    monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
-    compiled._compiler.cache_clear()
-    model = tiny()
-    try:
-        measured = fit(model, tmp_path, optimiser=replace(CONSTANT, precision="bf16"))
-    finally:
-        compiled._compiler.cache_clear()
-    assert np.mean(measured[-1]["held out"]) < np.mean(measured[0]["held out"]) - 0.1
-    (told,) = caplog.messages
-    assert told == "training in bf16 is slow: nothing can be compiled here (no C++ compiler)"
 
 
 def test_another_seed_is_another_model() -> None:

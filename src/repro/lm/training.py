@@ -25,7 +25,6 @@ from torch import distributed
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from repro.lm.compiled import compiled, pays, prepare
 from repro.lm.sequences import Batch
 from repro.output import replacing
 
@@ -245,7 +244,6 @@ def train(
     ValueError if it is of another model.
     """
     share = this_process()
-    prepare(model, DTYPES[optimiser.precision])
     adam = optimiser.build(model)
     first, measured, pending = _resume(model, adam, checkpoint, share)
     wanted = set(measure_at)
@@ -295,22 +293,18 @@ def token_losses(model: Model, batch: Batch, dtype: torch.dtype) -> torch.Tensor
     """Cross-entropy of every label that counts, fp32, row after row; shape (n L,) if all count."""
     tokens = batch.tokens.to(model.device)
     inputs, labels = tokens[:, :-1], tokens[:, 1:]
-    if batch.counted is None:
-        losses = compiled(_every_loss) if pays(model, dtype) else _every_loss
-        return losses(model, inputs, labels, dtype)
-    # The output layer is a fifth of a small model's work: it is left out where no row has a label.
-    counted = batch.counted.to(model.device)
-    columns = counted.any(dim=0).nonzero().flatten()
-    kept = counted[:, columns]
     with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not torch.float32):
-        logits = model(input_ids=inputs, logits_to_keep=columns).logits[kept]
-    return functional.cross_entropy(logits.float(), labels[:, columns][kept], reduction="none")
-
-
-def _every_loss(model: Model, inputs: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not torch.float32):
-        logits = model(input_ids=inputs).logits.flatten(0, 1)
-    return functional.cross_entropy(logits.float(), labels.flatten(), reduction="none")
+        if batch.counted is None:
+            logits = model(input_ids=inputs).logits.flatten(0, 1)
+            labels = labels.flatten()
+        else:
+            # The output layer is a fifth of a small model's work: it is left out where no row has a label.
+            counted = batch.counted.to(model.device)
+            columns = counted.any(dim=0).nonzero().flatten()
+            kept = counted[:, columns]
+            logits = model(input_ids=inputs, logits_to_keep=columns).logits[kept]
+            labels = labels[:, columns][kept]
+    return functional.cross_entropy(logits.float(), labels, reduction="none")
 
 
 def require_finite(what: str, values: Any, when: str) -> None:
