@@ -9,19 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from repro.laws import (
-    CMR_LAW,
-    DOMAIN_TOKEN_LAW,
-    GENERAL_TOKEN_LAW,
-    RATIO_LAW,
-    Analysis,
-    Fit,
-    Group,
-    TurningPoint,
-    increments,
-)
+from repro.laws import Analysis, Fit, Group
 from repro.laws.cmr.bootstrap import BOUNDS
 from repro.laws.cmr.critical import Critical, difference
+from repro.laws.cmr.laws import CMR_LAW, DOMAIN_TOKEN_LAW, GENERAL_TOKEN_LAW, RATIO_LAW, TurningPoint, increments
 
 T_MAX = 100.0
 RUN = np.arange(1, 101)  # T along a run

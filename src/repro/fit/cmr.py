@@ -73,11 +73,7 @@ class Answer:
         of_groups = (
             f"{self.name(group)}: {warning}" if self.keys else warning
             for group in self.analysis.groups
-            for warning in (
-                *group.warnings,
-                *_patterns(group),
-                *(self._without_interval(group) if self.drawn else ()),
-            )
+            for warning in (*group.warnings, *_patterns(group), *(self._without_interval(group) if self.drawn else ()))
         )
         return (*self.notes, *rough(self.analysis.settings.bootstrap), *(() if self.drawn else (NO_DRAWS,)), *of_groups)
 

@@ -85,21 +85,12 @@ def new_model(shape: Shape, vocabulary: int, context: int, seed: int) -> "LlamaF
 
     logging.disable_progress_bar()  # a bar for every file loaded or saved would break up the study's own
     torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.intermediate,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.heads,
-            max_position_embeddings=context,
-            tie_word_embeddings=False,
-            use_cache=False,
-            bos_token_id=0,
-            eos_token_id=0,
-        )
-    )
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=shape.hidden, intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.heads,
+        max_position_embeddings=context, tie_word_embeddings=False, use_cache=False, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
 
 
 @dataclass(frozen=True, kw_only=True)

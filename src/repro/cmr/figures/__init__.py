@@ -5,25 +5,21 @@ that highlight on a click. Their files: ``losses`` (Figures 1, 2, 4, 7 to 10, pr
 forecasts), ``critical`` (5, 6, turning points, intervals).
 """
 
-from repro.cmr.figures.critical import (
-    critical_ratio as critical_ratio,
-    critical_ratio_intervals as critical_ratio_intervals,
-    tolerances as tolerances,
-    turning_points as turning_points,
-)
+from repro.cmr.figures.critical import critical_ratio, critical_ratio_intervals, tolerances, turning_points
 from repro.cmr.figures.losses import (
-    all_loss_against_tokens as all_loss_against_tokens,
-    both_losses as both_losses,
-    corpus_distance as corpus_distance,
-    corpus_sizes as corpus_sizes,
-    cross_sections as cross_sections,
-    loss_against_tokens as loss_against_tokens,
-    loss_on_two_domains as loss_on_two_domains,
-    pretraining_curves as pretraining_curves,
-    trade_off as trade_off,
+    all_loss_against_tokens,
+    both_losses,
+    corpus_distance,
+    corpus_sizes,
+    cross_sections,
+    loss_against_tokens,
+    loss_on_two_domains,
+    pretraining_curves,
+    trade_off,
 )
-from repro.cmr.figures.ratio import (
-    forecast_errors as forecast_errors,
-    loss_against_ratio as loss_against_ratio,
-    prediction_errors as prediction_errors,
-)
+from repro.cmr.figures.ratio import forecast_errors, loss_against_ratio, prediction_errors
+
+__all__ = ["all_loss_against_tokens", "both_losses", "corpus_distance", "corpus_sizes", "critical_ratio",
+           "critical_ratio_intervals", "cross_sections", "forecast_errors", "loss_against_ratio",
+           "loss_against_tokens", "loss_on_two_domains", "prediction_errors", "pretraining_curves",
+           "tolerances", "trade_off", "turning_points"]  # fmt: skip

@@ -71,12 +71,6 @@ class Group:
     held_out: bool
     draws: Draws | None = field(default=None, repr=False, compare=False)
 
-    @property
-    def scope(self) -> str:
-        """What the intervals hold, in words."""
-        runs = "one run" if self.runs == 1 else f"{self.runs} runs"
-        return runs if self.held_out else f"{runs}, without held-out sampling"
-
     def by_tolerance(self, epsilon: float) -> critical.ByTolerance:
         """The critical ratio by tolerance as it would be at another tolerance (nats per token)."""
         return critical.by_tolerance(self.ends, self.ratio_law["general"], self.base.general, epsilon)[0]

@@ -184,11 +184,7 @@ class TurningPoint:
 
 
 def turning_points(
-    domain: Mapping[str, ArrayLike],
-    general: Mapping[str, ArrayLike],
-    *,
-    lagrange: float,
-    t_max: float,
+    domain: Mapping[str, ArrayLike], general: Mapping[str, ArrayLike], *, lagrange: float, t_max: float
 ) -> Array:
     """Where d/dT (dL_dom + lagrange dL_gen) goes from positive to negative: the root of Equation 27, bracketed.
 
