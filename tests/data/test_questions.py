@@ -67,7 +67,7 @@ def test_questions_of_parquet_and_of_a_folder(tmp_path: Path) -> None:
     found = questions(tmp_path)
     assert [(item.prompt, item.answer, set(item.distractors)) for item in found.items()] == ASKED
     assert found.check(whole=False).startswith("exam, 2 questions: folder ")
-    assert found.check(whole=False).endswith("2 files; skipped: notes.txt")
+    assert found.check(whole=False).endswith("2 files; skipped: notes.txt (another kind of file)")
 
 
 def test_an_answer_alone_is_a_reference(tmp_path: Path) -> None:
