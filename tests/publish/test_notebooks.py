@@ -415,8 +415,8 @@ cli.all_runs = lambda values, **_: True  # the runs are others' business
 cli.identities_of = lambda values, **_: dict.fromkeys(SCHEMAS, "data")
 build, mine = site.build, sys.argv[1]
 
-def look(root, pages, out, asked):
-    done = build(root, pages, out, asked)
+def look(root, pages, out, asked, toc):
+    done = build(root, pages, out, asked, toc)
     print([page for page in pages if f"this is {mine}\\n" not in (out / f"notebooks/{page}.html").read_text()])
     return done
 

@@ -122,12 +122,12 @@ def _digest(root: Path, notebooks: Mapping[str, bytes]) -> str:
 
 
 def _stage(root: Path, notebooks: Mapping[str, bytes], source: Path) -> None:
-    shutil.copytree(root / BOOK, source, ignore=shutil.ignore_patterns(".*"), copy_function=shutil.copyfile)
-    (source / "notebooks").mkdir(exist_ok=True)
+    for path in list(_inputs(root))[1:]:  # copytree hides what each error was, and copyfile where
+        copy = source / path.relative_to(root / BOOK if path.is_relative_to(root / BOOK) else root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (source / "notebooks").mkdir(parents=True, exist_ok=True)
     (source / HERE).parent.mkdir(exist_ok=True)
-    for path in root.glob(LEDGERS):
-        (copy := source / path.relative_to(root)).parent.mkdir()
-        shutil.copyfile(path, copy)
     for path in (root / "notebooks").glob("*.ipynb"):  # those that are not in this book have titles all the same
         shutil.copyfile(path, source / "notebooks" / path.name)
     for name, page in notebooks.items():
